@@ -1,0 +1,1 @@
+../../src/unbraid/code_text.py

@@ -1,0 +1,1 @@
+../../src/unbraid/torchvision_shim.py

@@ -1,0 +1,91 @@
+"""Image base encoder: any timm or open_clip visual tower, a projection, unit length, the mean removed."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from unbraid.image import ImagePreprocess
+from unbraid.torchvision_shim import ensure_torchvision
+
+
+class ImageEncoder(nn.Module):
+    """Preprocessed pixels to base vectors."""
+
+    mean: Tensor
+
+    def __init__(self, tower: nn.Module, name: str, projection: nn.Linear, preprocess: ImagePreprocess) -> None:
+        """Join a visual `tower` (pixels -> [B, width]), its `name`, and a `projection` to the base dim."""
+        super().__init__()
+        self.tower = tower
+        self.name = name
+        self.projection = projection
+        self.preprocess = preprocess
+        # The pictures' mean vector is taken away before the last normalisation: without it all pictures sit
+        # in a cone of their own (the modality gap; GR-CLIP, arXiv 2507.19054).
+        self.register_buffer("mean", torch.zeros(projection.out_features))
+
+    def raw(self, pixels: Tensor) -> Tensor:
+        """Unit vectors [B, dim] of pixels float32 [B, 3, size, size] before the mean is removed."""
+        return nn.functional.normalize(self.projection(self.tower(pixels)), dim=-1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Base vectors [B, dim], unit length, of pixels float32 [B, 3, size, size] from `preprocess`."""
+        return nn.functional.normalize(self.raw(pixels) - self.mean, dim=-1)
+
+    def save(self, folder: Path) -> None:
+        """Write weights and description into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, folder / "image.safetensors")
+        description = {
+            "tower": self.name,
+            "dim": self.projection.out_features,
+            "size": self.preprocess.size,
+            "mean": self.preprocess.mean,
+            "std": self.preprocess.std,
+        }
+        (folder / "encoder.json").write_text(json.dumps(description, indent=1))
+
+
+def start_image_encoder(
+    name: str, *, dim: int, preprocess: ImagePreprocess, pretrained: bool = False
+) -> ImageEncoder:
+    """An encoder around the tower `name`: "timm:MODEL" or "open_clip:MODEL" (+ "/TAG" for published weights).
+
+    With `pretrained`, timm's default weights or the open_clip tag are fetched from a hub. Raises ValueError
+    for a name of neither kind.
+    """
+    tower = _tower(name, preprocess.size, pretrained=pretrained).eval()
+    with torch.inference_mode():
+        width = tower(torch.zeros(1, 3, preprocess.size, preprocess.size)).shape[1]
+    return ImageEncoder(tower, name, nn.Linear(width, dim), preprocess)
+
+
+def load_image_encoder(folder: Path) -> ImageEncoder:
+    """Read what `ImageEncoder.save` wrote."""
+    about = json.loads((folder / "encoder.json").read_text())
+    preprocess = ImagePreprocess(about["size"], tuple(about["mean"]), tuple(about["std"]))
+    encoder = start_image_encoder(about["tower"], dim=about["dim"], preprocess=preprocess)
+    encoder.load_state_dict(load_file(folder / "image.safetensors"))
+    return encoder.eval()
+
+
+def _tower(name: str, size: int, *, pretrained: bool) -> nn.Module:
+    """The visual tower: pixels [B, 3, size, size] -> pooled features [B, width]."""
+    ensure_torchvision()
+    library, _, model = name.partition(":")
+    if library == "timm":
+        import timm
+
+        tower: nn.Module = timm.create_model(model, pretrained=pretrained, num_classes=0)
+        return tower
+    if library == "open_clip":
+        import open_clip
+
+        model, _, tag = model.partition("/")
+        clip = open_clip.create_model(model, pretrained=tag or None, force_image_size=size)
+        visual: nn.Module = clip.visual
+        return visual
+    raise ValueError(f"unknown tower {name!r}: expected timm:MODEL or open_clip:MODEL[/TAG]")

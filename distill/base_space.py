@@ -1,0 +1,72 @@
+"""The base space: the best linear 512-d code of all the teacher's task vectors at once.
+
+The task vectors of each item are stacked and projected on their principal axes (Eckart-Young), so no linear
+512-d base keeps more of them. The axes are ordered by energy, then turned at random *inside* the blocks
+0-64, 64-128, 128-256 and 256-512: every prefix still holds the same leading axes (Matryoshka), while inside a
+block every dimension carries a like share, which is what int8 and sign codes need. A teacher of fewer than
+512 stacked dimensions is lifted without loss: the last block's turn spreads what there is over all of it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+DIM = 512
+PREFIXES = (64, 128, 256, 512)
+
+
+@dataclass(frozen=True)
+class BaseSpace:
+    """`projection` float32 [512, D] takes a stack of the `routes`' unit vectors to the base space."""
+
+    projection: np.ndarray
+    routes: tuple[str, ...]
+    kept: float  # share of the stacks' energy that the projection keeps, 0..1
+
+    def project(self, vectors: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Base vectors float32 [n, 512], unit length, of task vectors [n, dim] per route."""
+        base = stack(vectors, self.routes) @ self.projection.T
+        unit: np.ndarray = base / np.linalg.norm(base, axis=1, keepdims=True)
+        return unit
+
+    def save(self, path: Path) -> None:
+        """Write the projection as safetensors, with the routes and the energy kept as its metadata."""
+        metadata = {"routes": ",".join(self.routes), "kept": f"{self.kept:.6f}"}
+        save_file({"projection": self.projection}, path, metadata=metadata)
+
+
+def load_base_space(path: Path) -> BaseSpace:
+    """Read what `BaseSpace.save` wrote."""
+    from safetensors import safe_open
+
+    with safe_open(path, "numpy") as file:
+        metadata = file.metadata()
+    projection = load_file(path)["projection"]
+    return BaseSpace(projection, tuple(metadata["routes"].split(",")), float(metadata["kept"]))
+
+
+def stack(vectors: Mapping[str, np.ndarray], routes: Iterable[str]) -> np.ndarray:
+    """Vectors of each route side by side: float32 [n, sum of dims]."""
+    return np.concatenate([vectors[route].astype(np.float32) for route in routes], axis=1)
+
+
+def fit_base_space(vectors: Mapping[str, np.ndarray], *, seed: int) -> BaseSpace:
+    """Base space of the items whose task vectors are `vectors`: [n, dim] for each route.
+
+    No mean is removed: the targets are directions, and centring would change their cosines.
+    """
+    routes = tuple(sorted(vectors))
+    stacked = stack(vectors, routes).astype(np.float64)
+    energy, axes = np.linalg.eigh(stacked.T @ stacked / len(stacked))
+    order = np.argsort(energy)[::-1][:DIM]
+    kept = float(energy[order].sum() / energy.sum())
+    projection = np.zeros((DIM, stacked.shape[1]))
+    projection[: len(order)] = axes[:, order].T
+    rng = np.random.default_rng(seed)
+    for first, last in zip((0, *PREFIXES), PREFIXES, strict=False):
+        turn, _ = np.linalg.qr(rng.standard_normal((last - first, last - first)))
+        projection[first:last] = turn @ projection[first:last]
+    return BaseSpace(projection.astype(np.float32), routes, kept)

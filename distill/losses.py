@@ -1,0 +1,57 @@
+"""Losses: functions of tensors, with no model inside."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, kl_div, log_softmax, normalize, softplus
+
+
+def cosine_loss(student: Tensor, target: Tensor) -> Tensor:
+    """Mean of 1 - cosine of student [B, D] and target [B, D]; for unit vectors half the squared distance."""
+    return 1 - (normalize(student, dim=-1) * normalize(target, dim=-1)).sum(-1).mean()
+
+
+def prefix_cosine_loss(student: Tensor, target: Tensor, prefixes: Sequence[int]) -> Tensor:
+    """Mean over `prefixes` of the cosine loss of the vectors cut to that many dimensions (Matryoshka)."""
+    losses = [cosine_loss(student[:, :dim], target[:, :dim]) for dim in prefixes]
+    return torch.stack(losses).mean()
+
+
+def score_kl(student: Tensor, target: Tensor, temperature: float) -> Tensor:
+    """KL divergence from the target's in-batch neighbour distribution to the student's.
+
+    student and target are unit vectors [B, D]; an item's cosine to itself is left out. Returns a scalar in
+    nats, the mean over items.
+    """
+    own = torch.eye(len(student), dtype=torch.bool, device=student.device)
+    student_scores = (student @ student.T / temperature).masked_fill(own, -1e4)
+    target_scores = (target @ target.T / temperature).masked_fill(own, -1e4)
+    return kl_div(
+        log_softmax(student_scores, -1), log_softmax(target_scores, -1), log_target=True, reduction="batchmean"
+    )
+
+
+def info_nce(query: Tensor, document: Tensor, temperature: float, *, same: Tensor | None = None) -> Tensor:
+    """InfoNCE both ways with in-batch negatives: unit vectors [B, D], row i of each is a positive pair.
+
+    `same` bool [B, B] is True where query i and document j must not count as a negative pair (for instance
+    equal positives); its diagonal is ignored. van den Oord et al. 2018, eq. 4, made symmetric.
+    """
+    scores = query @ document.T / temperature
+    if same is not None:
+        own = torch.eye(len(query), dtype=torch.bool, device=query.device)
+        scores = scores.masked_fill(same & ~own, -1e4)
+    target = torch.arange(len(query), device=query.device)
+    return (cross_entropy(scores, target) + cross_entropy(scores.T, target)) / 2
+
+
+def cosent(scores: Tensor, grades: Tensor, temperature: float) -> Tensor:
+    """CoSENT: log(1 + sum over pairs with grade i > grade j of exp((score j - score i) / temperature)).
+
+    scores and grades are [B]. Su 2022; the canonical form of the paper's text-matching loss. 0 when no two
+    grades differ.
+    """
+    difference = (scores[None, :] - scores[:, None]) / temperature  # [i, j] = score j - score i
+    wrong = difference[grades[:, None] > grades[None, :]]
+    return softplus(torch.logsumexp(wrong, 0)) if len(wrong) else scores.sum() * 0

@@ -1,0 +1,50 @@
+"""What a run leaves beside its checkpoint: recipe, seed, commit, loss curves as numbers and as a picture."""
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from unbraid.distill.recipe import Recipe, recipe_table
+
+
+def commit() -> str:
+    """The commit of the code in use, with "+changes" when the tree differs from it; "unknown" outside git."""
+    try:
+        place = Path(__file__).parent
+        head = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=place, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=place).returncode
+        return head + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def write_record(
+    folder: Path, recipe: Recipe, curves: Mapping[str, Sequence[float]], results: Mapping[str, object]
+) -> None:
+    """Write record.json (recipe, commit, results, curves) and curves.png into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {
+        "recipe": recipe_table(recipe),
+        "commit": commit(),
+        "results": dict(results),
+        "curves": {name: [round(value, 5) for value in values] for name, values in curves.items()},
+    }
+    (folder / "record.json").write_text(json.dumps(record, indent=1))
+    if curves:
+        draw_curves(folder / "curves.png", curves)
+
+
+def draw_curves(path: Path, curves: Mapping[str, Sequence[float]]) -> None:
+    """Draw each curve over training as one panel of a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.2 * len(curves), 2.6), layout="constrained")
+    for number, (name, values) in enumerate(curves.items(), 1):
+        panel = figure.add_subplot(1, len(curves), number)
+        panel.plot([step / max(len(values) - 1, 1) for step in range(len(values))], values)
+        panel.set_title(name)
+        panel.set_xlabel("share of training")
+    figure.savefig(path, dpi=100)

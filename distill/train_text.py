@@ -1,0 +1,213 @@
+"""Stage 2: train the text student (text and code) on stored teacher vectors.
+
+Read top to bottom: labels -> base space -> targets -> batches -> loss -> steps -> checkpoint. The targets are
+base vectors; the projection starts as the base space's own, so the untrained student already speaks the space.
+"""
+
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from unbraid.base_encoders.text import TextEncoder, load_text_encoder, start_text_encoder
+from unbraid.batching import token_budget_batches
+from unbraid.code_text import split_identifiers
+from unbraid.distill.base_space import BaseSpace, fit_base_space, load_base_space
+from unbraid.distill.label import teacher_dtype
+from unbraid.distill.losses import cosine_loss, prefix_cosine_loss, score_kl
+from unbraid.distill.recipe import Recipe
+from unbraid.distill.record import write_record
+from unbraid.progress import track
+from unbraid.teacher.labels import Labels, read_shards
+
+PREFIXES = (64, 128, 256)
+TEMPERATURE = 0.05
+HELD_OUT = 1024  # labelled items never trained on, for the cosine reported during training
+POOL = 4096  # items that are sorted by length together
+LARGEST_BATCH = 128
+SAVE_EVERY = 500  # steps between resumable checkpoints
+
+
+@dataclass(frozen=True)
+class TextSet:
+    """Tokenised items and their targets: base vectors, and for code the description's share mixed in."""
+
+    ids: list[list[int]]
+    targets: np.ndarray  # float16 [n, 512], unit length
+
+
+def train_text(recipe: Recipe, labels: Path, run: Path, *, backbone: Path) -> TextEncoder:
+    """Train the student of `recipe` on the shards in `labels`; everything it makes goes to `run`.
+
+    `backbone` is the folder of the pre-trained encoder and its tokenizer. Writes base_space.safetensors and
+    text/ (encoder, tokenizer.json, record). Interrupted training goes on from its last checkpoint.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    shards = list(read_shards(labels))
+    space = _base_space(shards, run / "base_space.safetensors", recipe.seed)
+    tokenizer = text_tokenizer(backbone / "tokenizer.json", recipe.text.max_tokens)
+    data = _text_set(shards, space, tokenizer, recipe.text.code_anchor)
+    encoder = start_text_encoder(
+        backbone, torch.from_numpy(_plain_route_projection(space)), layers=recipe.text.layers
+    )
+    curves = _fit(encoder, data, recipe, run / "text.checkpoint.pt")
+    encoder.save(run / "text")
+    tokenizer.save(str(run / "text" / "tokenizer.json"))
+    write_record(run / "text", recipe, curves, {"items": len(data.ids), "energy kept by base": space.kept})
+    (run / "text.checkpoint.pt").unlink(missing_ok=True)
+    return encoder
+
+
+def text_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
+    """The tokenizer in `path`, truncating at `max_tokens` and not padding."""
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_tokens)
+    return tokenizer
+
+
+def load_trained_text(run: Path, *, attention: str = "sdpa") -> TextEncoder:
+    """The text encoder of a finished run."""
+    return load_text_encoder(run / "text", attention=attention).eval()
+
+
+def _base_space(shards: list[Labels], path: Path, seed: int) -> BaseSpace:
+    if not path.exists():
+        routes = shards[0].vectors
+        fit_base_space(
+            {route: np.concatenate([shard.vectors[route] for shard in shards]) for route in routes}, seed=seed
+        ).save(path)
+    return load_base_space(path)
+
+
+def _plain_route_projection(space: BaseSpace) -> np.ndarray:
+    """The part of the base projection that one route's vectors meet: [512, dim], the sum over all routes.
+
+    A backbone's own pooled vector stands for every route at once.
+    """
+    parts = np.split(space.projection, len(space.routes), axis=1)
+    return np.sum(parts, axis=0)
+
+
+def _text_set(shards: list[Labels], space: BaseSpace, tokenizer: Tokenizer, code_anchor: float) -> TextSet:
+    """Token ids and targets of every labelled item."""
+    ids: list[list[int]] = []
+    targets: list[np.ndarray] = []
+    base_of: dict[str, np.ndarray] = {}
+    anchors: list[tuple[int, str]] = []
+    for shard in shards:
+        base = space.project(shard.vectors).astype(np.float16)
+        for row, modality in enumerate(shard.modalities):
+            if modality == "text":
+                base_of[shard.texts[row]] = base[row]
+            elif shard.anchors[row]:
+                anchors.append((sum(map(len, targets)) + row, shard.anchors[row]))
+        targets.append(base)
+        texts = [
+            split_identifiers(text) if modality == "code" else text
+            for text, modality in zip(shard.texts, shard.modalities, strict=True)
+        ]
+        ids.extend(encoding.ids for encoding in tokenizer.encode_batch_fast(texts))
+    joined = np.concatenate(targets)
+    for row, anchor in anchors:
+        if anchor in base_of:
+            mixed = (1 - code_anchor) * joined[row] + code_anchor * base_of[anchor]
+            joined[row] = mixed / np.linalg.norm(mixed.astype(np.float32))
+    return TextSet(ids, joined)
+
+
+def _batches(data: TextSet, recipe: Recipe, epoch: int) -> Iterator[list[int]]:
+    """Batches of rows for one epoch: shuffled, sorted by length within pools, shuffled again."""
+    rng = random.Random(recipe.seed * 1000 + epoch)
+    order = list(range(HELD_OUT, len(data.ids)))
+    rng.shuffle(order)
+    for start in range(0, len(order), POOL):
+        pool = order[start : start + POOL]
+        batches = token_budget_batches([len(data.ids[row]) for row in pool], budget=recipe.text.batch_tokens)
+        parts = [batch[i : i + LARGEST_BATCH] for batch in batches for i in range(0, len(batch), LARGEST_BATCH)]
+        rng.shuffle(parts)
+        yield from ([pool[i] for i in part] for part in parts)
+
+
+def _tensors(data: TextSet, rows: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """ids int64 [B, T], mask int64 [B, T], targets float32 [B, 512]."""
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(data.ids[row]) for row in rows], batch_first=True)
+    lengths = torch.tensor([len(data.ids[row]) for row in rows])
+    mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
+    return ids, mask, torch.from_numpy(data.targets[rows]).float()
+
+
+def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) -> dict[str, list[float]]:
+    """Train in place; returns the curves."""
+    config = recipe.text
+    batches = [batch for epoch in range(config.epochs) for batch in _batches(data, recipe, epoch)]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": encoder.backbone.parameters(), "lr": config.learning_rate},
+            {"params": encoder.projection.parameters(), "lr": config.projection_learning_rate},
+        ],
+        weight_decay=0.01,
+    )
+    warmup = max(1, int(config.warmup * len(batches)))
+    scale = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min((step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * step / len(batches))),
+    )
+    curves: dict[str, list[float]] = {"loss": [], "held-out cosine": []}
+    first = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        encoder.load_state_dict(state["encoder"])
+        optimizer.load_state_dict(state["optimizer"])
+        scale.load_state_dict(state["scale"])
+        curves, first = state["curves"], state["step"]
+    dtype = teacher_dtype(recipe)
+    encoder.train()
+    for step, rows in enumerate(track(batches[first:], "train text", unit="steps"), first):
+        ids, mask, target = _tensors(data, rows)
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+            student = encoder(ids, mask)
+        student = student.float()
+        loss = (
+            cosine_loss(student, target)
+            + config.prefix_weight * prefix_cosine_loss(student, target, PREFIXES)
+            + config.kl_weight * score_kl(student, target, TEMPERATURE)
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+        optimizer.step()
+        scale.step()
+        curves["loss"].append(loss.item())
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == len(batches):
+            curves["held-out cosine"].append(held_out_cosine(encoder, data))
+            state = {
+                "encoder": encoder.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "scale": scale.state_dict(),
+                "curves": curves,
+                "step": step + 1,
+            }
+            torch.save(state, checkpoint.with_suffix(".tmp"))
+            checkpoint.with_suffix(".tmp").replace(checkpoint)
+    return curves
+
+
+@torch.inference_mode()
+def held_out_cosine(encoder: TextEncoder, data: TextSet) -> float:
+    """Mean cosine of the held-out items to their targets, in evaluation mode."""
+    encoder.eval()
+    lengths = [len(ids) for ids in data.ids[:HELD_OUT]]
+    total = 0.0
+    for rows in token_budget_batches(lengths, budget=4096):
+        ids, mask, target = _tensors(data, rows)
+        total += float((encoder(ids, mask) * target).sum())
+    encoder.train()
+    return total / len(lengths)

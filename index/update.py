@@ -1,0 +1,224 @@
+"""Bring an index in line with the disk, encoding only what changed.
+
+A file's new chunks are written beside its old ones, which go when the last new one is in: no search in between
+misses the file. A run that is cut off, by Ctrl-C or kill -9, loses at most the group of chunks being encoded; the
+next run finds the file it was in, because fewer chunks are there than the file has, and takes it again.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from unbraid.errors import ImageError
+from unbraid.index.chunk import PICTURE, Chunk, chunk
+from unbraid.index.model import Model, Vectors
+from unbraid.index.store import Entry, FileState, Store
+from unbraid.index.walk import File, Skipped, Skips, is_binary, resolve_roots, walk
+from unbraid.items import Code, Item
+from unbraid.progress import track
+
+GROUP = 256  # chunks encoded and written at once: enough to batch by length, little to lose
+
+
+@dataclass
+class Report:
+    """What `update` did, in files; `changed` counts those that an earlier run left unfinished too."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    chunks: int = 0  # encoded and written
+    skipped: dict[str, Skipped] = field(default_factory=dict)  # by reason
+    seconds: dict[str, float] = field(default_factory=dict)  # by phase: walk, read, encode, write
+    interrupted: bool = False  # by Ctrl-C: what is counted above is in the index, the rest is not
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A chunk on its way into the store: what to encode and what to store with it."""
+
+    item: Item
+    entry: Entry
+
+    @property
+    def last(self) -> bool:
+        return self.entry.chunk == self.entry.chunks - 1
+
+
+def update(store: Store, model: Model, paths: Iterable[str | Path], *, progress: bool = False) -> Report:
+    """Index the files under `paths`, skip those that have not changed, and drop those that are gone.
+
+    Only what lies under `paths` is looked at. A file is unchanged when its size and modification time are, or
+    else its sha256. Gone is what the walk no longer yields, be it deleted, ignored or no longer readable as text
+    or a picture; but what lies in a folder or file that cannot be read now stays. Raises DataError for a path
+    that does not exist. Ctrl-C ends the run and sets `interrupted`; what was written stays.
+    """
+    run = _Run(store, model)
+    try:
+        run(resolve_roots(paths), progress)
+    except KeyboardInterrupt:
+        run.report.interrupted = True
+    run.report.skipped = run.skips.reasons
+    return run.report
+
+
+class _Run:
+    """One update under way."""
+
+    def __init__(self, store: Store, model: Model) -> None:
+        self.store = store
+        self.model = model
+        self.report = Report(seconds=dict.fromkeys(("walk", "read", "encode", "write"), 0.0))
+        self.skips = Skips()
+        self.known: dict[str, FileState] = {}
+        self.present: set[str] = set()  # paths that the index holds as they are on disk
+        self.touched: dict[str, int] = {}
+
+    def __call__(self, roots: Sequence[Path], progress: bool) -> None:
+        with self._phase("walk"):
+            files = list(walk(roots, self.skips))
+            self.known = self.store.files()
+            stale = [file for file in files if not self._unchanged_by_stat(file)]
+        for group in _groups(self._rows(track(stale, "indexing", unit="files", shown=progress)), GROUP):
+            self._write(group)
+        with self._phase("write"):
+            self.store.touch(self.touched)
+            gone = [
+                path for path in self.known if path not in self.present and self._is_gone(Path(path), roots)
+            ]
+            self.store.delete(gone)
+        self.report.deleted = len(gone)
+
+    def _unchanged_by_stat(self, file: File) -> bool:
+        path = file.path.as_posix()
+        state = self.known.get(path)
+        if state is None or not state.complete or (state.size, state.mtime_ns) != (file.size, file.mtime_ns):
+            return False
+        self._keep(path)
+        return True
+
+    def _keep(self, path: str) -> None:
+        self.present.add(path)
+        self.report.unchanged += 1
+
+    def _rows(self, files: Iterable[File]) -> Iterator[_Row]:
+        """The chunks of every file whose content is new."""
+        for file in files:
+            with self._phase("read"):
+                rows = self._read(file)
+            yield from rows
+
+    def _read(self, file: File) -> list[_Row]:
+        """The chunks of one file, none when its content is the one indexed or not worth indexing."""
+        path = file.path.as_posix()
+        try:
+            data = file.path.read_bytes()
+        except OSError:  # deleted or locked since the walk
+            self.skips.add("unreadable", file.path)
+            return []
+        sha256 = hashlib.sha256(data).hexdigest()
+        state = self.known.get(path)
+        if state is not None and state.complete and state.sha256 == sha256:
+            self.touched[path] = file.mtime_ns
+            self._keep(path)
+            return []
+        if file.modality != "image" and is_binary(data):
+            self.skips.add("binary", file.path)
+            return []
+        chunks = [PICTURE]
+        if file.modality != "image":
+            chunks = chunk(data.decode("utf-8-sig"), file.path.suffix)
+        if not chunks:
+            self.skips.add("empty", file.path)
+        return [
+            _Row(
+                _item(file, part),
+                Entry(
+                    path=path,
+                    modality=file.modality,
+                    first_line=part.first_line,
+                    last_line=part.last_line,
+                    snippet=part.snippet,
+                    sha256=sha256,
+                    size=len(data),
+                    mtime_ns=file.mtime_ns,
+                    chunk=number,
+                    chunks=len(chunks),
+                ),
+            )
+            for number, part in enumerate(chunks)
+        ]
+
+    def _write(self, group: list[_Row]) -> None:
+        """Encode and store one group, then drop the older content of each file that ends in it."""
+        with self._phase("encode"):
+            rows, vectors = self._encode(group)
+        with self._phase("write"):
+            self.store.upsert([row.entry for row in rows], vectors)
+            ended = [row.entry for row in rows if row.last]
+            self.store.delete_older(entry for entry in ended if entry.path in self.known)
+        self.report.chunks += len(rows)
+        for entry in ended:
+            self.present.add(entry.path)
+            if entry.path in self.known:
+                self.report.changed += 1
+            else:
+                self.report.added += 1
+
+    def _encode(self, rows: list[_Row]) -> tuple[list[_Row], Vectors]:
+        """The rows that can be encoded, and their vectors; a broken picture is left out and counted."""
+        try:
+            return rows, self._vectors(rows)
+        except (ImageError, OSError):
+            pass  # at least one picture: take the pictures one by one
+        encoded = [row for row in rows if row.entry.modality != "image"]
+        parts = [self._vectors(encoded)]
+        for row in rows:
+            if row.entry.modality == "image":
+                try:
+                    parts.append(self._vectors([row]))
+                    encoded.append(row)
+                except (ImageError, OSError):
+                    self.skips.add("broken picture", row.entry.path)
+        return encoded, np.concatenate(parts)
+
+    def _vectors(self, rows: list[_Row]) -> Vectors:
+        # Chunks are cut to the encoder's length: the few that are a word too long are no reason to warn.
+        return self.model.encode([row.item for row in rows], on_truncate="ignore", progress=False)
+
+    def _is_gone(self, path: Path, roots: Sequence[Path]) -> bool:
+        def below(tops: Iterable[Path]) -> bool:
+            return any(path == top or top in path.parents for top in tops)
+
+        return below(roots) and not below(self.skips.unreadable)
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.report.seconds[name] += time.perf_counter() - start
+
+
+def _item(file: File, part: Chunk) -> Item:
+    if file.modality == "image":
+        return file.path
+    return Code(part.encoded) if file.modality == "code" else part.encoded
+
+
+def _groups(rows: Iterable[_Row], size: int) -> Iterator[list[_Row]]:
+    group: list[_Row] = []
+    for row in rows:
+        group.append(row)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group

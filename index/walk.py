@@ -1,0 +1,224 @@
+"""Which files of the given paths are indexed, and why the others are not.
+
+Rules, first match wins: version control, virtual environments, caches and indexes are never entered; then hidden names
+and .gitignore; then what is not a regular file; then size; then content. A path named by the user is taken
+even when it is hidden or ignored. Symbolic links to files are read, links to folders are not followed.
+"""
+
+import codecs
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pathspec import GitIgnoreSpec, PathSpec
+
+from unbraid.errors import DataError
+from unbraid.items import Modality, suffix_modality
+
+MAX_TEXT_BYTES = 4 * 1024**2
+MAX_IMAGE_BYTES = 50 * 1024**2
+SNIFF_BYTES = 8192  # git looks at the first 8,000 bytes to call a file binary
+NEVER_ENTERED = frozenset({".git", ".hg", ".svn", "node_modules", "__pycache__"})
+NEVER_ENTERED_WITH = ("pyvenv.cfg", "unbraid.json")  # a virtual environment, an index
+EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class File:
+    """A file worth indexing; `path` is absolute, `mtime_ns` its modification time in nanoseconds."""
+
+    path: Path
+    modality: Modality
+    size: int
+    mtime_ns: int
+
+
+@dataclass
+class Skipped:
+    """How many paths were left out for one reason, and the first of them."""
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Skips:
+    """Everything left out, by reason; `unreadable` paths keep what the index already holds of them."""
+
+    reasons: dict[str, Skipped] = field(default_factory=dict)
+    unreadable: list[Path] = field(default_factory=list)
+
+    def add(self, reason: str, path: str | Path) -> None:
+        """Count `path` under `reason`."""
+        entry = self.reasons.setdefault(reason, Skipped())
+        entry.count += 1
+        if len(entry.examples) < EXAMPLES:
+            entry.examples.append(printable(path))
+        if reason == "unreadable":
+            self.unreadable.append(Path(path))
+
+
+def printable(path: str | Path) -> str:
+    """`path` as valid Unicode: bytes of the name that are not UTF-8 become \\x escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def resolve_roots(paths: Iterable[str | Path]) -> list[Path]:
+    """The given paths, absolute, links resolved, each once. Raises DataError for one that does not exist."""
+    roots: dict[Path, None] = {}
+    for given in paths:
+        path = Path(os.path.realpath(given))
+        if not os.path.lexists(path):
+            raise DataError(f"no file or folder at {given}: check the path")
+        roots[path] = None
+    return list(roots)
+
+
+def walk(paths: Iterable[str | Path], skips: Skips) -> Iterator[File]:
+    """Files under `paths` in a fixed order, each once; what is left out is counted in `skips`.
+
+    Nothing but the first 8 KB of a text or code file is read. Raises DataError for a path that does not exist.
+    """
+    seen: set[Path] = set()
+    for root in resolve_roots(paths):
+        found = _walk_folder(root, _outer_rules(root), skips) if root.is_dir() else _check(root, skips)
+        for file in found:
+            if file.path not in seen:
+                seen.add(file.path)
+                yield file
+
+
+class _Rules:
+    """The patterns of one .gitignore, relative to the folder that holds it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        patterns = []
+        with open(folder / ".gitignore", encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                try:
+                    patterns += list(GitIgnoreSpec.from_lines([line]).patterns)
+                except (ValueError, re.error):  # "!" or "[z-a]": git passes over such a line too
+                    continue
+        self._files = GitIgnoreSpec(patterns)
+        # GitIgnoreSpec ranks "!*/" below "*" even for a folder itself, where git lets the last line win.
+        self._folders = PathSpec(patterns)
+
+    def ignores(self, path: Path, is_folder: bool) -> bool | None:
+        """True ignored, False taken back by a "!" line, None no line matches."""
+        name = path.relative_to(self.folder).as_posix()
+        result = self._folders.check_file(name + "/") if is_folder else self._files.check_file(name)
+        return result.include
+
+
+def _ignored(rules: list[_Rules], path: Path, is_folder: bool) -> bool:
+    """The deepest .gitignore with an opinion decides."""
+    for rule in reversed(rules):
+        verdict = rule.ignores(path, is_folder)
+        if verdict is not None:
+            return verdict
+    return False
+
+
+def _read_rules(folder: Path, skips: Skips | None = None) -> list[_Rules]:
+    """The rules in `folder`, if it has a readable .gitignore."""
+    if not os.path.isfile(folder / ".gitignore"):
+        return []
+    try:
+        return [_Rules(folder)]
+    except OSError:
+        if skips is not None:
+            skips.add("unreadable", folder / ".gitignore")
+        return []
+
+
+def _outer_rules(root: Path) -> list[_Rules]:
+    """.gitignore files above `root` in its repository, unless they ignore `root`, which was asked for by name."""
+    above = [root, *root.parents]
+    top = next((i for i, folder in enumerate(above) if os.path.exists(folder / ".git")), 0)
+    rules: list[_Rules] = []
+    for below, folder in zip(above[:top][::-1], above[1 : top + 1][::-1], strict=True):
+        rules += _read_rules(folder)
+        if _ignored(rules, below, is_folder=True):
+            return []
+    return rules
+
+
+def _walk_folder(root: Path, rules: list[_Rules], skips: Skips) -> Iterator[File]:
+    """Files of a folder by name, then its folders by name; a stack, since a path can be 2,000 folders deep."""
+    stack = [(root, rules)]
+    while stack:
+        folder, rules = stack.pop()
+        try:
+            with os.scandir(folder) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
+        except OSError:
+            skips.add("unreadable", folder)
+            continue
+        rules = rules + _read_rules(folder, skips)
+        folders: list[tuple[Path, list[_Rules]]] = []
+        for entry in entries:
+            path = Path(entry.path)
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if is_folder and _never_entered(path):
+                continue
+            if entry.name.startswith("."):
+                skips.add("hidden", path)
+            elif _ignored(rules, path, is_folder):
+                skips.add("ignored", path)
+            elif is_folder:
+                folders.append((path, rules))
+            else:
+                yield from _check(path, skips)
+        stack += reversed(folders)
+
+
+def _never_entered(folder: Path) -> bool:
+    return folder.name in NEVER_ENTERED or any(os.path.exists(folder / name) for name in NEVER_ENTERED_WITH)
+
+
+def _check(path: Path, skips: Skips) -> Iterator[File]:
+    """`path` as a File, or nothing and a counted reason."""
+    try:
+        about = os.stat(path)
+        modality = suffix_modality(path)
+        reason = _refusal(path, about, modality)
+    except FileNotFoundError:
+        reason = "broken link"
+    except OSError:  # also a link that points to itself
+        reason = "unreadable"
+    if reason:
+        skips.add(reason, path)
+    else:
+        yield File(path, modality, about.st_size, about.st_mtime_ns)
+
+
+def _refusal(path: Path, about: os.stat_result, modality: Modality) -> str | None:
+    """Why this file is not indexed, cheapest question first: a 2 GB file or a socket is never opened."""
+    if stat.S_ISDIR(about.st_mode):
+        return "linked folder"
+    if not stat.S_ISREG(about.st_mode):
+        return "not a regular file"
+    if about.st_size == 0:
+        return "empty"
+    if about.st_size > (MAX_IMAGE_BYTES if modality == "image" else MAX_TEXT_BYTES):
+        return "too large"
+    if printable(path) != str(path):
+        return "name is not UTF-8"
+    with open(path, "rb") as stream:
+        head = stream.read(SNIFF_BYTES)
+    return "binary" if modality != "image" and is_binary(head, final=len(head) < SNIFF_BYTES) else None
+
+
+def is_binary(data: bytes, *, final: bool = True) -> bool:
+    """Whether `data` holds a NUL byte or is not UTF-8; `final=False` allows a character cut at the end."""
+    if b"\0" in data:
+        return True
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data, final)
+    except UnicodeDecodeError:
+        return True
+    return False

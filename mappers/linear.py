@@ -1,0 +1,73 @@
+"""Linear and low-rank mappers. Both start as the identity and both fold into the query (DESIGN: folding)."""
+
+import json
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from unbraid.errors import DataError
+
+
+class LinearMapper(nn.Module):
+    """normalise(W b) with a full matrix W [D, D], the identity at the start."""
+
+    kind = "linear"
+
+    def __init__(self, dim: int) -> None:
+        """Make the identity mapper of `dim` dimensions."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(dim))
+
+    def matrix(self) -> Tensor:
+        """W [D, D]: what a search folds into the query."""
+        return self.weight
+
+    def forward(self, base: Tensor) -> Tensor:
+        """W b, not yet normalised, for base vectors [B, D]."""
+        return base @ self.weight.T
+
+
+class LowRankMapper(nn.Module):
+    """normalise(b + U Vᵀ b) with U, V [D, rank]; U is zero at the start, so the mapper is the identity."""
+
+    kind = "low-rank"
+
+    def __init__(self, dim: int, rank: int) -> None:
+        """Make the identity mapper of `dim` dimensions with room for a change of `rank`."""
+        super().__init__()
+        self.up = nn.Parameter(torch.zeros(dim, rank))
+        self.down = nn.Parameter(torch.randn(dim, rank) / dim**0.5)
+
+    def matrix(self) -> Tensor:
+        """W = I + U Vᵀ [D, D]: what a search folds into the query."""
+        return torch.eye(len(self.up)) + self.up @ self.down.T
+
+    def forward(self, base: Tensor) -> Tensor:
+        """W b, not yet normalised, for base vectors [B, D]."""
+        return base + base @ self.down @ self.up.T
+
+
+Mapper: TypeAlias = LinearMapper | LowRankMapper
+
+
+def save_mapper(mapper: Mapper, path: Path) -> None:
+    """Write the mapper as safetensors with its kind as metadata."""
+    tensors = {name: tensor.contiguous() for name, tensor in mapper.state_dict().items()}
+    save_file(tensors, path, metadata={"mapper": json.dumps({"kind": mapper.kind})})
+
+
+def load_mapper(path: Path) -> Mapper:
+    """Read what `save_mapper` wrote. Raises DataError for tensors of no known kind."""
+    tensors = load_file(path)
+    mapper: Mapper
+    if set(tensors) == {"weight"}:
+        mapper = LinearMapper(len(tensors["weight"]))
+    elif set(tensors) == {"up", "down"}:
+        mapper = LowRankMapper(*tensors["up"].shape)
+    else:
+        raise DataError(f"{path}: holds {sorted(tensors)}, expected a linear or a low-rank mapper")
+    mapper.load_state_dict(tensors)
+    return mapper

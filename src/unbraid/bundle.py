@@ -1,0 +1,185 @@
+"""A bundle: the folder the CPU runtime loads. Reading and verifying it; nothing is trusted that is not hashed.
+
+bundle.json names every other file with its size and sha256. A bundle is refused, with the file's name, when a
+file is missing or differs, a path leaves the folder, the format is unknown, or a graph keeps its weights in
+another file (onnxruntime would read whatever path that graph names).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from unbraid.errors import BundleError
+
+FORMAT = 1
+MANIFEST = "bundle.json"
+PRECISIONS = ("int8", "fp32")  # of graphs; the first that a bundle has is the default
+# In an ONNX file, weights kept elsewhere are named by an entry whose key is the string "location": this tag,
+# length and word (onnx.proto3, StringStringEntryProto.key).
+_EXTERNAL_DATA = b"\x0a\x08location"
+
+
+@dataclass(frozen=True)
+class TextSpec:
+    """A text or code encoder of a bundle."""
+
+    id: str
+    graphs: Mapping[str, str]  # precision -> file
+    tokenizer: str
+    max_tokens: int
+    split_identifiers: bool
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """The image encoder of a bundle; pixels are (value/255 - mean)/std of the picture fitted into size x size."""
+
+    id: str
+    graphs: Mapping[str, str]
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class MapperSpec:
+    """A task mapper of a bundle."""
+
+    id: str
+    kind: str
+    graphs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle: what bundle.json says, and where it lies."""
+
+    folder: Path
+    name: str
+    version: str
+    id: str  # of everything in the bundle
+    base_id: str  # of the base space: vectors of different base ids must not be mixed
+    dim: int
+    dims: tuple[int, ...]  # supported truncations, largest first
+    text: Mapping[str, TextSpec]  # "text" and, where the bundle has it, "code"
+    image: ImageSpec | None
+    mappers: Mapping[str, MapperSpec]  # task -> mapper
+    search_modes: Mapping[str, tuple[str, str]]  # mode -> (query task, document task)
+    licences: Mapping[str, str]
+    scores: Mapping[str, Any]
+    sizes: Mapping[str, int]  # file -> bytes
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the bundle can encode, in the order text, code, image."""
+        return (*self.text, *(("image",) if self.image else ()))
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read and verify the bundle in `folder`. Raises BundleError naming the file that is wrong."""
+    manifest = folder / MANIFEST
+    try:
+        about = json.loads(manifest.read_bytes())
+    except OSError as error:
+        reason = error.strerror or error
+        raise BundleError(f"{manifest}: cannot be read ({reason}): not a bundle folder") from error
+    except ValueError as error:
+        raise BundleError(f"{manifest}: not valid JSON: {error}") from error
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        found = about.get("format") if isinstance(about, dict) else type(about).__name__
+        raise BundleError(
+            f"{manifest}: format {found!r} is not known; this version of unbraid reads format {FORMAT}: "
+            "upgrade unbraid, or export the bundle again"
+        )
+    try:
+        bundle = _parse(folder, about)
+        hashes = {str(name): str(entry["sha256"]) for name, entry in about["files"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(f"{manifest}: entry missing or malformed: {error!r}") from error
+    _check_references(manifest, bundle, hashes)
+    for name, expected in hashes.items():
+        verify_file(folder, name, expected, bundle.sizes[name])
+    return bundle
+
+
+def verify_file(folder: Path, name: str, sha256: str, size: int) -> None:
+    """Raise BundleError unless `name` lies inside `folder`, has this size and hash, and is self-contained."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        raise BundleError(f"{folder / MANIFEST}: file {name!r} leaves the bundle folder: refused")
+    place = folder / name
+    try:
+        if not place.resolve().is_relative_to(folder.resolve()):
+            raise BundleError(f"{place}: a link that leaves the bundle folder: refused")
+        content = place.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{place}: cannot be read ({error.strerror or error}): copy the bundle again") from error
+    found = hashlib.sha256(content).hexdigest()
+    if len(content) != size or found != sha256:
+        raise BundleError(
+            f"{place}: damaged: {len(content)} bytes with sha256 {found[:12]}…, "
+            f"expected {size} bytes with {sha256[:12]}…: copy the bundle again"
+        )
+    if name.endswith(".onnx") and _EXTERNAL_DATA in content:
+        raise BundleError(f"{place}: keeps weights in another file (ONNX external data): refused")
+
+
+def _parse(folder: Path, about: dict[str, Any]) -> Bundle:
+    modalities = dict(about["modalities"])
+    image = modalities.pop("image", None)
+    return Bundle(
+        folder=folder,
+        name=str(about["name"]),
+        version=str(about["version"]),
+        id=str(about["id"]),
+        base_id=str(about["base_id"]),
+        dim=int(about["dim"]),
+        dims=tuple(int(dim) for dim in about["dims"]),
+        text={
+            name: TextSpec(
+                str(spec["id"]),
+                dict(spec["graphs"]),
+                str(spec["tokenizer"]),
+                int(spec["max_tokens"]),
+                bool(spec["split_identifiers"]),
+            )
+            for name, spec in modalities.items()
+        },
+        image=ImageSpec(
+            str(image["id"]), dict(image["graphs"]), int(image["size"]), _three(image["mean"]), _three(image["std"])
+        )
+        if image
+        else None,
+        mappers={
+            task: MapperSpec(str(spec["id"]), str(spec["kind"]), dict(spec["graphs"]))
+            for task, spec in about["mappers"].items()
+        },
+        search_modes={mode: (str(query), str(document)) for mode, (query, document) in about["search_modes"].items()},
+        licences=dict(about["licences"]),
+        scores=dict(about["scores"]),
+        sizes={str(name): int(entry["bytes"]) for name, entry in about["files"].items()},
+    )
+
+
+def _three(values: Any) -> tuple[float, float, float]:
+    first, second, third = (float(value) for value in values)
+    return first, second, third
+
+
+def _check_references(manifest: Path, bundle: Bundle, hashes: Mapping[str, str]) -> None:
+    """Every graph and tokenizer that is named must be among the hashed files."""
+    specs = [*bundle.text.values(), *bundle.mappers.values(), *([bundle.image] if bundle.image else [])]
+    for spec in specs:
+        if not spec.graphs or set(spec.graphs) - set(PRECISIONS):
+            raise BundleError(f"{manifest}: graphs of precisions {sorted(spec.graphs)}, expected {PRECISIONS}")
+    named = [file for spec in specs for file in spec.graphs.values()]
+    named += [spec.tokenizer for spec in bundle.text.values()]
+    for file in named:
+        if file not in hashes:
+            raise BundleError(f"{manifest}: {file!r} is used but has no sha256 under files: refused")
+    tasks = {task for mode in bundle.search_modes.values() for task in mode}
+    if tasks - set(bundle.mappers):
+        raise BundleError(f"{manifest}: search modes use tasks without a mapper: {sorted(tasks - set(bundle.mappers))}")

@@ -1,0 +1,39 @@
+"""Opening and running one ONNX graph of a verified bundle."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from unbraid.bundle import PRECISIONS
+from unbraid.errors import BundleError
+
+
+def pick_precision(graphs: Mapping[str, str], wanted: str | None) -> str:
+    """The precision to run: `wanted` if the graph has it, else the first of int8, fp32 that it has."""
+    if wanted is not None and wanted in graphs:
+        return wanted
+    return next(precision for precision in PRECISIONS if precision in graphs)
+
+
+def open_graph(path: Path) -> onnxruntime.InferenceSession:
+    """A session of one thread: parallel work runs several batches at once, which small batches gain more from.
+
+    Raises BundleError when onnxruntime refuses the file.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises bare classes of its own, RuntimeError and more
+        raise BundleError(f"{path}: onnxruntime {onnxruntime.__version__} cannot open it: {error}") from error
+
+
+def run_graph(session: onnxruntime.InferenceSession, output: str, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The named output of one run."""
+    (result,) = session.run([output], dict(inputs))
+    array: np.ndarray = result
+    return array

@@ -1,0 +1,154 @@
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unbraid.errors import ItemError
+from unbraid.index import Store, search, search_vector
+from unbraid.index.model import Vectors
+from unbraid.index.store import Entry
+from unbraid.items import MODALITIES, Item
+
+DIM = 24
+ROWS = 150
+
+
+def unit(vectors: Vectors) -> Vectors:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float32)
+
+
+class FakeModel:
+    """Words hashed into a unit vector; one matrix per task, the identity where none is given."""
+
+    dim = DIM
+    base_id = "fake"
+    search_modes = MappingProxyType(
+        {"retrieval": ("query", "document"), "symmetric": ("symmetric", "symmetric")}
+    )
+
+    def __init__(self, **matrices: Vectors) -> None:
+        self.matrices = matrices
+        self.calls = 0
+
+    def encode(
+        self, items: Sequence[Item], *, on_truncate: str = "warn", progress: bool | None = None
+    ) -> Vectors:
+        self.calls += 1
+        vectors = np.full((len(items), DIM), 1e-3, np.float32)
+        for row, item in zip(vectors, items, strict=True):
+            for word in str(item).split():
+                row[hashlib.md5(word.encode()).digest()[0] % DIM] += 1
+        return unit(vectors)
+
+    def map(self, base: Vectors, task: str) -> Vectors:
+        return unit(base @ self.matrix(task).T)
+
+    def matrix(self, task: str) -> Vectors:
+        return self.matrices.get(task, np.eye(DIM, dtype=np.float32))
+
+
+def entries(count: int) -> list[Entry]:
+    return [
+        Entry(f"/{n // 3:03}.md", MODALITIES[n % 3], n + 1, n + 2, f"snippet {n}", "s", 1, 1, n % 3, 3)
+        for n in range(count)
+    ]
+
+
+BASE = unit(np.random.default_rng(0).standard_normal((ROWS, DIM)))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with Store.open(tmp_path_factory.mktemp("s") / "index", base_id="fake", dim=DIM, create=True) as opened:
+        opened.upsert(entries(ROWS), BASE)
+        yield opened
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["retrieval", "symmetric"]), st.integers(1, 20))
+def test_search_ranks_as_materialised_task_vectors_do(store: Store, seed: int, mode: str, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    tasks = ("query", "document", "symmetric")
+    model = FakeModel(**{task: rng.standard_normal((DIM, DIM)).astype(np.float32) for task in tasks})
+    base = unit(rng.standard_normal(DIM))
+    query_task, document_task = model.search_modes[mode]
+    scores = model.map(BASE, document_task) @ model.map(base[None], query_task)[0]
+    best = np.argsort(-scores)[:k]
+    hits = search_vector(store, model, base, mode=mode, k=k)
+    assert [hit.snippet for hit in hits] == [f"snippet {n}" for n in best]
+    np.testing.assert_allclose([hit.score for hit in hits], scores[best], atol=1e-5)
+    assert [hit.rank for hit in hits] == list(range(1, k + 1))
+
+
+def test_more_is_fetched_than_wanted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[int] = []
+    real = store.nearest
+    monkeypatch.setattr(
+        store, "nearest", lambda vector, limit, kind: (limits.append(limit), real(vector, limit, kind))[1]
+    )
+    for k in (1, 10, 50):
+        search_vector(store, FakeModel(), BASE[0], k=k)
+    assert limits == [200, 200, 1000]
+
+
+def test_the_folded_query_fetches_the_right_documents_when_few_are_fetched(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unbraid.index.search.FETCH", 10)
+    monkeypatch.setattr("unbraid.index.search.FETCH_FACTOR", 1)
+    rotation = np.linalg.qr(np.random.default_rng(3).standard_normal((DIM, DIM)))[0].astype(np.float32)
+    model = FakeModel(document=rotation)  # a rotation keeps lengths, so the inner product ranks exactly
+    best = np.argsort(-(model.map(BASE, "document") @ BASE[7]))[:10]
+    hits = search_vector(store, model, BASE[7], k=10)
+    assert [hit.snippet for hit in hits] == [f"snippet {n}" for n in best]
+
+
+def test_another_mode_encodes_nothing(store: Store) -> None:
+    model = FakeModel(symmetric=np.diag(np.arange(1, DIM + 1)).astype(np.float32))
+    base = model.encode(["some words"])[0]
+    first = search_vector(store, model, base)
+    second = search_vector(store, model, base, mode="symmetric")
+    assert model.calls == 1 and [hit.snippet for hit in first] != [hit.snippet for hit in second]
+
+
+def test_a_text_finds_the_chunk_with_its_words(tmp_path: Path) -> None:
+    model = FakeModel()
+    texts = ["red green blue", "north south", "one two three"]
+    with Store.open(tmp_path / "i", base_id="fake", dim=DIM, create=True) as store:
+        store.upsert(entries(3), model.encode(texts))
+        (hit,) = search(store, model, "south north", k=1)
+    assert (hit.rank, hit.path, hit.modality, hit.first_line, hit.last_line) == (1, "/000.md", "code", 2, 3)
+    assert hit.score == pytest.approx(1.0)
+
+
+def test_modality_keeps_one_kind(store: Store) -> None:
+    hits = search(store, FakeModel(), "words", modality="image", k=99)
+    assert len(hits) == 50 and {hit.modality for hit in hits} == {"image"}
+
+
+def test_equal_scores_are_ordered_by_path_and_line(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "i", base_id="fake", dim=DIM, create=True) as store:
+        store.upsert(entries(6)[::-1], BASE[[0] * 6])
+        hits = search_vector(store, FakeModel(), BASE[0])
+    assert [(hit.path, hit.first_line) for hit in hits] == [(f"/{n // 3:03}.md", n + 1) for n in range(6)]
+
+
+def test_an_empty_index_has_no_hits(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "i", base_id="fake", dim=DIM, create=True) as store:
+        assert search(store, FakeModel(), "words") == []
+
+
+def test_wrong_arguments_name_the_choices(store: Store) -> None:
+    model = FakeModel()
+    with pytest.raises(ItemError, match="unknown search mode 'fuzzy': choose one of retrieval, symmetric"):
+        search(store, model, "words", mode="fuzzy")
+    with pytest.raises(ItemError, match="at least one"):
+        search(store, model, "words", k=0)
+    with pytest.raises(ItemError, match="choose one of text, code, image"):
+        search(store, model, "words", modality="sound")  # type: ignore[arg-type]
+    assert model.calls == 0

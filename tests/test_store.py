@@ -1,0 +1,221 @@
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unbraid.errors import StoreError
+from unbraid.index.store import FORMAT, META_FILE, Entry, Store, point_id, read_meta
+from unbraid.items import Modality
+
+DIM = 4
+
+
+def entry(
+    path: str = "/a.md", chunk: int = 0, chunks: int = 1, sha: str = "s1", modality: Modality = "text"
+) -> Entry:
+    return Entry(
+        path,
+        modality,
+        chunk + 1,
+        chunk + 1,
+        f"line {chunk}",
+        sha,
+        10,
+        1_764_000_000_123_456_789,
+        chunk,
+        chunks,
+    )
+
+
+def vectors(*axes: int) -> np.ndarray:
+    return np.eye(DIM, dtype=np.float32)[list(axes)]
+
+
+def open_store(folder: Path, **changes: object) -> Store:
+    return Store.open(folder, **{"base_id": "b1", "dim": DIM, "create": True, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(tmp_path / "index") as opened:
+        yield opened
+
+
+def test_an_entry_comes_back_as_it_was_put(store: Store) -> None:
+    put = entry("/ä/b c.md", modality="code")
+    store.upsert([put], vectors(1))
+    entries, found = store.nearest(vectors(1)[0], 5)
+    assert entries == [put]
+    np.testing.assert_array_equal(found, vectors(1))
+
+
+def test_an_index_is_there_after_reopening(tmp_path: Path) -> None:
+    with open_store(tmp_path / "new" / "index") as store:
+        store.upsert([entry()], vectors(0))
+    with open_store(tmp_path / "new" / "index", create=False) as store:
+        assert store.count() == 1
+
+
+def test_putting_the_same_content_again_adds_nothing(store: Store) -> None:
+    store.upsert([entry()], vectors(0))
+    store.upsert([entry()], vectors(2))
+    assert store.count() == 1
+    np.testing.assert_array_equal(store.nearest(vectors(2)[0], 1)[1], vectors(2))
+
+
+def test_ids_do_not_change_between_versions_of_unbraid() -> None:
+    assert str(point_id("/a.md", "s1", 0)) == "68cbc46d-8e33-53f5-a9f2-5bfbf35ad9dc"
+
+
+def test_nearest_orders_by_inner_product_and_filters_by_modality(store: Store) -> None:
+    kinds: list[Modality] = ["text", "code", "image"]
+    store.upsert([entry(f"/{kind}", modality=kind) for kind in kinds], vectors(0, 1, 2))
+    query = np.array([1, 3, 2, 0], np.float32)
+    assert [found.modality for found in store.nearest(query, 2)[0]] == ["code", "image"]
+    assert [found.modality for found in store.nearest(query, 9, "text")[0]] == ["text"]
+
+
+def test_an_empty_index_finds_nothing(store: Store) -> None:
+    entries, found = store.nearest(vectors(0)[0], 5)
+    assert entries == [] and found.shape == (0, DIM)
+
+
+def test_files_tell_what_is_in_and_what_is_missing(store: Store) -> None:
+    store.upsert([entry("/a", 0, 2), entry("/a", 1, 2), entry("/half", 0, 2)], vectors(0, 1, 2))
+    states = store.files()
+    assert {path: (state.points, state.expected) for path, state in states.items()} == {
+        "/a": (2, 2),
+        "/half": (1, 2),
+    }
+    assert states["/a"].complete and not states["/half"].complete
+
+
+def test_a_file_with_two_contents_is_not_complete(store: Store) -> None:
+    store.upsert([entry(sha="s1"), entry(sha="s2")], vectors(0, 1))
+    assert not store.files()["/a.md"].complete
+
+
+def test_files_are_told_beyond_one_scroll(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unbraid.index.store.SCROLL", 2)
+    store.upsert([entry(f"/{n}") for n in range(5)], vectors(0, 1, 2, 3, 0))
+    assert len(store.files()) == 5
+
+
+def test_delete_removes_a_path_and_no_other(store: Store) -> None:
+    store.upsert([entry("/a"), entry("/ab"), entry("/c")], vectors(0, 1, 2))
+    store.delete(["/a", "/c"])
+    assert list(store.files()) == ["/ab"]
+
+
+def test_delete_older_keeps_the_content_given(store: Store) -> None:
+    store.upsert([entry(chunk=n, chunks=3) for n in range(3)] + [entry("/b")], vectors(0, 1, 2, 3))
+    new = [entry(chunk=n, chunks=2, sha="s2") for n in range(2)]
+    store.upsert(new, vectors(0, 1))
+    store.delete_older(new[-1:])
+    state = store.files()["/a.md"]
+    assert (state.sha256, state.points, state.complete, store.count()) == ("s2", 2, True, 3)
+
+
+def test_touch_sets_the_modification_time(store: Store) -> None:
+    store.upsert([entry("/a"), entry("/b")], vectors(0, 1))
+    store.touch({"/a": 7})
+    assert {path: state.mtime_ns for path, state in store.files().items()} == {
+        "/a": 7,
+        "/b": entry().mtime_ns,
+    }
+
+
+def test_stats_count_files_chunks_and_bytes(store: Store) -> None:
+    store.upsert([entry("/a", 0, 2), entry("/a", 1, 2), entry("/p", modality="image")], vectors(0, 1, 2))
+    stats = store.stats()
+    assert (stats.files, stats.chunks, store.count("image")) == (2, {"image": 1, "text": 2}, 1)
+    assert 10_000 < stats.bytes < 10_000_000
+
+
+@pytest.mark.parametrize("bad", [np.full((1, DIM), np.nan), np.zeros((2, DIM)), np.zeros((1, DIM + 1))])
+def test_vectors_of_a_wrong_shape_or_not_finite_are_refused(store: Store, bad: np.ndarray) -> None:
+    with pytest.raises(StoreError, match="expected 1 finite vectors of 4 dimensions"):
+        store.upsert([entry()], bad.astype(np.float32))
+
+
+def test_no_index_is_an_error_without_create(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no index at .*unbraid index PATH --into"):
+        open_store(tmp_path / "absent", create=False)
+
+
+def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.md").write_text("years of work")
+    with pytest.raises(StoreError, match="is not an unbraid index"):
+        open_store(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.md"]
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("x")
+    with pytest.raises(StoreError, match="no index at"):
+        open_store(tmp_path / "f")
+    with pytest.raises(StoreError, match="cannot make an index"):
+        open_store(tmp_path / "f" / "below")
+
+
+@pytest.mark.parametrize("changes", [{"base_id": "b2"}, {"dim": 8}])
+def test_another_base_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
+    open_store(tmp_path / "i").close()
+    with pytest.raises(StoreError, match=r"holds vectors of base b1 \(4 dimensions\), the model makes b"):
+        open_store(tmp_path / "i", **changes)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("", "cannot read"), ("[1]", "cannot read"), ('{"format": 1}', "cannot read"), (None, "has format 99")],
+)
+def test_a_broken_or_unknown_meta_file_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
+    open_store(tmp_path / "i").close()
+    meta = tmp_path / "i" / META_FILE
+    meta.write_text(
+        content if content is not None else json.dumps(json.loads(meta.read_text()) | {"format": 99})
+    )
+    with pytest.raises(StoreError, match=message):
+        open_store(tmp_path / "i")
+
+
+def test_meta_is_read_without_opening(store: Store) -> None:
+    meta = read_meta(store.folder)
+    assert (meta.format, meta.base_id, meta.dim) == (FORMAT, "b1", DIM)
+
+
+def test_a_creation_that_was_cut_off_is_taken_up(tmp_path: Path) -> None:
+    open_store(tmp_path / "i").close()
+    (tmp_path / "i" / "shard").rename(tmp_path / "i" / "shard.new")
+    with open_store(tmp_path / "i", create=False) as store:
+        assert store.count() == 0
+
+
+def test_a_damaged_shard_is_an_error(tmp_path: Path) -> None:
+    open_store(tmp_path / "i").close()
+    (tmp_path / "i" / "shard" / "edge_config.json").write_text("")
+    with pytest.raises(StoreError, match="cannot be read or written"):
+        open_store(tmp_path / "i")
+
+
+def test_an_index_open_elsewhere_is_refused(store: Store) -> None:
+    code = (
+        "import sys; from unbraid.index import Store; from unbraid.errors import StoreError\n"
+        f"try: Store.open({str(store.folder)!r}, base_id='b1', dim={DIM})\n"
+        "except StoreError as error: sys.exit(str(error))"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "open in another process" in child.stderr
+    with pytest.raises(StoreError, match="twice in this one"):
+        open_store(store.folder)
+
+
+def test_a_closed_store_says_so(store: Store) -> None:
+    store.close()
+    store.close()
+    with pytest.raises(StoreError, match="has been closed"):
+        store.count()

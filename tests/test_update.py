@@ -1,0 +1,330 @@
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unbraid.errors import DataError, ImageError
+from unbraid.index import Report, Store, update
+from unbraid.items import Code, Item
+
+DIM = 16
+
+
+class FakeModel:
+    """Counts what it encodes; `fail` is called before each batch."""
+
+    dim = DIM
+    base_id = "fake"
+    search_modes = MappingProxyType({"retrieval": ("query", "document")})
+
+    def __init__(self) -> None:
+        self.batches: list[list[Item]] = []
+        self.fail: Any = lambda items: None
+
+    @property
+    def encoded(self) -> list[Item]:
+        return [item for batch in self.batches for item in batch]
+
+    def encode(
+        self, items: Sequence[Item], *, on_truncate: str = "warn", progress: bool | None = None
+    ) -> np.ndarray:
+        self.fail(items)
+        self.batches.append(list(items))
+        vectors = np.zeros((len(items), DIM), np.float32)
+        for row, item in zip(vectors, items, strict=True):
+            if isinstance(item, Path):
+                try:
+                    Image.open(item).load()
+                except OSError as error:
+                    raise ImageError(f"cannot decode {item}") from error
+            row[hashlib.md5(str(item).encode()).digest()[0] % DIM] = 1
+        return vectors
+
+    def map(self, base: np.ndarray, task: str) -> np.ndarray:
+        return base
+
+    def matrix(self, task: str) -> np.ndarray:
+        return np.eye(DIM, dtype=np.float32)
+
+
+def paragraphs(count: int, word: str = "word") -> str:
+    """Text of `count` chunks: a paragraph of 200 words each."""
+    return "\n\n".join(f"{word} {number} " + "word " * 198 for number in range(count))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = Path(os.path.realpath(tmp_path)) / "root"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        (folder / f"{name}.md").write_text(f"about {name}")
+    return folder
+
+
+@pytest.fixture
+def model() -> FakeModel:
+    return FakeModel()
+
+
+def open_store(folder: Path) -> Store:
+    return Store.open(folder.parent / "index", base_id="fake", dim=DIM, create=True)
+
+
+@pytest.fixture
+def store(root: Path) -> Iterator[Store]:
+    with open_store(root) as opened:
+        yield opened
+
+
+def counts(report: Report) -> tuple[int, int, int, int]:
+    return report.added, report.changed, report.unchanged, report.deleted
+
+
+def names(store: Store) -> list[str]:
+    return sorted(Path(path).name for path in store.files())
+
+
+def skipped(report: Report) -> dict[str, int]:
+    return {reason: entry.count for reason, entry in report.skipped.items()}
+
+
+def test_a_first_run_indexes_text_code_and_pictures(root: Path, store: Store, model: FakeModel) -> None:
+    (root / "f.py").write_text("def f():\n    pass\n")
+    Image.new("RGB", (2, 2)).save(root / "p.png")
+    report = update(store, model, [root])
+    assert counts(report) == (5, 0, 0, 0) and report.chunks == 5 and not report.interrupted
+    assert set(report.seconds) == {"walk", "read", "encode", "write"}
+    types = [type(item) for item in model.encoded]
+    assert (types.count(str), types.count(Code), len(types)) == (3, 1, 5) and root / "p.png" in model.encoded
+    picture = store.nearest(np.ones(DIM, np.float32), 9, "image")[0][0]
+    assert (picture.path, picture.first_line, picture.snippet) == ((root / "p.png").as_posix(), None, "")
+
+
+def test_a_second_run_reads_and_encodes_nothing(
+    root: Path, store: Store, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update(store, model, [root])
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"read {path}"))
+    assert counts(update(store, model, [root])) == (0, 0, 3, 0)
+    assert len(model.encoded) == 3
+
+
+def test_a_touched_file_is_read_once_and_not_encoded(root: Path, store: Store, model: FakeModel) -> None:
+    update(store, model, [root])
+    os.utime(root / "a.md", ns=(5, 5))
+    assert counts(update(store, model, [root])) == (0, 0, 3, 0)
+    assert store.files()[str(root / "a.md")].mtime_ns == 5
+    assert len(model.encoded) == 3
+
+
+def test_only_what_changed_is_encoded_and_its_old_chunks_go(
+    root: Path, store: Store, model: FakeModel
+) -> None:
+    (root / "a.md").write_text(paragraphs(3))
+    update(store, model, [root])
+    (root / "a.md").write_text("short now")
+    assert counts(update(store, model, [root])) == (0, 1, 2, 0)
+    assert model.encoded[-1] == "short now" and len(model.encoded) == 6
+    assert store.count() == 3
+
+
+def test_deleted_files_leave(root: Path, store: Store, model: FakeModel) -> None:
+    update(store, model, [root])
+    (root / "b.md").unlink()
+    assert counts(update(store, model, [root])) == (0, 0, 2, 1)
+    assert names(store) == ["a.md", "c.md"]
+
+
+def test_files_that_became_ignored_or_binary_leave(root: Path, store: Store, model: FakeModel) -> None:
+    update(store, model, [root])
+    (root / ".gitignore").write_text("a.md\n")
+    (root / "b.md").write_bytes(b"x" * 9000 + b"\xff")
+    report = update(store, model, [root])
+    assert names(store) == ["c.md"] and report.deleted == 2
+    assert skipped(report) == {"hidden": 1, "ignored": 1, "binary": 1}
+
+
+def test_files_outside_the_given_paths_stay(root: Path, store: Store, model: FakeModel) -> None:
+    (root / "sub").mkdir()
+    (root / "sub" / "d.md").write_text("about d")
+    update(store, model, [root])
+    (root / "a.md").unlink()
+    assert counts(update(store, model, [root / "sub"])) == (0, 0, 1, 0)
+    assert "a.md" in names(store)
+
+
+def test_files_that_cannot_be_read_now_stay(
+    root: Path, store: Store, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "sub").mkdir()
+    (root / "sub" / "d.md").write_text("about d")
+    update(store, model, [root])
+    real = os.scandir
+
+    def scandir(folder: Path) -> object:
+        if Path(folder).name == "sub":
+            raise PermissionError(folder)
+        return real(folder)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    report = update(store, model, [root])
+    assert counts(report) == (0, 0, 3, 0) and skipped(report) == {"unreadable": 1}
+    assert "d.md" in names(store)
+
+
+def test_a_given_file_that_is_gone_is_an_error(root: Path, store: Store, model: FakeModel) -> None:
+    update(store, model, [root / "a.md"])
+    (root / "a.md").unlink()
+    with pytest.raises(DataError, match="no file or folder"):
+        update(store, model, [root / "a.md"])
+    assert names(store) == ["a.md"]
+
+
+def test_a_broken_picture_is_counted_and_the_rest_goes_in(root: Path, store: Store, model: FakeModel) -> None:
+    (root / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    Image.new("RGB", (2, 2)).save(root / "good.png")
+    report = update(store, model, [root])
+    assert skipped(report) == {"broken picture": 1} and report.skipped["broken picture"].examples
+    assert names(store) == ["a.md", "b.md", "c.md", "good.png"] and report.added == 4
+
+
+def test_a_picture_that_broke_leaves(root: Path, store: Store, model: FakeModel) -> None:
+    Image.new("RGB", (2, 2)).save(root / "p.png")
+    update(store, model, [root])
+    (root / "p.png").write_bytes(b"broken")
+    assert update(store, model, [root]).deleted == 1
+    assert names(store) == ["a.md", "b.md", "c.md"]
+
+
+def test_vectors_belong_to_their_rows_after_a_broken_picture(
+    root: Path, store: Store, model: FakeModel
+) -> None:
+    (root / "0.png").write_bytes(b"broken")
+    update(store, model, [root])
+    entries, vectors = store.nearest(np.ones(DIM, np.float32), 9)
+    np.testing.assert_array_equal(vectors, model.encode([entry.snippet for entry in entries]))
+
+
+def test_blank_files_are_skipped_as_empty(root: Path, store: Store, model: FakeModel) -> None:
+    (root / "blank.md").write_text(" \n\n")
+    assert skipped(update(store, model, [root])) == {"empty": 1}
+
+
+def test_an_empty_folder_is_no_error(tmp_path: Path, store: Store, model: FakeModel) -> None:
+    (tmp_path / "empty").mkdir()
+    assert counts(update(store, model, [tmp_path / "empty"])) == (0, 0, 0, 0)
+    assert model.batches == []
+
+
+def test_the_byte_order_mark_is_not_part_of_the_text(root: Path, store: Store, model: FakeModel) -> None:
+    (root / "a.md").write_bytes(b"\xef\xbb\xbfmarked")
+    update(store, model, [root / "a.md"])
+    assert model.encoded == ["marked"]
+
+
+def test_files_are_batched_together(
+    root: Path, store: Store, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unbraid.index.update.GROUP", 4)
+    (root / "d.md").write_text(paragraphs(6))
+    update(store, model, [root])
+    assert [len(batch) for batch in model.batches] == [4, 4, 1]
+
+
+def interrupt_at(model: FakeModel, call: int) -> None:
+    def fail(items: Sequence[Item]) -> None:
+        if len(model.batches) == call:
+            raise KeyboardInterrupt
+
+    model.fail = fail
+
+
+def test_ctrl_c_keeps_what_was_written_and_the_next_run_goes_on(
+    root: Path, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unbraid.index.update.GROUP", 2)
+    interrupt_at(model, 1)
+    with open_store(root) as store:
+        report = update(store, model, [root])
+        assert report.interrupted and counts(report) == (2, 0, 0, 0)
+    with open_store(root) as store:
+        assert names(store) == ["a.md", "b.md"]
+        model.fail = lambda items: None
+        assert counts(update(store, model, [root])) == (1, 0, 2, 0)
+        assert names(store) == ["a.md", "b.md", "c.md"]
+
+
+def test_an_interrupted_run_deletes_nothing(root: Path, store: Store, model: FakeModel) -> None:
+    update(store, model, [root])
+    (root / "a.md").unlink()
+    (root / "d.md").write_text("new")
+    interrupt_at(model, len(model.batches))
+    assert update(store, model, [root]).interrupted
+    assert names(store) == ["a.md", "b.md", "c.md"]
+
+
+def test_a_file_cut_off_half_way_is_done_again(
+    root: Path, store: Store, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unbraid.index.update.GROUP", 2)
+    (root / "a.md").write_text(paragraphs(5))
+    interrupt_at(model, 1)
+    update(store, model, [root / "a.md"])
+    state = store.files()[str(root / "a.md")]
+    assert (state.points, state.expected, state.complete) == (2, 5, False)
+    model.fail = lambda items: None
+    assert counts(update(store, model, [root / "a.md"])) == (0, 1, 0, 0)
+    assert store.files()[str(root / "a.md")].complete and store.count() == 5
+
+
+def test_a_changed_file_is_never_missing_in_between(
+    root: Path, store: Store, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unbraid.index.update.GROUP", 2)
+    (root / "a.md").write_text(paragraphs(5, "old"))
+    update(store, model, [root / "a.md"])
+    (root / "a.md").write_text(paragraphs(3, "new"))
+    interrupt_at(model, len(model.batches) + 1)
+    update(store, model, [root / "a.md"])
+    snippets = [entry.snippet[:3] for entry in store.nearest(np.ones(DIM, np.float32), 99)[0]]
+    assert (snippets.count("old"), snippets.count("new")) == (5, 2)
+    model.fail = lambda items: None
+    update(store, model, [root / "a.md"])
+    snippets = [entry.snippet[:3] for entry in store.nearest(np.ones(DIM, np.float32), 99)[0]]
+    assert (snippets.count("old"), snippets.count("new")) == (0, 3)
+
+
+def test_progress_is_drawn_on_standard_error(
+    root: Path, store: Store, model: FakeModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    update(store, model, [root], progress=True)
+    captured = capsys.readouterr()
+    assert captured.out == "" and "indexing" in captured.err
+    update(store, model, [root])
+    assert capsys.readouterr().err == ""
+
+
+def test_kill_9_loses_only_the_group_under_way(root: Path) -> None:
+    (root / "big.md").write_text(paragraphs(600))
+    child = subprocess.run([sys.executable, __file__, str(root)], capture_output=True, text=True, check=False)
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    with open_store(root) as store:
+        assert names(store) == ["a.md", "b.md", "big.md", "c.md"][:3]
+        assert store.count() == 512 and not store.files()[str(root / "big.md")].complete
+        assert counts(update(store, FakeModel(), [root])) == (1, 1, 2, 0)
+        assert store.count() == 603
+
+
+if __name__ == "__main__":  # the child of test_kill_9_loses_only_the_group_under_way
+    killed = FakeModel()
+    killed.fail = lambda items: len(killed.batches) == 2 and os.kill(os.getpid(), signal.SIGKILL)
+    update(open_store(Path(sys.argv[1])), killed, [sys.argv[1]])
