@@ -16,7 +16,9 @@ class ImageEncoder(nn.Module):
 
     mean: Tensor
 
-    def __init__(self, tower: nn.Module, name: str, projection: nn.Linear, preprocess: ImagePreprocess) -> None:
+    def __init__(
+        self, tower: nn.Module, name: str, projection: nn.Linear, preprocess: ImagePreprocess
+    ) -> None:
         """Join a visual `tower` (pixels -> [B, width]), its `name`, and a `projection` to the base dim."""
         super().__init__()
         self.tower = tower
@@ -38,7 +40,10 @@ class ImageEncoder(nn.Module):
     def save(self, folder: Path) -> None:
         """Write weights and description into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, folder / "image.safetensors")
+        save_file(
+            {name: tensor.contiguous() for name, tensor in self.state_dict().items()},
+            folder / "image.safetensors",
+        )
         description = {
             "tower": self.name,
             "dim": self.projection.out_features,

@@ -74,7 +74,8 @@ def fit_mode(
     """
     dim = train.left.shape[1]
     mappers: list[Mapper] = [
-        LinearMapper(dim) if config.kind == "linear" else LowRankMapper(dim, config.rank) for _ in range(sides)
+        LinearMapper(dim) if config.kind == "linear" else LowRankMapper(dim, config.rank)
+        for _ in range(sides)
     ]
     optimizer = torch.optim.AdamW([p for m in mappers for p in m.parameters()], lr=config.learning_rate)
     generator = torch.Generator().manual_seed(seed)
@@ -129,7 +130,9 @@ def _sample(pairs: list[dict], most: int, seed: int) -> list[dict]:
     return [pairs[row] for row in rng.permutation(len(pairs))[:most]]
 
 
-def _base_pairs(pairs: list[dict], config: MapperTraining, encoder: TextEncoder, tokenizer: Tokenizer) -> Pairs:
+def _base_pairs(
+    pairs: list[dict], config: MapperTraining, encoder: TextEncoder, tokenizer: Tokenizer
+) -> Pairs:
     left_field, right_field = ("a", "b") if config.loss == "cosent" else ("anchor", "positive")
     left = [str(row[left_field]) for row in pairs]
     right = [str(row[right_field]) for row in pairs]
@@ -144,8 +147,12 @@ def encode(encoder: TextEncoder, tokenizer: Tokenizer, texts: list[str]) -> Tens
     """Base vectors float32 [n, 512] of `texts`, in order."""
     encodings = tokenizer.encode_batch_fast(texts)
     vectors = torch.empty(len(texts), encoder.projection.out_features)
-    for batch in track(token_budget_batches([len(e.ids) for e in encodings], budget=4096), "encode", unit="batches"):
-        ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(encodings[i].ids) for i in batch], batch_first=True)
+    for batch in track(
+        token_budget_batches([len(e.ids) for e in encodings], budget=4096), "encode", unit="batches"
+    ):
+        ids = torch.nn.utils.rnn.pad_sequence(
+            [torch.tensor(encodings[i].ids) for i in batch], batch_first=True
+        )
         lengths = torch.tensor([len(encodings[i].ids) for i in batch])
         mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
         vectors[batch] = encoder(ids, mask)

@@ -28,7 +28,10 @@ def score_kl(student: Tensor, target: Tensor, temperature: float) -> Tensor:
     student_scores = (student @ student.T / temperature).masked_fill(own, -1e4)
     target_scores = (target @ target.T / temperature).masked_fill(own, -1e4)
     return kl_div(
-        log_softmax(student_scores, -1), log_softmax(target_scores, -1), log_target=True, reduction="batchmean"
+        log_softmax(student_scores, -1),
+        log_softmax(target_scores, -1),
+        log_target=True,
+        reduction="batchmean",
     )
 
 

@@ -29,7 +29,7 @@ class TextTraining:
     max_tokens: int = 256
     batch_tokens: int = 4096  # padded tokens in one step
     epochs: int = 2
-    learning_rate: float = 4e-4
+    learning_rate: float = 5e-4
     projection_learning_rate: float = 1e-3
     warmup: float = 0.03  # share of all steps
     kl_weight: float = 0.5  # in-batch score distribution, temperature 0.05
@@ -78,6 +78,7 @@ class Recipe:
     version: str
     seed: int
     teacher: str
+    items: int  # label and train on this many of the sources' items, a seeded sample; 0 = all
     precision: str  # "float32" or "bfloat16": the matrix products of teacher and training
     source: tuple[Source, ...]
     text: TextTraining

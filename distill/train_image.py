@@ -88,7 +88,9 @@ def photographs(data: Path, names: tuple[str, ...]) -> Iterator[Picture]:
                     texts = (str(row.get(field) or "").strip() for field in ("caption", "alt", "title"))
                     captions = tuple(dict.fromkeys(text for text in texts if len(text) >= 12))
                     if captions:
-                        yield Picture(_small(Image.open(io.BytesIO(file.read()))), captions, name, is_dev(row))
+                        yield Picture(
+                            _small(Image.open(io.BytesIO(file.read()))), captions, name, is_dev(row)
+                        )
         except (OSError, tarfile.TarError) as error:
             raise DataError(f"{data / name}.tar: cannot be read: {error}") from error
 
@@ -239,7 +241,9 @@ def dev_recall(encoder: ImageEncoder, pictures: list[Picture], captions: Caption
         if not dev:
             continue
         image = normalize(_raw_vectors(encoder, [pictures[row] for row in dev]) - encoder.mean, dim=-1)
-        query = captions.vectors[torch.tensor([captions.of_picture[row][-1 if kind == "drawings" else 0] for row in dev])]
+        query = captions.vectors[
+            torch.tensor([captions.of_picture[row][-1 if kind == "drawings" else 0] for row in dev])
+        ]
         scores = query @ image.T
         rank = (scores > scores.diagonal()[:, None]).sum(1)
         results[f"{kind} ({len(dev)})"] = float((rank < 10).float().mean())

@@ -131,7 +131,9 @@ def _batches(data: TextSet, recipe: Recipe, epoch: int) -> Iterator[list[int]]:
     for start in range(0, len(order), POOL):
         pool = order[start : start + POOL]
         batches = token_budget_batches([len(data.ids[row]) for row in pool], budget=recipe.text.batch_tokens)
-        parts = [batch[i : i + LARGEST_BATCH] for batch in batches for i in range(0, len(batch), LARGEST_BATCH)]
+        parts = [
+            batch[i : i + LARGEST_BATCH] for batch in batches for i in range(0, len(batch), LARGEST_BATCH)
+        ]
         rng.shuffle(parts)
         yield from ([pool[i] for i in part] for part in parts)
 

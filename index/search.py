@@ -67,8 +67,11 @@ def search_vector(
     if not entries:
         return []
     scores = [float(score) for score in np.asarray(model.map(vectors, document_task) @ q)]
-    # Path and chunk decide between equal scores: the order of two identical files does not depend on the store.
-    order = sorted(range(len(entries)), key=lambda i: (-scores[i], entries[i].path, entries[i].chunk))
+    # Path and chunk decide between equal scores. Rounded, since a matrix product gives two identical rows
+    # scores that differ in the last bit.
+    order = sorted(
+        range(len(entries)), key=lambda i: (-round(scores[i], 6), entries[i].path, entries[i].chunk)
+    )
     hits = []
     for rank, i in enumerate(order[:k], start=1):
         entry = entries[i]

@@ -89,7 +89,7 @@ def test_an_animation_gives_its_first_frame(saved, kind):
 
 def test_a_phone_picture_with_an_embedded_second_one_gives_the_first(saved):
     data = encoded(picture(), "MPO", save_all=True, append_images=[Image.new("RGB", (40, 24), WHITE)])
-    assert close(decode(saved(data)), picture(), 60)
+    assert np.abs(np.subtract(decode(saved(data)).getpixel((4, 4)), RED)).max() <= 4
 
 
 def test_16_bit_grey_is_scaled_not_clipped(saved):
@@ -260,7 +260,7 @@ def test_a_closed_image_is_an_image_error(saved):
 # ---- what is refused
 
 
-def refused(path, reason):
+def refused(path, reason=None):
     with pytest.raises(ImageError, match=reason) as caught:
         decode(path)
     assert str(path) in str(caught.value)
@@ -271,6 +271,9 @@ def test_a_decompression_bomb_is_refused_by_its_header(saved, monkeypatch):
     refused(saved(png(13_000, 13_000, b"\0" * 2000)), r"169,000,000 pixels, more than the cap of 50,000,000")
     refused(saved(png(8_000, 8_000, b"\0" * 2000)), r"8000 × 8000 = 64,000,000 pixels, more than the cap")
     refused(saved(png(30_000, 30_000, b"\0" * 2000)), r"900,000,000 pixels, more than the cap of 50,000,000")
+    refused(
+        saved(png(1, 49_000_000, b"\0" * 2000)), r"1 × 49000000 pixels, more than the cap of 65,535 on a side"
+    )
     frame = encoded(Image.new("P", (4, 4)), "GIF")
     refused(saved(frame[:6] + struct.pack("<HH", 60_000, 60_000) + frame[10:]), "3,600,000,000 pixels")
 
@@ -292,7 +295,7 @@ def test_a_file_too_large_to_be_a_picture_is_not_read(saved):
 def test_a_picture_without_pixels_is_refused(saved, size):
     with pytest.raises(ImageError, match="no pixels"):
         decode(Image.new("RGB", size))
-    refused(saved(png(*size, b"")), "")
+    refused(saved(png(*size, b"")))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
@@ -300,7 +303,7 @@ def test_a_picture_without_pixels_is_refused(saved, size):
 def test_a_truncated_file_is_refused(saved, kind, part):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
     data = encoded(noise, kind)
-    refused(saved(data[: int(len(data) * part)]), "")
+    refused(saved(data[: int(len(data) * part)]))
 
 
 @pytest.mark.parametrize(
@@ -308,7 +311,7 @@ def test_a_truncated_file_is_refused(saved, kind, part):
     [b"", b"a", b"hello, I am a text" * 9, b"%PDF-1.7 ...", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"\xff\xd8\xff"],
 )
 def test_what_is_no_picture_is_refused(saved, data):
-    refused(saved(data), "")
+    refused(saved(data))
 
 
 @pytest.mark.parametrize("kind", ["BMP", "TIFF", "PPM", "ICO", "PDF"])
@@ -322,7 +325,7 @@ def test_missing_directory_and_pipe_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     refused(tmp_path / "pipe.png", "not a regular file")
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
-    refused(tmp_path / "loop.png", "")
+    refused(tmp_path / "loop.png")
 
 
 def test_no_permission_is_an_image_error(saved, monkeypatch):
@@ -446,7 +449,7 @@ def test_mean_and_std_are_those_of_each_channel():
         assert math.isclose(float(x[channel, 0, 0]), expected, rel_tol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(1, 50_000), (50_000, 1), (3, 4000), (4000, 3000)])
+@pytest.mark.parametrize("shape", [(1, 65_535), (65_535, 1), (3, 4000), (4000, 3000)])
 def test_extreme_shapes_and_large_pictures_fit(shape):
     x = PLAIN(Image.new("RGB", shape, BLUE))
     assert x.shape == (3, 32, 32) and np.isfinite(x).all() and x.min() < 0.2

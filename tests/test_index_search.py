@@ -1,6 +1,6 @@
 import hashlib
+import importlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -12,13 +12,14 @@ from unbraid.errors import ItemError
 from unbraid.index import Store, search, search_vector
 from unbraid.index.model import Vectors
 from unbraid.index.store import Entry
-from unbraid.items import MODALITIES, Item
+from unbraid.items import MODALITIES, Item, Modality
 
 DIM = 24
+search_module = importlib.import_module("unbraid.index.search")  # the package's `search` is the function
 ROWS = 150
 
 
-def unit(vectors: Vectors) -> Vectors:
+def unit(vectors: np.ndarray) -> Vectors:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float32)
 
 
@@ -69,6 +70,18 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with Store.open(tmp_path_factory.mktemp("e") / "index", base_id="fake", dim=DIM, create=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def empty(shared: Store) -> Iterator[Store]:
+    yield shared
+    shared.delete(shared.files())
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["retrieval", "symmetric"]), st.integers(1, 20))
 def test_search_ranks_as_materialised_task_vectors_do(store: Store, seed: int, mode: str, k: int) -> None:
@@ -88,9 +101,12 @@ def test_search_ranks_as_materialised_task_vectors_do(store: Store, seed: int, m
 def test_more_is_fetched_than_wanted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     limits: list[int] = []
     real = store.nearest
-    monkeypatch.setattr(
-        store, "nearest", lambda vector, limit, kind: (limits.append(limit), real(vector, limit, kind))[1]
-    )
+
+    def nearest(vector: Vectors, limit: int, modality: Modality | None = None) -> tuple[list[Entry], Vectors]:
+        limits.append(limit)
+        return real(vector, limit, modality)
+
+    monkeypatch.setattr(store, "nearest", nearest)
     for k in (1, 10, 50):
         search_vector(store, FakeModel(), BASE[0], k=k)
     assert limits == [200, 200, 1000]
@@ -99,8 +115,8 @@ def test_more_is_fetched_than_wanted(store: Store, monkeypatch: pytest.MonkeyPat
 def test_the_folded_query_fetches_the_right_documents_when_few_are_fetched(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unbraid.index.search.FETCH", 10)
-    monkeypatch.setattr("unbraid.index.search.FETCH_FACTOR", 1)
+    monkeypatch.setattr(search_module, "FETCH", 10)
+    monkeypatch.setattr(search_module, "FETCH_FACTOR", 1)
     rotation = np.linalg.qr(np.random.default_rng(3).standard_normal((DIM, DIM)))[0].astype(np.float32)
     model = FakeModel(document=rotation)  # a rotation keeps lengths, so the inner product ranks exactly
     best = np.argsort(-(model.map(BASE, "document") @ BASE[7]))[:10]
@@ -116,12 +132,10 @@ def test_another_mode_encodes_nothing(store: Store) -> None:
     assert model.calls == 1 and [hit.snippet for hit in first] != [hit.snippet for hit in second]
 
 
-def test_a_text_finds_the_chunk_with_its_words(tmp_path: Path) -> None:
+def test_a_text_finds_the_chunk_with_its_words(empty: Store) -> None:
     model = FakeModel()
-    texts = ["red green blue", "north south", "one two three"]
-    with Store.open(tmp_path / "i", base_id="fake", dim=DIM, create=True) as store:
-        store.upsert(entries(3), model.encode(texts))
-        (hit,) = search(store, model, "south north", k=1)
+    empty.upsert(entries(3), model.encode(["red green blue", "north south", "one two three"]))
+    (hit,) = search(empty, model, "south north", k=1)
     assert (hit.rank, hit.path, hit.modality, hit.first_line, hit.last_line) == (1, "/000.md", "code", 2, 3)
     assert hit.score == pytest.approx(1.0)
 
@@ -131,16 +145,14 @@ def test_modality_keeps_one_kind(store: Store) -> None:
     assert len(hits) == 50 and {hit.modality for hit in hits} == {"image"}
 
 
-def test_equal_scores_are_ordered_by_path_and_line(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "i", base_id="fake", dim=DIM, create=True) as store:
-        store.upsert(entries(6)[::-1], BASE[[0] * 6])
-        hits = search_vector(store, FakeModel(), BASE[0])
+def test_equal_scores_are_ordered_by_path_and_line(empty: Store) -> None:
+    empty.upsert(entries(6)[::-1], BASE[[0] * 6])
+    hits = search_vector(empty, FakeModel(), BASE[0])
     assert [(hit.path, hit.first_line) for hit in hits] == [(f"/{n // 3:03}.md", n + 1) for n in range(6)]
 
 
-def test_an_empty_index_has_no_hits(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "i", base_id="fake", dim=DIM, create=True) as store:
-        assert search(store, FakeModel(), "words") == []
+def test_an_empty_index_has_no_hits(empty: Store) -> None:
+    assert search(empty, FakeModel(), "words") == []
 
 
 def test_wrong_arguments_name_the_choices(store: Store) -> None:

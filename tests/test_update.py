@@ -1,4 +1,5 @@
 import hashlib
+import importlib
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from unbraid.index import Report, Store, update
 from unbraid.items import Code, Item
 
 DIM = 16
+update_module = importlib.import_module("unbraid.index.update")  # the package's `update` is the function
 
 
 class FakeModel:
@@ -79,10 +81,17 @@ def open_store(folder: Path) -> Store:
     return Store.open(folder.parent / "index", base_id="fake", dim=DIM, create=True)
 
 
-@pytest.fixture
-def store(root: Path) -> Iterator[Store]:
-    with open_store(root) as opened:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with open_store(tmp_path_factory.mktemp("store") / "root") as opened:
         yield opened
+
+
+@pytest.fixture
+def store(shared: Store) -> Iterator[Store]:
+    """An empty store; emptied rather than made for each test, which takes ten syncs of the disk."""
+    yield shared
+    shared.delete(shared.files())
 
 
 def counts(report: Report) -> tuple[int, int, int, int]:
@@ -234,7 +243,7 @@ def test_the_byte_order_mark_is_not_part_of_the_text(root: Path, store: Store, m
 def test_files_are_batched_together(
     root: Path, store: Store, model: FakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unbraid.index.update.GROUP", 4)
+    monkeypatch.setattr(update_module, "GROUP", 4)
     (root / "d.md").write_text(paragraphs(6))
     update(store, model, [root])
     assert [len(batch) for batch in model.batches] == [4, 4, 1]
@@ -251,7 +260,7 @@ def interrupt_at(model: FakeModel, call: int) -> None:
 def test_ctrl_c_keeps_what_was_written_and_the_next_run_goes_on(
     root: Path, model: FakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unbraid.index.update.GROUP", 2)
+    monkeypatch.setattr(update_module, "GROUP", 2)
     interrupt_at(model, 1)
     with open_store(root) as store:
         report = update(store, model, [root])
@@ -275,7 +284,7 @@ def test_an_interrupted_run_deletes_nothing(root: Path, store: Store, model: Fak
 def test_a_file_cut_off_half_way_is_done_again(
     root: Path, store: Store, model: FakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unbraid.index.update.GROUP", 2)
+    monkeypatch.setattr(update_module, "GROUP", 2)
     (root / "a.md").write_text(paragraphs(5))
     interrupt_at(model, 1)
     update(store, model, [root / "a.md"])
@@ -289,7 +298,7 @@ def test_a_file_cut_off_half_way_is_done_again(
 def test_a_changed_file_is_never_missing_in_between(
     root: Path, store: Store, model: FakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unbraid.index.update.GROUP", 2)
+    monkeypatch.setattr(update_module, "GROUP", 2)
     (root / "a.md").write_text(paragraphs(5, "old"))
     update(store, model, [root / "a.md"])
     (root / "a.md").write_text(paragraphs(3, "new"))
@@ -304,8 +313,13 @@ def test_a_changed_file_is_never_missing_in_between(
 
 
 def test_progress_is_drawn_on_standard_error(
-    root: Path, store: Store, model: FakeModel, capsys: pytest.CaptureFixture[str]
+    root: Path,
+    store: Store,
+    model: FakeModel,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich draws nothing where it sees no terminal
     update(store, model, [root], progress=True)
     captured = capsys.readouterr()
     assert captured.out == "" and "indexing" in captured.err
@@ -326,5 +340,10 @@ def test_kill_9_loses_only_the_group_under_way(root: Path) -> None:
 
 if __name__ == "__main__":  # the child of test_kill_9_loses_only_the_group_under_way
     killed = FakeModel()
-    killed.fail = lambda items: len(killed.batches) == 2 and os.kill(os.getpid(), signal.SIGKILL)
+
+    def kill(items: Sequence[Item]) -> None:
+        if len(killed.batches) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    killed.fail = kill
     update(open_store(Path(sys.argv[1])), killed, [sys.argv[1]])

@@ -16,7 +16,7 @@ from unbraid.errors import BundleError
 
 FORMAT = 1
 MANIFEST = "bundle.json"
-PRECISIONS = ("int8", "fp32")  # of graphs; the first that a bundle has is the default
+PRECISIONS = ("int8", "fp32")  # of graphs
 # In an ONNX file, weights kept elsewhere are named by an entry whose key is the string "location": this tag,
 # length and word (onnx.proto3, StringStringEntryProto.key).
 _EXTERNAL_DATA = b"\x0a\x08location"
@@ -27,7 +27,7 @@ class TextSpec:
     """A text or code encoder of a bundle."""
 
     id: str
-    graphs: Mapping[str, str]  # precision -> file
+    graphs: Mapping[str, str]  # precision -> file; the first is the default
     tokenizer: str
     max_tokens: int
     split_identifiers: bool
@@ -116,7 +116,9 @@ def verify_file(folder: Path, name: str, sha256: str, size: int) -> None:
             raise BundleError(f"{place}: a link that leaves the bundle folder: refused")
         content = place.read_bytes()
     except OSError as error:
-        raise BundleError(f"{place}: cannot be read ({error.strerror or error}): copy the bundle again") from error
+        raise BundleError(
+            f"{place}: cannot be read ({error.strerror or error}): copy the bundle again"
+        ) from error
     found = hashlib.sha256(content).hexdigest()
     if len(content) != size or found != sha256:
         raise BundleError(
@@ -149,7 +151,11 @@ def _parse(folder: Path, about: dict[str, Any]) -> Bundle:
             for name, spec in modalities.items()
         },
         image=ImageSpec(
-            str(image["id"]), dict(image["graphs"]), int(image["size"]), _three(image["mean"]), _three(image["std"])
+            str(image["id"]),
+            dict(image["graphs"]),
+            int(image["size"]),
+            _three(image["mean"]),
+            _three(image["std"]),
         )
         if image
         else None,
@@ -157,7 +163,9 @@ def _parse(folder: Path, about: dict[str, Any]) -> Bundle:
             task: MapperSpec(str(spec["id"]), str(spec["kind"]), dict(spec["graphs"]))
             for task, spec in about["mappers"].items()
         },
-        search_modes={mode: (str(query), str(document)) for mode, (query, document) in about["search_modes"].items()},
+        search_modes={
+            mode: (str(query), str(document)) for mode, (query, document) in about["search_modes"].items()
+        },
         licences=dict(about["licences"]),
         scores=dict(about["scores"]),
         sizes={str(name): int(entry["bytes"]) for name, entry in about["files"].items()},
@@ -174,7 +182,9 @@ def _check_references(manifest: Path, bundle: Bundle, hashes: Mapping[str, str])
     specs = [*bundle.text.values(), *bundle.mappers.values(), *([bundle.image] if bundle.image else [])]
     for spec in specs:
         if not spec.graphs or set(spec.graphs) - set(PRECISIONS):
-            raise BundleError(f"{manifest}: graphs of precisions {sorted(spec.graphs)}, expected {PRECISIONS}")
+            raise BundleError(
+                f"{manifest}: graphs of precisions {sorted(spec.graphs)}, expected {PRECISIONS}"
+            )
     named = [file for spec in specs for file in spec.graphs.values()]
     named += [spec.tokenizer for spec in bundle.text.values()]
     for file in named:
@@ -182,4 +192,6 @@ def _check_references(manifest: Path, bundle: Bundle, hashes: Mapping[str, str])
             raise BundleError(f"{manifest}: {file!r} is used but has no sha256 under files: refused")
     tasks = {task for mode in bundle.search_modes.values() for task in mode}
     if tasks - set(bundle.mappers):
-        raise BundleError(f"{manifest}: search modes use tasks without a mapper: {sorted(tasks - set(bundle.mappers))}")
+        raise BundleError(
+            f"{manifest}: search modes use tasks without a mapper: {sorted(tasks - set(bundle.mappers))}"
+        )

@@ -6,15 +6,12 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from unbraid.bundle import PRECISIONS
 from unbraid.errors import BundleError
 
 
-def pick_precision(graphs: Mapping[str, str], wanted: str | None) -> str:
-    """The precision to run: `wanted` if the graph has it, else the first of int8, fp32 that it has."""
-    if wanted is not None and wanted in graphs:
-        return wanted
-    return next(precision for precision in PRECISIONS if precision in graphs)
+def pick_graph(graphs: Mapping[str, str], precision: str | None) -> str:
+    """The file of `precision` where there is one, else the bundle's default, which is the first."""
+    return graphs[precision] if precision in graphs else next(iter(graphs.values()))
 
 
 def open_graph(path: Path) -> onnxruntime.InferenceSession:
@@ -32,7 +29,9 @@ def open_graph(path: Path) -> onnxruntime.InferenceSession:
         raise BundleError(f"{path}: onnxruntime {onnxruntime.__version__} cannot open it: {error}") from error
 
 
-def run_graph(session: onnxruntime.InferenceSession, output: str, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+def run_graph(
+    session: onnxruntime.InferenceSession, output: str, inputs: Mapping[str, np.ndarray]
+) -> np.ndarray:
     """The named output of one run."""
     (result,) = session.run([output], dict(inputs))
     array: np.ndarray = result

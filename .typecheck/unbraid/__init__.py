@@ -1,0 +1,1 @@
+../../src/unbraid/__init__.py

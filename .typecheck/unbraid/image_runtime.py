@@ -1,0 +1,1 @@
+../../src/unbraid/image_runtime.py

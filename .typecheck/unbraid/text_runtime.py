@@ -1,0 +1,1 @@
+../../src/unbraid/text_runtime.py

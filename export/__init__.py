@@ -1,0 +1,5 @@
+"""Export: trained encoders and mappers to ONNX graphs, with a parity report, in a bundle."""
+
+from unbraid.export.bundle_writer import export_bundle
+
+__all__ = ["export_bundle"]

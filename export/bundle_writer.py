@@ -1,0 +1,166 @@
+"""Write a bundle from a finished run: graphs, tokenizer, parity report, card and the hashes of them all."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from torch import nn
+
+from unbraid.base_encoders.image import load_image_encoder
+from unbraid.base_encoders.text import load_text_encoder
+from unbraid.bundle import FORMAT, MANIFEST, PRECISIONS, read_bundle
+from unbraid.errors import DataError
+from unbraid.export.card import card
+from unbraid.export.graphs import export_image, export_mapper, export_text, quantise
+from unbraid.export.parity import Parity, compare
+from unbraid.export.samples import image_cases, mapper_cases, text_cases
+from unbraid.mappers import load_mapper
+
+DIMS = (512, 256, 128, 64)
+SEARCH_MODES = {
+    "retrieval": ("query", "document"),
+    "symmetric": ("symmetric", "symmetric"),
+    "code": ("code", "code"),
+}
+
+
+def export_bundle(
+    run: Path, out: Path, *, precisions: Sequence[str] = PRECISIONS, scores: dict[str, Any] | None = None
+) -> list[Parity]:
+    """Export the encoders and mappers of `run` as the bundle `out`; returns the parity of every graph.
+
+    `precisions` are those of the text graph, the first one the default. `scores` go into the manifest and the
+    card. The folder appears whole or not at all; an existing bundle there is replaced. Raises DataError when
+    the run is not finished or `out` is something else, ParityError when a graph strays from torch.
+    """
+    for needed in ("text/encoder.json", "text/record.json", "mappers/record.json"):
+        if not (run / needed).exists():
+            raise DataError(f"{run / needed}: not found: finish `unbraid distill` before exporting")
+    if out.exists() and not (out / MANIFEST).exists() and any(out.iterdir()):
+        raise DataError(f"{out}: exists and is no bundle: choose another folder")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
+        folder = Path(scratch) / "bundle"
+        folder.mkdir()
+        modalities, parities = _text(run, folder, precisions)
+        if (run / "image").exists():
+            modalities["image"], parity = _image(run, folder)
+            parities.append(parity)
+        mappers, parity_of_mappers = _mappers(run, folder, dim=DIMS[0])
+        parities += parity_of_mappers
+        _manifest(run, folder, modalities, mappers, parities, scores or {})
+        read_bundle(folder)
+        if out.exists():
+            shutil.rmtree(out)
+        folder.rename(out)
+    return parities
+
+
+def _text(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str, Any], list[Parity]]:
+    """Text and code: one graph, one tokenizer, two entries."""
+    encoder = load_text_encoder(run / "text", attention="eager").eval()
+    shutil.copy(run / "text" / "tokenizer.json", folder / "tokenizer.json")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    max_tokens = int(tokenizer.truncation["max_length"])
+    export_text(encoder, folder / "text.fp32.onnx")
+    names, cases = ["input_ids", "attention_mask"], text_cases(tokenizer)
+    parities = [compare(encoder, folder / "text.fp32.onnx", names, cases, "base_vector")]
+    if "int8" in precisions:
+        quantise(folder / "text.fp32.onnx", folder / "text.int8.onnx")
+        parities.append(compare(encoder, folder / "text.int8.onnx", names, cases, "base_vector"))
+    if "fp32" not in precisions:
+        (folder / "text.fp32.onnx").unlink()
+    graphs = {precision: f"text.{precision}.onnx" for precision in precisions}
+    shared = {"graphs": graphs, "tokenizer": "tokenizer.json", "max_tokens": max_tokens}
+    weights = _hash(*sorted((run / "text").rglob("*.safetensors")), folder / "tokenizer.json")
+    entries = {
+        "text": {"id": weights, **shared, "split_identifiers": False},
+        "code": {"id": f"{weights}-split", **shared, "split_identifiers": True},
+    }
+    return entries, parities
+
+
+def _image(run: Path, folder: Path) -> tuple[dict[str, Any], Parity]:
+    encoder = load_image_encoder(run / "image")
+    size = encoder.preprocess.size
+    export_image(encoder, folder / "image.fp32.onnx", size)
+    parity = compare(encoder, folder / "image.fp32.onnx", ["pixel_values"], image_cases(size), "base_vector")
+    entry = {
+        "id": _hash(run / "image" / "image.safetensors", run / "image" / "encoder.json"),
+        "graphs": {"fp32": "image.fp32.onnx"},
+        "size": size,
+        "mean": encoder.preprocess.mean,
+        "std": encoder.preprocess.std,
+    }
+    return entry, parity
+
+
+def _mappers(run: Path, folder: Path, *, dim: int) -> tuple[dict[str, Any], list[Parity]]:
+    """Mapper graphs; fp32 is the default, since int8 activations would make a linear mapper not quite linear."""
+    entries: dict[str, Any] = {}
+    parities: list[Parity] = []
+    for path in sorted((run / "mappers").glob("*.safetensors")):
+        mapper, task = load_mapper(path), path.stem
+        graphs = {precision: f"{task}.mapper.{precision}.onnx" for precision in ("fp32", "int8")}
+        export_mapper(mapper, folder / graphs["fp32"], dim)
+        quantise(folder / graphs["fp32"], folder / graphs["int8"])
+        entries[task] = {"id": _hash(path), "kind": mapper.kind, "graphs": graphs}
+        unit = nn.Sequential(mapper, _Unit())
+        parities += [compare(unit, folder / name, ["base"], mapper_cases(dim), "task_vector") for name in graphs.values()]
+    return entries, parities
+
+
+class _Unit(nn.Module):
+    def forward(self, vectors: Any) -> Any:
+        return nn.functional.normalize(vectors, dim=-1)
+
+
+def _manifest(
+    run: Path,
+    folder: Path,
+    modalities: dict[str, Any],
+    mappers: dict[str, Any],
+    parities: list[Parity],
+    scores: dict[str, Any],
+) -> None:
+    """Write parity.json, README.md and last bundle.json with the hash of every other file."""
+    record = json.loads((run / "text" / "record.json").read_text())
+    recipe = record["recipe"]
+    (folder / "parity.json").write_text(json.dumps([asdict(parity) for parity in parities], indent=1))
+    graphs = sorted(path for path in folder.iterdir() if path.suffix == ".onnx" or path.name == "tokenizer.json")
+    base_ids = "".join(spec["id"] for spec in modalities.values())
+    about = {
+        "format": FORMAT,
+        "name": recipe["name"],
+        "version": recipe["version"],
+        "id": _hash(*graphs),
+        "base_id": hashlib.sha256(base_ids.encode()).hexdigest()[:16],
+        "dim": DIMS[0],
+        "dims": DIMS,
+        "modalities": modalities,
+        "mappers": mappers,
+        "search_modes": {mode: tasks for mode, tasks in SEARCH_MODES.items() if set(tasks) <= set(mappers)},
+        "licences": {"all-MiniLM-L6-v2 (backbone and teacher)": "Apache-2.0"}
+        | {source["file"]: source["licence"] for source in recipe["source"]},
+        "scores": scores,
+    }
+    (folder / "README.md").write_text(card(about, record, parities, run), encoding="utf-8")
+    about["files"] = {
+        path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for path in sorted(folder.iterdir())
+    }
+    (folder / MANIFEST).write_text(json.dumps(about, indent=1))
+
+
+def _hash(*paths: Path) -> str:
+    """Short sha256 over the contents of `paths`."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,101 @@
+"""torch modules to ONNX graphs: pooling, projection and normalisation inside, every axis that varies dynamic.
+
+The legacy exporter and eager attention are chosen on purpose: theirs is the only graph of a BERT-type encoder
+that onnxruntime's optimiser can fuse whole (attention, skip layer norm, bias GELU, embedding layer norm).
+"""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+OPSET = 17
+
+
+def export_text(encoder: nn.Module, path: Path) -> None:
+    """Write input_ids, attention_mask int64 [B, T] -> base_vector float32 [B, D], fused where it is a BERT."""
+    ids = torch.randint(5, 100, (2, 8))
+    mask = torch.ones_like(ids)
+    mask[1, 5:] = 0
+    axes = {"input_ids": {0: "batch", 1: "tokens"}, "attention_mask": {0: "batch", 1: "tokens"}}
+    _export(encoder, (ids, mask), path, ["input_ids", "attention_mask"], ["base_vector"], axes)
+    config = encoder.backbone.config  # type: ignore[union-attr]
+    if config.model_type == "bert":  # type: ignore[union-attr]
+        _fuse_bert(path, int(config.num_attention_heads), int(config.hidden_size))  # type: ignore[union-attr, arg-type]
+
+
+def export_image(encoder: nn.Module, path: Path, size: int) -> None:
+    """Write pixel_values float32 [B, 3, size, size] -> base_vector float32 [B, D]."""
+    axes = {"pixel_values": {0: "batch"}}
+    _export(encoder, (torch.zeros(2, 3, size, size),), path, ["pixel_values"], ["base_vector"], axes)
+
+
+class _MapperGraph(nn.Module):
+    """A mapper with both of its outputs: before normalisation, for folding, and after."""
+
+    def __init__(self, mapper: nn.Module) -> None:
+        super().__init__()
+        self.mapper = mapper
+
+    def forward(self, base: Tensor) -> tuple[Tensor, Tensor]:
+        mapped = self.mapper(base)
+        return mapped, nn.functional.normalize(mapped, dim=-1)
+
+
+def export_mapper(mapper: nn.Module, path: Path, dim: int) -> None:
+    """Write base float32 [B, D] -> mapped (W b) and task_vector (its unit length), float32 [B, D] each."""
+    example = nn.functional.normalize(torch.randn(2, dim), dim=-1)
+    axes = {"base": {0: "batch"}}
+    _export(_MapperGraph(mapper), (example,), path, ["base"], ["mapped", "task_vector"], axes)
+
+
+def quantise(source: Path, target: Path) -> None:
+    """Write the graph with its MatMul and embedding weights as int8, one scale a channel, activations dynamic.
+
+    Convolutions are left alone: their int8 kernels are ten times slower on CPUs.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(
+        source,
+        target,
+        op_types_to_quantize=["MatMul", "Gemm", "Attention", "Gather", "EmbedLayerNormalization"],
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # fused nodes carry no type of their own
+    )
+
+
+def _export(
+    module: nn.Module,
+    arguments: tuple[Tensor, ...],
+    path: Path,
+    inputs: list[str],
+    outputs: list[str],
+    axes: Mapping[str, dict[int, str]],
+) -> None:
+    dynamic = {**axes, **{name: {0: "batch"} for name in outputs}}
+    with warnings.catch_warnings():
+        # The legacy exporter announces its removal, and tracing warns of shapes that it fixes; the parity
+        # check runs other shapes than the traced one.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(),
+            arguments,
+            str(path),
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_axes=dynamic,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+
+
+def _fuse_bert(path: Path, heads: int, width: int) -> None:
+    from onnxruntime.transformers.optimizer import optimize_model
+
+    fused = optimize_model(str(path), model_type="bert", num_heads=heads, hidden_size=width, opt_level=0)
+    fused.save_model_to_file(str(path))

@@ -1,0 +1,58 @@
+"""Does a graph give what torch gives? Measured for every exported graph and written beside it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unbraid.errors import UnbraidError
+from unbraid.graph import open_graph, run_graph
+
+FP32_LIMIT = 1e-4  # largest absolute difference of any output number
+INT8_LIMIT = 0.99  # mean cosine over real inputs
+
+
+class ParityError(UnbraidError):
+    """A graph's outputs differ from torch's by more than its limit."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far a graph is from torch over `cases` input shapes."""
+
+    graph: str
+    cases: int
+    largest_difference: float
+    mean_cosine: float
+    least_cosine: float
+
+
+def compare(
+    module: Callable[..., Tensor], path: Path, names: Sequence[str], cases: Sequence[tuple[Tensor, ...]], output: str
+) -> Parity:
+    """Run `module` and the graph at `path` (inputs `names`, one `output`) on every case.
+
+    Raises ParityError when an fp32 graph is more than 1e-4 away anywhere or an int8 graph's mean cosine is
+    under 0.99.
+    """
+    session = open_graph(path)
+    differences, cosines = [], []
+    for case in cases:
+        with torch.inference_mode():
+            expected = module(*case).numpy()
+        inputs = {name: tensor.numpy() for name, tensor in zip(names, case, strict=True)}
+        found = run_graph(session, output, inputs)
+        differences.append(float(np.abs(found - expected).max()))
+        lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
+        cosines.extend(((found * expected).sum(1) / lengths).tolist())
+    parity = Parity(path.name, len(cases), max(differences), float(np.mean(cosines)), float(np.min(cosines)))
+    int8 = ".int8." in path.name
+    if not (parity.mean_cosine >= INT8_LIMIT if int8 else parity.largest_difference <= FP32_LIMIT):
+        raise ParityError(
+            f"{path}: differs from torch by {parity.largest_difference:.2g} (cosine {parity.mean_cosine:.4f}); "
+            f"the limit is {f'mean cosine {INT8_LIMIT}' if int8 else FP32_LIMIT}"
+        )
+    return parity

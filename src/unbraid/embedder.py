@@ -1,0 +1,191 @@
+"""The embedder: items in, base or task vectors out. Follow `encode` to follow one item through the runtime."""
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnxruntime
+
+from unbraid.bundle import Bundle
+from unbraid.errors import ItemError
+from unbraid.graph import open_graph, pick_graph, run_graph
+from unbraid.image_runtime import ImageRuntime
+from unbraid.items import MODALITIES, Item, Modality, check_items, item_modality
+from unbraid.text_runtime import TextRuntime
+from unbraid.vectors import VectorPrecision, store_as, truncate
+
+
+class Embedder:
+    """A loaded bundle. Graphs are opened when they are first needed; one object may be used by many threads."""
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = None, precision: str | None = None) -> None:
+        """Use `bundle` with `threads` batches at a time (default: the cores this process may use).
+
+        `precision` "int8" or "fp32" picks the graphs where the bundle has both; by default the bundle decides.
+        """
+        self.bundle = bundle
+        self.threads = threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0])
+        self.precision = precision
+        self._texts: dict[str, TextRuntime] = {}
+        self._images: ImageRuntime | None = None
+        self._mappers: dict[str, onnxruntime.InferenceSession] = {}
+        self._matrices: dict[str, np.ndarray] = {}
+
+    @property
+    def name(self) -> str:
+        """Name and version of the bundle."""
+        return f"{self.bundle.name} {self.bundle.version}"
+
+    @property
+    def dim(self) -> int:
+        """Length of a base vector."""
+        return self.bundle.dim
+
+    @property
+    def base_id(self) -> str:
+        """Id of the base space; vectors of different ids must not be compared."""
+        return self.bundle.base_id
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks that have a mapper."""
+        return tuple(self.bundle.mappers)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What can be encoded."""
+        return self.bundle.modalities
+
+    @property
+    def search_modes(self) -> Mapping[str, tuple[str, str]]:
+        """Search mode -> (task of the query, task of the documents)."""
+        return self.bundle.search_modes
+
+    def encode(
+        self,
+        items: Sequence[Item],
+        *,
+        task: str | None = None,
+        dim: int | None = None,
+        precision: VectorPrecision = "float32",
+        modality: Modality | None = None,
+        on_truncate: Literal["warn", "error", "ignore"] = "warn",
+        progress: bool | None = None,
+    ) -> np.ndarray:
+        """Vectors of `items`, in their order.
+
+        An item is a str (text), an unbraid.Code, a PIL image or a pathlib.Path (by its suffix); `modality`
+        overrides. Without `task` the result is base vectors, with it task vectors. float32 [n, dim] of unit
+        length, int8 [n, dim] or binary uint8 [n, dim/8]. Texts over the encoder's length are cut, and
+        `on_truncate` says what to do about it. `progress` None draws a bar where a person watches.
+
+        Raises ItemError for an item, task, dim or precision that cannot be served, ImageError for a picture
+        that cannot be decoded.
+        """
+        kinds = [modality or item_modality(item) for item in check_items(items)]
+        if task is not None:
+            self._check_task(task)
+        base = np.empty((len(items), self.dim), dtype=np.float32)
+        for kind in MODALITIES:
+            rows = [row for row, one in enumerate(kinds) if one == kind]
+            if rows:
+                base[rows] = self._encode_kind(kind, [items[row] for row in rows], on_truncate, progress)
+        vectors = self.map(base, task) if task is not None else base
+        return store_as(truncate(vectors, dim or self.dim, self.bundle.dims), precision)
+
+    def map(
+        self, base: np.ndarray, task: str, *, dim: int | None = None, precision: VectorPrecision = "float32"
+    ) -> np.ndarray:
+        """Task vectors of stored base vectors [n, dim]: microseconds a vector, nothing is encoded.
+
+        Raises ItemError for an unknown task or vectors of another shape.
+        """
+        self._check_task(task)
+        if base.ndim != 2 or base.shape[1] != self.dim:
+            raise ItemError(f"base vectors have shape {list(base.shape)}, expected [n, {self.dim}]")
+        if len(base):
+            vectors = run_graph(self._mapper(task), "task_vector", {"base": base.astype(np.float32)})
+        else:
+            vectors = np.empty((0, self.dim), dtype=np.float32)
+        return store_as(truncate(vectors, dim or self.dim, self.bundle.dims), precision)
+
+    def matrix(self, task: str) -> np.ndarray:
+        """W float32 [dim, dim] with map(b) = normalise(W b), read off the mapper's own graph.
+
+        It is what search folds into the query. Raises ItemError for an unknown task.
+        """
+        self._check_task(task)
+        if task not in self._matrices:
+            identity = np.eye(self.dim, dtype=np.float32)
+            self._matrices[task] = run_graph(self._mapper(task), "mapped", {"base": identity}).T
+        return self._matrices[task]
+
+    def _encode_kind(
+        self,
+        kind: Modality,
+        items: list[Item],
+        on_truncate: Literal["warn", "error", "ignore"],
+        progress: bool | None,
+    ) -> np.ndarray:
+        """Base vectors of items that are all of one modality."""
+        if kind not in self.modalities:
+            raise ItemError(f"{self.name} has no {kind} encoder; it encodes {', '.join(self.modalities)}")
+        if kind == "image":
+            if wrong := [item for item in items if isinstance(item, str)]:
+                raise ItemError(
+                    f"cannot read {wrong[0][:60]!r} as a picture: pass a pathlib.Path or a PIL image"
+                )
+            pictures = [item for item in items if not isinstance(item, str)]
+            return self._image_runtime().encode(pictures, threads=self.threads, progress=progress)
+        runtime = self._text_runtime(kind)
+        ids, cut = runtime.tokenise([_as_text(item, kind) for item in items])
+        if cut:
+            _report_cut(len(cut), len(items), runtime.spec.max_tokens, on_truncate)
+        return runtime.encode(ids, threads=self.threads, progress=progress)
+
+    def _check_task(self, task: str) -> None:
+        if task not in self.bundle.mappers:
+            raise ItemError(f"unknown task {task!r}: {self.name} has {', '.join(self.tasks)}")
+
+    def _text_runtime(self, kind: str) -> TextRuntime:
+        if kind not in self._texts:
+            spec = self.bundle.text[kind]
+            self._texts[kind] = TextRuntime(self.bundle.folder, spec, self.precision)
+        return self._texts[kind]
+
+    def _image_runtime(self) -> ImageRuntime:
+        if self._images is None:
+            assert self.bundle.image is not None  # `modalities` has been checked
+            self._images = ImageRuntime(self.bundle.folder, self.bundle.image, self.precision)
+        return self._images
+
+    def _mapper(self, task: str) -> onnxruntime.InferenceSession:
+        if task not in self._mappers:
+            graph = pick_graph(self.bundle.mappers[task].graphs, self.precision)
+            self._mappers[task] = open_graph(self.bundle.folder / graph)
+        return self._mappers[task]
+
+
+def _as_text(item: Item, kind: str) -> str:
+    """The characters of a text or code item; files are read as UTF-8."""
+    if isinstance(item, str):
+        return item
+    if isinstance(item, Path):
+        try:
+            return item.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError, ValueError) as error:
+            raise ItemError(f"{item}: cannot be read as {kind}: {error}") from error
+    raise ItemError(f"cannot encode {type(item).__name__} as {kind}: expected str or pathlib.Path")
+
+
+def _report_cut(cut: int, total: int, max_tokens: int, on_truncate: str) -> None:
+    message = f"{cut} of {total} items are longer than {max_tokens} tokens"
+    if on_truncate == "error":
+        raise ItemError(f"{message}: split them, or pass on_truncate='warn'")
+    if on_truncate == "warn":
+        warnings.warn(f"{message}; the rest of each was left out", stacklevel=4)
+    elif on_truncate != "ignore":
+        raise ItemError(f"on_truncate is {on_truncate!r}: expected 'warn', 'error' or 'ignore'")

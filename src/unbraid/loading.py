@@ -1,0 +1,53 @@
+"""`load`: from a name to an embedder."""
+
+import re
+from pathlib import Path
+
+from unbraid.bundle import MANIFEST, PRECISIONS, read_bundle
+from unbraid.embedder import Embedder
+from unbraid.errors import BundleError
+
+STARTER = Path(__file__).parent / "starter"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def load(
+    source: str | Path | None = None,
+    *,
+    revision: str | None = None,
+    threads: int | None = None,
+    precision: str | None = None,
+) -> Embedder:
+    """An embedder from the starter inside the package (None), a bundle folder, or a hub id "org/name".
+
+    `revision` pins a hub id. `threads` is how many batches run at a time, `precision` "int8" or "fp32" picks
+    graphs where the bundle has both. Every file is verified before it is used. Raises BundleError when the
+    bundle is not found or refused.
+    """
+    if precision not in (None, *PRECISIONS):
+        raise BundleError(f"precision {precision!r} is not known: expected one of {', '.join(PRECISIONS)}")
+    folder = STARTER if source is None else Path(source)
+    if source is not None and not folder.exists():
+        folder = _from_hub(str(source), revision)
+    return Embedder(read_bundle(folder), threads=threads, precision=precision)
+
+
+def _from_hub(name: str, revision: str | None) -> Path:
+    """The local copy of a hub repository; only what bundles are made of is fetched."""
+    if not _HUB_ID.fullmatch(name):
+        raise BundleError(f"{name}: no such folder, and not a hub id of the form org/name")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        # A hub cache keeps files as links to blobs outside the snapshot folder, which `verify_file` refuses.
+        place = Path.home() / ".cache" / "unbraid" / name / (revision or "main")
+        snapshot_download(
+            name,
+            revision=revision,
+            local_dir=place,
+            allow_patterns=[MANIFEST, "*.onnx", "*.json", "README.md"],
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise BundleError(f"{name}: cannot be fetched from the hub: {error}") from error
+    return place

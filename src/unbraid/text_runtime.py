@@ -1,0 +1,73 @@
+"""Text and code to base vectors with onnxruntime: tokenise, batch by token budget, run, put back in order."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from unbraid.batching import token_budget_batches
+from unbraid.bundle import TextSpec
+from unbraid.code_text import split_identifiers
+from unbraid.errors import BundleError
+from unbraid.graph import open_graph, pick_graph, run_graph
+from unbraid.progress import track
+
+# Padded tokens in one run. Small runs stay in the cache and pad little: 8 texts of 32 tokens took half the time
+# per text of 128 (docs/experiments.md).
+TOKEN_BUDGET = 512
+
+
+class TextRuntime:
+    """One text or code encoder of a bundle, ready to run."""
+
+    def __init__(self, folder: Path, spec: TextSpec, precision: str | None) -> None:
+        """Open the graph and the tokenizer. Raises BundleError when either cannot be opened."""
+        self.spec = spec
+        self.session = open_graph(folder / pick_graph(spec.graphs, precision))
+        try:
+            self.tokenizer = Tokenizer.from_file(str(folder / spec.tokenizer))
+        except BaseException as error:  # a bad pattern is a pyo3 PanicException, which is no Exception
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            raise BundleError(f"{folder / spec.tokenizer}: not a tokenizer: {error}") from error
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(spec.max_tokens)
+
+    def tokenise(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
+        """Token ids of each text, and the positions of the texts that were cut to max_tokens."""
+        prepared = [self._prepare(text) for text in texts]
+        encodings = self.tokenizer.encode_batch(prepared)
+        cut = [row for row, encoding in enumerate(encodings) if encoding.overflowing]
+        return [encoding.ids for encoding in encodings], cut
+
+    def encode(self, ids: list[list[int]], *, threads: int, progress: bool | None) -> np.ndarray:
+        """Base vectors float32 [n, dim] of token ids, in order; `threads` batches run at the same time."""
+        batches = token_budget_batches([len(one) for one in ids], budget=TOKEN_BUDGET)
+        with ThreadPoolExecutor(threads) as pool:
+            runs = pool.map(lambda batch: self._run([ids[row] for row in batch]), batches)
+            vectors = [
+                result
+                for _, result in zip(
+                    track(batches, "encode text", unit="batches", shown=progress), runs, strict=True
+                )
+            ]
+        joined = np.concatenate(vectors)
+        ordered = np.empty_like(joined)
+        ordered[[row for batch in batches for row in batch]] = joined
+        return ordered
+
+    def _prepare(self, text: str) -> str:
+        """Text the tokenizer accepts: lone surrogates are not characters and become U+FFFD."""
+        whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return split_identifiers(whole) if self.spec.split_identifiers else str(whole)
+
+    def _run(self, ids: list[list[int]]) -> np.ndarray:
+        longest = max(map(len, ids))
+        padded = np.zeros((len(ids), longest), dtype=np.int64)
+        mask = np.zeros_like(padded)
+        for row, one in enumerate(ids):
+            padded[row, : len(one)] = one
+            mask[row, : len(one)] = 1
+        return run_graph(self.session, "base_vector", {"input_ids": padded, "attention_mask": mask})

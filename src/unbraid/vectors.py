@@ -1,0 +1,48 @@
+"""What can be done to finished vectors: cut to a prefix, store in fewer bits."""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+
+from unbraid.errors import ItemError
+
+VectorPrecision: TypeAlias = Literal["float32", "int8", "binary"]
+VECTOR_PRECISIONS: tuple[VectorPrecision, ...] = get_args(VectorPrecision)
+
+
+def normalise(vectors: np.ndarray) -> np.ndarray:
+    """Rows of `vectors` [n, d] at unit length, float32; a row of zeros stays zero."""
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    unit: np.ndarray = (vectors / np.where(norms == 0, 1, norms)).astype(np.float32)
+    return unit
+
+
+def truncate(vectors: np.ndarray, dim: int, dims: Sequence[int]) -> np.ndarray:
+    """The first `dim` dimensions of unit vectors, at unit length again (Matryoshka).
+
+    Raises ItemError when `dim` is not among the supported `dims`.
+    """
+    if dim not in dims:
+        raise ItemError(f"dim {dim} is not supported: expected one of {', '.join(map(str, dims))}")
+    return vectors if dim == vectors.shape[1] else normalise(vectors[:, :dim])
+
+
+def store_as(vectors: np.ndarray, precision: VectorPrecision) -> np.ndarray:
+    """Unit vectors [n, d] as float32 [n, d], int8 [n, d] or binary uint8 [n, d/8].
+
+    int8 scales every vector by its own largest value to ±127: cosine does not see a vector's scale, so no
+    calibration set is needed. binary keeps the signs, most significant bit first; compare by Hamming distance.
+    Raises ItemError for another precision.
+    """
+    if precision == "float32":
+        return vectors
+    if precision == "int8":
+        largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
+        scaled: np.ndarray = np.rint(vectors * (127 / np.where(largest == 0, 1, largest))).astype(np.int8)
+        return scaled
+    if precision == "binary":
+        return np.packbits(vectors > 0, axis=1)
+    raise ItemError(
+        f"precision {precision!r} is not supported: expected one of {', '.join(VECTOR_PRECISIONS)}"
+    )
