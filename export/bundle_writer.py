@@ -112,7 +112,10 @@ def _mappers(run: Path, folder: Path, *, dim: int) -> tuple[dict[str, Any], list
         quantise(folder / graphs["fp32"], folder / graphs["int8"])
         entries[task] = {"id": _hash(path), "kind": mapper.kind, "graphs": graphs}
         unit = nn.Sequential(mapper, _Unit())
-        parities += [compare(unit, folder / name, ["base"], mapper_cases(dim), "task_vector") for name in graphs.values()]
+        parities += [
+            compare(unit, folder / name, ["base"], mapper_cases(dim), "task_vector")
+            for name in graphs.values()
+        ]
     return entries, parities
 
 
@@ -133,7 +136,9 @@ def _manifest(
     record = json.loads((run / "text" / "record.json").read_text())
     recipe = record["recipe"]
     (folder / "parity.json").write_text(json.dumps([asdict(parity) for parity in parities], indent=1))
-    graphs = sorted(path for path in folder.iterdir() if path.suffix == ".onnx" or path.name == "tokenizer.json")
+    graphs = sorted(
+        path for path in folder.iterdir() if path.suffix == ".onnx" or path.name == "tokenizer.json"
+    )
     base_ids = "".join(spec["id"] for spec in modalities.values())
     about = {
         "format": FORMAT,

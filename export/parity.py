@@ -31,7 +31,11 @@ class Parity:
 
 
 def compare(
-    module: Callable[..., Tensor], path: Path, names: Sequence[str], cases: Sequence[tuple[Tensor, ...]], output: str
+    module: Callable[..., Tensor],
+    path: Path,
+    names: Sequence[str],
+    cases: Sequence[tuple[Tensor, ...]],
+    output: str,
 ) -> Parity:
     """Run `module` and the graph at `path` (inputs `names`, one `output`) on every case.
 

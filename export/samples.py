@@ -10,7 +10,16 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-MODULES = ("argparse", "asyncio/tasks", "collections/__init__", "datetime", "email/message", "random", "shutil", "zipfile")
+MODULES = (
+    "argparse",
+    "asyncio/tasks",
+    "collections/__init__",
+    "datetime",
+    "email/message",
+    "random",
+    "shutil",
+    "zipfile",
+)
 
 
 def docstrings() -> list[str]:
@@ -22,7 +31,9 @@ def docstrings() -> list[str]:
         if not path.exists():  # a module may become a package in a later Python
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) and (text := ast.get_docstring(node)):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) and (
+                text := ast.get_docstring(node)
+            ):
                 found[inspect.cleandoc(text)] = None
     return list(found)
 

@@ -1,0 +1,83 @@
+"""The model card of a bundle, written from the records of its making and the scores measured on it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from unbraid.export.parity import Parity
+
+
+def card(about: Mapping[str, Any], record: Mapping[str, Any], parities: Sequence[Parity], run: Path) -> str:
+    """README.md of the bundle that `about` describes; `record` is the text encoder's training record."""
+    recipe = record["recipe"]
+    parts = [
+        f"# {about['name']} {about['version']}",
+        "An unbraid bundle: small encoders for "
+        + ", ".join(about["modalities"])
+        + f" that put an item at one point of a {about['dim']}-d base space, and mappers that turn its vector "
+        f"into a {', '.join(about['mappers'])} vector. It runs on a CPU with onnxruntime; no torch.",
+        '```python\nimport unbraid\n\nmodel = unbraid.load("path/to/this/folder")\n'
+        'base = model.encode(["a text", unbraid.Code("def f(): ...")])\nmodel.map(base, "query")\n```',
+        "## Scores\n\n" + _scores(about["scores"]),
+        "## How it was made\n\n" + _making(recipe, record, run),
+        "## Limits\n\n" + LIMITS,
+        "## Graph against torch\n\n" + _parity(parities),
+        "## Data and licences\n\nThe weights of this bundle are Apache-2.0, as the backbone's. Trained on:\n\n"
+        + _licences(about["licences"]),
+        f"Base space `{about['base_id']}`, bundle `{about['id']}`, unbraid commit `{record['commit']}`. "
+        "Vectors of another base space must not be mixed with this one's.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+LIMITS = """\
+- English. Other languages and scripts get a vector, not a good one: the backbone was trained on English.
+- At most 256 word pieces of an item are read; the rest is left out, and `encode` says how often.
+- The teacher is all-MiniLM-L6-v2 itself, for every task, so the text encoder aims at MiniLM's quality in half of
+  its layers; mappers learn what labelled pairs add to that. No vector here comes from jina-embeddings-v4.
+- The image tower is small and was trained from random weights on a few thousand textbook pictures and drawings
+  made by a script. It tells kinds of pictures and common subjects apart; it reads no text in pictures and is far
+  behind a pre-trained CLIP tower.
+- int8 graphs take one activation scale a batch: a text's vector moves a little with its batch mates (see below).
+- The training texts are encyclopaedia sentences, textbooks, health answers, documentation and shell commands;
+  their gaps and slants are the encoder's. Similarity is no judgement of truth."""
+
+
+def _scores(scores: Mapping[str, Any]) -> str:
+    tables = scores.get("tables", {})
+    if not tables:
+        return "Not measured yet: `unbraid evaluate BUNDLE DATASET...`, then export again with `--scores`."
+    return "\n\n".join(f"{text}\n\n`{command}`" for command, text in tables.items())
+
+
+def _making(recipe: Mapping[str, Any], record: Mapping[str, Any], run: Path) -> str:
+    text, image = recipe["text"], recipe["image"]
+    lines = [
+        f"- Teacher: {recipe['teacher']}; {record['results']['items']:,} items labelled once, "
+        f"{record['results']['energy kept by base']:.2%} of the vectors' energy kept by the base space.",
+        f"- Text and code: layers {text['layers']} of all-MiniLM-L6-v2, mean pooling, projection to 512, "
+        f"{text['epochs']} epochs; code shares the encoder, with camelCase names split.",
+    ]
+    if (run / "image" / "record.json").exists():
+        lines.append(
+            f"- Image: {image['tower']} at {image['size']} px from random weights, {image['epochs']} epochs over "
+            f"{len(image['photos'])} picture sets and {image['drawings']:,} drawings, against the captions' base vectors; "
+            "the pictures' mean vector is removed."
+        )
+    for mode, mapper in recipe["mapper"].items():
+        lines.append(
+            f"- Mapper {mode}: {mapper['kind']}, {mapper['loss']} loss, on {', '.join(mapper['files'])}."
+        )
+    return "\n".join(lines)
+
+
+def _parity(parities: Sequence[Parity]) -> str:
+    head = "| graph | input shapes | largest difference | mean cosine | least cosine |\n| --- | --- | --- | --- | --- |\n"
+    return head + "\n".join(
+        f"| {p.graph} | {p.cases} | {p.largest_difference:.1e} | {p.mean_cosine:.5f} | {p.least_cosine:.5f} |"
+        for p in parities
+    )
+
+
+def _licences(licences: Mapping[str, str]) -> str:
+    return "\n".join(f"- {name}: {licence}" for name, licence in licences.items())
