@@ -30,10 +30,11 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
     number = 0
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
+            for line in lines:
+                number += 1
                 yield json.loads(line)
     except (OSError, EOFError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: line {number + 1} cannot be read: {error}") from error
+        raise DataError(f"{path}: line {number} cannot be read: {error}") from error
 
 
 def is_dev(row: dict[str, Any]) -> bool:

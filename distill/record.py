@@ -15,7 +15,7 @@ def commit() -> str:
         head = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], cwd=place, capture_output=True, text=True, check=True
         ).stdout.strip()
-        changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=place).returncode
+        changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=place, check=False).returncode
         return head + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -16,16 +16,20 @@ def card(about: Mapping[str, Any], record: Mapping[str, Any], parities: Sequence
         + ", ".join(about["modalities"])
         + f" that put an item at one point of a {about['dim']}-d base space, and mappers that turn its vector "
         f"into a {', '.join(about['mappers'])} vector. It runs on a CPU with onnxruntime; no torch.",
-        '```python\nimport unbraid\n\nmodel = unbraid.load("path/to/this/folder")\n'
-        'base = model.encode(["a text", unbraid.Code("def f(): ...")])\nmodel.map(base, "query")\n```',
+        (
+            '```python\nimport unbraid\n\nmodel = unbraid.load("path/to/this/folder")\n'
+            'base = model.encode(["a text", unbraid.Code("def f(): ...")])\nmodel.map(base, "query")\n```'
+        ),
         "## Scores\n\n" + _scores(about["scores"]),
         "## How it was made\n\n" + _making(recipe, record, run),
         "## Limits\n\n" + LIMITS,
         "## Graph against torch\n\n" + _parity(parities),
         "## Data and licences\n\nThe weights of this bundle are Apache-2.0, as the backbone's. Trained on:\n\n"
         + _licences(about["licences"]),
-        f"Base space `{about['base_id']}`, bundle `{about['id']}`, unbraid commit `{record['commit']}`. "
-        "Vectors of another base space must not be mixed with this one's.",
+        (
+            f"Base space `{about['base_id']}`, bundle `{about['id']}`, unbraid commit `{record['commit']}`. "
+            "Vectors of another base space must not be mixed with this one's."
+        ),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -53,10 +57,14 @@ def _scores(scores: Mapping[str, Any]) -> str:
 def _making(recipe: Mapping[str, Any], record: Mapping[str, Any], run: Path) -> str:
     text, image = recipe["text"], recipe["image"]
     lines = [
-        f"- Teacher: {recipe['teacher']}; {record['results']['items']:,} items labelled once, "
-        f"{record['results']['energy kept by base']:.2%} of the vectors' energy kept by the base space.",
-        f"- Text and code: layers {text['layers']} of all-MiniLM-L6-v2, mean pooling, projection to 512, "
-        f"{text['epochs']} epochs; code shares the encoder, with camelCase names split.",
+        (
+            f"- Teacher: {recipe['teacher']}; {record['results']['items']:,} items labelled once, "
+            f"{record['results']['energy kept by base']:.2%} of the vectors' energy kept by the base space."
+        ),
+        (
+            f"- Text and code: layers {text['layers']} of all-MiniLM-L6-v2, mean pooling, projection to 512, "
+            f"{text['epochs']} epochs; code shares the encoder, with camelCase names split."
+        ),
     ]
     if (run / "image" / "record.json").exists():
         lines.append(

@@ -1,0 +1,1 @@
+../../src/unbraid/__main__.py

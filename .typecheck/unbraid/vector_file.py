@@ -1,0 +1,1 @@
+../../src/unbraid/vector_file.py

@@ -1,0 +1,53 @@
+"""The kinds of drawing."""
+@dataclass(frozen=True)
+class Drawing:
+    """An RGB image of 200 to 300 pixels on its longer side, and true captions, the most general first."""
+
+    image: Image.Image
+    captions: tuple[str, ...]
+    kind: str
+
+
+_DRAWERS: dict[str, tuple[Callable[[Sheet], list[str]], int]] = {
+    "bar chart": (bar_chart, 3),
+    "line chart": (line_chart, 3),
+    "scatter plot": (scatter_plot, 2),
+    "pie chart": (pie_chart, 2),
+    "histogram": (histogram, 1),
+    "table": (table, 2),
+    "flow diagram": (flow_diagram, 2),
+    "tree diagram": (tree_diagram, 2),
+    "network graph": (network_graph, 1),
+    "page": (page, 2),
+    "code": (code_screenshot, 2),
+    "map": (region_map, 2),
+    "object": (one_object, 6),
+    "objects": (some_objects, 6),
+    "scene": (scene, 6),
+    "shapes": (shapes, 3),
+}
+KINDS: tuple[str, ...] = tuple(_DRAWERS)
+_WEIGHTS = tuple(weight for _, weight in _DRAWERS.values())
+_UPRIGHT = {"page"}
+_PAPERS = [(255, 255, 255)] * 6 + [
+    (250, 245, 230),
+    (240, 244, 250),
+    (246, 246, 246),
+    (30, 32, 40),
+    (18, 28, 44),
+]
+
+
+def draw(seed: int, kind: str | None = None) -> Drawing:
+    """The drawing of this seed; of one `kind` when given, else of a kind the seed chooses."""
+    rng = Random(seed)
+    chosen = rng.choices(KINDS, _WEIGHTS)[0]
+    kind = kind or chosen
+    long, ratio = rng.randint(200, 300), rng.choice([1.0, 0.9, 0.8, 0.75, 0.7, 0.65])
+    width, height = (long, round(long * ratio)) if rng.random() < 0.75 else (round(long * ratio), long)
+    if kind in _UPRIGHT and rng.random() < 0.7:
+        width, height = min(width, height), max(width, height)
+    sheet = Sheet(rng, Image.new("RGB", (width, height)), (255, 255, 255), (30, 30, 34))
+    sheet.fill(rng.choice(_PAPERS))
+    captions = _DRAWERS[kind][0](sheet)
+    return Drawing(sheet.image, tuple(dict.fromkeys(captions)), kind)

@@ -1,0 +1,5 @@
+"""`python -m unbraid` is the `unbraid` command."""
+
+from unbraid.cli import main
+
+main()

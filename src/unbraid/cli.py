@@ -1,0 +1,402 @@
+"""The command line. Results go to standard output, progress to standard error; wrong use is one line and exit 2."""
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from unbraid import __version__
+from unbraid.bundle import PRECISIONS
+from unbraid.embedder import Embedder
+from unbraid.errors import DataError, ItemError, MissingExtraError, UnbraidError
+from unbraid.items import MODALITIES, Code, Item, item_modality
+from unbraid.loading import load
+from unbraid.vectors import VECTOR_PRECISIONS
+
+app = typer.Typer(
+    name="unbraid",
+    help="Encode text, code and images once on a CPU, then search them under any task.\n\n"
+    "Start with: unbraid index FOLDER --into my.index, then: unbraid search 'what I look for' --in my.index",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Model = Annotated[
+    str | None, typer.Option("--model", help="A bundle folder or hub id org/name; the starter if left out.")
+]
+Threads = Annotated[
+    int | None, typer.Option(help="Batches run at a time; all usable cores if left out.", min=1)
+]
+Data = Annotated[Path, typer.Option("--data", help="Folder that the recipe's file names start from.")]
+Run = Annotated[Path, typer.Option("--run", help="Folder for everything that this run makes.")]
+RecipeName = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help='A TOML file, or "starter" for the shipped one.')
+]
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[str | None], str | None]:
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in choices:
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}")
+        return value
+
+    return check
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def encode(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Files, one item each; without any, one text a line from stdin."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="FILE.npy, .jsonl or .parquet; JSON lines to stdout if left out."),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="query, document, symmetric or code; base vectors if left out.")
+    ] = None,
+    dim: Annotated[int | None, typer.Option(help="512, 256, 128 or 64 dimensions.")] = None,
+    precision: Annotated[
+        str, typer.Option(help="float32, int8 or binary numbers.", callback=_one_of(VECTOR_PRECISIONS))
+    ] = "float32",
+    modality: Annotated[
+        str | None,
+        typer.Option(help="text, code or image, where the suffix misleads.", callback=_one_of(MODALITIES)),
+    ] = None,
+    model: Model = None,
+    threads: Threads = None,
+) -> None:
+    """Encode files, or the lines of standard input, into vectors."""
+    from unbraid.vector_file import check_suffix, json_rows, provenance, write_vectors
+
+    if out is not None:
+        check_suffix(out)
+    items: list[Any] = list(files) if files else _stdin_lines()
+    embedder = load(model, threads=threads)
+    vectors = embedder.encode(items, task=task, dim=dim, precision=precision, modality=modality)  # type: ignore[arg-type]
+    about = provenance(embedder, task, precision)
+    if out is None:
+        for line in json_rows([str(item) for item in items], vectors, about):
+            typer.echo(line)
+    else:
+        write_vectors(out, [str(item) for item in items], vectors, about)
+        typer.echo(f"{len(items)} vectors of {vectors.shape[1]} {vectors.dtype} in {out}", err=True)
+
+
+@app.command()
+def index(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Files and folders to make searchable.")
+    ],
+    into: Annotated[Path, typer.Option("--into", help="Folder of the index; made when it does not exist.")],
+    model: Model = None,
+    threads: Threads = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The report as one JSON object.")] = False,
+) -> None:
+    """Make folders of text, code and pictures searchable; run it again after changes."""
+    from dataclasses import asdict
+
+    from unbraid.index import Store, update
+
+    embedder = load(model, threads=threads)
+    with Store.open(into, base_id=embedder.base_id, dim=embedder.dim, create=True) as store:
+        report = update(store, embedder, paths, progress=sys.stderr.isatty())
+        total = store.count()
+    if as_json:
+        typer.echo(json.dumps({**asdict(report), "total_chunks": total}, ensure_ascii=False))
+    else:
+        typer.echo(
+            f"{report.added} added, {report.changed} changed, {report.unchanged} unchanged, {report.deleted} gone; "
+            f"{report.chunks} chunks encoded, {total} in {into}"
+        )
+        typer.echo(", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.seconds.items()))
+        for reason, skipped in report.skipped.items():
+            typer.echo(f"skipped {skipped.count} {reason}: {', '.join(skipped.examples)}")
+    if report.interrupted:
+        typer.echo(
+            "unbraid: interrupted; what is counted above is in the index, run again for the rest", err=True
+        )
+        raise typer.Exit(130)
+
+
+@app.command()
+def search(
+    query: Annotated[
+        str | None, typer.Argument(help="Words, or code with --code; leave out with --image.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--in", help="Folder of the index.")] = ...,  # type: ignore[assignment]
+    mode: Annotated[str, typer.Option(help="retrieval, symmetric (same meaning) or code.")] = "retrieval",
+    image: Annotated[Path | None, typer.Option(help="A picture as the query.")] = None,
+    code: Annotated[bool, typer.Option("--code", help="The query is a code snippet.")] = False,
+    k: Annotated[int, typer.Option("-k", help="How many results.", min=1)] = 10,
+    modality: Annotated[
+        str | None, typer.Option(help="Only text, code or image results.", callback=_one_of(MODALITIES))
+    ] = None,
+    model: Model = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a result.")] = False,
+) -> None:
+    """Search an index by words, by code or by a picture."""
+    from dataclasses import asdict
+
+    from unbraid.index import Store
+    from unbraid.index import search as search_index
+
+    if (query is None) == (image is None):
+        raise typer.BadParameter("give either a QUERY or --image FILE")
+    item: Item = image if image is not None else Code(query) if code else str(query)
+    if image is not None and item_modality(image) != "image":
+        raise ItemError(f"{image}: not a picture by its suffix: expected .png, .jpg, .webp or .gif")
+    embedder = load(model)
+    with Store.open(folder, base_id=embedder.base_id, dim=embedder.dim) as store:
+        hits = search_index(store, embedder, item, mode=mode, k=k, modality=modality)  # type: ignore[arg-type]
+    for hit in hits:
+        typer.echo(json.dumps(asdict(hit), ensure_ascii=False) if as_json else readable(hit))
+    if not hits:
+        typer.echo("nothing found: the index is empty or holds nothing of that modality", err=True)
+
+
+def readable(hit: Any, *, lines: int = 3, width: int = 110) -> str:
+    """A hit for people: rank, score, file and lines, then the first lines of its snippet."""
+    relative = os.path.relpath(hit.path)
+    path = hit.path if relative.startswith(f"..{os.sep}..") else relative
+    place = path if hit.first_line is None else f"{path}:{hit.first_line}-{hit.last_line}"
+    shown = [line for line in hit.snippet.splitlines() if line.strip()][:lines]
+    return "\n".join(
+        [f"{hit.rank:3d}  {hit.score:.3f}  {place}", *(f"            {line[:width]}" for line in shown)]
+    )
+
+
+@app.command()
+def info(
+    place: Annotated[
+        str | None, typer.Argument(help="A bundle, an index, or nothing for the starter.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Say what a bundle or an index holds."""
+    about = (
+        _about_index(Path(place))
+        if place and (Path(place) / "unbraid.json").exists()
+        else _about_bundle(place)
+    )
+    if as_json:
+        typer.echo(json.dumps(about, ensure_ascii=False))
+    else:
+        for name, value in about.items():
+            typer.echo(f"{name:14s}{value}")
+
+
+@app.command()
+def doctor(
+    model: Model = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Show cores, instruction sets and versions, verify the bundle, and measure which precision is fastest here."""
+    from dataclasses import asdict
+
+    from unbraid.doctor import fastest, machine, speeds
+
+    about, embedder = machine(), load(model)
+    found = speeds(embedder)
+    best = {graph: fastest(found, graph) for graph in dict.fromkeys(speed.graph for speed in found)}
+    if as_json:
+        typer.echo(json.dumps({**about, "speeds": [asdict(speed) for speed in found], "fastest": best}))
+        return
+    for name, value in about.items():
+        typer.echo(f"{name:18s}{value}")
+    typer.echo(f"{'bundle':18s}{embedder.name}: every file verified")
+    for speed in found:
+        rates = ", ".join(f"{rate:,.0f}/s at {kind}" for kind, rate in speed.items_per_s.items())
+        mark = " (fastest of this bundle)" if best[speed.graph] == speed.precision else ""
+        typer.echo(f"{speed.graph + ' ' + speed.precision:18s}{rates} on one core{mark}")
+
+
+@app.command()
+def label(recipe: RecipeName, data: Data, run: Run) -> None:
+    """Write the teacher's vectors of a recipe's training items; goes on where it stopped."""
+    _require("torch", "teacher")
+    from unbraid.distill.label import label as label_items
+    from unbraid.distill.label import teacher_dtype
+    from unbraid.distill.recipe import read_recipe
+    from unbraid.teacher import load as load_teacher
+
+    plan = read_recipe(recipe)
+    teacher = load_teacher(plan.teacher, dtype=teacher_dtype(plan))
+    count = label_items(plan, data, run / "labels", teacher)
+    typer.echo(f"{count} items labelled by {teacher.id} in {run / 'labels'}")
+
+
+@app.command()
+def distill(recipe: RecipeName, data: Data, run: Run) -> None:
+    """Train the base encoders and fit the mappers on the labels in RUN; finished stages are kept."""
+    _require("torch", "train")
+    from unbraid.distill.run import run_stages
+
+    for line in run_stages(recipe, data, run):
+        typer.echo(line)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished `unbraid distill`.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the bundle; an older bundle there is replaced.")],
+    precisions: Annotated[str, typer.Option(help="Of the text graph; the first is the default.")] = ",".join(
+        PRECISIONS
+    ),
+    scores: Annotated[
+        Path | None, typer.Option(help="What `unbraid evaluate --record` wrote, for the card.")
+    ] = None,
+) -> None:
+    """Write a run as a bundle: ONNX graphs checked against torch, tokenizer, card, hashes."""
+    _require("onnx", "export")
+    from dataclasses import asdict
+
+    from unbraid.export import export_bundle
+
+    wanted = precisions.split(",")
+    if not set(wanted) <= set(PRECISIONS):
+        raise typer.BadParameter(f"{precisions!r}: expected {' and '.join(PRECISIONS)}, separated by a comma")
+    measured = json.loads(scores.read_text(encoding="utf-8")) if scores else None
+    for parity in export_bundle(run, out, precisions=wanted, scores=measured):
+        typer.echo(json.dumps(asdict(parity)))
+
+
+@app.command()
+def evaluate(
+    datasets: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DATASET...", help="BEIR folders, pair, STS or image-caption files (.jsonl[.gz])."
+        ),
+    ],
+    model: Model = None,
+    mode: Annotated[str | None, typer.Option(help="Search mode; by default what fits each data set.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only rows of this split.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="At most this many queries, a seeded sample.", min=1)
+    ] = None,
+    baselines: Annotated[bool, typer.Option(help="Show BM25 and all-MiniLM-L6-v2 beside it.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row.")] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Add the table under this command to FILE, for `unbraid export --scores`."),
+    ] = None,
+) -> None:
+    """Score a bundle on data sets: nDCG@10, Recall@10, Spearman, with 95 % intervals."""
+    _require("ir_measures", "evaluate")
+    from unbraid.evaluation import evaluate as score
+    from unbraid.evaluation import read_dataset, table, to_json
+
+    embedder = load(model)
+    rows = [
+        row
+        for path in datasets
+        for row in score(
+            embedder, read_dataset(path, split=split, mode=mode), limit=limit, baselines=baselines
+        )
+    ]
+    typer.echo(to_json(rows) if as_json else table(rows))
+    if record:
+        _add_record(record, table(rows))
+
+
+def main() -> None:
+    """Run the command line; every error that unbraid raises on purpose is one line and exit code 2."""
+    warnings.showwarning = _show_warning
+    try:
+        result = app(standalone_mode=False)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except UnbraidError as error:
+        _fail(str(error))
+    except BrokenPipeError:  # `unbraid search ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except Exception as error:
+        # Wrong use, as typer's parser reports it; anything else is a bug and keeps its traceback.
+        if not hasattr(error, "format_message"):
+            raise
+        _fail(f"{error.format_message()} (see unbraid --help)")
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"unbraid: {' '.join(message.split())}", err=True)
+    sys.exit(2)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    typer.echo(f"unbraid: {message}", err=True)
+
+
+def _stdin_lines() -> list[str]:
+    if sys.stdin.isatty():
+        raise DataError("nothing to encode: give files, or pipe texts in, one a line")
+    return sys.stdin.buffer.read().decode("utf-8", "replace").splitlines()
+
+
+def _require(package: str, extra: str) -> None:
+    if find_spec(package) is None:
+        raise MissingExtraError(package, extra)
+
+
+def _about_bundle(place: str | None) -> dict[str, Any]:
+    embedder: Embedder = load(place)
+    bundle = embedder.bundle
+    graphs = {
+        name: list(spec.graphs)
+        for name, spec in [*bundle.text.items(), *([("image", bundle.image)] if bundle.image else [])]
+    }
+    return {
+        "bundle": embedder.name,
+        "folder": str(bundle.folder),
+        "id": bundle.id,
+        "base id": bundle.base_id,
+        "dims": ", ".join(map(str, bundle.dims)),
+        "encoders": "; ".join(f"{name} ({', '.join(kinds)})" for name, kinds in graphs.items()),
+        "mappers": ", ".join(f"{task} ({spec.kind})" for task, spec in bundle.mappers.items()),
+        "search modes": ", ".join(f"{mode} = {q} × {d}" for mode, (q, d) in bundle.search_modes.items()),
+        "size": f"{sum(bundle.sizes.values()) / 1e6:.1f} MB in {len(bundle.sizes) + 1} files",
+        "unbraid": __version__,
+        "card": str(bundle.folder / "README.md"),
+    }
+
+
+def _about_index(folder: Path) -> dict[str, Any]:
+    from unbraid.index.store import Store, read_meta
+
+    meta = read_meta(folder)
+    with Store.open(folder, base_id=meta.base_id, dim=meta.dim) as store:
+        stats = store.stats()
+    return {
+        "index": str(folder),
+        "base id": meta.base_id,
+        "dim": meta.dim,
+        "files": stats.files,
+        "chunks": ", ".join(f"{count} {kind}" for kind, count in stats.chunks.items()),
+        "size": f"{stats.bytes / 1e6:.1f} MB",
+    }
+
+
+def _add_record(path: Path, text: str) -> None:
+    shown = " ".join(["unbraid", *sys.argv[1:]]).split(" --record")[0]
+    about = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"tables": {}}
+    about["tables"][shown] = text
+    path.write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -1,0 +1,105 @@
+"""What this machine is and what runs fastest on it, measured and not guessed."""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from unbraid.embedder import Embedder
+from unbraid.image_runtime import ImageRuntime
+from unbraid.text_runtime import TextRuntime
+
+PACKAGES = ("unbraid", "numpy", "onnxruntime", "tokenizers", "pillow", "qdrant-edge-py")
+_INSTRUCTIONS = (
+    "avx",
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "asimd",
+    "asimddp",
+)
+_REPEATS = 3  # interleaved; the best counts, since other programs only ever slow one down
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast one graph runs here on one core."""
+
+    graph: str
+    precision: str
+    items_per_s: dict[str, float]  # kind of item -> items a second
+
+
+def machine() -> dict[str, str]:
+    """Processor, cores, instruction sets and versions, as text."""
+    flags: set[str] = set()
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() in ("flags", "Features"):
+                flags = set(value.split())
+            elif key.strip() == "model name":
+                model = value.strip()
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    known = [name for name in _INSTRUCTIONS if name in flags]
+    return {
+        "processor": model,
+        "cores": f"{usable} usable of {os.cpu_count()}",
+        "instruction sets": ", ".join(known) or "not known on this system",
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
+def speeds(model: Embedder) -> list[Speed]:
+    """Items a second on one core for every precision of every encoder of `model`, interleaved."""
+    jobs: dict[tuple[str, str, str], tuple[int, Callable[[], object]]] = {}
+    rng = np.random.default_rng(0)
+    bundle = model.bundle
+    spec = bundle.text["text"]
+    for precision in spec.graphs:
+        runtime = TextRuntime(bundle.folder, spec, precision)
+        most = runtime.tokenizer.get_vocab_size()
+        for count, tokens in ((32, 32), (8, spec.max_tokens)):
+            ids = rng.integers(1, most, (count, tokens)).tolist()
+            jobs["text", precision, f"{tokens} tokens"] = count, _text_job(runtime, ids)
+    if bundle.image:
+        picture = Image.fromarray(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8))
+        for precision in bundle.image.graphs:
+            images = ImageRuntime(bundle.folder, bundle.image, precision)
+            jobs["image", precision, "400x300 pixels"] = 8, _image_job(images, [picture] * 8)
+    best = dict.fromkeys(jobs, float("inf"))
+    for _ in range(_REPEATS + 1):  # the first round warms up
+        for name, (_, job) in jobs.items():
+            start = time.perf_counter()
+            job()
+            best[name] = min(best[name], time.perf_counter() - start)
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for (graph, precision, kind), seconds in best.items():
+        found.setdefault((graph, precision), {})[kind] = jobs[graph, precision, kind][0] / seconds
+    return [Speed(graph, precision, rates) for (graph, precision), rates in found.items()]
+
+
+def fastest(found: list[Speed], graph: str) -> str:
+    """The precision of `graph` that is fastest on its shortest items."""
+    candidates = [speed for speed in found if speed.graph == graph]
+    return max(candidates, key=lambda speed: next(iter(speed.items_per_s.values()))).precision
+
+
+def _text_job(runtime: TextRuntime, ids: list[list[int]]) -> Callable[[], object]:
+    return lambda: runtime.encode(ids, threads=1, progress=False)
+
+
+def _image_job(runtime: ImageRuntime, pictures: list[Image.Image]) -> Callable[[], object]:
+    return lambda: runtime.encode(pictures, threads=1, progress=False)
