@@ -85,12 +85,14 @@ def _tower(name: str, size: int, *, pretrained: bool) -> nn.Module:
         import timm
 
         tower: nn.Module = timm.create_model(model, pretrained=pretrained, num_classes=0)
+        if hasattr(tower, "set_input_size"):  # transformers; convolutions take any size as they are
+            tower.set_input_size(img_size=size)
         return tower
     if library == "open_clip":
         import open_clip
 
         model, _, tag = model.partition("/")
-        clip = open_clip.create_model(model, pretrained=tag or None, force_image_size=size)
+        clip = open_clip.create_model(model, pretrained=tag if pretrained else None, force_image_size=size)
         visual: nn.Module = clip.visual
         return visual
     raise ValueError(f"unknown tower {name!r}: expected timm:MODEL or open_clip:MODEL[/TAG]")

@@ -42,25 +42,17 @@ class TextEncoder(nn.Module):
 
 
 def start_text_encoder(
-    backbone: str | Path, projection: Tensor, *, layers: Sequence[int] = ()
+    backbone: str | Path, projection: Tensor, *, layers: Sequence[int] = (), attention: str = "sdpa"
 ) -> TextEncoder:
     """A student that starts as part of a pre-trained model.
 
     `backbone` is a folder or hub id of any transformers encoder; `layers` are the layers kept (all when
     empty); `projection` [dim, width] is what the backbone's own pooled vectors are first projected by.
-    Raises ValueError when a layer does not exist.
+    Raises ValueError when a layer does not exist or cannot be kept.
     """
-    model = _load_backbone(backbone)
+    model = _load_backbone(backbone, attention=attention)
     if layers:
-        stack = model.encoder.layer if hasattr(model, "encoder") else model.layers
-        if max(layers) >= len(stack):
-            raise ValueError(f"{backbone} has {len(stack)} layers, asked to keep {list(layers)}")
-        kept = nn.ModuleList(stack[number] for number in layers)
-        if hasattr(model, "encoder"):
-            model.encoder.layer = kept
-        else:
-            model.layers = kept
-        model.config.num_hidden_layers = len(layers)
+        _keep_layers(model, layers)
     linear = nn.Linear(projection.shape[1], projection.shape[0], bias=False)
     with torch.no_grad():
         linear.weight.copy_(projection)
@@ -73,6 +65,29 @@ def load_text_encoder(folder: Path, *, attention: str = "sdpa") -> TextEncoder:
     linear = nn.Linear(shape["in"], shape["out"], bias=False)
     linear.load_state_dict(load_file(folder / "projection.safetensors"))
     return TextEncoder(_load_backbone(folder / "backbone", attention=attention), linear)
+
+
+def _keep_layers(model: nn.Module, layers: Sequence[int]) -> None:
+    """Drop all but `layers` from a backbone, in place."""
+    for parent, name in ((getattr(model, "encoder", None), "layer"), (model, "layers")):
+        if isinstance(stack := getattr(parent, name, None), nn.ModuleList):
+            break
+    else:
+        raise ValueError(f"{type(model).__name__}: no list of layers at encoder.layer or layers")
+    if min(layers) < 0 or max(layers) >= len(stack):
+        raise ValueError(f"the backbone has layers 0 to {len(stack) - 1}, asked to keep {list(layers)}")
+    setattr(parent, name, nn.ModuleList(stack[number] for number in layers))
+    config = model.config
+    kinds = getattr(config, "layer_types", None)  # ModernBERT: local and global attention
+    config.num_hidden_layers = len(layers)
+    if kinds:
+        config.layer_types = [kinds[number] for number in layers]
+    with torch.device("meta"):
+        again = type(model)(config)  # what loading will build: in some backbones layer 0 is of its own kind
+    if lost := set(model.state_dict()) - set(again.state_dict()):
+        raise ValueError(
+            f"{type(model).__name__} cannot start with layer {layers[0]}: it would lose {sorted(lost)}"
+        )
 
 
 def _load_backbone(source: str | Path, *, attention: str = "sdpa") -> nn.Module:

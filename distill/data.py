@@ -5,6 +5,7 @@ import hashlib
 import json
 import random
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +28,16 @@ class TrainingItem:
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
     """Rows of a gzip JSON-lines file. Raises DataError naming the line that cannot be read."""
-    number = 0
+    number = 1
     try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
+        with gzip.open(path) as lines:
             for line in lines:
+                row = json.loads(str(line, "utf-8"))
+                if not isinstance(row, dict):
+                    raise TypeError(f"a {type(row).__name__}, expected an object")
+                yield row
                 number += 1
-                yield json.loads(line)
-    except (OSError, EOFError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, TypeError) as error:
         raise DataError(f"{path}: line {number} cannot be read: {error}") from error
 
 
@@ -74,7 +78,7 @@ def training_items(sources: tuple[Source, ...], folder: Path, *, seed: int) -> l
                         items.setdefault(("text", part), TrainingItem(part, "text"))
             for field in source.code:
                 text = str(row.get(field) or "").strip()
-                anchor = str(row["anchor"]).strip() if field == "positive" else ""
+                anchor = str(row.get("anchor") or "").strip() if field == "positive" else ""
                 if text:
                     items.setdefault(("code", text), TrainingItem(text, "code", anchor))
     shuffled = list(items.values())

@@ -21,13 +21,18 @@ from unbraid.batching import token_budget_batches
 from unbraid.code_text import split_identifiers
 from unbraid.distill.data import is_dev, rows
 from unbraid.distill.losses import cosent, cosine_loss, info_nce
-from unbraid.distill.recipe import MapperTraining, Recipe
+from unbraid.distill.recipe import MapperTraining, Recipe, SearchMode
 from unbraid.distill.record import write_record
 from unbraid.distill.train_text import load_trained_text, text_tokenizer
+from unbraid.errors import DataError
 from unbraid.mappers import LinearMapper, LowRankMapper, Mapper, save_mapper
 from unbraid.progress import track
 
-MODES = {"retrieval": ("query", "document"), "symmetric": ("symmetric",), "code": ("code",)}
+MODES: dict[SearchMode, tuple[str, ...]] = {
+    "retrieval": ("query", "document"),
+    "symmetric": ("symmetric",),
+    "code": ("code",),
+}
 ROWS_PER_FILE = 6000
 CHECK_EVERY = 25  # steps between held-out scores
 SAME_POSITIVE = 0.98  # base vectors of two positives this close are one positive
@@ -94,10 +99,11 @@ def fit_mode(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if step % CHECK_EVERY == 0:
-            curve.append(held_out_score(config, mappers, dev))
-            if curve[-1] >= max(curve):
+        if step % CHECK_EVERY == 0 or step == config.steps:
+            score = held_out_score(config, mappers, dev)
+            if score > max(curve):
                 best = copy.deepcopy(mappers)
+            curve.append(score)
     return best, curve
 
 
@@ -122,6 +128,8 @@ def _encode_pairs(
         pairs = list(rows(data / name))
         train += _sample([row for row in pairs if not is_dev(row)], ROWS_PER_FILE, seed)
         dev += _sample([row for row in pairs if is_dev(row)], ROWS_PER_FILE // 20, seed)
+    if not train or not dev:
+        raise DataError(f"{', '.join(config.files)}: {len(train)} training and {len(dev)} held-out pairs")
     return _base_pairs(train, config, encoder, tokenizer), _base_pairs(dev, config, encoder, tokenizer)
 
 

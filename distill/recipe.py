@@ -1,12 +1,15 @@
 """A recipe: the typed contents of one TOML file, saved whole beside everything it made."""
 
 import dataclasses
+import inspect
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from unbraid.errors import DataError
+
+SearchMode: TypeAlias = Literal["retrieval", "symmetric", "code"]
 
 
 @dataclass(frozen=True)
@@ -59,15 +62,15 @@ class ImageTraining:
 class MapperTraining:
     """How the mappers of one search mode are fitted on cached base vectors."""
 
-    kind: str  # "linear" or "low-rank"
-    loss: str  # "ranking" (pairs) or "cosent" (graded pairs)
+    kind: Literal["linear", "low-rank"]
+    loss: Literal["ranking", "cosent"]  # of pairs, of graded pairs
     files: tuple[str, ...]
     rank: int = 32
     steps: int = 400
     batch: int = 512
     learning_rate: float = 1e-3
     recovery: float = 1.0  # weight of (1 - cos(mapped, base))
-    modality: str = "text"  # of the positives
+    modality: Literal["text", "code"] = "text"  # of the positives
 
 
 @dataclass(frozen=True)
@@ -79,48 +82,52 @@ class Recipe:
     seed: int
     teacher: str
     items: int  # label and train on this many of the sources' items, a seeded sample; 0 = all
-    precision: str  # "float32" or "bfloat16": the matrix products of teacher and training
+    precision: Literal["float32", "bfloat16"]  # of the matrix products of teacher and training
     source: tuple[Source, ...]
     text: TextTraining
     image: ImageTraining
-    mapper: dict[str, MapperTraining]  # for each search mode
-
-
-def _build(kind: type, values: dict[str, Any], where: str) -> Any:
-    hints = get_type_hints(kind)
-    unknown = sorted(set(values) - set(hints))
-    if unknown:
-        raise DataError(f"{where}: unknown {', '.join(unknown)}; known: {', '.join(hints)}")
-    tidy = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    try:
-        return kind(**tidy)
-    except TypeError as error:
-        raise DataError(f"{where}: {error}") from error
+    mapper: dict[SearchMode, MapperTraining]
 
 
 def read_recipe(path: Path) -> Recipe:
     """Read the recipe at `path`; a bare name such as "starter" means the one shipped in distill/recipes.
 
-    Raises DataError for a file that is not TOML, an unknown key or a missing one.
+    Raises DataError for a file that is not TOML, an unknown key, a missing one or a value of another type.
     """
     shipped = Path(__file__).parent / "recipes" / f"{path}.toml"
-    path = path if path.exists() or not shipped.exists() else shipped
+    path = path if path.is_file() or not shipped.exists() else shipped
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path}: not a readable recipe: {error}") from error
-    values["source"] = tuple(
-        _build(Source, source, f"{path}: source {number}")
-        for number, source in enumerate(values.get("source", []), 1)
-    )
-    values["text"] = _build(TextTraining, values.get("text", {}), f"{path}: text")
-    values["image"] = _build(ImageTraining, values.get("image", {}), f"{path}: image")
-    values["mapper"] = {
-        task: _build(MapperTraining, fields, f"{path}: mapper.{task}")
-        for task, fields in values.get("mapper", {}).items()
-    }
-    recipe: Recipe = _build(Recipe, values, str(path))
+    recipe: Recipe = _read({"source": [], "text": {}, "image": {}, "mapper": {}} | values, Recipe, str(path))
     return recipe
+
+
+def _read(value: Any, hint: Any, where: str) -> Any:
+    """The TOML `value` as a `hint`, the type of a field above. Raises DataError that begins with `where`."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        hints = get_type_hints(hint)
+        unknown = sorted(set(value) - set(hints))
+        if unknown:
+            raise DataError(f"{where}: unknown {', '.join(unknown)}; known: {', '.join(hints)}")
+        fields = {key: _read(one, hints[key], f"{where}: {key}") for key, one in value.items()}
+        try:
+            return hint(**fields)
+        except TypeError as error:
+            raise DataError(f"{where}: {error}") from error
+    if origin is tuple and isinstance(value, list):
+        return tuple(_read(one, parts[0], f"{where} {number}") for number, one in enumerate(value, 1))
+    if origin is dict and isinstance(value, dict):
+        return {
+            _read(key, parts[0], where): _read(one, parts[1], f"{where}.{key}") for key, one in value.items()
+        }
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is hint or (origin is Literal and value in parts):
+        return value
+    raise DataError(f"{where}: {value!r} where {inspect.formatannotation(hint)} is expected")
 
 
 def recipe_table(recipe: Recipe) -> dict[str, Any]:

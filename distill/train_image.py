@@ -21,12 +21,12 @@ from torch.nn.functional import cross_entropy, normalize
 from unbraid.base_encoders.image import ImageEncoder, start_image_encoder
 from unbraid.distill.base_space import DIM, BaseSpace, load_base_space
 from unbraid.distill.data import is_dev, rows
-from unbraid.distill.drawings import draw
 from unbraid.distill.losses import cosine_loss
 from unbraid.distill.recipe import Recipe
 from unbraid.distill.record import write_record
+from unbraid.drawings import draw
 from unbraid.errors import DataError
-from unbraid.image import ImagePreprocess
+from unbraid.image import ImagePreprocess, decode
 from unbraid.progress import track
 from unbraid.teacher import Teacher
 
@@ -57,7 +57,8 @@ class Captions:
 def train_image(recipe: Recipe, data: Path, run: Path, teacher: Teacher) -> ImageEncoder:
     """Train the tower of `recipe`; reads run/base_space.safetensors, writes run/image/.
 
-    Interrupted training goes on from its last finished epoch.
+    Interrupted training goes on from its last finished epoch and ends where it would have ended. Raises
+    DataError when there are fewer training pictures than one batch takes.
     """
     torch.manual_seed(recipe.seed)
     config = recipe.image
@@ -131,9 +132,9 @@ def augment(pixels: np.ndarray, rng: random.Random, *, photo: bool) -> Image.Ima
 
 
 def _small(image: Image.Image) -> np.ndarray:
-    image = image.convert("RGB")
-    image.thumbnail((KEPT_PIXELS, KEPT_PIXELS), Image.Resampling.BICUBIC)
-    return np.asarray(image)
+    small = decode(image).copy()
+    small.thumbnail((KEPT_PIXELS, KEPT_PIXELS), Image.Resampling.BICUBIC)
+    return np.asarray(small)
 
 
 def _fit(
@@ -143,6 +144,8 @@ def _fit(
     config = recipe.image
     train = [row for row, picture in enumerate(pictures) if not picture.dev]
     per_epoch = len(train) // config.batch
+    if not per_epoch:
+        raise DataError(f"{len(train)} training pictures, a batch takes {config.batch}: lower image.batch")
     steps = config.epochs * per_epoch
     warmup = max(1, int(config.warmup * steps))
     optimizer = torch.optim.AdamW(
@@ -159,13 +162,14 @@ def _fit(
         optimizer.load_state_dict(state["optimizer"])
         scale.load_state_dict(state["scale"])
         curves, first = state["curves"], state["epoch"]
+        torch.set_rng_state(state.get("random", torch.get_rng_state()))
     for epoch in range(first, config.epochs):
         rng = random.Random(recipe.seed * 1000 + epoch)
         generator = torch.Generator().manual_seed(recipe.seed * 1000 + epoch)
-        rng.shuffle(train)
+        order = rng.sample(train, len(train))
         encoder.train()
         for step in track(range(per_epoch), f"train image {epoch + 1}/{config.epochs}", unit="steps"):
-            batch = train[step * config.batch : (step + 1) * config.batch]
+            batch = order[step * config.batch : (step + 1) * config.batch]
             pixels = torch.stack(
                 [
                     torch.from_numpy(
@@ -195,6 +199,7 @@ def _fit(
             "scale": scale.state_dict(),
             "curves": curves,
             "epoch": epoch + 1,
+            "random": torch.get_rng_state(),  # of dropout
         }
         torch.save(state, checkpoint.with_suffix(".tmp"))
         checkpoint.with_suffix(".tmp").replace(checkpoint)

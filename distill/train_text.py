@@ -23,12 +23,13 @@ from unbraid.distill.label import teacher_dtype
 from unbraid.distill.losses import cosine_loss, prefix_cosine_loss, score_kl
 from unbraid.distill.recipe import Recipe
 from unbraid.distill.record import write_record
+from unbraid.errors import DataError
 from unbraid.progress import track
 from unbraid.teacher.labels import Labels, read_shards
 
 PREFIXES = (64, 128, 256)
 TEMPERATURE = 0.05
-HELD_OUT = 1024  # labelled items never trained on, for the cosine reported during training
+HELD_OUT = 1024  # labelled items (of few: a tenth) never trained on, for the cosine reported during training
 POOL = 4096  # items that are sorted by length together
 LARGEST_BATCH = 128
 SAVE_EVERY = 500  # steps between resumable checkpoints
@@ -41,12 +42,18 @@ class TextSet:
     ids: list[list[int]]
     targets: np.ndarray  # float16 [n, 512], unit length
 
+    @property
+    def held_out(self) -> int:
+        """How many of the first items are never trained on."""
+        return min(HELD_OUT, len(self.ids) // 10)
+
 
 def train_text(recipe: Recipe, labels: Path, run: Path, *, backbone: Path) -> TextEncoder:
     """Train the student of `recipe` on the shards in `labels`; everything it makes goes to `run`.
 
     `backbone` is the folder of the pre-trained encoder and its tokenizer. Writes base_space.safetensors and
-    text/ (encoder, tokenizer.json, record). Interrupted training goes on from its last checkpoint.
+    text/ (encoder, tokenizer.json, record). Interrupted training goes on from its last checkpoint and ends
+    where it would have ended. Raises DataError for fewer than ten items.
     """
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
@@ -54,6 +61,8 @@ def train_text(recipe: Recipe, labels: Path, run: Path, *, backbone: Path) -> Te
     space = _base_space(shards, run / "base_space.safetensors", recipe.seed)
     tokenizer = text_tokenizer(backbone / "tokenizer.json", recipe.text.max_tokens)
     data = _text_set(shards, space, tokenizer, recipe.text.code_anchor)
+    if not data.held_out:
+        raise DataError(f"{labels}: {len(data.ids)} labelled items, at least 10 are needed")
     encoder = start_text_encoder(
         backbone, torch.from_numpy(_plain_route_projection(space)), layers=recipe.text.layers
     )
@@ -126,7 +135,7 @@ def _text_set(shards: list[Labels], space: BaseSpace, tokenizer: Tokenizer, code
 def _batches(data: TextSet, recipe: Recipe, epoch: int) -> Iterator[list[int]]:
     """Batches of rows for one epoch: shuffled, sorted by length within pools, shuffled again."""
     rng = random.Random(recipe.seed * 1000 + epoch)
-    order = list(range(HELD_OUT, len(data.ids)))
+    order = list(range(data.held_out, len(data.ids)))
     rng.shuffle(order)
     for start in range(0, len(order), POOL):
         pool = order[start : start + POOL]
@@ -170,6 +179,7 @@ def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) 
         optimizer.load_state_dict(state["optimizer"])
         scale.load_state_dict(state["scale"])
         curves, first = state["curves"], state["step"]
+        torch.set_rng_state(state.get("random", torch.get_rng_state()))
     dtype = teacher_dtype(recipe)
     encoder.train()
     for step, rows in enumerate(track(batches[first:], "train text", unit="steps"), first):
@@ -196,9 +206,11 @@ def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) 
                 "scale": scale.state_dict(),
                 "curves": curves,
                 "step": step + 1,
+                "random": torch.get_rng_state(),  # of dropout
             }
             torch.save(state, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").replace(checkpoint)
+    encoder.eval()
     return curves
 
 
@@ -206,7 +218,7 @@ def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) 
 def held_out_cosine(encoder: TextEncoder, data: TextSet) -> float:
     """Mean cosine of the held-out items to their targets, in evaluation mode."""
     encoder.eval()
-    lengths = [len(ids) for ids in data.ids[:HELD_OUT]]
+    lengths = [len(ids) for ids in data.ids[: data.held_out]]
     total = 0.0
     for rows in token_budget_batches(lengths, budget=4096):
         ids, mask, target = _tensors(data, rows)

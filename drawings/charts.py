@@ -1,4 +1,21 @@
 """Charts of lines, points and shares."""
+
+import math
+from collections.abc import Callable
+
+from unbraid.drawings.plot import any_top, axes, headline
+from unbraid.drawings.sheet import Sheet, font, shade
+from unbraid.drawings.vocabulary import (
+    CATEGORIES,
+    MEASURES,
+    any_labels,
+    any_measure,
+    article,
+    capital,
+    full_name,
+    listing,
+)
+
 _TRENDS: dict[str, Callable[[float], float]] = {
     "rising": lambda t: 0.15 + 0.7 * t,
     "falling": lambda t: 0.85 - 0.7 * t,
@@ -17,23 +34,24 @@ _TRENDS: dict[str, Callable[[float], float]] = {
 def line_chart(sheet: Sheet) -> list[str]:
     """Draw one to three series over time, each with a trend."""
     rng = sheet.rng
-    (measure, unit), top = _measure(rng), _scale(rng)
+    (measure, unit), top = any_measure(rng), any_top(rng)
     over = rng.choice(["month", "year", "weekday", "hour", "week"])
-    ticks = {
-        "month": CATEGORIES["month"].split(),
-        "weekday": CATEGORIES["weekday"].split(),
-        "hour": [str(i) for i in range(0, 25, 4)],
-        "week": [str(i) for i in range(1, 11)],
-    }.get(over) or [str(rng.randint(1960, 2018) + i) for i in range(7)]
+    if over == "year":  # one year and six that are thrown away, so that a seed keeps its picture
+        years = [rng.randint(1960, 2018) for _ in range(7)]
+        ticks = [str(years[0] + i * 2) for i in range(7)]
+    else:
+        numbers = {"hour": range(0, 25, 4), "week": range(1, 11)}
+        ticks = [str(i) for i in numbers[over]] if over in numbers else CATEGORIES[over]
     word, n = rng.choice(["line chart", "line chart", "line graph"]), rng.choice([1, 1, 1, 2, 3])
     area = n == 1 and rng.random() < 0.2
     if area:
         word = "area chart"
-    names = _labels(rng, rng.choice(["city", "country", "product", "team", "animal"]), n, n) if n > 1 else []
+    names = (
+        any_labels(rng, rng.choice(["city", "country", "product", "team", "animal"]), n, n) if n > 1 else []
+    )
     trends, named = rng.sample(list(_TRENDS), n), sheet.colours(n)
-    if over == "year":
-        ticks = [str(int(ticks[0]) + i * 2) for i in range(7)]
-    plot = _axes(sheet, _headline(rng, measure, over), top, unit, legend=52 if n > 1 else 0)
+    plot = axes(sheet, headline(rng, measure, over), top, unit, legend=52 if n > 1 else 0)
+    start, length = plot.x0 + 3, plot.x1 - plot.x0 - 6
     count = rng.choice([len(ticks), 30, 50])
     noise, width, marks = rng.choice([0, 0.01, 0.03]), rng.randint(1, 4), rng.random() < 0.35 and count < 20
     for (_, paint), trend in zip(named, trends, strict=True):
@@ -41,39 +59,31 @@ def line_chart(sheet: Sheet) -> list[str]:
         points = []
         for i in range(count):
             t = i / (count - 1)
-            points.append(
-                (
-                    plot.x0 + 3 + t * (plot.x1 - plot.x0 - 6),
-                    plot.y(top * min(0.98, max(0.02, f(t) + rng.gauss(0, noise)))),
-                )
-            )
+            value = min(0.98, max(0.02, f(t) + rng.gauss(0, noise)))
+            points.append((start + t * length, plot.y(top * value)))
         if area:
             sheet.pen.polygon(
                 [(points[0][0], plot.y1), *points, (points[-1][0], plot.y1)], fill=shade(paint, 0.35)
             )
         sheet.pen.line(points, fill=paint, width=width, joint="curve")
         for x, y in points if marks else ():
-            sheet.pen.ellipse((x - 3, y - 3, x + 3, y + 3), fill=paint)
+            sheet.dot(x, y, 3, paint)
     every = max(1, math.ceil(len(ticks) * 24 / (plot.x1 - plot.x0)))
     for i in range(0, len(ticks), every):
-        sheet.write(
-            plot.x0 + 3 + i / (len(ticks) - 1) * (plot.x1 - plot.x0 - 6),
-            plot.y1 + 4,
-            ticks[i],
-            plot.small,
-            "ma",
-        )
-    captions = [article(word), f"{article(word)} of {measure}", f"{article(word)} of {measure} by {over}"]
+        plot.label(start + i / (len(ticks) - 1) * length, ticks[i])
+    word = article(word)
+    captions = [word, f"{word} of {measure}", f"{word} of {measure} by {over}"]
     if n == 1:
         captions += [
-            f"{article(word)} of {measure} {trends[0]}",
-            f"{article(word)} with {article(named[0][0])} line showing {measure} {trends[0]} over the {over}s",
+            f"{word} of {measure} {trends[0]}",
+            f"{word} with {article(named[0][0])} line showing {measure} {trends[0]} over the {over}s",
         ]
     else:
-        _legend(sheet, plot, names, [paint for _, paint in named])
+        plot.legend(names, named)
+        lines = [f"{colour} {trend}" for (colour, _), trend in zip(named, trends, strict=True)]
         captions += [
-            f"{article(word)} of {measure} for {listing(names)}",
-            f"{article(word)} with {n} lines, {listing([f'{c[0]} {t}' for c, t in zip(named, trends, strict=True)])}",
+            f"{word} of {measure} for {listing(names)}",
+            f"{word} with {n} lines, {listing(lines)}",
         ]
     return captions
 
@@ -82,10 +92,10 @@ def scatter_plot(sheet: Sheet) -> list[str]:
     """Draw points with a correlation or in clusters."""
     rng = sheet.rng
     a, b = rng.sample(list(MEASURES), 2)
-    word = rng.choice(["scatter plot", "scatter plot", "scatter chart"])
+    word = article(rng.choice(["scatter plot", "scatter plot", "scatter chart"]))
     form = rng.choice(["positive", "negative", "no", "clusters"])
-    plot = _axes(sheet, _upper(f"{a} and {b}"), _scale(rng))
-    sheet.write((plot.x0 + plot.x1) / 2, plot.y1 + 4, a, plot.small, "ma")
+    plot = axes(sheet, capital(f"{a} and {b}"), any_top(rng))
+    plot.label((plot.x0 + plot.x1) / 2, a)
     k = rng.randint(2, 4) if form == "clusters" else 1
     named, r, hollow = sheet.colours(k), rng.choice([1.5, 2, 3, 4]), rng.random() < 0.2
     corners = rng.sample([(0.2, 0.25), (0.78, 0.25), (0.22, 0.78), (0.78, 0.8), (0.5, 0.5)], k)
@@ -94,15 +104,12 @@ def scatter_plot(sheet: Sheet) -> list[str]:
             x, y = (rng.gauss(m, 0.07) for m in corners[i % k])
         else:
             x = rng.random()
-            y = (
-                rng.random()
-                if form == "no"
-                else rng.gauss(0.1 + 0.8 * (x if form == "positive" else 1 - x), 0.07)
-            )
+            middle = 0.1 + 0.8 * (x if form == "positive" else 1 - x)
+            y = rng.random() if form == "no" else rng.gauss(middle, 0.07)
         x, y = (min(0.98, max(0.02, v)) for v in (x, y))
         px, py = plot.x0 + x * (plot.x1 - plot.x0), plot.y1 - y * (plot.y1 - plot.y0)
         paint = named[i % k][1]
-        sheet.pen.ellipse((px - r, py - r, px + r, py + r), fill=None if hollow else paint, outline=paint)
+        sheet.dot(px, py, r, None if hollow else paint, paint)
     count = ("", "", "two", "three", "four")[k]
     shown = {
         "positive": f"a positive correlation: {b} rises with {a}",
@@ -112,10 +119,10 @@ def scatter_plot(sheet: Sheet) -> list[str]:
     }[form]
     colours = listing([name for name, _ in named])
     return [
-        article(word),
-        f"{article(word)} of {a} and {b}",
-        f"{article(word)} showing {shown}",
-        f"{article(word)} with {colours} points, {shown.split(':')[0]}",
+        word,
+        f"{word} of {a} and {b}",
+        f"{word} showing {shown}",
+        f"{word} with {colours} points, {shown.split(':')[0]}",
     ]
 
 
@@ -123,14 +130,11 @@ def pie_chart(sheet: Sheet) -> list[str]:
     """Draw a pie or a donut with one largest share."""
     rng, (w, h) = sheet.rng, sheet.size
     by, donut = rng.choice(list(CATEGORIES)), rng.random() < 0.35
-    measure = _measure(rng)[0]
-    labels = _labels(rng, by, 3, 6)[:7]
-    word = (
-        rng.choice(["donut chart", "ring chart"])
-        if donut
-        else rng.choice(["pie chart", "pie chart", "pie graph"])
-    )
-    y0 = _title(sheet, rng.choice([f"Share of {measure} by {by}", _upper(f"{measure} by {by}")]))
+    measure = any_measure(rng)[0]
+    labels = any_labels(rng, by, 3, 6)
+    pies, rings = ["pie chart", "pie chart", "pie graph"], ["donut chart", "ring chart"]
+    word = article(rng.choice(rings if donut else pies))
+    y0 = sheet.title(rng.choice([f"Share of {measure} by {by}", capital(f"{measure} by {by}")]))
     named = sheet.colours(len(labels))
     parts = [rng.uniform(0.4, 1) for _ in labels]
     big = rng.randrange(len(labels))
@@ -151,27 +155,18 @@ def pie_chart(sheet: Sheet) -> list[str]:
             sheet.pen.rectangle((w - 66, y, w - 57, y + 9), fill=paint)
             sheet.write(w - 53, y + 4, label[:9], small, "lm")
         else:
-            dark = sum(paint) < 380
+            ink = (255, 255, 255) if sum(paint) < 380 else (20, 20, 20)
             far = r * (0.78 if donut else 0.65)
-            sheet.write(
-                cx + far * math.cos(middle),
-                cy + far * math.sin(middle),
-                label[:8],
-                small,
-                "mm",
-                (255, 255, 255) if dark else (20, 20, 20),
-            )
+            x, y = cx + far * math.cos(middle), cy + far * math.sin(middle)
+            sheet.write(x, y, label[:8], small, "mm", ink)
         start = end
     if donut:
-        q = r * rng.uniform(0.45, 0.6)
-        sheet.pen.ellipse((cx - q, cy - q, cx + q, cy + q), fill=sheet.paper)
+        sheet.dot(cx, cy, r * rng.uniform(0.45, 0.6), sheet.paper)
     most = " with more than half of the total" if parts[big] > total / 2 else ""
     return [
-        article(word),
-        f"{article(word)} of {measure} by {by}",
-        f"{article(word)} in which {_name(labels[big])} has the largest share{most}",
-        f"{article(word)} with {len(labels)} slices: {listing([_name(k) for k in labels])}",
-        f"{article(word)} with a large {named[big][0]} slice",
+        word,
+        f"{word} of {measure} by {by}",
+        f"{word} in which {full_name(labels[big])} has the largest share{most}",
+        f"{word} with {len(labels)} slices: {listing([full_name(k) for k in labels])}",
+        f"{word} with a large {named[big][0]} slice",
     ]
-
-

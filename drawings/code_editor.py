@@ -1,4 +1,8 @@
-"""Windows of a code editor."""
+"""Screenshots of a code editor."""
+
+from unbraid.drawings.sheet import Colour, Sheet, font, shade
+from unbraid.drawings.vocabulary import any_topic, article
+
 _VERBS = ("get", "load", "parse", "count", "find", "update", "save", "check", "sort", "merge")
 _CODE = {
     "Python": """
@@ -94,22 +98,28 @@ WHERE as async await class const def default except export fn for function if im
 mut new of open pub raise return self struct try void while with
 """
 _KEYWORDS = frozenset(_RESERVED.split())
+_DARK = [(30, 30, 36), (18, 24, 34), (40, 42, 54), (0, 43, 54)]
+_LIGHT = [(255, 255, 255), (253, 246, 227), (245, 246, 248)]
+_INKS = [
+    (86, 156, 214),
+    (220, 120, 200),
+    (120, 200, 120),
+    (230, 180, 80),
+    (240, 110, 110),
+    (78, 201, 176),
+]
+_BUTTONS = ((237, 106, 94), (245, 191, 79), (98, 197, 84))
 
 
 def code_screenshot(sheet: Sheet) -> list[str]:
     """Draw a code editor or a terminal-like window, dark or light."""
     rng, (w, h) = sheet.rng, sheet.size
     dark = rng.random() < 0.6
-    sheet.fill(
-        rng.choice([(30, 30, 36), (18, 24, 34), (40, 42, 54), (0, 43, 54)])
-        if dark
-        else rng.choice([(255, 255, 255), (253, 246, 227), (245, 246, 248)])
-    )
-    topic, words = _subject(rng)
+    sheet.fill(rng.choice(_DARK if dark else _LIGHT))
+    topic, words = any_topic(rng)
     a, b, c, *_ = words
     language = rng.choice(list(_CODE))
-    verb = rng.choice(_VERBS)
-    name = f"{verb}_{rng.choice(words)}"
+    name = f"{rng.choice(_VERBS)}_{rng.choice(words)}"
     lines = _CODE[language].strip("\n").format(f=name, F=a.capitalize(), a=a, b=b, c=c).split("\n")
     start = rng.choice([0, 0, rng.randrange(len(lines) // 2)])
     lines = lines[start:] + [""] + lines
@@ -118,16 +128,12 @@ def code_screenshot(sheet: Sheet) -> list[str]:
     if rng.random() < 0.6:
         top = 18
         sheet.pen.rectangle((0, 0, w, top), fill=shade(sheet.paper, 0.12 if dark else -0.1))
-        for i, dot in enumerate(((237, 106, 94), (245, 191, 79), (98, 197, 84))):
-            sheet.pen.ellipse((8 + i * 14, 5, 16 + i * 14, 13), fill=dot)
+        for i, button in enumerate(_BUTTONS):
+            sheet.dot(12 + i * 14, 9, 4, button)
     if rng.random() < 0.65:
         gutter = 22
         sheet.pen.rectangle((0, top, gutter, h), fill=shade(sheet.paper, 0.06 if dark else -0.05))
-    key, call, text = rng.sample(
-        [(86, 156, 214), (220, 120, 200), (120, 200, 120), (230, 180, 80), (240, 110, 110), (78, 201, 176)], 3
-    )
-    if not dark:
-        key, call, text = shade(key, -0.35), shade(call, -0.35), shade(text, -0.35)
+    inks = [ink if dark else shade(ink, -0.35) for ink in rng.sample(_INKS, 3)]
     step = size * 0.602
     for i, line in enumerate(lines[: int((h - top - 6) / size / 1.3)]):
         y = top + 4 + i * size * 1.3
@@ -135,24 +141,23 @@ def code_screenshot(sheet: Sheet) -> list[str]:
             sheet.write(gutter - 4, y, str(i + 1), font(max(7, size - 1), "mono"), "ra", (120, 124, 132))
         x = gutter + 5 + (len(line) - len(line.lstrip())) * step
         for token in line.split():
-            colour = (
-                key
-                if token.strip("({):;") in _KEYWORDS or token in _KEYWORDS
-                else call
-                if "(" in token
-                else text
-                if token[0] in "'\"0123456789"
-                else None
-            )
-            sheet.write(x, y, token, style, "la", colour)
+            sheet.write(x, y, token, style, "la", _ink_of(token, inks))
             x += (len(token) + 1) * step
     theme = "dark" if dark else "light"
-    word = rng.choice(["screenshot of a code editor", "screenshot of source code", "code editor"])
+    names = ["screenshot of a code editor", "screenshot of source code", "code editor"]
+    word = article(rng.choice(names))
     return [
-        article(word),
+        word,
         f"{language} code on a {theme} background",
-        f"{article(word)} with a {theme} theme showing {language} code",
+        f"{word} with a {theme} theme showing {language} code",
         f"{language} source code about {topic} with {a}, {b} and {c}",
     ]
 
 
+def _ink_of(token: str, inks: list[Colour]) -> Colour | None:
+    """The colour of a keyword, a call or a literal; None for other words."""
+    if token.strip("({):;") in _KEYWORDS or token in _KEYWORDS:
+        return inks[0]
+    if "(" in token:
+        return inks[1]
+    return inks[2] if token[0] in "'\"0123456789" else None

@@ -1,5 +1,14 @@
 """Diagrams of boxes, nodes and arrows."""
+
+import math
+from itertools import pairwise
+
+from unbraid.drawings.sheet import Colour, Sheet, font, shade
+from unbraid.drawings.vocabulary import CATEGORIES, TOPICS, any_topic, article, capital, listing
+
 _STAFF = ("Ann", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo")
+
+
 def _box(
     sheet: Sheet, cx: float, cy: float, w: float, h: float, text: str, fill: Colour | None, form: str
 ) -> None:
@@ -18,30 +27,29 @@ def _box(
     sheet.write(cx, cy, text, font(size), "mm", ink)
 
 
-def _arrow(sheet: Sheet, x0: float, y0: float, x1: float, y1: float, width: int = 1, head: float = 7) -> None:
+def _arrow(sheet: Sheet, x0: float, y0: float, x1: float, y1: float, width: int) -> None:
+    """An arrow with a head of 7 pixels."""
     sheet.pen.line((x0, y0, x1, y1), fill=sheet.ink, width=width)
     turn = math.atan2(y1 - y0, x1 - x0)
-    tips = [(x1 - head * math.cos(turn + d), y1 - head * math.sin(turn + d)) for d in (-0.45, 0.45)]
+    tips = [(x1 - 7 * math.cos(turn + d), y1 - 7 * math.sin(turn + d)) for d in (-0.45, 0.45)]
     sheet.pen.polygon([(x1, y1), *tips], fill=sheet.ink)
 
 
 def flow_diagram(sheet: Sheet) -> list[str]:
     """Draw boxes joined by arrows, down, across, in a bent row or in a circle."""
     rng, (w, h) = sheet.rng, sheet.size
-    topic, words = _subject(rng)
+    topic, words = any_topic(rng)
     n = rng.randint(3, 6)
-    y0 = _title(sheet, _upper(topic))
+    y0 = sheet.title(capital(topic))
     ring = n > 3 and rng.random() < 0.25
     across = w > h * 1.1
+    per = n if n < (5 if across else 6) else math.ceil(n / 2)  # boxes in a row, or in a column
     if ring:
         turns = [math.tau * i / n - math.pi / 2 for i in range(n)]
-        at = [
-            (w / 2 + (w / 2 - 36) * math.cos(t), (y0 + h) / 2 + ((h - y0) / 2 - 18) * math.sin(t))
-            for t in turns
-        ]
+        rx, ry = w / 2 - 36, (h - y0) / 2 - 18
+        at = [(w / 2 + rx * math.cos(t), (y0 + h) / 2 + ry * math.sin(t)) for t in turns]
         bw, bh = 58.0, 24.0
     else:
-        per = n if (not across and n < 6) or (across and n < 5) else math.ceil(n / 2)
         rows = math.ceil(n / per)
         at = []
         for i in range(n):
@@ -63,26 +71,19 @@ def flow_diagram(sheet: Sheet) -> list[str]:
     for i, (x, y) in enumerate(at):
         paint = None if fill is None else shade(fills[0 if fill == "one" else i][1], 0.4)
         _box(sheet, x, y, bw, bh, words[i], paint, "diamond" if i == test else form)
-    word = rng.choice(["flow diagram", "flow chart", "flowchart"])
-    way = (
-        "in a circle"
-        if ring
-        else "from left to right"
-        if across and n < 5
-        else "from top to bottom"
-        if not across and n < 6
-        else "in two rows"
-        if across
-        else "in two columns"
-    )
+    word = article(rng.choice(["flow diagram", "flow chart", "flowchart"]))
+    if ring:
+        way = "in a circle"
+    elif per == n:
+        way = "from left to right" if across else "from top to bottom"
+    else:
+        way = "in two rows" if across else "in two columns"
     return [
-        article(word),
-        f"{article(word)} about {topic}",
-        f"{article(word)} of {n} steps: {', '.join(words[:n])}",
+        word,
+        f"{word} about {topic}",
+        f"{word} of {n} steps: {', '.join(words[:n])}",
         f"a diagram of boxes and arrows {way}",
-        f"{article(word)} of {topic} from {words[0]} to {words[n - 1]}"
-        if not ring
-        else f"a cycle diagram of {topic}",
+        f"a cycle diagram of {topic}" if ring else f"{word} of {topic} from {words[0]} to {words[n - 1]}",
     ]
 
 
@@ -90,9 +91,9 @@ def tree_diagram(sheet: Sheet) -> list[str]:
     """Draw a hierarchy: one root, its children, perhaps theirs."""
     rng, (w, h) = sheet.rng, sheet.size
     staff = rng.random() < 0.4
-    topic, words = ("a company", CATEGORIES["department"].split()) if staff else _subject(rng)
+    topic, words = ("a company", CATEGORIES["department"]) if staff else any_topic(rng)
     root = rng.choice(["CEO", "director", "board"]) if staff else topic
-    y0 = 8.0 if rng.random() < 0.6 else _title(sheet, _upper(topic))
+    y0 = 8.0 if rng.random() < 0.6 else sheet.title(capital(topic))
     n = rng.randint(2, 4)
     deep = [rng.randint(0, 2) for _ in range(n)] if rng.random() < 0.7 else [0] * n
     levels = 3 if any(deep) else 2
@@ -101,30 +102,27 @@ def tree_diagram(sheet: Sheet) -> list[str]:
     form, (name, paint) = rng.choice(["box", "rounded", "ellipse"]), sheet.colours(1)[0]
     filled = rng.random() < 0.7
     fill = shade(paint, 0.45) if filled else sheet.paper
-    bw, bh = min(70, (w - 8) / sum(leaves) * 0.86), min(26, (h - y0) / levels * 0.5)
-    boxes, used, third = [(w / 2, ys[0], root)], 0, 0
-    spare = [k for other in rng.sample(list(TOPICS), 3) for k in TOPICS[other]] if not staff else list(_STAFF)
+    total, bend = sum(leaves), (ys[0] + ys[1]) / 2
+    bw, bh = min(70, (w - 8) / total * 0.86), min(26, (h - y0) / levels * 0.5)
+    boxes, used = [(w / 2, ys[0], root)], 0
+    spare = iter(_STAFF if staff else [k for other in rng.sample(list(TOPICS), 3) for k in TOPICS[other]])
     for i in range(n):
-        x = 4 + (used + leaves[i] / 2) * (w - 8) / sum(leaves)
-        sheet.pen.line(
-            (w / 2, ys[0], w / 2, (ys[0] + ys[1]) / 2, x, (ys[0] + ys[1]) / 2, x, ys[1]), fill=sheet.ink
-        )
+        x = 4 + (used + leaves[i] / 2) * (w - 8) / total
+        sheet.pen.line((w / 2, ys[0], w / 2, bend, x, bend, x, ys[1]), fill=sheet.ink)
         boxes.append((x, ys[1], words[i]))
         for j in range(deep[i]):
-            xx = 4 + (used + j + 0.5) * (w - 8) / sum(leaves)
+            xx = 4 + (used + j + 0.5) * (w - 8) / total
             sheet.pen.line((x, ys[1], xx, ys[2]), fill=sheet.ink)
-            boxes.append((xx, ys[2], spare[third]))
-            third += 1
+            boxes.append((xx, ys[2], next(spare)))
         used += leaves[i]
     for x, y, text in boxes:
         _box(sheet, x, y, 84 if text == root else bw, bh, text, fill, form)
-    word = (
-        "organisation chart" if staff else rng.choice(["tree diagram", "hierarchy diagram", "tree diagram"])
-    )
+    names = ["tree diagram", "hierarchy diagram", "tree diagram"]
+    word = article("organisation chart" if staff else rng.choice(names))
     return [
-        article(word),
-        f"{article(word)} of {topic}",
-        f"{article(word)} with {root} at the top and {n} branches: {listing(words[:n])}",
+        word,
+        f"{word} of {topic}",
+        f"{word} with {root} at the top and {n} branches: {listing(words[:n])}",
         f"a hierarchy with {levels} levels"
         + (f" drawn with {name} boxes" if filled and form != "ellipse" else ""),
     ]
@@ -133,48 +131,41 @@ def tree_diagram(sheet: Sheet) -> list[str]:
 def network_graph(sheet: Sheet) -> list[str]:
     """Draw nodes joined by edges."""
     rng, (w, h) = sheet.rng, sheet.size
-    topic, words = _subject(rng)
-    y0 = 6.0 if rng.random() < 0.7 else _title(sheet, _upper(topic))
+    topic, words = any_topic(rng)
+    y0 = 6.0 if rng.random() < 0.7 else sheet.title(capital(topic))
     form = rng.choice(["random", "star", "ring"])
     n = rng.randint(6, 16)
     cx, cy = w / 2, (y0 + h) / 2
     rx, ry = w / 2 - 18, (h - y0) / 2 - 16
     if form == "random":
         cells = rng.sample([(i, j) for i in range(5) for j in range(4)], n)
-        at = [
-            (
-                10 + (i + rng.uniform(0.2, 0.8)) * (w - 20) / 5,
-                y0 + (j + rng.uniform(0.2, 0.8)) * (h - y0 - 6) / 4,
-            )
-            for i, j in cells
-        ]
+        at = []
+        for i, j in cells:
+            x = 10 + (i + rng.uniform(0.2, 0.8)) * (w - 20) / 5
+            at.append((x, y0 + (j + rng.uniform(0.2, 0.8)) * (h - y0 - 6) / 4))
         links = {
             (min(i, j), max(i, j))
             for i in range(n)
             for j in sorted(range(n), key=lambda k: math.dist(at[i], at[k]))[1 : rng.randint(2, 4)]
         }
     else:
-        turns = [math.tau * i / (n - (form == "star")) for i in range(n - (form == "star"))]
-        at = [(cx, cy)] * (form == "star") + [(cx + rx * math.cos(t), cy + ry * math.sin(t)) for t in turns]
-        links = (
-            {(0, i) for i in range(1, n)}
-            if form == "star"
-            else {(i, (i + 1) % n) for i in range(n)}
-            | {(rng.randrange(n), rng.randrange(n)) for _ in range(n // 2)}
-        )
+        around = n - 1 if form == "star" else n
+        turns = [math.tau * i / around for i in range(around)]
+        at = [(cx + rx * math.cos(t), cy + ry * math.sin(t)) for t in turns]
+        if form == "star":
+            at.insert(0, (cx, cy))
+            links = {(0, i) for i in range(1, n)}
+        else:
+            links = {(i, (i + 1) % n) for i in range(n)}
+            links |= {(rng.randrange(n), rng.randrange(n)) for _ in range(n // 2)}
     named = sheet.colours(rng.randint(1, 3))
-    r, labelled, line = (
-        rng.uniform(5, 10),
-        rng.random() < 0.6,
-        shade(sheet.ink, 0.4 if not sheet.is_dark else -0.3),
-    )
+    r, labelled = rng.uniform(5, 10), rng.random() < 0.6
+    faint = shade(sheet.ink, -0.3 if sheet.is_dark else 0.4)
     for i, j in sorted(links):
-        sheet.pen.line((*at[i], *at[j]), fill=line, width=rng.randint(1, 2))
+        sheet.pen.line((*at[i], *at[j]), fill=faint, width=rng.randint(1, 2))
     for i, (x, y) in enumerate(at):
         big = r * (1.7 if form == "star" and i == 0 else 1)
-        sheet.pen.ellipse(
-            (x - big, y - big, x + big, y + big), fill=named[i % len(named)][1], outline=sheet.ink
-        )
+        sheet.dot(x, y, big, named[i % len(named)][1], sheet.ink)
         if labelled and i < len(words):
             sheet.write(x, y + big + 1, words[i], font(8), "ma")
     shape = {"random": "", "star": " with one node in the middle", "ring": " arranged in a circle"}[form]
@@ -184,5 +175,3 @@ def network_graph(sheet: Sheet) -> list[str]:
         f"a graph with {listing([k for k, _ in named])} nodes joined by lines",
     ]
     return [*captions, f"a network of words about {topic}: {listing(words[:4])}"] if labelled else captions
-
-

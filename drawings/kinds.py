@@ -1,4 +1,27 @@
-"""The kinds of drawing."""
+"""The kinds of drawing, and `draw`, which gives the same pixels and captions in every process.
+
+The captions are true of the drawing and go from general to detailed, so that an image encoder trained on them
+learns to read pictures as well as name them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from PIL import Image
+
+from unbraid.drawings.arrangements import one_object, shapes, some_objects
+from unbraid.drawings.bars import bar_chart, histogram
+from unbraid.drawings.charts import line_chart, pie_chart, scatter_plot
+from unbraid.drawings.code_editor import code_screenshot
+from unbraid.drawings.diagrams import flow_diagram, network_graph, tree_diagram
+from unbraid.drawings.maps import region_map
+from unbraid.drawings.pages import page
+from unbraid.drawings.scenes import scene
+from unbraid.drawings.sheet import Sheet
+from unbraid.drawings.tables import table
+
+
 @dataclass(frozen=True)
 class Drawing:
     """An RGB image of 200 to 300 pixels on its longer side, and true captions, the most general first."""
@@ -28,7 +51,6 @@ _DRAWERS: dict[str, tuple[Callable[[Sheet], list[str]], int]] = {
 }
 KINDS: tuple[str, ...] = tuple(_DRAWERS)
 _WEIGHTS = tuple(weight for _, weight in _DRAWERS.values())
-_UPRIGHT = {"page"}
 _PAPERS = [(255, 255, 255)] * 6 + [
     (250, 245, 230),
     (240, 244, 250),
@@ -45,7 +67,7 @@ def draw(seed: int, kind: str | None = None) -> Drawing:
     kind = kind or chosen
     long, ratio = rng.randint(200, 300), rng.choice([1.0, 0.9, 0.8, 0.75, 0.7, 0.65])
     width, height = (long, round(long * ratio)) if rng.random() < 0.75 else (round(long * ratio), long)
-    if kind in _UPRIGHT and rng.random() < 0.7:
+    if kind == "page" and rng.random() < 0.7:
         width, height = min(width, height), max(width, height)
     sheet = Sheet(rng, Image.new("RGB", (width, height)), (255, 255, 255), (30, 30, 34))
     sheet.fill(rng.choice(_PAPERS))

@@ -1,4 +1,10 @@
-"""objects."""
+"""What can be drawn: objects with their colours, and geometric shapes."""
+
+import re
+
+from unbraid.drawings.outlines import Stroke, read_outline
+
+# name: the colours it may have, the natural one first; then its outlines, each after a dash
 _OBJECTS = """
 house: red yellow white blue orange grey brown pink
 - R .12 .42 .88 1 c; P .02 .42 .5 .05 .98 .42 d; R .42 .66 .58 1 brown; R .2 .54 .34 .7 sky;
@@ -152,24 +158,32 @@ scissors: grey red blue
 cloud: white grey
 - E .02 .4 .4 .85 c; E .22 .15 .66 .72 c; E .5 .25 .86 .8 c; E .66 .42 .98 .85 c; R .2 .55 .8 .85 c
 """
+
+
+def _read(text: str) -> dict[str, tuple[tuple[str, ...], list[list[Stroke]]]]:
+    """Colours and outlines by name."""
+    objects = {}
+    for entry in re.split(r"\n(?=\w)", text.strip()):
+        head, *outlines = entry.split("\n-")
+        name, colours = head.split(":")
+        objects[name] = (tuple(colours.split()), [read_outline(outline) for outline in outlines])
+    return objects
+
+
 OBJECTS = _read(_OBJECTS)
 SHAPES = {
-    "circle": _parse("E 0 0 1 1 c"),
-    "square": _parse("R .05 .05 .95 .95 c"),
-    "triangle": _parse("P .5 .03 1 .95 0 .95 c"),
-    "rectangle": _parse("R 0 .25 1 .75 c"),
-    "ellipse": _parse("E 0 .22 1 .78 c"),
-    "diamond": _parse("P .5 0 .85 .5 .5 1 .15 .5 c"),
-    "hexagon": _parse("P " + " ".join(f"{p[0]:.3f} {p[1]:.3f}" for p in _arc(0, 0, 1, 1, n=6)) + " c"),
-    "pentagon": _parse(
-        "P " + " ".join(f"{p[0]:.3f} {p[1]:.3f}" for p in _arc(0, 0, 1, 1, -90, 270, n=5)) + " c"
-    ),
-    "star": OBJECTS["star"][1][0],
-    "cross": _parse("R .36 0 .64 1 c;R 0 .36 1 .64 c"),
-    "arrow": _parse("R 0 .38 .6 .62 c;P .55 .15 1 .5 .55 .85 c"),
-    "ring": _parse("A .05 .05 .95 .95 0 360 c"),
-    "crescent": _parse(_crescent()),
-    "heart": OBJECTS["heart"][1][0],
+    "circle": read_outline("E 0 0 1 1 c"),
+    "square": read_outline("R .05 .05 .95 .95 c"),
+    "triangle": read_outline("P .5 .03 1 .95 0 .95 c"),
+    "rectangle": read_outline("R 0 .25 1 .75 c"),
+    "ellipse": read_outline("E 0 .22 1 .78 c"),
+    "diamond": read_outline("P .5 0 .85 .5 .5 1 .15 .5 c"),
+    "hexagon": read_outline("$hexagon"),
+    "pentagon": read_outline("$pentagon"),
+    "star": read_outline("$star5"),
+    "cross": read_outline("R .36 0 .64 1 c; R 0 .36 1 .64 c"),
+    "arrow": read_outline("R 0 .38 .6 .62 c; P .55 .15 1 .5 .55 .85 c"),
+    "ring": read_outline("A .05 .05 .95 .95 0 360 c"),
+    "crescent": read_outline("$crescent"),
+    "heart": read_outline("$heart"),
 }
-
-

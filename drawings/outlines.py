@@ -1,24 +1,17 @@
-"""Objects and simple scenes, drawn from unit-square outlines, with the words that describe them.
+"""Outlines in a unit square, written as text.
 
-An object is a list of strokes in a unit square: `P` polygon, `E` ellipse and `R` rectangle by their corners,
-`A` arc and `S` its segment (corners, then start and end degrees), `L` line and `T` thick line, each ending in a colour. `c` is the
-object's own colour, `d` and `l` are darker and lighter shades of it, `k` the ink; the others are names. All
-become point lists at import, so that one affine map turns, mirrors and stretches any object.
+An outline is a list of strokes: `P` polygon, `E` ellipse and `R` rectangle by their corners, `A` arc and `S` its
+segment (corners, then start and end degrees), `L` line and `T` thick line, each ending in a colour. `c` is the
+object's own colour, `d` and `l` are darker and lighter shades of it, `w` white, `k` the ink; the others are
+names. All become point lists, so that one affine map turns, mirrors and stretches any object.
 """
 
 import math
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from random import Random
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from PIL import Image, ImageDraw, ImageFont
-
-Colour = tuple[int, int, int]
 Points = tuple[tuple[float, float], ...]
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
 
 class Stroke(NamedTuple):
     """One polygon (width 0) or polyline of an object, in the unit square."""
@@ -28,28 +21,34 @@ class Stroke(NamedTuple):
     width: float
 
 
+def read_outline(text: str) -> list[Stroke]:
+    """The strokes of an outline, its macros written out."""
+    for macro, strokes in _MACROS.items():
+        text = text.replace(macro, strokes)
+    return [_stroke(*part.split()) for part in text.split(";")]
+
+
+def _stroke(op: str, *rest: str) -> Stroke:
+    v, colour = [float(x) for x in rest[:-1]], rest[-1]
+    width = {"L": 0.035, "T": 0.08, "A": 0.05}.get(op, 0.0)
+    if op == "R":
+        return Stroke(((v[0], v[1]), (v[2], v[1]), (v[2], v[3]), (v[0], v[3])), colour, width)
+    if op in "EAS":
+        return Stroke(_arc(v[0], v[1], v[2], v[3], *v[4:6]), colour, width)
+    return Stroke(tuple(zip(v[::2], v[1::2], strict=True)), colour, width)
+
+
 def _arc(
     x0: float, y0: float, x1: float, y1: float, start: float = 0, end: float = 360, *, n: int = 22
 ) -> Points:
+    """`n` steps along an ellipse in the box of these corners."""
     turns = [math.radians(start + (end - start) * i / n) for i in range(n + 1)]
     cx, cy, rx, ry = (x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2, (y1 - y0) / 2
     return tuple((cx + rx * math.cos(t), cy + ry * math.sin(t)) for t in turns)
 
 
-def _parse(spec: str) -> list[Stroke]:
-    strokes = []
-    for part in spec.split(";"):
-        op, *numbers, colour = part.split()
-        v = [float(x) for x in numbers]
-        width = {"L": 0.035, "T": 0.08, "A": 0.05}.get(op, 0.0)
-        if op == "R":
-            points: Points = ((v[0], v[1]), (v[2], v[1]), (v[2], v[3]), (v[0], v[3]))
-        elif op in "EAS":
-            points = _arc(v[0], v[1], v[2], v[3], *v[4:6])
-        else:
-            points = tuple(zip(v[::2], v[1::2], strict=True))
-        strokes.append(Stroke(points, colour, width))
-    return strokes
+def _polygon(points: Iterable[tuple[float, float]]) -> str:
+    return f"P {' '.join(f'{x:.3f} {y:.3f}' for x, y in points)} c"
 
 
 def _around(op: str, n: int, near: float, far: float, colour: str, cx: float = 0.5, cy: float = 0.5) -> str:
@@ -66,10 +65,8 @@ def _around(op: str, n: int, near: float, far: float, colour: str, cx: float = 0
 
 def _star(n: int, inner: float) -> str:
     radii = (0.5 if i % 2 == 0 else inner for i in range(2 * n))
-    turns = [(r, math.pi * i / n - math.pi / 2) for i, r in enumerate(radii)]
-    return (
-        "P " + " ".join(f"{0.5 + r * math.cos(t):.3f} {0.5 + r * math.sin(t):.3f}" for r, t in turns) + " c"
-    )
+    turns = ((r, math.pi * i / n - math.pi / 2) for i, r in enumerate(radii))
+    return _polygon((0.5 + r * math.cos(t), 0.5 + r * math.sin(t)) for r, t in turns)
 
 
 def _heart() -> str:
@@ -77,13 +74,8 @@ def _heart() -> str:
     for i in range(30):
         t = math.tau * i / 30
         y = 13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)
-        points.append(f"{0.5 + 0.46 * math.sin(t) ** 3:.3f} {0.45 - y / 32:.3f}")
-    return f"P {' '.join(points)} c"
-
-
-def _crescent() -> str:
-    points = _arc(0.05, 0.05, 0.95, 0.95, 60, 300) + _arc(0.38, 0.15, 0.98, 0.85, 290, 70)
-    return "P " + " ".join(f"{x:.3f} {y:.3f}" for x, y in points) + " c"
+        points.append((0.5 + 0.46 * math.sin(t) ** 3, 0.45 - y / 32))
+    return _polygon(points)
 
 
 _MACROS = {
@@ -93,23 +85,12 @@ _MACROS = {
     "$petals": _around("E", 6, 0.2, 0.13, "c", 0.5, 0.3),
     "$florets": _around("E", 10, 0.24, 0.09, "c", 0.5, 0.32),
     "$hours": _around("L", 12, 0.32, 0.36, "k"),
-    "$crescent": _crescent(),
+    "$crescent": _polygon(_arc(0.05, 0.05, 0.95, 0.95, 60, 300) + _arc(0.38, 0.15, 0.98, 0.85, 290, 70)),
     "$heart": _heart(),
     "$star5": _star(5, 0.2),
     "$fat5": _star(5, 0.25),
     "$star6": _star(6, 0.27),
     "$star4": _star(4, 0.15),
+    "$hexagon": _polygon(_arc(0, 0, 1, 1, n=6)),
+    "$pentagon": _polygon(_arc(0, 0, 1, 1, -90, 270, n=5)),
 }
-# name: the colours it may have, the natural one first; then its outlines, each after a dash
-def _read(text: str) -> dict[str, tuple[tuple[str, ...], list[list[Stroke]]]]:
-    """Colours and outlines by name."""
-    objects: dict[str, tuple[tuple[str, ...], list[list[Stroke]]]] = {}
-    for entry in re.split(r"\n(?=\w)", text.strip()):
-        head, *specs = entry.split("\n-")
-        name, colours = head.split(":")
-        for macro, strokes in _MACROS.items():
-            specs = [spec.replace(macro, strokes) for spec in specs]
-        objects[name] = (tuple(colours.split()), [_parse(spec) for spec in specs])
-    return objects
-
-

@@ -1,4 +1,8 @@
 """Pages of text."""
+
+from unbraid.drawings.sheet import Sheet, font
+from unbraid.drawings.vocabulary import any_topic, article, capital, listing
+
 _SENTENCES = (
     "The {a} is part of every {b}.",
     "Without a {a} there is no {b}, and the {c} waits.",
@@ -15,26 +19,16 @@ _SENTENCES = (
 def page(sheet: Sheet) -> list[str]:
     """Draw a page of text with a heading, perhaps in two columns, with a list or a picture box."""
     rng, (w, h) = sheet.rng, sheet.size
-    topic, words = _subject(rng)
-    face, size, margin = (
-        rng.choice(["sans", "serif", "serif"]),
-        rng.choice([7, 8, 8, 9, 10, 12]),
-        rng.randint(10, 24),
-    )
-    heading = _upper(
-        rng.choice([topic, f"about {topic}", f"notes on {topic}", f"an introduction to {topic}"])
-    )
+    topic, words = any_topic(rng)
+    face, size = rng.choice(["sans", "serif", "serif"]), rng.choice([7, 8, 8, 9, 10, 12])
+    margin = rng.randint(10, 24)
+    heading = rng.choice([topic, f"about {topic}", f"notes on {topic}", f"an introduction to {topic}"])
+    heading = capital(heading)
     big = max(7, min(rng.randint(15, 24), int((w - 2 * margin) / len(heading) / 0.58)))
-    middle = rng.random() < 0.4
+    x, anchor = (w / 2, "ma") if rng.random() < 0.4 else (margin, "la")
     accent = sheet.colours(1)[0][1] if rng.random() < 0.3 else None
-    sheet.write(
-        w / 2 if middle else margin,
-        8,
-        heading,
-        font(big, "bold" if face == "sans" or rng.random() < 0.5 else "serif"),
-        "ma" if middle else "la",
-        accent,
-    )
+    style = font(big, "bold" if face == "sans" or rng.random() < 0.5 else "serif")
+    sheet.write(x, 8, heading, style, anchor, accent)
     y0 = 8 + big * 1.6
     text = " ".join(
         rng.choice(_SENTENCES).format(a=rng.choice(words), b=rng.choice(words), c=rng.choice(words))
@@ -46,9 +40,8 @@ def page(sheet: Sheet) -> list[str]:
     bullets = columns == 1 and rng.random() < 0.25
     figure = columns == 1 and not bullets and rng.random() < 0.25
     if figure:
-        sheet.pen.rectangle(
-            (w - margin - width * 0.4, y0, w - margin, y0 + h * 0.28), fill=sheet.colours(1)[0][1]
-        )
+        box = (w - margin - width * 0.4, y0, w - margin, y0 + h * 0.28)
+        sheet.pen.rectangle(box, fill=sheet.colours(1)[0][1])
     style, queue = font(size, face), text.split()
     shown = ""
     for column in range(columns):
@@ -70,23 +63,18 @@ def page(sheet: Sheet) -> list[str]:
             y += size * 1.35
             if left == 0:
                 y, left = y + size * 0.8, rng.randint(3, 8)
-    layout = (
-        "in two columns"
-        if columns == 2
-        else "with a bullet list"
-        if bullets
-        else "beside a coloured picture box"
-        if figure
-        else "in one column"
-    )
-    word = rng.choice(["page of text", "page of text", "text document", "printed page"])
+    if columns == 2:
+        layout = "in two columns"
+    elif bullets:
+        layout = "with a bullet list"
+    else:
+        layout = "beside a coloured picture box" if figure else "in one column"
+    word = article(rng.choice(["page of text", "page of text", "text document", "printed page"]))
     said = [k for k in words if k in shown][:2]
     captions = [
-        article(word),
-        f"{article(word)} about {topic}",
-        f'{article(word)} with the heading "{heading}"',
+        word,
+        f"{word} about {topic}",
+        f'{word} with the heading "{heading}"',
         f"a document {layout} on {topic}" + (f" that mentions {listing(said)}" if said else ""),
     ]
-    return [*captions, f"{article(word)}, light letters on a dark background"] if sheet.is_dark else captions
-
-
+    return [*captions, f"{word}, light letters on a dark background"] if sheet.is_dark else captions

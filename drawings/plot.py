@@ -1,16 +1,18 @@
-"""The plot area of a chart: axes, ticks and legend."""
+"""The plot area of a chart: title, axes, tick labels and legend."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
 from unbraid.drawings.sheet import Colour, Font, Sheet, font, shade
+from unbraid.drawings.vocabulary import capital
+
 
 @dataclass(frozen=True)
-class _Plot:
-    """The inner rectangle of a chart and the fonts around it."""
+class Plot:
+    """The inner rectangle of a chart and the font around it."""
 
+    sheet: Sheet
     x0: float
     y0: float
     x1: float
@@ -22,43 +24,42 @@ class _Plot:
         """Height of `value` on an axis from 0 to `top`."""
         return self.y1 - value / self.top * (self.y1 - self.y0)
 
+    def label(self, x: float, text: str) -> None:
+        """Write `text` under the horizontal axis, its middle at `x`."""
+        self.sheet.write(x, self.y1 + 4, text, self.small, "ma")
 
-def _title(sheet: Sheet, text: str) -> float:
-    """Write a title, if the drawing gets one; the y under it."""
-    rng, (w, _) = sheet.rng, sheet.size
-    if rng.random() < 0.12:
-        return 10
-    size = rng.randint(11, 16)
-    while size > 8 and len(text) * size * 0.58 > w - 8:
-        size -= 1
-    style = font(size, rng.choice(["bold", "sans", "bold", "serif"]))
-    if rng.random() < 0.75:
-        sheet.write(w / 2, 5, text, style, "ma")
-    else:
-        sheet.write(8, 5, text, style, "la")
-    return 5 + size * 1.4 + 4
+    def label_bar(self, x: float, text: str, width: float) -> None:
+        """Write what fits of `text` under a bar that has `width` pixels to itself."""
+        self.label(x, text[: max(2, int(width / 6.5))])
+
+    def legend(self, names: Sequence[str], named: Sequence[tuple[str, Colour]]) -> None:
+        """Write names beside their colours, right of the plot."""
+        for i, (name, (_, paint)) in enumerate(zip(names, named, strict=True)):
+            y = self.y0 + 6 + i * 14
+            self.sheet.pen.rectangle((self.x1 + 6, y, self.x1 + 14, y + 8), fill=paint)
+            self.sheet.write(self.x1 + 17, y + 4, name[:9], self.small, "lm")
 
 
-def _axes(
-    sheet: Sheet, title: str, top: float, unit: str = "", *, left: float = 0, legend: float = 0
-) -> _Plot:
-    """Draw title, axes, ticks and perhaps a grid for values from 0 to `top`."""
+def axes(sheet: Sheet, title: str, top: float, unit: str = "", *, left: float = 0, legend: float = 0) -> Plot:
+    """Draw title, axes, ticks and perhaps a grid for values from 0 to `top`.
+
+    `left` pixels are kept for labels in place of the vertical axis' ticks, `legend` pixels for a legend.
+    """
     rng, (w, h) = sheet.rng, sheet.size
     small = font(rng.randint(8, 10))
-    y0, x0, x1, y1 = _title(sheet, title), left or 30, w - 8 - legend, h - 20
+    y0, x0, x1, y1 = sheet.title(title), left or 30, w - 8 - legend, h - 20
     if unit and unit != "n" and not left:
         sheet.write(4, y0, unit, small, "la")
         y0 += 12
-    plot = _Plot(x0, y0, x1, y1, small, top)
+    plot = Plot(sheet, x0, y0, x1, y1, small, top)
     grid, faint = rng.random() < 0.5, shade(sheet.ink, -0.65 if sheet.is_dark else 0.82)
     steps = rng.randint(3, 6)
     for i in range(steps + 1 if not left else 0):
-        y = plot.y(top * i / steps)
+        value = top * i / steps
+        y = plot.y(value)
         if grid and i:
             sheet.pen.line((x0, y, x1, y), fill=faint)
-        sheet.write(
-            x0 - 4, y, f"{top * i / steps:.0f}" if top >= 8 else f"{top * i / steps:.1f}", small, "rm"
-        )
+        sheet.write(x0 - 4, y, f"{value:.{0 if top >= 8 else 1}f}", small, "rm")
     sheet.pen.line((x0, y0, x0, y1), fill=sheet.ink)
     sheet.pen.line((x0, y1, x1, y1), fill=sheet.ink)
     if rng.random() < 0.2:
@@ -66,26 +67,11 @@ def _axes(
     return plot
 
 
-def _legend(sheet: Sheet, plot: _Plot, names: Sequence[str], paints: Sequence[Colour]) -> None:
-    for i, (name, paint) in enumerate(zip(names, paints, strict=True)):
-        y = plot.y0 + 6 + i * 14
-        sheet.pen.rectangle((plot.x1 + 6, y, plot.x1 + 14, y + 8), fill=paint)
-        sheet.write(plot.x1 + 17, y + 4, name[:9], plot.small, "lm")
+def headline(rng: Random, measure: str, by: str) -> str:
+    """A chart's title."""
+    return capital(rng.choice([f"{measure} by {by}", f"{measure} by {by}", measure, f"{measure} per {by}"]))
 
 
-def _headline(rng: Random, measure: str, by: str) -> str:
-    text = rng.choice([f"{measure} by {by}", f"{measure} by {by}", measure, f"{measure} per {by}"])
-    return _upper(text)
-
-
-def _values(rng: Random, n: int, top: float) -> list[float]:
-    """Bar heights with one clear winner and one clear loser."""
-    values = [rng.uniform(0.25, 0.8) * top for _ in range(n)]
-    high, low = rng.sample(range(n), 2)
-    values[high], values[low] = rng.uniform(0.88, 0.98) * top, rng.uniform(0.08, 0.2) * top
-    return values
-
-
-def _scale(rng: Random) -> float:
+def any_top(rng: Random) -> float:
+    """The largest number on an axis."""
     return rng.choice([1, 2, 5, 10, 20, 40, 60, 100, 150, 200, 400, 500, 800, 1000])
-

@@ -1,16 +1,29 @@
-"""stamp."""
+"""Puts outlines and objects on a sheet."""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from unbraid.drawings.objects import OBJECTS
+from unbraid.drawings.outlines import Stroke
+from unbraid.drawings.sheet import COLOURS, Colour, Sheet, contrast, jitter, shade
+
+Box = tuple[float, float, float, float]  # x, y, width, height
+
 _FIXED = COLOURS | {"sky": (170, 215, 240), "skin": (240, 200, 165), "leaf": (70, 150, 60), "k": (32, 32, 36)}
+
+
 def stamp(
     sheet: Sheet,
     strokes: Iterable[Stroke],
-    box: tuple[float, float, float, float],
+    box: Box,
     colour: Colour,
     *,
     turn: float = 0.0,
     mirror: bool = False,
     look: str = "flat",
 ) -> None:
-    """Draw `strokes` into `box` (x, y, width, height): "flat" colour, "inked" outlines, or outlines only ("line")."""
+    """Draw `strokes` into `box`: "flat" colour, "inked" outlines, or outlines only ("line")."""
     x0, y0, w, h = box
     c, s = math.cos(turn), math.sin(turn)
     inks = {"c": colour, "d": shade(colour, -0.28), "l": shade(colour, 0.45), "w": COLOURS["white"]}
@@ -42,46 +55,14 @@ class Placed(NamedTuple):
     phrase: str
 
 
-def _put(
-    sheet: Sheet, name: str, box: tuple[float, float, float, float], look: str = "flat", tilt: float = 0.12
-) -> Placed:
+def put(sheet: Sheet, name: str, box: Box, look: str = "flat", tilt: float = 0.12) -> Placed:
     """Draw an object in a colour that shows, and say what it is."""
     rng = sheet.rng
     natural, outlines = OBJECTS[name]
-    seen = [k for k in natural if sum(abs(a - b) for a, b in zip(COLOURS[k], sheet.paper, strict=True)) > 130]
+    seen = [k for k in natural if contrast(COLOURS[k], sheet.paper) > 130]
     colour = natural[0] if natural[0] in seen and rng.random() < 0.35 else rng.choice(seen or natural)
     rgb = sheet.ink if look == "line" else jitter(rng, COLOURS[colour])
-    stamp(
-        sheet,
-        rng.choice(outlines),
-        box,
-        rgb,
-        turn=rng.uniform(-tilt, tilt),
-        mirror=rng.random() < 0.5,
-        look=look,
-    )
+    outline, turn, mirror = rng.choice(outlines), rng.uniform(-tilt, tilt), rng.random() < 0.5
+    stamp(sheet, outline, box, rgb, turn=turn, mirror=mirror, look=look)
     plain = look == "line" or name in {"person", "glass of water", "scissors"} or len(natural) == 1
     return Placed(name, name if plain else f"{colour} {name}")
-
-
-def _backdrop(sheet: Sheet) -> str:
-    """Choose a plain background; its colour's name."""
-    rng = sheet.rng
-    name = rng.choice(
-        ["white", "white", "white", "cream", "black", "blue", "green", "yellow", "pink", "grey"]
-    )
-    pale = {"white": (255, 255, 255), "cream": (250, 243, 224), "black": (24, 26, 34)}
-    sheet.fill(pale.get(name) or shade(COLOURS[name], 0.7))
-    return name if name in {"white", "black", "cream"} else f"light {name}"
-
-
-def _look(rng: Random) -> tuple[str, str]:
-    look = rng.choice(["flat", "flat", "inked", "inked", "line"])
-    word = {
-        "flat": ["drawing", "picture", "illustration"],
-        "inked": ["cartoon", "drawing"],
-        "line": ["line drawing", "sketch"],
-    }
-    return look, rng.choice(word[look])
-
-

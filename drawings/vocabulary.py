@@ -96,8 +96,20 @@ water cycle: evaporation cloud rain river sea vapour;
 manufacturing: order material machine inspection packing delivery;
 chemistry: acid base salt reaction molecule flask; philosophy: mind truth reason ethics self knowledge
 """)
+_PLURALS = {"scissors", "stars", "mountains", "clouds", "trees", "birds", "flowers"}
+_IRREGULAR = _pairs("""
+scissors: pairs of scissors; fish: fish; person: people; glass of water: glasses of water; cactus: cacti;
+snowman: snowmen
+""")
+COUNTS = ("two", "three", "four", "five", "six")
 
-def some_labels(rng: Random, kind: str, least: int, most: int) -> list[str]:
+
+def any_measure(rng: Random) -> tuple[str, str]:
+    """A measure and its unit."""
+    return rng.choice(list(MEASURES.items()))
+
+
+def any_labels(rng: Random, kind: str, least: int, most: int) -> list[str]:
     """Names of one category: a sample, or a run where they have an order."""
     names = CATEGORIES[kind]
     n = min(rng.randint(least, most), len(names))
@@ -109,23 +121,21 @@ def some_labels(rng: Random, kind: str, least: int, most: int) -> list[str]:
     return rng.sample(names, n)
 
 
-def any_measure(rng: Random) -> tuple[str, str]:
-    return rng.choice(list(MEASURES.items()))
-
-
-def _headline(rng: Random, measure: str, by: str) -> str:
-    text = rng.choice([f"{measure} by {by}", f"{measure} by {by}", measure, f"{measure} per {by}"])
-    return capital(text)
 def any_topic(rng: Random) -> tuple[str, list[str]]:
+    """A topic and its words in any order."""
     topic = rng.choice(list(TOPICS))
     return topic, rng.sample(TOPICS[topic], len(TOPICS[topic]))
 
-def capital(text: str) -> str:
-    return text[0].upper() + text[1:]
-
 
 def full_name(label: str) -> str:
+    """The name that a label stands for: January for Jan."""
     return _FULL_NAMES.get(label, label)
+
+
+def capital(text: str) -> str:
+    """`text` with a capital first letter."""
+    return text[0].upper() + text[1:]
+
 
 def article(words: str) -> str:
     """`words` after "a" or "an"; plural words are left alone."""
@@ -136,22 +146,10 @@ def listing(words: Sequence[str]) -> str:
     """Words joined as "a, b and c"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
-_PLURALS = {"scissors", "stars", "mountains", "clouds", "trees", "birds", "flowers"}
-
-COUNTS = ("two", "three", "four", "five", "six")
-
 
 def plural(name: str) -> str:
-    special = {
-        "scissors": "pairs of scissors",
-        "fish": "fish",
-        "person": "people",
-        "glass of water": "glasses of water",
-    }
-    ending = "es" if name.endswith(("s", "x", "ch", "sh")) else "s"
+    """The plural of an object's name."""
     if name.endswith("fly"):
         return name[:-1] + "ies"
-    return special.get(name) or (
-        "cacti" if name == "cactus" else "snowmen" if name == "snowman" else name + ending
-    )
-
+    ending = "es" if name.endswith(("s", "x", "ch", "sh")) else "s"
+    return _IRREGULAR.get(name, name + ending)

@@ -39,17 +39,18 @@ def export_bundle(
     card. The folder appears whole or not at all; an existing bundle there is replaced. Raises DataError when
     the run is not finished or `out` is something else, ParityError when a graph strays from torch.
     """
-    for needed in ("text/encoder.json", "text/record.json", "mappers/record.json"):
+    image = ["image/record.json"] if (run / "image").exists() else []
+    for needed in ("text/encoder.json", "text/record.json", "mappers/record.json", *image):
         if not (run / needed).exists():
             raise DataError(f"{run / needed}: not found: finish `unbraid distill` before exporting")
-    if out.exists() and not (out / MANIFEST).exists() and any(out.iterdir()):
+    if out.exists() and not (out / MANIFEST).exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(f"{out}: exists and is no bundle: choose another folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         folder = Path(scratch) / "bundle"
         folder.mkdir()
         modalities, parities = _text(run, folder, precisions)
-        if (run / "image").exists():
+        if image:
             modalities["image"], parity = _image(run, folder)
             parities.append(parity)
         mappers, parity_of_mappers = _mappers(run, folder, dim=DIMS[0])
@@ -67,6 +68,8 @@ def _text(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str,
     encoder = load_text_encoder(run / "text", attention="eager").eval()
     shutil.copy(run / "text" / "tokenizer.json", folder / "tokenizer.json")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    if not tokenizer.truncation:
+        raise DataError(f"{run / 'text' / 'tokenizer.json'}: sets no truncation length")
     max_tokens = int(tokenizer.truncation["max_length"])
     export_text(encoder, folder / "text.fp32.onnx")
     names, cases = ["input_ids", "attention_mask"], text_cases(tokenizer)

@@ -1,6 +1,6 @@
 """What the index asks of an embedder; `unbraid.load()` returns one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, Protocol
 
 import numpy as np
@@ -22,6 +22,11 @@ class Model(Protocol):
     @property
     def base_id(self) -> str:
         """Id (hash) of the base space: vectors of two ids never share an index."""
+        ...
+
+    @property
+    def modalities(self) -> Collection[str]:
+        """What can be encoded."""
         ...
 
     @property

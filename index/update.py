@@ -51,13 +51,16 @@ class _Row:
         return self.entry.chunk == self.entry.chunks - 1
 
 
-def update(store: Store, model: Model, paths: Iterable[str | Path], *, progress: bool = False) -> Report:
+def update(
+    store: Store, model: Model, paths: Iterable[str | Path], *, progress: bool | None = False
+) -> Report:
     """Index the files under `paths`, skip those that have not changed, and drop those that are gone.
 
     Only what lies under `paths` is looked at. A file is unchanged when its size and modification time are, or
     else its sha256. Gone is what the walk no longer yields, be it deleted, ignored or no longer readable as text
     or a picture; but what lies in a folder or file that cannot be read now stays. Raises DataError for a path
-    that does not exist. Ctrl-C ends the run and sets `interrupted`; what was written stays.
+    that does not exist. Ctrl-C ends the run and sets `interrupted`; what was written stays. `progress` None draws
+    a bar only where a person watches standard error.
     """
     run = _Run(store, model)
     try:
@@ -80,9 +83,9 @@ class _Run:
         self.present: set[str] = set()  # paths that the index holds as they are on disk
         self.touched: dict[str, int] = {}
 
-    def __call__(self, roots: Sequence[Path], progress: bool) -> None:
+    def __call__(self, roots: Sequence[Path], progress: bool | None) -> None:
         with self._phase("walk"):
-            files = list(walk(roots, self.skips))
+            files = [file for file in walk(roots, self.skips) if self._encodable(file)]
             self.known = self.store.files()
             stale = [file for file in files if not self._unchanged_by_stat(file)]
         for group in _groups(self._rows(track(stale, "indexing", unit="files", shown=progress)), GROUP):
@@ -94,6 +97,14 @@ class _Run:
             ]
             self.store.delete(gone)
         self.report.deleted = len(gone)
+
+    def _encodable(self, file: File) -> bool:
+        """Whether the model encodes this modality; if not, what a fuller bundle of the same base put in stays."""
+        if file.modality in self.model.modalities:
+            return True
+        self.skips.add(f"no {file.modality} encoder", file.path)
+        self.present.add(file.path.as_posix())
+        return False
 
     def _unchanged_by_stat(self, file: File) -> bool:
         path = file.path.as_posix()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -60,14 +61,19 @@ def save_mapper(mapper: Mapper, path: Path) -> None:
 
 
 def load_mapper(path: Path) -> Mapper:
-    """Read what `save_mapper` wrote. Raises DataError for tensors of no known kind."""
-    tensors = load_file(path)
+    """Read what `save_mapper` wrote. Raises DataError for a file that is no mapper of a known kind."""
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path}: not a readable mapper: {error}") from error
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     mapper: Mapper
-    if set(tensors) == {"weight"}:
-        mapper = LinearMapper(len(tensors["weight"]))
-    elif set(tensors) == {"up", "down"}:
-        mapper = LowRankMapper(*tensors["up"].shape)
-    else:
-        raise DataError(f"{path}: holds {sorted(tensors)}, expected a linear or a low-rank mapper")
+    match shapes:
+        case {"weight": (out, dim), **rest} if out == dim and not rest:
+            mapper = LinearMapper(dim)
+        case {"up": (dim, rank), "down": down, **rest} if down == (dim, rank) and not rest:
+            mapper = LowRankMapper(dim, rank)
+        case _:
+            raise DataError(f"{path}: holds {shapes}, expected a linear or a low-rank mapper")
     mapper.load_state_dict(tensors)
     return mapper

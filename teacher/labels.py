@@ -35,7 +35,10 @@ def open_labels(folder: Path, description: dict[str, object]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / MANIFEST
     if manifest.exists():
-        found = json.loads(manifest.read_text())
+        try:
+            found = json.loads(manifest.read_text())
+        except ValueError as error:
+            raise DataError(f"{manifest}: not JSON: {error}: delete the folder and label again") from error
         if found != description:
             raise DataError(
                 f"{manifest}: holds labels of {found}, asked for {description}: choose another folder"

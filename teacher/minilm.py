@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from unbraid.batching import token_budget_batches
-from unbraid.errors import ItemError, MissingExtraError
+from unbraid.errors import DataError, ItemError, MissingExtraError
 from unbraid.torchvision_shim import ensure_torchvision
 
 MAX_TOKENS = 256  # sentence_bert_config.json of the published model
@@ -64,5 +64,11 @@ def minilm_folder() -> Path:
 
 
 def load(name: str, *, dtype: torch.dtype = torch.float32) -> MiniLMTeacher:
-    """Teacher by `name`: "minilm", or a folder that holds a checkpoint of the same layout."""
-    return MiniLMTeacher(minilm_folder() if name == "minilm" else Path(name), dtype=dtype)
+    """Teacher by `name`: "minilm", or a folder that holds a checkpoint of the same layout.
+
+    Raises DataError for any other name; nothing is fetched.
+    """
+    folder = minilm_folder() if name == "minilm" else Path(name)
+    if not (folder / "model.safetensors").is_file():
+        raise DataError(f"unknown teacher {name!r}: expected minilm or a folder with model.safetensors")
+    return MiniLMTeacher(folder, dtype=dtype)

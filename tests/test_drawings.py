@@ -7,8 +7,11 @@ from random import Random
 import pytest
 from PIL import Image
 
-from unbraid.distill.drawings import KINDS, MEASURES, TOPICS, draw
-from unbraid.distill.scenes import OBJECTS, SHAPES, Sheet, article, stamp
+from unbraid.drawings import KINDS, draw
+from unbraid.drawings.objects import OBJECTS, SHAPES
+from unbraid.drawings.sheet import Sheet
+from unbraid.drawings.stamp import stamp
+from unbraid.drawings.vocabulary import MEASURES, TOPICS, article
 
 WORDS = {  # what the first caption of a kind has to say
     "bar chart": ("bar chart", "bar graph"),

@@ -28,6 +28,7 @@ class FakeModel:
 
     dim = DIM
     base_id = "fake"
+    modalities = MODALITIES
     search_modes = MappingProxyType(
         {"retrieval": ("query", "document"), "symmetric": ("symmetric", "symmetric")}
     )

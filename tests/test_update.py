@@ -26,6 +26,7 @@ class FakeModel:
 
     dim = DIM
     base_id = "fake"
+    modalities: tuple[str, ...] = ("text", "code", "image")
     search_modes = MappingProxyType({"retrieval": ("query", "document")})
 
     def __init__(self) -> None:
@@ -221,6 +222,18 @@ def test_vectors_belong_to_their_rows_after_a_broken_picture(
     update(store, model, [root])
     entries, vectors = store.nearest(np.ones(DIM, np.float32), 9)
     np.testing.assert_array_equal(vectors, model.encode([entry.snippet for entry in entries]))
+
+
+def test_what_the_model_cannot_encode_is_counted_and_stays(
+    root: Path, store: Store, model: FakeModel
+) -> None:
+    Image.new("RGB", (2, 2)).save(root / "p.png")
+    update(store, model, [root])
+    model.modalities = ("text",)
+    Image.new("RGB", (3, 3)).save(root / "q.png")
+    report = update(store, model, [root])
+    assert counts(report) == (0, 0, 3, 0) and skipped(report) == {"no image encoder": 2}
+    assert "p.png" in names(store)
 
 
 def test_blank_files_are_skipped_as_empty(root: Path, store: Store, model: FakeModel) -> None:

@@ -7,19 +7,22 @@ another file (onnxruntime would read whatever path that graph names).
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unbraid.errors import BundleError
+from unbraid.image import ImagePreprocess
+from unbraid.items import MODALITIES
 
 FORMAT = 1
 MANIFEST = "bundle.json"
 PRECISIONS = ("int8", "fp32")  # of graphs
 # In an ONNX file, weights kept elsewhere are named by an entry whose key is the string "location": this tag,
-# length and word (onnx.proto3, StringStringEntryProto.key).
-_EXTERNAL_DATA = b"\x0a\x08location"
+# length and word (onnx.proto3, StringStringEntryProto.key). Tag and length may be written longer than needed.
+_EXTERNAL_DATA = re.compile(rb"(\x0a|\x8a\x80*\x00)(\x08|\x88\x80*\x00)location")
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,11 @@ class TextSpec:
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """The image encoder of a bundle; pixels are (value/255 - mean)/std of the picture fitted into size x size."""
+    """The image encoder of a bundle."""
 
     id: str
     graphs: Mapping[str, str]
-    size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    preprocess: ImagePreprocess
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def read_bundle(folder: Path) -> Bundle:
     except OSError as error:
         reason = error.strerror or error
         raise BundleError(f"{manifest}: cannot be read ({reason}): not a bundle folder") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{manifest}: not valid JSON: {error}") from error
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         found = about.get("format") if isinstance(about, dict) else type(about).__name__
@@ -96,8 +97,9 @@ def read_bundle(folder: Path) -> Bundle:
         )
     try:
         bundle = _parse(folder, about)
+        _check_values(bundle)
         hashes = {str(name): str(entry["sha256"]) for name, entry in about["files"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BundleError(f"{manifest}: entry missing or malformed: {error!r}") from error
     _check_references(manifest, bundle, hashes)
     for name, expected in hashes.items():
@@ -108,24 +110,25 @@ def read_bundle(folder: Path) -> Bundle:
 def verify_file(folder: Path, name: str, sha256: str, size: int) -> None:
     """Raise BundleError unless `name` lies inside `folder`, has this size and hash, and is self-contained."""
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+    if path.is_absolute() or ".." in path.parts or "\\" in name:
         raise BundleError(f"{folder / MANIFEST}: file {name!r} leaves the bundle folder: refused")
+    if not name.isprintable():  # NUL, lone surrogates: no file can be asked for by such a name
+        raise BundleError(f"{folder / MANIFEST}: {name!r} is no file name: refused")
     place = folder / name
     try:
         if not place.resolve().is_relative_to(folder.resolve()):
             raise BundleError(f"{place}: a link that leaves the bundle folder: refused")
         content = place.read_bytes()
-    except OSError as error:
-        raise BundleError(
-            f"{place}: cannot be read ({error.strerror or error}): copy the bundle again"
-        ) from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
+        reason = getattr(error, "strerror", None) or error
+        raise BundleError(f"{place}: cannot be read ({reason}): copy the bundle again") from error
     found = hashlib.sha256(content).hexdigest()
     if len(content) != size or found != sha256:
         raise BundleError(
             f"{place}: damaged: {len(content)} bytes with sha256 {found[:12]}…, "
             f"expected {size} bytes with {sha256[:12]}…: copy the bundle again"
         )
-    if name.endswith(".onnx") and _EXTERNAL_DATA in content:
+    if name.endswith(".onnx") and b"location" in content and _EXTERNAL_DATA.search(content):
         raise BundleError(f"{place}: keeps weights in another file (ONNX external data): refused")
 
 
@@ -143,7 +146,7 @@ def _parse(folder: Path, about: dict[str, Any]) -> Bundle:
         text={
             name: TextSpec(
                 str(spec["id"]),
-                dict(spec["graphs"]),
+                _graphs(spec),
                 str(spec["tokenizer"]),
                 int(spec["max_tokens"]),
                 bool(spec["split_identifiers"]),
@@ -152,15 +155,13 @@ def _parse(folder: Path, about: dict[str, Any]) -> Bundle:
         },
         image=ImageSpec(
             str(image["id"]),
-            dict(image["graphs"]),
-            int(image["size"]),
-            _three(image["mean"]),
-            _three(image["std"]),
+            _graphs(image),
+            ImagePreprocess(int(image["size"]), image["mean"], image["std"]),
         )
         if image
         else None,
         mappers={
-            task: MapperSpec(str(spec["id"]), str(spec["kind"]), dict(spec["graphs"]))
+            task: MapperSpec(str(spec["id"]), str(spec["kind"]), _graphs(spec))
             for task, spec in about["mappers"].items()
         },
         search_modes={
@@ -172,9 +173,19 @@ def _parse(folder: Path, about: dict[str, Any]) -> Bundle:
     )
 
 
-def _three(values: Any) -> tuple[float, float, float]:
-    first, second, third = (float(value) for value in values)
-    return first, second, third
+def _graphs(spec: dict[str, Any]) -> dict[str, str]:
+    return {str(precision): str(file) for precision, file in spec["graphs"].items()}
+
+
+def _check_values(bundle: Bundle) -> None:
+    """Raise ValueError for modalities and numbers that no bundle can have."""
+    if unknown := set(bundle.modalities) - set(MODALITIES):
+        raise ValueError(f"modalities {sorted(unknown)} are not known: expected some of {MODALITIES}")
+    if bundle.dim not in bundle.dims or not all(0 < dim <= bundle.dim for dim in bundle.dims):
+        raise ValueError(f"dims are {list(bundle.dims)}, expected {bundle.dim} (dim) and smaller ones")
+    for name, spec in bundle.text.items():
+        if not 2 < spec.max_tokens < 1 << 20:  # below, a tokenizer would quietly not truncate at all
+            raise ValueError(f"max_tokens of {name} is {spec.max_tokens}")
 
 
 def _check_references(manifest: Path, bundle: Bundle, hashes: Mapping[str, str]) -> None:
@@ -185,9 +196,11 @@ def _check_references(manifest: Path, bundle: Bundle, hashes: Mapping[str, str])
             raise BundleError(
                 f"{manifest}: graphs of precisions {sorted(spec.graphs)}, expected {PRECISIONS}"
             )
-    named = [file for spec in specs for file in spec.graphs.values()]
-    named += [spec.tokenizer for spec in bundle.text.values()]
-    for file in named:
+    graphs = [file for spec in specs for file in spec.graphs.values()]
+    for file in graphs:
+        if not file.endswith(".onnx"):  # only those are searched for external data
+            raise BundleError(f"{manifest}: graph {file!r} is not an .onnx file: refused")
+    for file in [*graphs, *(spec.tokenizer for spec in bundle.text.values())]:
         if file not in hashes:
             raise BundleError(f"{manifest}: {file!r} is used but has no sha256 under files: refused")
     tasks = {task for mode in bundle.search_modes.values() for task in mode}

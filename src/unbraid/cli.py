@@ -333,7 +333,9 @@ def main() -> None:
         # Wrong use, as typer's parser reports it; anything else is a bug and keeps its traceback.
         if not hasattr(error, "format_message"):
             raise
-        _fail(f"{error.format_message()} (see unbraid --help)")
+        if message := error.format_message():  # it is empty after help was shown for want of arguments
+            _fail(f"{message} (see unbraid --help)")
+        sys.exit(2)
     sys.exit(result if isinstance(result, int) else 0)
 
 

@@ -4,10 +4,11 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import onnxruntime
+from PIL import Image
 
 from unbraid.bundle import Bundle
 from unbraid.errors import ItemError
@@ -16,6 +17,8 @@ from unbraid.image_runtime import ImageRuntime
 from unbraid.items import MODALITIES, Item, Modality, check_items, item_modality
 from unbraid.text_runtime import TextRuntime
 from unbraid.vectors import VectorPrecision, store_as, truncate
+
+OnTruncate: TypeAlias = Literal["warn", "error", "ignore"]
 
 
 class Embedder:
@@ -72,7 +75,7 @@ class Embedder:
         dim: int | None = None,
         precision: VectorPrecision = "float32",
         modality: Modality | None = None,
-        on_truncate: Literal["warn", "error", "ignore"] = "warn",
+        on_truncate: OnTruncate = "warn",
         progress: bool | None = None,
     ) -> np.ndarray:
         """Vectors of `items`, in their order.
@@ -85,16 +88,22 @@ class Embedder:
         Raises ItemError for an item, task, dim or precision that cannot be served, ImageError for a picture
         that cannot be decoded.
         """
-        kinds = [modality or item_modality(item) for item in check_items(items)]
         if task is not None:
             self._check_task(task)
+        self._finish(np.empty((0, self.dim), dtype=np.float32), dim, precision)  # refuse before long work
+        if on_truncate not in get_args(OnTruncate):
+            raise ItemError(f"on_truncate is {on_truncate!r}: expected 'warn', 'error' or 'ignore'")
+        kinds = [item_modality(item) if modality is None else modality for item in check_items(items)]
+        for kind in dict.fromkeys(kinds):
+            if kind not in self.modalities:
+                raise ItemError(f"{self.name} has no {kind} encoder; it encodes {', '.join(self.modalities)}")
         base = np.empty((len(items), self.dim), dtype=np.float32)
         for kind in MODALITIES:
             rows = [row for row, one in enumerate(kinds) if one == kind]
             if rows:
                 base[rows] = self._encode_kind(kind, [items[row] for row in rows], on_truncate, progress)
         vectors = self.map(base, task) if task is not None else base
-        return store_as(truncate(vectors, dim or self.dim, self.bundle.dims), precision)
+        return self._finish(vectors, dim, precision)
 
     def map(
         self, base: np.ndarray, task: str, *, dim: int | None = None, precision: VectorPrecision = "float32"
@@ -110,7 +119,7 @@ class Embedder:
             vectors = run_graph(self._mapper(task), "task_vector", {"base": base.astype(np.float32)})
         else:
             vectors = np.empty((0, self.dim), dtype=np.float32)
-        return store_as(truncate(vectors, dim or self.dim, self.bundle.dims), precision)
+        return self._finish(vectors, dim, precision)
 
     def matrix(self, task: str) -> np.ndarray:
         """W float32 [dim, dim] with map(b) = normalise(W b), read off the mapper's own graph.
@@ -123,22 +132,24 @@ class Embedder:
             self._matrices[task] = run_graph(self._mapper(task), "mapped", {"base": identity}).T
         return self._matrices[task]
 
+    def _finish(self, vectors: np.ndarray, dim: int | None, precision: VectorPrecision) -> np.ndarray:
+        """`vectors` cut to `dim` and stored in `precision`."""
+        return store_as(truncate(vectors, self.dim if dim is None else dim, self.bundle.dims), precision)
+
     def _encode_kind(
         self,
         kind: Modality,
         items: list[Item],
-        on_truncate: Literal["warn", "error", "ignore"],
+        on_truncate: OnTruncate,
         progress: bool | None,
     ) -> np.ndarray:
         """Base vectors of items that are all of one modality."""
-        if kind not in self.modalities:
-            raise ItemError(f"{self.name} has no {kind} encoder; it encodes {', '.join(self.modalities)}")
         if kind == "image":
-            if wrong := [item for item in items if isinstance(item, str)]:
+            pictures = [item for item in items if isinstance(item, Path | Image.Image)]
+            if wrong := [item for item in items if not isinstance(item, Path | Image.Image)]:
                 raise ItemError(
-                    f"cannot read {wrong[0][:60]!r} as a picture: pass a pathlib.Path or a PIL image"
+                    f"cannot read {repr(wrong[0])[:60]} as a picture: pass a pathlib.Path or a PIL image"
                 )
-            pictures = [item for item in items if not isinstance(item, str)]
             return self._image_runtime().encode(pictures, threads=self.threads, progress=progress)
         runtime = self._text_runtime(kind)
         ids, cut = runtime.tokenise([_as_text(item, kind) for item in items])
@@ -187,5 +198,3 @@ def _report_cut(cut: int, total: int, max_tokens: int, on_truncate: str) -> None
         raise ItemError(f"{message}: split them, or pass on_truncate='warn'")
     if on_truncate == "warn":
         warnings.warn(f"{message}; the rest of each was left out", stacklevel=4)
-    elif on_truncate != "ignore":
-        raise ItemError(f"on_truncate is {on_truncate!r}: expected 'warn', 'error' or 'ignore'")

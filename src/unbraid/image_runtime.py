@@ -9,7 +9,6 @@ from PIL import Image
 
 from unbraid.bundle import ImageSpec
 from unbraid.graph import open_graph, pick_graph, run_graph
-from unbraid.image import ImagePreprocess
 from unbraid.progress import track
 
 BATCH = 8  # pictures in one run: decoding, not the graph, is most of the time
@@ -21,7 +20,7 @@ class ImageRuntime:
     def __init__(self, folder: Path, spec: ImageSpec, precision: str | None) -> None:
         """Open the graph. Raises BundleError when it cannot be opened."""
         self.session = open_graph(folder / pick_graph(spec.graphs, precision))
-        self.preprocess = ImagePreprocess(spec.size, spec.mean, spec.std)
+        self.preprocess = spec.preprocess
 
     def encode(
         self, pictures: Sequence[Path | Image.Image], *, threads: int, progress: bool | None

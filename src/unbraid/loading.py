@@ -1,5 +1,6 @@
 """`load`: from a name to an embedder."""
 
+import os
 import re
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from unbraid.embedder import Embedder
 from unbraid.errors import BundleError
 
 STARTER = Path(__file__).parent / "starter"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def load(
@@ -27,7 +28,7 @@ def load(
     if precision not in (None, *PRECISIONS):
         raise BundleError(f"precision {precision!r} is not known: expected one of {', '.join(PRECISIONS)}")
     folder = STARTER if source is None else Path(source)
-    if source is not None and not folder.exists():
+    if source is not None and not os.path.exists(folder):  # Path.exists raises for a name that is too long
         folder = _from_hub(str(source), revision)
     return Embedder(read_bundle(folder), threads=threads, precision=precision)
 
@@ -37,7 +38,6 @@ def _from_hub(name: str, revision: str | None) -> Path:
     if not _HUB_ID.fullmatch(name):
         raise BundleError(f"{name}: no such folder, and not a hub id of the form org/name")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         # A hub cache keeps files as links to blobs outside the snapshot folder, which `verify_file` refuses.
@@ -48,6 +48,6 @@ def _from_hub(name: str, revision: str | None) -> Path:
             local_dir=place,
             allow_patterns=[MANIFEST, "*.onnx", "*.json", "README.md"],
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # the hub client's own classes, those of its HTTP library, OSError, ValueError
         raise BundleError(f"{name}: cannot be fetched from the hub: {error}") from error
     return place

@@ -61,7 +61,7 @@ class TextRuntime:
     def _prepare(self, text: str) -> str:
         """Text the tokenizer accepts: lone surrogates are not characters and become U+FFFD."""
         whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return split_identifiers(whole) if self.spec.split_identifiers else str(whole)
+        return split_identifiers(whole) if self.spec.split_identifiers else whole
 
     def _run(self, ids: list[list[int]]) -> np.ndarray:
         longest = max(map(len, ids))

@@ -1,0 +1,34 @@
+# Two commands for users: `make demo` and `make test`. Both do all the set-up they need.
+PYTHON ?= python3
+DEV := .venv-dev/bin
+
+.PHONY: demo test lint type dev clean
+
+demo: .venv/installed
+	.venv/bin/python examples/demo.py
+
+test: .venv-dev/installed
+	$(DEV)/python -m pytest
+
+lint: .venv-dev/installed
+	$(DEV)/ruff check .
+	$(DEV)/ruff format --check .
+
+type: .venv-dev/installed
+	MYPYPATH=.typecheck $(DEV)/mypy
+
+dev: .venv-dev/installed
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+# constraints.txt keeps torch and torchvision to a pair that fits; torch alone would be replaced by another build.
+.venv-dev/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-dev
+	.venv-dev/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf .venv .venv-dev .demo-index build dist *.egg-info

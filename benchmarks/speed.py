@@ -1,0 +1,92 @@
+"""Items a second on one core: the bundle's text encoder against all-MiniLM-L6-v2, both int8 ONNX.
+
+    python benchmarks/speed.py [BUNDLE] [--rounds 9]
+
+all-MiniLM-L6-v2 is exported, fused and quantised by this project's own exporter and runs in this project's own
+runtime (same tokenizer, same batches), so the ratio is that of the graphs and not of the code around them. The
+two take turns in one process; the table gives the median over rounds and the median of the per-round ratios.
+Texts are docstrings of Python's standard library, joined and cut to the length asked for. Tokenising counts.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+import unbraid
+from unbraid.base_encoders.text import TextEncoder, start_text_encoder
+from unbraid.bundle import TextSpec
+from unbraid.export.graphs import export_text, quantise
+from unbraid.export.samples import docstrings
+from unbraid.teacher.minilm import minilm_folder
+from unbraid.text_runtime import TextRuntime
+
+LENGTHS = {32: 96, 256: 16}  # tokens -> texts a round
+
+
+def minilm_runtime(folder: Path) -> TextRuntime:
+    """all-MiniLM-L6-v2 as an int8 graph in `folder`: all six layers, mean pooling, 384-d, unit length."""
+    encoder: TextEncoder = start_text_encoder(minilm_folder(), torch.eye(384), attention="eager")
+    export_text(encoder, folder / "minilm.fp32.onnx")
+    quantise(folder / "minilm.fp32.onnx", folder / "minilm.int8.onnx")
+    tokenizer = folder / "tokenizer.json"
+    tokenizer.write_bytes((minilm_folder() / "tokenizer.json").read_bytes())
+    spec = TextSpec("minilm", {"int8": "minilm.int8.onnx"}, tokenizer.name, 256, False)
+    return TextRuntime(folder, spec, "int8")
+
+
+def texts(runtime: TextRuntime, tokens: int, count: int) -> list[str]:
+    """`count` texts of about `tokens` tokens each, special tokens included."""
+    words = " ".join(docstrings()).split()
+    made: list[str] = []
+    start = 0
+    while len(made) < count:
+        size = tokens // 2
+        while len(runtime.tokenise([" ".join(words[start : start + size + 1])])[0][0]) < tokens and size < tokens:
+            size += 1
+        made.append(" ".join(words[start : start + size]))
+        start = (start + size) % (len(words) - tokens)
+    return made
+
+
+def seconds(runtime: TextRuntime, items: list[str]) -> float:
+    """Wall-clock time to encode `items` on one thread, tokenising included."""
+    start = time.perf_counter()
+    ids, _ = runtime.tokenise(items)
+    runtime.encode(ids, threads=1, progress=False)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure and print one row a length."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("bundle", nargs="?", help="a bundle; the starter if left out")
+    parser.add_argument("--rounds", type=int, default=9)
+    arguments = parser.parse_args()
+    model = unbraid.load(arguments.bundle)
+    spec = model.bundle.text["text"]
+    with tempfile.TemporaryDirectory() as scratch:
+        systems = {
+            model.name: TextRuntime(model.bundle.folder, spec, "int8"),
+            "all-MiniLM-L6-v2": minilm_runtime(Path(scratch)),
+        }
+        print(f"| tokens | {' | '.join(f'{name} int8, items/s' for name in systems)} | ratio (median; worst) |")
+        print("| --- | --- | --- | --- |")
+        for tokens, count in LENGTHS.items():
+            items = texts(systems["all-MiniLM-L6-v2"], tokens, count)
+            rates: dict[str, list[float]] = {name: [] for name in systems}
+            for round_number in range(arguments.rounds + 1):
+                for name, runtime in systems.items():
+                    rate = count / seconds(runtime, items)
+                    if round_number:  # the first round warms up
+                        rates[name].append(rate)
+            ours, theirs = rates.values()
+            ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+            medians = " | ".join(f"{statistics.median(rate):,.0f}" for rate in rates.values())
+            print(f"| {tokens} | {medians} | {statistics.median(ratios):.2f}; {min(ratios):.2f} |")
+
+
+main()

@@ -1,0 +1,130 @@
+"""A tiny bundle made by the real export from random weights: one encoder each, all four mappers, 512 dimensions."""
+
+import shutil
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import unbraid
+from unbraid.torchvision_shim import ensure_torchvision
+
+ensure_torchvision()  # before anything imports timm or transformers
+
+MAX_TOKENS = 24
+PICTURE = 32  # pixels
+WORDS = "the a of and to in is was cat dog house river red green bright moon search vector model code def return self"
+
+
+@dataclass(frozen=True)
+class TinyRun:
+    """A finished training run, as `unbraid distill` leaves it, and the bundle exported from it."""
+
+    run: Path
+    bundle: Path
+
+
+def tiny_tokenizer(path: Path) -> int:
+    """Write a word-piece tokenizer of letters, digits and a few words; returns its number of pieces."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    characters = string.ascii_lowercase + string.digits
+    pieces = [
+        *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+        *dict.fromkeys([*characters, *string.punctuation, *WORDS.split()]),
+        *(f"##{character}" for character in characters),
+    ]
+    tokenizer = Tokenizer(
+        models.WordPiece({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]")
+    )
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer.enable_truncation(MAX_TOKENS)
+    tokenizer.save(str(path))
+    return len(pieces)
+
+
+def tiny_run(run: Path) -> None:
+    """Write text/, image/ and mappers/ with seeded random weights."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    from unbraid.base_encoders.image import start_image_encoder
+    from unbraid.base_encoders.text import TextEncoder
+    from unbraid.distill.recipe import read_recipe
+    from unbraid.distill.record import write_record
+    from unbraid.image import ImagePreprocess
+    from unbraid.mappers import LinearMapper, LowRankMapper, save_mapper
+
+    torch.manual_seed(0)
+    recipe = read_recipe(Path("starter"))
+    (run / "text").mkdir(parents=True)
+    (run / "mappers").mkdir()
+
+    pieces = tiny_tokenizer(run / "text" / "tokenizer.json")
+    config = BertConfig(
+        vocab_size=pieces,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=MAX_TOKENS,
+        initializer_range=0.2,  # at BERT's own 0.02 all texts get nearly the same vector
+    )
+    projection = torch.nn.Linear(32, 512, bias=False)
+    TextEncoder(BertModel(config, add_pooling_layer=False), projection).save(run / "text")
+    write_record(run / "text", recipe, {}, {"items": 0, "energy kept by base": 1.0})
+
+    preprocess = ImagePreprocess(PICTURE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    start_image_encoder("timm:test_efficientnet", dim=512, preprocess=preprocess).save(run / "image")
+    write_record(run / "image", recipe, {}, {})
+
+    for task in ("query", "document"):
+        low_rank = LowRankMapper(512, rank=4)
+        torch.nn.init.normal_(low_rank.up, std=0.3)
+        save_mapper(low_rank, run / "mappers" / f"{task}.safetensors")
+    for task in ("symmetric", "code"):
+        linear = LinearMapper(512)
+        torch.nn.init.normal_(linear.weight, std=0.05)
+        save_mapper(linear, run / "mappers" / f"{task}.safetensors")
+    write_record(run / "mappers", recipe, {}, {})
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    from unbraid.export import export_bundle
+
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny_run(folder / "run")
+    export_bundle(folder / "run", folder / "bundle")
+    return TinyRun(folder / "run", folder / "bundle")
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(tiny: TinyRun) -> Path:
+    """The tiny bundle. Tests must not change it; `bundle_copy` is there for that."""
+    return tiny.bundle
+
+
+@pytest.fixture
+def bundle_copy(bundle_folder: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of the tiny bundle, to be damaged."""
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundle_folder, folder)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)  # pytest keeps the folders of its last three runs
+
+
+@pytest.fixture(scope="session")
+def embedder(bundle_folder: Path) -> unbraid.Embedder:
+    """The tiny bundle as loaded by default: int8 text graph, fp32 mappers."""
+    return unbraid.load(bundle_folder, threads=1)
+
+
+@pytest.fixture(scope="session")
+def exact(bundle_folder: Path) -> unbraid.Embedder:
+    """The tiny bundle on its fp32 graphs, where a vector does not depend on its batch."""
+    return unbraid.load(bundle_folder, threads=1, precision="fp32")
