@@ -47,7 +47,7 @@ class ImageTraining:
     tower: str = "timm:mobilenetv4_conv_small"
     size: int = 128  # pixels, square, the whole picture padded with white
     photos: tuple[str, ...] = ()  # NAME for NAME.tar beside NAME.jsonl.gz
-    drawings: int = 0  # pictures from distill/drawings.py
+    drawings: int = 0  # pictures made by unbraid.drawings
     epochs: int = 20
     batch: int = 64
     learning_rate: float = 1e-3

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unbraid.distill.base_space import DIM, PREFIXES, fit_base_space, load_base_space, stack
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def task_vectors(n, *dims, seed=0):
+    """Random unit vectors for routes "a", "b", … of `dims`, their energy falling along the axes."""
+    rng = np.random.default_rng(seed)
+    return {
+        route: unit(rng.standard_normal((n, dim)) / np.arange(1, dim + 1) ** 0.5).astype(np.float32)
+        for route, dim in zip("abcd", dims, strict=False)
+    }
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """Two routes of 320 dimensions: more than a base vector holds."""
+    return task_vectors(1200, 320, 320)
+
+
+@pytest.fixture(scope="module")
+def wide_space(wide):
+    return fit_base_space(wide, seed=1)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
+@settings(max_examples=8, deadline=None)
+def test_the_projection_keeps_every_cosine_when_all_dimensions_fit(first, second, seed):
+    vectors = task_vectors(60, first, second, seed=seed)
+    base = fit_base_space(vectors, seed=seed).project(vectors)
+    stacked = unit(stack(vectors, ("a", "b")).astype(np.float64))
+    np.testing.assert_allclose(base @ base.T, stacked @ stacked.T, atol=2e-6)
+
+
+def test_base_vectors_are_float32_of_512_dimensions_and_unit_length():
+    vectors = {"a": task_vectors(5, 8)["a"].astype(np.float16)}
+    base = fit_base_space(vectors, seed=0).project(vectors)
+    assert (base.dtype, base.shape) == (np.float32, (5, DIM))
+    np.testing.assert_allclose(np.linalg.norm(base, axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_prefix_holds_as_much_energy_as_that_many_principal_axes(wide, wide_space, prefix):
+    stacked = stack(wide, ("a", "b")).astype(np.float64)
+    best = (np.linalg.svd(stacked, compute_uv=False)[:prefix] ** 2).sum()
+    found = ((stacked @ wide_space.projection[:prefix].T.astype(np.float64)) ** 2).sum()
+    assert found == pytest.approx(best, rel=1e-5)
+
+
+def test_kept_is_the_share_of_energy_that_512_axes_hold(wide, wide_space):
+    singular = np.linalg.svd(stack(wide, ("a", "b")).astype(np.float64), compute_uv=False) ** 2
+    assert wide_space.kept == pytest.approx(singular[:DIM].sum() / singular.sum(), rel=1e-9)
+    assert 0.5 < wide_space.kept < 1
+
+
+def test_inside_a_block_every_dimension_carries_a_like_share(wide, wide_space):
+    energy = ((stack(wide, ("a", "b")) @ wide_space.projection.T) ** 2).sum(0)
+    for first, last in zip((0, *PREFIXES), PREFIXES, strict=False):
+        block = energy[first:last]
+        assert block.max() < 2.5 * block.mean()  # the first principal axis holds 6.7 times its block's mean
+
+
+def test_fewer_dimensions_than_512_are_kept_whole_and_spread_over_all_of_the_last_block():
+    vectors = task_vectors(500, 150, 150)
+    space = fit_base_space(vectors, seed=0)
+    energy = (space.project(vectors) ** 2).sum(0)
+    assert space.kept == pytest.approx(1)
+    assert energy.min() > 0
+
+
+def test_the_same_seed_gives_the_same_space():
+    vectors = task_vectors(50, 20)
+    first, second = (fit_base_space(vectors, seed=3) for _ in range(2))
+    np.testing.assert_array_equal(first.projection, second.projection)
+
+
+def test_another_seed_turns_the_space_and_keeps_its_cosines():
+    vectors = task_vectors(50, 20)
+    first, second = (fit_base_space(vectors, seed=seed) for seed in (3, 4))
+    one, other = first.project(vectors), second.project(vectors)
+    assert np.abs(one - other).max() > 0.01
+    np.testing.assert_allclose(one[:, :64] @ one[:, :64].T, other[:, :64] @ other[:, :64].T, atol=1e-5)
+
+
+def test_the_order_of_the_routes_does_not_matter():
+    vectors = task_vectors(50, 20, 10)
+    turned = dict(reversed(vectors.items()))
+    one, other = fit_base_space(vectors, seed=0), fit_base_space(turned, seed=0)
+    assert one.routes == other.routes == ("a", "b")
+    np.testing.assert_array_equal(one.project(turned), other.project(vectors))
+
+
+def test_save_and_load_give_the_same_space(tmp_path):
+    space = fit_base_space(task_vectors(30, 12, 6), seed=0)
+    space.save(tmp_path / "space.safetensors")
+    loaded = load_base_space(tmp_path / "space.safetensors")
+    np.testing.assert_array_equal(loaded.projection, space.projection)
+    assert loaded.routes == space.routes
+    assert loaded.kept == pytest.approx(space.kept, abs=1e-6)

@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from unbraid.errors import DataError
+from unbraid.mappers import LinearMapper, LowRankMapper, load_mapper, ridge_to_identity, save_mapper
+
+
+def linear():
+    return LinearMapper(6)
+
+
+def low_rank():
+    return LowRankMapper(6, 2)
+
+
+def trained(make):
+    """A mapper whose every parameter was changed."""
+    mapper = make()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in mapper.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator))
+    return mapper.requires_grad_(False)
+
+
+both = pytest.mark.parametrize("make", [linear, low_rank])
+
+
+@both
+def test_a_mapper_starts_as_the_identity(make):
+    base = torch.randn(4, 6)
+    assert torch.equal(make()(base), base)
+    assert torch.equal(make().matrix(), torch.eye(6))
+
+
+@both
+def test_a_mapper_that_starts_as_the_identity_can_learn(make):
+    mapper = make()
+    mapper(torch.randn(4, 6)).square().sum().backward()
+    assert any(parameter.grad.abs().sum() > 0 for parameter in mapper.parameters())
+
+
+@both
+def test_matrix_is_what_forward_multiplies_by(make):
+    mapper = trained(make)
+    torch.testing.assert_close(mapper(torch.eye(6)), mapper.matrix().T)
+
+
+@both
+def test_save_and_load_give_the_same_mapper(make, tmp_path):
+    mapper, base = trained(make), torch.randn(4, 6)
+    save_mapper(mapper, tmp_path / "query.safetensors")
+    loaded = load_mapper(tmp_path / "query.safetensors")
+    assert type(loaded) is type(mapper)
+    assert torch.equal(loaded(base), mapper(base))
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {},
+        {"kernel": torch.eye(3)},
+        {"weight": torch.ones(3, 4)},
+        {"weight": torch.ones(3)},
+        {"weight": torch.eye(3), "bias": torch.ones(3)},
+        {"up": torch.ones(3, 2), "down": torch.ones(3, 1)},
+    ],
+    ids=lambda tensors: ",".join(f"{name}{list(tensor.shape)}" for name, tensor in tensors.items()) or "empty",
+)
+def test_tensors_that_are_no_mapper_are_refused_by_name(tensors, tmp_path):
+    path = tmp_path / "query.safetensors"
+    save_file(tensors, path)
+    with pytest.raises(DataError, match="query.safetensors: holds"):
+        load_mapper(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not tensors", b"\xff" * 40])
+def test_a_file_that_is_not_safetensors_is_refused_by_name(content, tmp_path):
+    path = tmp_path / "query.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="query.safetensors: not a readable mapper"):
+        load_mapper(path)
+
+
+def test_a_missing_mapper_is_refused_by_name(tmp_path):
+    with pytest.raises(DataError, match="query.safetensors"):
+        load_mapper(tmp_path / "query.safetensors")
+
+
+# -- ridge -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pairs():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(40, 5, generator=generator), torch.randn(40, 5, generator=generator)
+
+
+def test_ridge_is_least_squares_with_the_pull_as_extra_rows(pairs):
+    base, target = pairs
+    pull = (0.3 * len(base)) ** 0.5 * np.eye(5)
+    solution, *_ = np.linalg.lstsq(np.vstack([base, pull]), np.vstack([target, pull]), rcond=None)
+    np.testing.assert_allclose(ridge_to_identity(base, target, 0.3), solution.T, atol=1e-6)
+
+
+def test_ridge_leaves_no_gradient(pairs):
+    base, target = (tensor.double() for tensor in pairs)
+    weight = ridge_to_identity(base, target, 0.1).requires_grad_()
+    loss = (base @ weight.T - target).square().sum() + 0.1 * len(base) * (weight - torch.eye(5)).square().sum()
+    loss.backward()
+    assert weight.grad.abs().max() < 1e-10
+
+
+def test_a_strong_pull_gives_the_identity(pairs):
+    torch.testing.assert_close(ridge_to_identity(*pairs, 1e9), torch.eye(5), atol=1e-7, rtol=0)
+
+
+def test_a_weak_pull_finds_the_map_that_made_the_targets(pairs):
+    base, true = pairs[0], torch.randn(5, 5, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(ridge_to_identity(base, base @ true.T, 1e-9), true, atol=1e-5, rtol=0)
+
+
+def test_ridge_answers_in_the_type_it_was_given(pairs):
+    assert ridge_to_identity(*pairs, 1.0).dtype == torch.float32

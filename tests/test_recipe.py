@@ -1,0 +1,147 @@
+from pathlib import Path
+
+import pytest
+
+from unbraid.distill.recipe import ImageTraining, Source, TextTraining, read_recipe, recipe_table
+from unbraid.errors import DataError
+
+SMALL = """
+name = "small"
+version = "1"
+seed = 3
+teacher = "minilm"
+items = 10
+precision = "float32"
+
+[[source]]
+file = "a.jsonl.gz"
+text = ["anchor", "positive"]
+licence = "MIT"
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes a recipe's text and returns its path."""
+
+    def write(text):
+        path = tmp_path / "recipe.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def starter():
+    return read_recipe(Path("starter"))
+
+
+# -- reading -------------------------------------------------------------------------------------------------
+
+
+def test_a_recipe_is_read_into_its_types(written):
+    recipe = read_recipe(written(SMALL))
+    assert (recipe.name, recipe.seed, recipe.items) == ("small", 3, 10)
+    assert recipe.source == (Source("a.jsonl.gz", "MIT", text=("anchor", "positive")),)
+
+
+def test_what_a_recipe_leaves_out_has_its_default(written):
+    recipe = read_recipe(written(SMALL))
+    assert (recipe.text, recipe.image, recipe.mapper) == (TextTraining(), ImageTraining(), {})
+
+
+def test_a_whole_number_is_good_enough_for_a_share(written):
+    recipe = read_recipe(written(SMALL + "[text]\nkl_weight = 1\n"))
+    assert recipe.text.kl_weight == 1.0 and isinstance(recipe.text.kl_weight, float)
+
+
+def test_a_recipe_in_the_working_folder_comes_before_the_shipped_one(written, monkeypatch, tmp_path):
+    written(SMALL).rename(tmp_path / "starter")
+    monkeypatch.chdir(tmp_path)
+    assert read_recipe(Path("starter")).name == "small"
+
+
+def test_a_folder_of_the_same_name_does_not_hide_the_shipped_recipe(monkeypatch, tmp_path):
+    (tmp_path / "starter").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert read_recipe(Path("starter")).name == "starter"
+
+
+MAPPER = '[mapper.code]\nkind = "linear"\nloss = "ranking"\nfiles = ["a"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (SMALL + "epochs = 3", "recipe.toml: source 1: unknown epochs; known: file, licence"),
+        ("epochs = 3" + SMALL, "recipe.toml: unknown epochs"),
+        (SMALL + "[text]\nepoch = 3", "recipe.toml: text: unknown epoch; known: layers"),
+        (SMALL + "[image]\nepochz = 3", "recipe.toml: image: unknown epochz"),
+        (SMALL + MAPPER + "ranks = 3", "recipe.toml: mapper.code: unknown ranks"),
+        (SMALL.replace("seed = 3", ""), "recipe.toml: .* 'seed'"),
+        (SMALL.replace('licence = "MIT"', ""), "recipe.toml: source 1: .* 'licence'"),
+        (SMALL + MAPPER.replace('loss = "ranking"', ""), "recipe.toml: mapper.code: .* 'loss'"),
+        (SMALL.replace("seed = 3", 'seed = "3"'), "recipe.toml: seed: '3' where int is expected"),
+        (SMALL.replace("seed = 3", "seed = true"), "recipe.toml: seed: True where int is expected"),
+        (SMALL.replace("float32", "float16"), "recipe.toml: precision: 'float16' where .*bfloat16"),
+        (SMALL.replace('["anchor", "positive"]', '"anchor"'), "source 1: text: 'anchor' where tuple"),
+        (SMALL.replace('"positive"]', "7]"), "recipe.toml: source 1: text 2: 7 where str is expected"),
+        (SMALL + "[text]\nepochs = 2.5", "recipe.toml: text: epochs: 2.5 where int is expected"),
+        (SMALL + MAPPER.replace("linear", "liner"), "mapper.code: kind: 'liner' where .*low-rank"),
+        (SMALL + MAPPER.replace("ranking", "rank"), "mapper.code: loss: 'rank' where .*cosent"),
+        (SMALL + MAPPER.replace("mapper.code", "mapper.codes"), "recipe.toml: mapper: 'codes' where .*code"),
+        (SMALL.replace("[[source]]", "[source]"), "recipe.toml: source: .* where tuple"),
+        ("text = 3" + SMALL, "recipe.toml: text: 3 where TextTraining is expected"),
+        ("mapper = []" + SMALL, "recipe.toml: mapper: .* where dict"),
+    ],
+)
+def test_a_mistake_is_refused_with_its_place(text, message, written):
+    with pytest.raises(DataError, match=message):
+        read_recipe(written(text))
+
+
+@pytest.mark.parametrize("content", [b"name = ", b"\xff\xfe", b"a = 1\na = 2"])
+def test_a_file_that_is_not_toml_is_refused_by_name(content, tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="recipe.toml: not a readable recipe"):
+        read_recipe(path)
+
+
+def test_a_missing_recipe_is_refused_by_name(tmp_path):
+    with pytest.raises(DataError, match=r"no\.toml"):
+        read_recipe(tmp_path / "no.toml")
+
+
+def test_the_table_of_a_recipe_holds_every_value_as_plain_data(starter):
+    table = recipe_table(starter)
+    assert table["mapper"]["code"]["kind"] == "linear"
+    assert table["source"][0]["licence"] == starter.source[0].licence
+
+
+# -- the shipped starter ---------------------------------------------------------------------------------------
+
+
+def test_the_starter_has_no_source_that_forbids_shipped_weights(starter):
+    used = [source.file for source in starter.source]
+    used += [file for mapper in starter.mapper.values() for file in mapper.files]
+    assert not [file for file in used if "py_docstrings" in file]
+
+
+def test_every_source_of_the_starter_names_a_licence(starter):
+    assert all(source.licence.strip() for source in starter.source)
+
+
+def test_everything_the_starter_trains_on_is_among_its_licensed_sources(starter):
+    licensed = {source.file for source in starter.source}
+    assert {file for mapper in starter.mapper.values() for file in mapper.files} <= licensed
+    assert {f"{name}.jsonl.gz" for name in starter.image.photos} <= licensed
+
+
+def test_no_file_of_the_starter_is_a_test_split(starter):
+    assert not [source.file for source in starter.source if "test" in source.file]
+
+
+def test_the_starter_fits_all_three_search_modes(starter):
+    assert set(starter.mapper) == {"retrieval", "symmetric", "code"}
