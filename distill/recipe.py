@@ -127,7 +127,7 @@ def _read(value: Any, hint: Any, where: str) -> Any:
         return float(value)
     if type(value) is hint or (origin is Literal and value in parts):
         return value
-    raise DataError(f"{where}: {value!r} where {inspect.formatannotation(hint)} is expected")
+    raise DataError(f"{where}: {value!r} where {inspect.formatannotation(hint, __name__)} is expected")
 
 
 def recipe_table(recipe: Recipe) -> dict[str, Any]:

@@ -78,6 +78,13 @@ class Bundle:
         """What the bundle can encode, in the order text, code, image."""
         return (*self.text, *(("image",) if self.image else ()))
 
+    @property
+    def graphs(self) -> dict[str, Mapping[str, str]]:
+        """Graph files by precision, for every encoder and mapper by its name."""
+        image = {"image": self.image.graphs} if self.image else {}
+        mappers = {f"{task} mapper": spec.graphs for task, spec in self.mappers.items()}
+        return {name: spec.graphs for name, spec in self.text.items()} | image | mappers
+
 
 def read_bundle(folder: Path) -> Bundle:
     """Read and verify the bundle in `folder`. Raises BundleError naming the file that is wrong."""
@@ -190,13 +197,10 @@ def _check_values(bundle: Bundle) -> None:
 
 def _check_references(manifest: Path, bundle: Bundle, hashes: Mapping[str, str]) -> None:
     """Every graph and tokenizer that is named must be among the hashed files."""
-    specs = [*bundle.text.values(), *bundle.mappers.values(), *([bundle.image] if bundle.image else [])]
-    for spec in specs:
-        if not spec.graphs or set(spec.graphs) - set(PRECISIONS):
-            raise BundleError(
-                f"{manifest}: graphs of precisions {sorted(spec.graphs)}, expected {PRECISIONS}"
-            )
-    graphs = [file for spec in specs for file in spec.graphs.values()]
+    for kinds in bundle.graphs.values():
+        if not kinds or set(kinds) - set(PRECISIONS):
+            raise BundleError(f"{manifest}: graphs of precisions {sorted(kinds)}, expected {PRECISIONS}")
+    graphs = [file for kinds in bundle.graphs.values() for file in kinds.values()]
     for file in graphs:
         if not file.endswith(".onnx"):  # only those are searched for external data
             raise BundleError(f"{manifest}: graph {file!r} is not an .onnx file: refused")

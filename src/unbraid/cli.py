@@ -362,17 +362,13 @@ def _require(package: str, extra: str) -> None:
 def _about_bundle(place: str | None) -> dict[str, Any]:
     embedder: Embedder = load(place)
     bundle = embedder.bundle
-    graphs = {
-        name: list(spec.graphs)
-        for name, spec in [*bundle.text.items(), *([("image", bundle.image)] if bundle.image else [])]
-    }
     return {
         "bundle": embedder.name,
         "folder": str(bundle.folder),
         "id": bundle.id,
         "base id": bundle.base_id,
         "dims": ", ".join(map(str, bundle.dims)),
-        "encoders": "; ".join(f"{name} ({', '.join(kinds)})" for name, kinds in graphs.items()),
+        "encoders": "; ".join(f"{name} ({', '.join(bundle.graphs[name])})" for name in bundle.modalities),
         "mappers": ", ".join(f"{task} ({spec.kind})" for task, spec in bundle.mappers.items()),
         "search modes": ", ".join(f"{mode} = {q} × {d}" for mode, (q, d) in bundle.search_modes.items()),
         "size": f"{sum(bundle.sizes.values()) / 1e6:.1f} MB in {len(bundle.sizes) + 1} files",

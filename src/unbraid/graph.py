@@ -11,7 +11,7 @@ from unbraid.errors import BundleError
 
 def pick_graph(graphs: Mapping[str, str], precision: str | None) -> str:
     """The file of `precision` where there is one, else the bundle's default, which is the first."""
-    return graphs[precision] if precision in graphs else next(iter(graphs.values()))
+    return graphs.get(precision or "", next(iter(graphs.values())))
 
 
 def open_graph(path: Path) -> onnxruntime.InferenceSession:
