@@ -48,11 +48,15 @@ def start_text_encoder(
 
     `backbone` is a folder or hub id of any transformers encoder; `layers` are the layers kept (all when
     empty); `projection` [dim, width] is what the backbone's own pooled vectors are first projected by.
-    Raises ValueError when a layer does not exist or cannot be kept.
+    Raises ValueError when a layer does not exist or cannot be kept, or the widths differ.
     """
     model = _load_backbone(backbone, attention=attention)
     if layers:
         _keep_layers(model, layers)
+    if model.config.hidden_size != projection.shape[1]:
+        raise ValueError(
+            f"{backbone} is {model.config.hidden_size} wide, the projection takes {projection.shape[1]}"
+        )
     linear = nn.Linear(projection.shape[1], projection.shape[0], bias=False)
     with torch.no_grad():
         linear.weight.copy_(projection)

@@ -45,7 +45,10 @@ def texts(runtime: TextRuntime, tokens: int, count: int) -> list[str]:
     start = 0
     while len(made) < count:
         size = tokens // 2
-        while len(runtime.tokenise([" ".join(words[start : start + size + 1])])[0][0]) < tokens and size < tokens:
+        while (
+            len(runtime.tokenise([" ".join(words[start : start + size + 1])])[0][0]) < tokens
+            and size < tokens
+        ):
             size += 1
         made.append(" ".join(words[start : start + size]))
         start = (start + size) % (len(words) - tokens)
@@ -73,7 +76,9 @@ def main() -> None:
             model.name: TextRuntime(model.bundle.folder, spec, "int8"),
             "all-MiniLM-L6-v2": minilm_runtime(Path(scratch)),
         }
-        print(f"| tokens | {' | '.join(f'{name} int8, items/s' for name in systems)} | ratio (median; worst) |")
+        print(
+            f"| tokens | {' | '.join(f'{name} int8, items/s' for name in systems)} | ratio (median; worst) |"
+        )
         print("| --- | --- | --- | --- |")
         for tokens, count in LENGTHS.items():
             items = texts(systems["all-MiniLM-L6-v2"], tokens, count)

@@ -33,7 +33,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     command = [sys.executable, "-c", PROBE]
-    runs = [json.loads(subprocess.run(command, capture_output=True, check=True).stdout) for _ in range(rounds)]
+    runs = [
+        json.loads(subprocess.run(command, capture_output=True, check=True).stdout) for _ in range(rounds)
+    ]
     print("| from nothing to the first query | median | worst |\n| --- | --- | --- |")
     for name in runs[0]:
         values = [run[name] for run in runs]

@@ -66,19 +66,25 @@ def sentences(text: str, *, least: int = 25) -> list[str]:
     return [part for part in _SENTENCE_END.split(text) if len(part) >= least]
 
 
+def _field(row: dict[str, Any], name: str) -> str:
+    """A field as stripped text; lone surrogates, which JSON can hold, become U+FFFD as they do when encoding."""
+    text = str(row.get(name) or "").strip()
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def training_items(sources: tuple[Source, ...], folder: Path, *, seed: int) -> list[TrainingItem]:
     """Distinct items of all `sources` below `folder`, shuffled by `seed`."""
     items: dict[tuple[str, str], TrainingItem] = {}
     for source in sources:
         for row in train_rows(folder / source.file, limit=source.limit, seed=seed):
             for field in source.text:
-                text = str(row.get(field) or "").strip()
+                text = _field(row, field)
                 for part in [text, *(sentences(text) if source.sentences else [])]:
                     if part:
                         items.setdefault(("text", part), TrainingItem(part, "text"))
             for field in source.code:
-                text = str(row.get(field) or "").strip()
-                anchor = str(row.get("anchor") or "").strip() if field == "positive" else ""
+                text = _field(row, field)
+                anchor = _field(row, "anchor") if field == "positive" else ""
                 if text:
                     items.setdefault(("code", text), TrainingItem(text, "code", anchor))
     shuffled = list(items.values())

@@ -66,22 +66,23 @@ def write_shard(path: Path, labels: Labels) -> None:
         flat = pa.array(vectors.astype(np.float16).reshape(-1))
         columns[f"route:{route}"] = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink, compression="zstd")
+    pq.write_table(pa.table(columns), sink, compression="zstd", write_page_checksum=True)
     _replace(path, sink.getvalue().to_pybytes())
 
 
 def read_shard(path: Path) -> Labels:
-    """Read one shard. Raises DataError when it is not a label shard."""
+    """Read one shard. Raises DataError when it is not a label shard, or is damaged."""
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path).combine_chunks()
+        table = pq.read_table(path, page_checksum_verification=True).combine_chunks()
         routes = [name for name in table.column_names if name.startswith("route:")]
         vectors = {}
         for name in routes:
             column = table[name].combine_chunks()
-            flat = column.flatten().to_numpy(zero_copy_only=False)
+            flat = pc.list_flatten(column).to_numpy(zero_copy_only=False)
             vectors[name.removeprefix("route:")] = flat.reshape(len(column), -1)
         return Labels(
             table["text"].to_pylist(), table["modality"].to_pylist(), table["anchor"].to_pylist(), vectors

@@ -176,6 +176,12 @@ def test_code_without_a_description_is_an_item_too(tmp_path):
     ]
 
 
+def test_a_lone_surrogate_becomes_the_replacement_character(tmp_path):
+    write(tmp_path / "a.jsonl.gz", [{"text": "cut \ud83d here", "x": 1}])
+    (item,) = training_items((Source("a.jsonl.gz", "MIT", text=("text",)),), tmp_path, seed=0)
+    assert item.text == "cut \ufffd here"
+
+
 def test_sentences_of_a_text_are_items_beside_it(tmp_path):
     text = "A first sentence of some length. A second sentence of some length."
     write(tmp_path / "a.jsonl.gz", [{"text": text}])

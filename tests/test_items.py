@@ -28,7 +28,9 @@ def test_the_type_of_an_item_tells_its_modality(item, modality):
     assert item_modality(item) == modality
 
 
-@pytest.mark.parametrize("item", [b"bytes", bytearray(b"x"), None, 7, 1.5, ["nested"], np.zeros((2, 2)), object()])
+@pytest.mark.parametrize(
+    "item", [b"bytes", bytearray(b"x"), None, 7, 1.5, ["nested"], np.zeros((2, 2)), object()]
+)
 def test_another_type_is_named_and_refused(item):
     with pytest.raises(ItemError, match=f"cannot encode {type(item).__name__}: expected str, unbraid.Code"):
         item_modality(item)
@@ -54,7 +56,9 @@ def test_the_last_suffix_decides_in_any_case(name, modality):
 
 def test_suffixes_are_lower_case_start_with_a_dot_and_mean_one_thing():
     assert not CODE_SUFFIXES & IMAGE_SUFFIXES
-    assert all(suffix.startswith(".") and suffix == suffix.lower() for suffix in CODE_SUFFIXES | IMAGE_SUFFIXES)
+    assert all(
+        suffix.startswith(".") and suffix == suffix.lower() for suffix in CODE_SUFFIXES | IMAGE_SUFFIXES
+    )
 
 
 def test_code_is_a_str_of_the_same_characters():
@@ -81,7 +85,9 @@ def test_a_single_item_is_told_to_be_wrapped(item):
         check_items(item)
 
 
-@pytest.mark.parametrize("items", [None, 3, {"a"}, {"a": 1}, iter(["a"]), (text for text in "ab"), np.array(["a"])])
+@pytest.mark.parametrize(
+    "items", [None, 3, {"a"}, {"a": 1}, iter(["a"]), (text for text in "ab"), np.array(["a"])]
+)
 def test_what_is_not_a_sequence_is_refused(items):
     with pytest.raises(ItemError, match=r"pass list\(items\)"):
         check_items(items)

@@ -71,7 +71,7 @@ def speeds(model: Embedder) -> list[Speed]:
     for precision in spec.graphs:
         runtime = TextRuntime(bundle.folder, spec, precision)
         most = runtime.tokenizer.get_vocab_size()
-        for count, tokens in ((32, 32), (8, spec.max_tokens)):
+        for count, tokens in ((32, min(32, spec.max_tokens)), (8, spec.max_tokens)):
             ids = rng.integers(1, most, (count, tokens)).tolist()
             jobs["text", precision, f"{tokens} tokens"] = count, _text_job(runtime, ids)
     if bundle.image:

@@ -96,7 +96,8 @@ class Embedder:
         kinds = [item_modality(item) if modality is None else modality for item in check_items(items)]
         for kind in dict.fromkeys(kinds):
             if kind not in self.modalities:
-                raise ItemError(f"{self.name} has no {kind} encoder; it encodes {', '.join(self.modalities)}")
+                known = ", ".join(self.modalities)
+                raise ItemError(f"{self.name} has no encoder for {kind!r}; it encodes {known}")
         base = np.empty((len(items), self.dim), dtype=np.float32)
         for kind in MODALITIES:
             rows = [row for row, one in enumerate(kinds) if one == kind]

@@ -28,7 +28,7 @@ class TextRuntime:
         self.session = open_graph(folder / pick_graph(spec.graphs, precision))
         try:
             self.tokenizer = Tokenizer.from_file(str(folder / spec.tokenizer))
-        except BaseException as error:  # a bad pattern is a pyo3 PanicException, which is no Exception
+        except BaseException as error:  # some faults are a pyo3 PanicException, which is no Exception
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
             raise BundleError(f"{folder / spec.tokenizer}: not a tokenizer: {error}") from error

@@ -1,0 +1,215 @@
+"""The command line as a person or a script meets it: results on stdout, one line and exit code 2 for wrong use."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unbraid import cli
+
+
+class Result:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def unbraid(capsys, monkeypatch, bundle_folder):
+    """Run the command in this process with the tiny bundle."""
+
+    def run(*words: object, model: bool = True, stdin: str = "") -> Result:
+        arguments = [str(word) for word in words] + (["--model", str(bundle_folder)] if model else [])
+        monkeypatch.setattr(sys, "argv", ["unbraid", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return Result(int(stop.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A text, a piece of code and a picture."""
+    place = tmp_path / "stuff"
+    place.mkdir()
+    (place / "moon.md").write_text("# Moon\n\nThe moon is bright.\n")
+    (place / "dog.py").write_text("def dog():\n    return 'house'\n")
+    Image.new("RGB", (40, 30), "red").save(place / "red.png")
+    return place
+
+
+def test_index_then_search_finds_the_file(unbraid, folder, tmp_path):
+    report = unbraid("index", folder, "--into", tmp_path / "ix", "--json")
+    assert report.code == 0
+    assert json.loads(report.out)["added"] == 3
+    found = unbraid("search", "the moon is bright", "--in", tmp_path / "ix", "--json", "--modality", "text")
+    assert found.code == 0
+    assert json.loads(found.out.splitlines()[0])["path"].endswith("moon.md")
+
+
+def test_readable_results_name_rank_score_file_and_lines(unbraid, folder, tmp_path):
+    unbraid("index", folder, "--into", tmp_path / "ix")
+    found = unbraid("search", "moon", "--in", tmp_path / "ix", "-k", 1, "--modality", "text")
+    first = found.out.splitlines()[0].split()
+    assert first[0] == "1"
+    assert -1 <= float(first[1]) <= 1
+    assert first[2].endswith("moon.md:1-3")
+
+
+def test_a_picture_and_a_snippet_can_be_the_query(unbraid, folder, tmp_path):
+    unbraid("index", folder, "--into", tmp_path / "ix")
+    picture = unbraid(
+        "search", "--image", folder / "red.png", "--in", tmp_path / "ix", "--json", "--mode", "symmetric"
+    )
+    hits = [json.loads(line) for line in picture.out.splitlines()]
+    assert next(hit for hit in hits if hit["modality"] == "image")["score"] == pytest.approx(1, abs=1e-3)
+    code = unbraid("search", "--code", "def dog():", "--in", tmp_path / "ix", "--json", "--mode", "code")
+    assert code.code == 0
+
+
+def test_a_second_run_encodes_nothing(unbraid, folder, tmp_path):
+    unbraid("index", folder, "--into", tmp_path / "ix")
+    report = json.loads(unbraid("index", folder, "--into", tmp_path / "ix", "--json").out)
+    assert (report["unchanged"], report["chunks"]) == (3, 0)
+
+
+def test_encode_reads_lines_and_writes_json_lines_with_provenance(unbraid, embedder):
+    result = unbraid("encode", "--task", "query", "--dim", 64, stdin="moon\nriver\n")
+    rows = [json.loads(line) for line in result.out.splitlines()]
+    assert [row["item"] for row in rows] == ["moon", "river"]
+    assert rows[0]["base_id"] == embedder.base_id
+    assert rows[0]["mapper_id"] == embedder.bundle.mappers["query"].id
+    assert np.linalg.norm(rows[0]["vector"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_encode_to_npy_writes_the_array_and_what_it_is_about(unbraid, folder, tmp_path, embedder):
+    out = tmp_path / "vectors.npy"
+    result = unbraid("encode", folder / "moon.md", folder / "red.png", "--out", out, "--precision", "int8")
+    assert result.out == ""
+    assert np.load(out).shape == (2, 512)
+    about = json.loads((tmp_path / "vectors.npy.json").read_text())
+    assert (about["base_id"], about["precision"], about["task"]) == (embedder.base_id, "int8", None)
+
+
+def test_encode_to_parquet_keeps_provenance_in_the_schema(unbraid, folder, tmp_path, embedder):
+    pq = pytest.importorskip("pyarrow.parquet")
+    out = tmp_path / "vectors.parquet"
+    unbraid("encode", folder / "moon.md", "--out", out)
+    table = pq.read_table(out)
+    assert json.loads(table.schema.metadata[b"unbraid"])["base_id"] == embedder.base_id
+    vector = np.array(table["vector"][0].as_py(), dtype=np.float32)
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+
+
+def test_encode_to_jsonl_equals_what_goes_to_stdout(unbraid, folder, tmp_path):
+    shown = unbraid("encode", folder / "moon.md").out
+    unbraid("encode", folder / "moon.md", "--out", tmp_path / "v.jsonl")
+    assert (tmp_path / "v.jsonl").read_text() == shown
+
+
+def test_info_tells_a_bundle_and_an_index_apart(unbraid, bundle_folder, folder, tmp_path, embedder):
+    unbraid("index", folder, "--into", tmp_path / "ix")
+    bundle = json.loads(unbraid("info", bundle_folder, "--json", model=False).out)
+    index = json.loads(unbraid("info", tmp_path / "ix", "--json", model=False).out)
+    assert bundle["base id"] == index["base id"] == embedder.base_id
+    assert index["files"] == 3
+
+
+def test_doctor_times_every_precision_of_every_encoder(unbraid):
+    about = json.loads(unbraid("doctor", "--json").out)
+    assert {(row["graph"], row["precision"]) for row in about["speeds"]} == {
+        ("text", "int8"),
+        ("text", "fp32"),
+        ("image", "fp32"),
+    }
+    assert all(rate > 0 for row in about["speeds"] for rate in row["items_per_s"].values())
+    assert about["onnxruntime"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("search", "moon"), "--in"),
+        (("search", "--in", "x"), "give either a QUERY or --image"),
+        (("search", "moon", "--in", "/does/not/exist"), "no index at"),
+        (("index", "/does/not/exist", "--into", "{tmp}/ix"), "/does/not/exist"),
+        (("encode", "/does/not/exist.txt"), "/does/not/exist.txt"),
+        (("encode", "--task", "poetry"), "poetry"),
+        (("encode", "--dim", "100"), "100"),
+        (("encode", "--precision", "int4"), "int4"),
+        (("encode", "--out", "vectors.csv"), ".npy"),
+        (("encode", "--modality", "sound"), "sound"),
+        (("bogus",), "bogus"),
+        (("export", "/does/not/exist", "{tmp}/out"), "unbraid distill"),
+    ],
+)
+def test_wrong_use_is_one_clear_line_and_exit_code_2(unbraid, tmp_path, words, says):
+    filled = [word.format(tmp=tmp_path) for word in words]
+    result = unbraid(*filled, model=words[0] not in ("bogus", "export"), stdin="moon\n")
+    assert result.code == 2
+    assert result.out == ""
+    assert result.err.count("\n") == 1
+    assert says in result.err
+    assert "Traceback" not in result.err
+
+
+def test_a_search_with_an_unknown_mode_lists_the_modes(unbraid, folder, tmp_path):
+    unbraid("index", folder, "--into", tmp_path / "ix")
+    result = unbraid("search", "moon", "--in", tmp_path / "ix", "--mode", "magic")
+    assert result.code == 2
+    assert "retrieval" in result.err
+
+
+@pytest.mark.filterwarnings("default")
+def test_cut_texts_are_counted_on_stderr(unbraid):
+    result = unbraid("encode", stdin="moon " * 100 + "\n")
+    assert result.code == 0
+    assert "1 of 1 items are longer than 24 tokens" in result.err
+
+
+def test_a_missing_extra_is_named(unbraid, monkeypatch):
+    monkeypatch.setattr(cli, "find_spec", lambda package: None)
+    result = unbraid("evaluate", "data")
+    assert result.code == 2
+    assert "pip install 'unbraid[evaluate]'" in result.err
+
+
+def test_evaluate_prints_a_table_and_records_it_for_the_card(unbraid, tmp_path):
+    sts = tmp_path / "tiny.jsonl"
+    sts.write_text(
+        "".join(
+            json.dumps({"a": a, "b": b, "score": score}) + "\n"
+            for a, b, score in [
+                ("moon", "moon", 1.0),
+                ("moon", "river", 0.2),
+                ("red", "green", 0.5),
+                ("cat", "dog", 0.4),
+            ]
+        )
+    )
+    result = unbraid("evaluate", sts, "--no-baselines", "--record", tmp_path / "scores.json")
+    assert result.code == 0
+    assert "Spearman" in result.out
+    ((command, table),) = json.loads((tmp_path / "scores.json").read_text())["tables"].items()
+    assert command.startswith("unbraid evaluate")
+    assert table.strip() == result.out.strip()
+
+
+def test_version_help_and_no_arguments(unbraid):
+    assert unbraid("--version", model=False).out.strip()
+    assert "search" in unbraid("--help", model=False).out
+    assert unbraid(model=False).code == 2
+
+
+def test_the_module_is_the_command():
+    result = subprocess.run(
+        [sys.executable, "-m", "unbraid", "--version"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert result.stdout.strip()

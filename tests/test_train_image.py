@@ -1,0 +1,337 @@
+import gzip
+import io
+import json
+import random
+import tarfile
+from math import exp, log
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from unbraid.base_encoders.image import load_image_encoder, start_image_encoder
+from unbraid.distill import train_image as stage
+from unbraid.distill.base_space import fit_base_space
+from unbraid.distill.recipe import ImageTraining, Recipe, TextTraining
+from unbraid.distill.train_image import (
+    Captions,
+    Picture,
+    augment,
+    caption_nce,
+    caption_vectors,
+    dev_recall,
+    drawn,
+    photographs,
+    train_image,
+)
+from unbraid.errors import DataError
+from unbraid.image import ImagePreprocess
+
+TRAINING = ImageTraining(
+    tower="timm:test_efficientnet",
+    size=32,
+    drawings=40,
+    epochs=6,
+    batch=8,
+    learning_rate=3e-3,
+    temperature=0.2,
+    queue=16,
+)
+PREPROCESS = ImagePreprocess(32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+
+
+def recipe(training=TRAINING):
+    return Recipe("tiny", "1", 5, "fake", 0, "float32", (), TextTraining(), training, {})
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+class FakeTeacher:
+    """Two routes of 24 dimensions: the sum of a random vector for each of a text's words."""
+
+    id, dim = "fake", 24
+    routes = {"query": "search", "document": "search", "symmetric": "match", "code": "match"}
+
+    def __init__(self):
+        self.asked = []
+
+    def encode(self, items, task):
+        self.asked.append((self.routes[task], list(items)))
+        return unit(
+            np.array([sum(self._word(word, task) for word in item.split()) for item in items], np.float32)
+        )
+
+    def _word(self, word, task):
+        return np.random.default_rng([ord(c) for c in self.routes[task] + word]).standard_normal(self.dim)
+
+
+@pytest.fixture(scope="module")
+def space():
+    words = [f"a{number} b{number}" for number in range(100)]
+    return fit_base_space(
+        {route: FakeTeacher().encode(words, task) for task, route in FakeTeacher.routes.items()}, seed=0
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_dev_drawings():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage, "DEV_DRAWINGS", 12)
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(space, tmp_path_factory):
+    """A finished run on 40 drawings, and the encoder that it returned."""
+    run = tmp_path_factory.mktemp("run")
+    space.save(run / "base_space.safetensors")
+    return run, train_image(recipe(), run, run, FakeTeacher())
+
+
+# -- a whole run ---------------------------------------------------------------------------------------------
+
+
+def test_training_lowers_the_loss(trained):
+    curves = json.loads((trained[0] / "image" / "record.json").read_text())["curves"]
+    assert (len(curves["loss"]), len(curves["dev recall@10"])) == (6 * 5, 6)
+    assert np.mean(curves["loss"][-5:]) < 0.8 * np.mean(curves["loss"][:5])
+
+
+def test_a_run_leaves_encoder_record_and_curves(trained):
+    run, _ = trained
+    assert {path.name for path in run.iterdir()} == {"base_space.safetensors", "image"}
+    assert {path.name for path in (run / "image").iterdir()} == {
+        "curves.png",
+        "encoder.json",
+        "image.safetensors",
+        "record.json",
+    }
+
+
+def test_the_record_holds_the_dev_recall(trained):
+    results = json.loads((trained[0] / "image" / "record.json").read_text())["results"]
+    assert list(results) == ["drawings (12)"] and 0 <= results["drawings (12)"] <= 1
+
+
+def test_the_saved_encoder_is_the_one_returned(trained):
+    run, encoder = trained
+    pixels = torch.randn(2, 3, 32, 32)
+    assert not encoder.training
+    torch.testing.assert_close(load_image_encoder(run / "image")(pixels), encoder(pixels))
+
+
+def test_training_pictures_are_centred_where_their_captions_are(trained, space):
+    _, encoder = trained
+    pictures = [picture for picture in drawn(40) if not picture.dev]
+    targets = caption_vectors(pictures, FakeTeacher(), space).targets
+    raw = stage._raw_vectors(encoder, pictures)
+    torch.testing.assert_close((raw - encoder.mean).mean(0), targets.mean(0), atol=1e-5, rtol=0)
+
+
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(trained, space, tmp_path, monkeypatch):
+    space.save(tmp_path / "base_space.safetensors")
+    calls, whole = [], stage.caption_nce
+
+    def stopping(*arguments):
+        calls.append(None)
+        if len(calls) > 12:  # in the middle of the third epoch
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "caption_nce", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            train_image(recipe(), tmp_path, tmp_path, FakeTeacher())
+    assert (tmp_path / "image.checkpoint.pt").exists() and not (tmp_path / "image").exists()
+    train_image(recipe(), tmp_path, tmp_path, FakeTeacher())
+    resumed, expected = (load_file(run / "image" / "image.safetensors") for run in (tmp_path, trained[0]))
+    assert all(torch.equal(resumed[name], expected[name]) for name in expected)
+    resumed, expected = (
+        json.loads((run / "image" / "record.json").read_text())["curves"] for run in (tmp_path, trained[0])
+    )
+    assert resumed == expected
+
+
+def test_fewer_pictures_than_a_batch_are_refused(space, tmp_path):
+    space.save(tmp_path / "base_space.safetensors")
+    few = ImageTraining(tower=TRAINING.tower, size=32, drawings=3, batch=8)
+    with pytest.raises(DataError, match=r"3 training pictures, a batch takes 8: lower image\.batch"):
+        train_image(recipe(few), tmp_path, tmp_path, FakeTeacher())
+
+
+# -- pictures ------------------------------------------------------------------------------------------------
+
+
+def picture_set(folder, pictures, rows):
+    """Write set.tar of `pictures` (name -> PIL image or bytes) and set.jsonl.gz of `rows`."""
+    with tarfile.open(folder / "set.tar", "w") as archive:
+        for name, picture in pictures.items():
+            content = io.BytesIO(picture if isinstance(picture, bytes) else b"")
+            if not isinstance(picture, bytes):
+                picture.save(content, "PNG")
+            member = tarfile.TarInfo(name)
+            member.size = len(content.getvalue())
+            archive.addfile(member, io.BytesIO(content.getvalue()))
+    with gzip.open(folder / "set.jsonl.gz", "wt") as lines:
+        lines.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def red(width=40, height=20):
+    return Image.new("RGB", (width, height), "red")
+
+
+CAPTION = "a red rectangle"
+
+
+def test_a_photograph_has_its_distinct_long_captions(tmp_path):
+    row = {"file": "a.png", "split": "train", "caption": CAPTION, "alt": CAPTION, "title": "too short"}
+    picture_set(tmp_path, {"a.png": red()}, [row])
+    (picture,) = photographs(tmp_path, ("set",))
+    assert (picture.captions, picture.source, picture.dev) == ((CAPTION,), "set", False)
+    assert picture.pixels.shape == (20, 40, 3) and picture.pixels.dtype == np.uint8
+
+
+def test_a_photograph_of_the_dev_split_is_dev(tmp_path):
+    picture_set(tmp_path, {"a.png": red()}, [{"file": "a.png", "split": "dev", "alt": CAPTION}])
+    assert [picture.dev for picture in photographs(tmp_path, ("set",))] == [True]
+
+
+def test_pictures_without_a_row_or_a_caption_are_left_out(tmp_path):
+    rows = [{"file": "b.png", "split": "train", "title": "short"}, {"file": "gone.png", "split": "train"}]
+    picture_set(tmp_path, {"a.png": red(), "b.png": red(), "readme.txt": b"x"}, rows)
+    assert list(photographs(tmp_path, ("set",))) == []
+
+
+def test_large_photographs_are_kept_small(tmp_path):
+    picture_set(tmp_path, {"a.png": red(800, 400)}, [{"file": "a.png", "split": "train", "alt": CAPTION}])
+    (picture,) = photographs(tmp_path, ("set",))
+    assert picture.pixels.shape == (80, 160, 3)
+
+
+def test_transparency_is_white_in_training_as_at_run_time(tmp_path):
+    clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    picture_set(tmp_path, {"a.png": clear}, [{"file": "a.png", "split": "train", "alt": CAPTION}])
+    (picture,) = photographs(tmp_path, ("set",))
+    assert (picture.pixels == 255).all()
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "no picture"])
+def test_a_set_that_cannot_be_read_is_refused_by_name(damage, tmp_path):
+    content = b"no picture" if damage == "no picture" else red()
+    picture_set(tmp_path, {"a.png": content}, [{"file": "a.png", "split": "train", "alt": CAPTION}])
+    tar = tmp_path / "set.tar"
+    if damage == "missing":
+        tar.unlink()
+    if damage == "cut":
+        tar.write_bytes(tar.read_bytes()[:520])
+    with pytest.raises(DataError, match=r"set\.tar: cannot be read"):
+        list(photographs(tmp_path, ("set",)))
+
+
+def test_dev_drawings_are_not_among_the_training_drawings():
+    pictures = list(drawn(5))
+    assert [picture.dev for picture in pictures] == [True] * 12 + [False] * 5
+    assert len({picture.pixels.tobytes() for picture in pictures}) == 17
+
+
+def test_more_drawings_keep_the_ones_before():
+    few, more = list(drawn(2)), list(drawn(4))
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(few, more, strict=False))
+
+
+# -- augmentation --------------------------------------------------------------------------------------------
+
+
+def dark_to_light():
+    return np.tile(np.linspace(0, 255, 60).astype(np.uint8)[None, :, None], (40, 1, 3))
+
+
+def is_mirrored(image):
+    pixels = np.asarray(image).mean((0, 2))
+    return pixels[0] > pixels[-1]
+
+
+def test_drawings_are_never_mirrored():
+    """Their captions and letters say what is left and right."""
+    rng = random.Random(0)
+    assert not any(is_mirrored(augment(dark_to_light(), rng, photo=False)) for _ in range(50))
+
+
+def test_half_of_the_photographs_are_mirrored():
+    rng = random.Random(0)
+    assert 30 < sum(is_mirrored(augment(dark_to_light(), rng, photo=True)) for _ in range(100)) < 70
+
+
+def test_an_augmented_picture_is_a_part_of_the_picture():
+    rng = random.Random(0)
+    for _ in range(50):
+        image = augment(dark_to_light(), rng, photo=False)
+        assert image.width <= 60 and image.height <= 40 and image.width * image.height >= 0.7 * 2400
+
+
+def test_a_picture_of_one_pixel_can_be_augmented():
+    assert augment(np.zeros((1, 1, 3), np.uint8), random.Random(0), photo=True).size == (1, 1)
+
+
+# -- captions --------------------------------------------------------------------------------------------------
+
+
+def picture(*captions, source="drawings", dev=False):
+    return Picture(np.zeros((4, 4, 3), np.uint8), captions, source, dev)
+
+
+def test_each_distinct_caption_is_encoded_once_per_route(space):
+    teacher = FakeTeacher()
+    captions = caption_vectors([picture("one", "two"), picture("two", "three")], teacher, space)
+    assert sorted(teacher.asked) == [("match", ["one", "two", "three"]), ("search", ["one", "two", "three"])]
+    assert captions.of_picture == [[0, 1], [1, 2]]
+
+
+def test_a_pictures_target_is_the_unit_mean_of_its_captions_base_vectors(space):
+    captions = caption_vectors([picture("one", "two"), picture("three")], FakeTeacher(), space)
+    routes = {route: FakeTeacher().encode(["one", "two", "three"], t) for t, route in FakeTeacher.routes.items()}
+    base = space.project(routes)
+    np.testing.assert_allclose(captions.targets, [unit(base[:2].mean(0)), base[2]], atol=1e-6)
+
+
+IMAGE = [[1.0, 0.0], [0.0, 1.0]]
+CAPTIONS = [[0.8, 0.6], [0.6, 0.8]]  # cosine .96: each too close to the other to be its negative
+QUEUE = [[-1.0, 0.0], [0.28, 0.96], [0.0, -1.0]]  # the second is .936 to the second caption
+
+
+def test_caption_nce_leaves_out_captions_close_to_the_positive():
+    def own_share(own, negatives):
+        return exp(own / 0.5) / (exp(own / 0.5) + sum(exp(score / 0.5) for score in negatives))
+
+    expected = -(log(own_share(0.8, [-1.0, 0.28, 0.0])) + log(own_share(0.8, [0.0, -1.0]))) / 2
+    found = caption_nce(torch.tensor(IMAGE), torch.tensor(CAPTIONS), torch.tensor(QUEUE), 0.5)
+    assert found.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_caption_nce_without_negatives_is_zero():
+    one = torch.tensor([[0.6, 0.8]])
+    assert caption_nce(one, one, torch.zeros(0, 2), 0.07).item() == 0
+
+
+def test_dev_recall_counts_pictures_among_the_ten_nearest(monkeypatch):
+    """12 dev pictures at angles of 0 to 11 degrees; the captions of two of them point the other way."""
+    angles = torch.deg2rad(torch.arange(12.0))
+    images = torch.stack([angles.cos(), angles.sin()], 1)
+    queries = images.clone()
+    queries[[0, 11]] = -images[[0, 11]]  # nearest to -0° is 11°, so 0° is last; and the other way round
+    pictures = [picture("x", dev=True, source="image/some_photos") for _ in range(12)]
+    captions = Captions(queries, [[row] for row in range(12)], queries)
+    encoder = start_image_encoder("timm:test_efficientnet", dim=2, preprocess=PREPROCESS)
+    monkeypatch.setattr(stage, "_raw_vectors", lambda encoder, pictures: images)
+    assert dev_recall(encoder, pictures, captions) == {"photos (12)": pytest.approx(10 / 12)}
+
+
+def test_dev_recall_does_not_look_at_training_pictures(space, monkeypatch):
+    pictures = [picture("one"), picture("two"), picture("three", dev=True)]
+    captions = caption_vectors(pictures, FakeTeacher(), space)
+    encoder = start_image_encoder("timm:test_efficientnet", dim=512, preprocess=PREPROCESS)
+    assert dev_recall(encoder, pictures, captions) == {"drawings (1)": 1.0}
