@@ -14,7 +14,7 @@ from torch import nn
 
 from unbraid.base_encoders.image import load_image_encoder
 from unbraid.base_encoders.text import load_text_encoder
-from unbraid.bundle import FORMAT, MANIFEST, PRECISIONS, read_bundle
+from unbraid.bundle import FORMAT, MANIFEST, PRECISIONS, manifest_hash, read_bundle
 from unbraid.errors import DataError
 from unbraid.export.card import card
 from unbraid.export.graphs import export_image, export_mapper, export_text, quantise
@@ -163,6 +163,7 @@ def _manifest(
         path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         for path in sorted(folder.iterdir())
     }
+    about["sha256"] = manifest_hash(about)
     (folder / MANIFEST).write_text(json.dumps(about, indent=1))
 
 

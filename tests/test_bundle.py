@@ -509,3 +509,22 @@ def test_garbage_with_a_fitting_hash_is_refused_when_it_is_opened(bundle_copy, n
     embedder = unbraid.load(bundle_copy, threads=1)
     with pytest.raises(BundleError, match=name):
         embedder.encode([item], task=task)
+
+
+def test_a_changed_number_in_the_manifest_is_noticed(bundle_copy: Path) -> None:
+    manifest = bundle_copy / "bundle.json"
+    about = json.loads(manifest.read_text())
+    about["modalities"]["image"]["mean"][0] += 0.1
+    manifest.write_text(json.dumps(about))
+    with pytest.raises(BundleError, match="bundle.json: damaged"):
+        read_bundle(bundle_copy)
+
+
+def test_a_manifest_that_disagrees_with_its_graph_is_refused(bundle_copy: Path) -> None:
+    manifest = bundle_copy / "bundle.json"
+    about = json.loads(manifest.read_text())
+    about["modalities"]["image"]["size"] *= 2
+    about["sha256"] = manifest_hash(about)
+    manifest.write_text(json.dumps(about))
+    with pytest.raises(BundleError, match=r"image.fp32.onnx: takes .*32.*expected .*64"):
+        unbraid.load(bundle_copy).encode([Image.new("RGB", (8, 8))])

@@ -111,7 +111,15 @@ def read_bundle(folder: Path) -> Bundle:
     _check_references(manifest, bundle, hashes)
     for name, expected in hashes.items():
         verify_file(folder, name, expected, bundle.sizes[name])
+    if about.get("sha256") != manifest_hash(about):
+        raise BundleError(f"{manifest}: damaged: its own sha256 does not match: copy the bundle again")
     return bundle
+
+
+def manifest_hash(about: Mapping[str, Any]) -> str:
+    """sha256 of a manifest's contents but its own `sha256` entry, as canonical JSON."""
+    rest = {key: value for key, value in about.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def verify_file(folder: Path, name: str, sha256: str, size: int) -> None:

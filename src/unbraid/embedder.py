@@ -12,7 +12,7 @@ from PIL import Image
 
 from unbraid.bundle import Bundle
 from unbraid.errors import ItemError
-from unbraid.graph import open_graph, pick_graph, run_graph
+from unbraid.graph import open_checked, pick_graph, run_graph
 from unbraid.image_runtime import ImageRuntime
 from unbraid.items import MODALITIES, Item, Modality, check_items, item_modality
 from unbraid.text_runtime import TextRuntime
@@ -30,6 +30,8 @@ class Embedder:
         `precision` "int8" or "fp32" picks the graphs where the bundle has both; by default the bundle decides.
         """
         self.bundle = bundle
+        if threads is not None and threads < 1:
+            raise ItemError(f"threads is {threads}: expected 1 or more")
         self.threads = threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0])
         self.precision = precision
         self._texts: dict[str, TextRuntime] = {}
@@ -114,10 +116,11 @@ class Embedder:
         Raises ItemError for an unknown task or vectors of another shape.
         """
         self._check_task(task)
+        base = np.asarray(base, dtype=np.float32)
         if base.ndim != 2 or base.shape[1] != self.dim:
             raise ItemError(f"base vectors have shape {list(base.shape)}, expected [n, {self.dim}]")
         if len(base):
-            vectors = run_graph(self._mapper(task), "task_vector", {"base": base.astype(np.float32)})
+            vectors = run_graph(self._mapper(task), "task_vector", {"base": base})
         else:
             vectors = np.empty((0, self.dim), dtype=np.float32)
         return self._finish(vectors, dim, precision)
@@ -177,7 +180,9 @@ class Embedder:
     def _mapper(self, task: str) -> onnxruntime.InferenceSession:
         if task not in self._mappers:
             graph = pick_graph(self.bundle.mappers[task].graphs, self.precision)
-            self._mappers[task] = open_graph(self.bundle.folder / graph)
+            self._mappers[task] = open_checked(
+                self.bundle.folder / graph, {"base": (None, self.dim)}, ["mapped", "task_vector"]
+            )
         return self._mappers[task]
 
 

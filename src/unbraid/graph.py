@@ -1,6 +1,6 @@
 """Opening and running one ONNX graph of a verified bundle."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +22,33 @@ def open_graph(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # a failed run raises; onnxruntime need not print it too
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises bare classes of its own, RuntimeError and more
         raise BundleError(f"{path}: onnxruntime {onnxruntime.__version__} cannot open it: {error}") from error
+
+
+def open_checked(
+    path: Path, inputs: Mapping[str, tuple[int | None, ...]], outputs: Collection[str]
+) -> onnxruntime.InferenceSession:
+    """`open_graph`, and a BundleError when the graph is not what the manifest says it is.
+
+    `inputs` are the names and shapes that will be fed (None where a size varies), `outputs` what will be asked
+    for.
+    """
+    session = open_graph(path)
+    takes = {
+        one.name: tuple(size if isinstance(size, int) else None for size in one.shape)
+        for one in session.get_inputs()
+    }
+    gives = {one.name for one in session.get_outputs()}
+    if takes != dict(inputs) or not set(outputs) <= gives:
+        raise BundleError(
+            f"{path}: takes {takes} and gives {sorted(gives)}, expected {dict(inputs)} and {sorted(outputs)}: "
+            "copy or export the bundle again"
+        )
+    return session
 
 
 def run_graph(

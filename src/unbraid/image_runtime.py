@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from unbraid.bundle import ImageSpec
-from unbraid.graph import open_graph, pick_graph, run_graph
+from unbraid.graph import open_checked, pick_graph, run_graph
 from unbraid.progress import track
 
 BATCH = 8  # pictures in one run: decoding, not the graph, is most of the time
@@ -19,8 +19,11 @@ class ImageRuntime:
 
     def __init__(self, folder: Path, spec: ImageSpec, precision: str | None) -> None:
         """Open the graph. Raises BundleError when it cannot be opened."""
-        self.session = open_graph(folder / pick_graph(spec.graphs, precision))
         self.preprocess = spec.preprocess
+        pixels = (None, 3, spec.preprocess.size, spec.preprocess.size)
+        self.session = open_checked(
+            folder / pick_graph(spec.graphs, precision), {"pixel_values": pixels}, ["base_vector"]
+        )
 
     def encode(
         self, pictures: Sequence[Path | Image.Image], *, threads: int, progress: bool | None

@@ -11,7 +11,7 @@ from unbraid.batching import token_budget_batches
 from unbraid.bundle import TextSpec
 from unbraid.code_text import split_identifiers
 from unbraid.errors import BundleError
-from unbraid.graph import open_graph, pick_graph, run_graph
+from unbraid.graph import open_checked, pick_graph, run_graph
 from unbraid.progress import track
 
 # Padded tokens in one run. Small runs stay in the cache and pad little: 8 texts of 32 tokens took half the time
@@ -25,7 +25,12 @@ class TextRuntime:
     def __init__(self, folder: Path, spec: TextSpec, precision: str | None) -> None:
         """Open the graph and the tokenizer. Raises BundleError when either cannot be opened."""
         self.spec = spec
-        self.session = open_graph(folder / pick_graph(spec.graphs, precision))
+        tokens = (None, None)
+        self.session = open_checked(
+            folder / pick_graph(spec.graphs, precision),
+            {"input_ids": tokens, "attention_mask": tokens},
+            ["base_vector"],
+        )
         try:
             self.tokenizer = Tokenizer.from_file(str(folder / spec.tokenizer))
         except BaseException as error:  # some faults are a pyo3 PanicException, which is no Exception
