@@ -19,7 +19,9 @@ def write(path, lines):
 @pytest.fixture
 def pairs(tmp_path):
     """300 pairs, of which about 1 in 50 are dev."""
-    return write(tmp_path / "pairs.jsonl.gz", [{"anchor": f"q {n}", "positive": f"d {n}"} for n in range(300)])
+    return write(
+        tmp_path / "pairs.jsonl.gz", [{"anchor": f"q {n}", "positive": f"d {n}"} for n in range(300)]
+    )
 
 
 DEV_OF_300 = [213, 217, 227]
@@ -140,7 +142,9 @@ def test_an_abbreviation_before_a_small_letter_ends_nothing():
 
 
 def test_short_sentences_are_left_out():
-    assert sentences("Yes. No. This one is long enough to be kept.") == ["This one is long enough to be kept."]
+    assert sentences("Yes. No. This one is long enough to be kept.") == [
+        "This one is long enough to be kept."
+    ]
     assert sentences("") == []
 
 

@@ -49,7 +49,9 @@ def turned_pairs(n, seed):
     generator = torch.Generator().manual_seed(seed)
     left = normalize(torch.randn(n, DIM, generator=generator) * torch.tensor([3.0, 3.0] + [1.0] * 10), dim=1)
     noise = 0.05 * torch.randn(n, DIM, generator=generator)
-    return Pairs(left, normalize(left * torch.tensor([-1.0, -1.0] + [1.0] * 10) + noise, dim=1), torch.ones(n))
+    return Pairs(
+        left, normalize(left * torch.tensor([-1.0, -1.0] + [1.0] * 10) + noise, dim=1), torch.ones(n)
+    )
 
 
 def graded_pairs(n, seed):

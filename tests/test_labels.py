@@ -19,12 +19,14 @@ from unbraid.teacher.labels import Labels, open_labels, read_shard, read_shards,
 
 RECIPE = Recipe("tiny", "1", 0, "fake", 0, "float32", (), TextTraining(), ImageTraining(), {})
 
+ROUTES = {"query": "search", "document": "search", "symmetric": "match", "code": "match"}
+
 
 class FakeTeacher:
     """Two routes of four dimensions, from the text's length; keeps what it was asked."""
 
     dim = 4
-    routes = {"query": "search", "document": "search", "symmetric": "match", "code": "match"}
+    routes = ROUTES
 
     def __init__(self, name="fake-1"):
         self.id = name

@@ -67,7 +67,9 @@ def test_save_and_load_give_the_same_mapper(make, tmp_path):
         {"weight": torch.eye(3), "bias": torch.ones(3)},
         {"up": torch.ones(3, 2), "down": torch.ones(3, 1)},
     ],
-    ids=lambda tensors: ",".join(f"{name}{list(tensor.shape)}" for name, tensor in tensors.items()) or "empty",
+    ids=lambda tensors: (
+        ",".join(f"{name}{list(tensor.shape)}" for name, tensor in tensors.items()) or "empty"
+    ),
 )
 def test_tensors_that_are_no_mapper_are_refused_by_name(tensors, tmp_path):
     path = tmp_path / "query.safetensors"
@@ -108,7 +110,9 @@ def test_ridge_is_least_squares_with_the_pull_as_extra_rows(pairs):
 def test_ridge_leaves_no_gradient(pairs):
     base, target = (tensor.double() for tensor in pairs)
     weight = ridge_to_identity(base, target, 0.1).requires_grad_()
-    loss = (base @ weight.T - target).square().sum() + 0.1 * len(base) * (weight - torch.eye(5)).square().sum()
+    loss = (base @ weight.T - target).square().sum() + 0.1 * len(base) * (
+        weight - torch.eye(5)
+    ).square().sum()
     loss.backward()
     assert weight.grad.abs().max() < 1e-10
 

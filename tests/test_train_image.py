@@ -50,11 +50,14 @@ def unit(vectors):
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
+ROUTES = {"query": "search", "document": "search", "symmetric": "match", "code": "match"}
+
+
 class FakeTeacher:
     """Two routes of 24 dimensions: the sum of a random vector for each of a text's words."""
 
     id, dim = "fake", 24
-    routes = {"query": "search", "document": "search", "symmetric": "match", "code": "match"}
+    routes = ROUTES
 
     def __init__(self):
         self.asked = []
@@ -142,7 +145,9 @@ def test_training_pictures_are_centred_where_their_captions_are(trained, space):
     torch.testing.assert_close((raw - encoder.mean).mean(0), targets.mean(0), atol=1e-5, rtol=0)
 
 
-def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(trained, space, tmp_path, monkeypatch):
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
+    trained, space, tmp_path, monkeypatch
+):
     space.save(tmp_path / "base_space.safetensors")
     calls, whole = [], stage.caption_nce
 
@@ -303,7 +308,9 @@ def test_each_distinct_caption_is_encoded_once_per_route(space):
 
 def test_a_pictures_target_is_the_unit_mean_of_its_captions_base_vectors(space):
     captions = caption_vectors([picture("one", "two"), picture("three")], FakeTeacher(), space)
-    routes = {route: FakeTeacher().encode(["one", "two", "three"], t) for t, route in FakeTeacher.routes.items()}
+    routes = {
+        route: FakeTeacher().encode(["one", "two", "three"], t) for t, route in FakeTeacher.routes.items()
+    }
     base = space.project(routes)
     np.testing.assert_allclose(captions.targets, [unit(base[:2].mean(0)), base[2]], atol=1e-6)
 

@@ -21,7 +21,12 @@ ensure_torchvision()
 WORDS = [f"word{number}" for number in range(20)]
 WIDTH = 32
 TRAINING = TextTraining(
-    layers=(0, 2), max_tokens=12, batch_tokens=400, epochs=12, learning_rate=1e-2, projection_learning_rate=1e-2
+    layers=(0, 2),
+    max_tokens=12,
+    batch_tokens=400,
+    epochs=12,
+    learning_rate=1e-2,
+    projection_learning_rate=1e-2,
 )
 
 
@@ -187,7 +192,9 @@ def test_a_finished_run_leaves_no_checkpoint(trained):
 
 def test_the_base_space_of_a_run_stays(labels, backbone, tmp_path, monkeypatch):
     """Images and mappers of the run were made for it."""
-    fit_base_space(teacher_vectors(["word1 word2", "word3"]), seed=8).save(tmp_path / "base_space.safetensors")
+    fit_base_space(teacher_vectors(["word1 word2", "word3"]), seed=8).save(
+        tmp_path / "base_space.safetensors"
+    )
     before = (tmp_path / "base_space.safetensors").read_bytes()
     interrupt_after(monkeypatch, 0)
     with pytest.raises(KeyboardInterrupt):

@@ -192,7 +192,11 @@ def _as_text(item: Item, kind: str) -> str:
         return item
     if isinstance(item, Path):
         try:
+            if item.exists() and not item.is_file():  # reading a pipe would wait for ever
+                raise ItemError(f"{item}: not a regular file")
             return item.read_text(encoding="utf-8")
+        except ItemError:
+            raise
         except (OSError, UnicodeDecodeError, ValueError) as error:
             raise ItemError(f"{item}: cannot be read as {kind}: {error}") from error
     raise ItemError(f"cannot encode {type(item).__name__} as {kind}: expected str or pathlib.Path")
