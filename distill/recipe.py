@@ -32,9 +32,10 @@ class TextTraining:
     max_tokens: int = 256
     batch_tokens: int = 4096  # padded tokens in one step
     epochs: int = 2
+    cycles: int = 1  # cosine schedules that the epochs are divided into, each from half the last one's rate
     learning_rate: float = 5e-4
     projection_learning_rate: float = 1e-3
-    warmup: float = 0.03  # share of all steps
+    warmup: float = 0.03  # share of a cycle's steps
     kl_weight: float = 0.5  # in-batch score distribution, temperature 0.05
     prefix_weight: float = 0.25  # cosine at each Matryoshka prefix
     code_anchor: float = 0.5  # share of the description's vector in the target of a code snippet

@@ -8,6 +8,7 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -166,11 +167,8 @@ def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) 
         ],
         weight_decay=0.01,
     )
-    warmup = max(1, int(config.warmup * len(batches)))
-    scale = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: min((step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * step / len(batches))),
-    )
+    rate = partial(learning_rate_factor, steps=len(batches), cycles=config.cycles, warmup=config.warmup)
+    scale = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     curves: dict[str, list[float]] = {"loss": [], "held-out cosine": []}
     first = 0
     if checkpoint.exists():
@@ -212,6 +210,17 @@ def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) 
             checkpoint.with_suffix(".tmp").replace(checkpoint)
     encoder.eval()
     return curves
+
+
+def learning_rate_factor(step: int, *, steps: int, cycles: int, warmup: float) -> float:
+    """Share of the learning rate at `step` of `steps`: per cycle a linear warm-up and a cosine to zero.
+
+    Each cycle peaks at half of the one before (warm restarts: Loshchilov & Hutter 2017).
+    """
+    length = math.ceil(steps / cycles)
+    cycle, place = divmod(step, length)
+    rise = (place + 1) / max(1, warmup * length)
+    return 0.5**cycle * min(rise, 0.5 + 0.5 * math.cos(math.pi * place / length))
 
 
 @torch.inference_mode()
