@@ -1,8 +1,9 @@
 """Stage 4: fit the task mappers on the students' base vectors, which are encoded once.
 
-One fit per search mode: the two tasks of a mode are fitted together, since only their product counts. Each
-starts as the identity, is pulled back to it by a recovery term, is stopped at its best held-out score, and
-stays the identity when nothing beats that.
+One fit per search mode: the two tasks of a mode are fitted together, since only their product counts. A linear
+mapper starts from the closed-form read-out (students' base vectors -> teacher's) where that helps, else from the
+identity; all are pulled back towards the base by a recovery term, stopped at their best held-out score, and stay
+the identity when nothing beats that.
 """
 
 import copy
@@ -19,14 +20,16 @@ from torch.nn.functional import normalize
 from unbraid.base_encoders.text import TextEncoder
 from unbraid.batching import token_budget_batches
 from unbraid.code_text import split_identifiers
+from unbraid.distill.base_space import load_base_space
 from unbraid.distill.data import is_dev, rows
 from unbraid.distill.losses import cosent, cosine_loss, info_nce
 from unbraid.distill.recipe import MapperTraining, Recipe, SearchMode
 from unbraid.distill.record import write_record
 from unbraid.distill.train_text import load_trained_text, text_tokenizer
 from unbraid.errors import DataError
-from unbraid.mappers import LinearMapper, LowRankMapper, Mapper, save_mapper
+from unbraid.mappers import LinearMapper, LowRankMapper, Mapper, ridge_to_identity, save_mapper
 from unbraid.progress import track
+from unbraid.teacher.labels import read_shards
 
 MODES: dict[SearchMode, tuple[str, ...]] = {
     "retrieval": ("query", "document"),
@@ -35,6 +38,7 @@ MODES: dict[SearchMode, tuple[str, ...]] = {
 }
 ROWS_PER_FILE = 6000
 CHECK_EVERY = 25  # steps between held-out scores
+RIDGE = 1e-3  # pull of the read-out towards the identity, a share of the items
 SAME_POSITIVE = 0.98  # base vectors of two positives this close are one positive
 
 
@@ -56,12 +60,13 @@ def fit_mappers(recipe: Recipe, data: Path, run: Path) -> dict[str, float]:
     torch.manual_seed(recipe.seed)
     encoder = load_trained_text(run)
     tokenizer = text_tokenizer(run / "text" / "tokenizer.json", recipe.text.max_tokens)
+    read_out = _read_out(run, encoder, tokenizer)
     results: dict[str, float] = {}
     curves: dict[str, list[float]] = {}
     (run / "mappers").mkdir(parents=True, exist_ok=True)
     for mode, config in recipe.mapper.items():
         train, dev = _encode_pairs(config, data, encoder, tokenizer, recipe.seed)
-        fitted, curve = fit_mode(config, len(MODES[mode]), train, dev, seed=recipe.seed)
+        fitted, curve = fit_mode(config, len(MODES[mode]), train, dev, start=read_out, seed=recipe.seed)
         for task, mapper in zip(MODES[mode], fitted, strict=True):
             save_mapper(mapper, run / "mappers" / f"{task}.safetensors")
         results[f"{mode} identity"], results[f"{mode} mapped"] = curve[0], max(curve)
@@ -71,20 +76,28 @@ def fit_mappers(recipe: Recipe, data: Path, run: Path) -> dict[str, float]:
 
 
 def fit_mode(
-    config: MapperTraining, sides: int, train: Pairs, dev: Pairs, *, seed: int
+    config: MapperTraining, sides: int, train: Pairs, dev: Pairs, *, start: Tensor | None = None, seed: int
 ) -> tuple[list[Mapper], list[float]]:
     """Mappers of one mode (one shared by both sides, or one a side) and the held-out score over training.
 
-    The curve's first value is the identity's score; the mappers returned are those of its maximum.
+    `start` [D, D] is tried as the first weight of linear mappers. The curve's first value is the identity's
+    score; the mappers returned are those of its maximum.
     """
     dim = train.left.shape[1]
     mappers: list[Mapper] = [
         LinearMapper(dim) if config.kind == "linear" else LowRankMapper(dim, config.rank)
         for _ in range(sides)
     ]
+    best, curve = copy.deepcopy(mappers), [held_out_score(config, mappers, dev)]
+    if start is not None and config.kind == "linear":
+        started = copy.deepcopy(mappers)
+        for mapper in started:
+            mapper.load_state_dict({"weight": start})
+        curve.append(held_out_score(config, started, dev))
+        if curve[-1] > curve[0]:
+            mappers, best = started, copy.deepcopy(started)
     optimizer = torch.optim.AdamW([p for m in mappers for p in m.parameters()], lr=config.learning_rate)
     generator = torch.Generator().manual_seed(seed)
-    best, curve = copy.deepcopy(mappers), [held_out_score(config, mappers, dev)]
     for step in range(1, config.steps + 1):
         batch = torch.randint(len(train.left), (config.batch,), generator=generator)
         left, right = train.left[batch], train.right[batch]
@@ -122,12 +135,15 @@ def held_out_score(config: MapperTraining, mappers: list[Mapper], dev: Pairs) ->
 def _encode_pairs(
     config: MapperTraining, data: Path, encoder: TextEncoder, tokenizer: Tokenizer, seed: int
 ) -> tuple[Pairs, Pairs]:
-    """Training and held-out pairs of the mode's files as base vectors."""
+    """Training and held-out pairs of the mode's files as base vectors; they share no text."""
     train, dev = [], []
     for name in config.files:
         pairs = list(rows(data / name))
-        train += _sample([row for row in pairs if not is_dev(row)], ROWS_PER_FILE, seed)
-        dev += _sample([row for row in pairs if is_dev(row)], ROWS_PER_FILE // 20, seed)
+        held_out = [row for row in pairs if is_dev(row)]
+        known = {text for row in held_out for text in _sides(row, config)}
+        rest = [row for row in pairs if not is_dev(row) and known.isdisjoint(_sides(row, config))]
+        train += _sample(rest, ROWS_PER_FILE, seed)
+        dev += _sample(held_out, ROWS_PER_FILE // 20, seed)
     if not train or not dev:
         raise DataError(f"{', '.join(config.files)}: {len(train)} training and {len(dev)} held-out pairs")
     return _base_pairs(train, config, encoder, tokenizer), _base_pairs(dev, config, encoder, tokenizer)
@@ -138,16 +154,29 @@ def _sample(pairs: list[dict], most: int, seed: int) -> list[dict]:
     return [pairs[row] for row in rng.permutation(len(pairs))[:most]]
 
 
+def _sides(row: dict, config: MapperTraining) -> tuple[str, str]:
+    """The two texts of a pair."""
+    left, right = ("a", "b") if config.loss == "cosent" else ("anchor", "positive")
+    return str(row[left]), str(row[right])
+
+
+def _read_out(run: Path, encoder: TextEncoder, tokenizer: Tokenizer) -> Tensor:
+    """W [D, D], the ridge regression from students' base vectors to the teacher's on one shard of labels."""
+    shard = next(iter(read_shards(run / "labels")))
+    target = load_base_space(run / "base_space.safetensors").project(shard.vectors)
+    rows = [row for row, modality in enumerate(shard.modalities) if modality == "text"]
+    base = encode(encoder, tokenizer, [shard.texts[row] for row in rows])
+    return ridge_to_identity(base, torch.from_numpy(target[rows]), RIDGE)
+
+
 def _base_pairs(
     pairs: list[dict], config: MapperTraining, encoder: TextEncoder, tokenizer: Tokenizer
 ) -> Pairs:
-    left_field, right_field = ("a", "b") if config.loss == "cosent" else ("anchor", "positive")
-    left = [str(row[left_field]) for row in pairs]
-    right = [str(row[right_field]) for row in pairs]
+    left, right = zip(*(_sides(row, config) for row in pairs), strict=True)
     if config.modality == "code":
-        right = [split_identifiers(code) for code in right]
+        right = tuple(split_identifiers(code) for code in right)
     grades = torch.tensor([float(row.get("score", 1.0)) for row in pairs])
-    return Pairs(encode(encoder, tokenizer, left), encode(encoder, tokenizer, right), grades)
+    return Pairs(encode(encoder, tokenizer, list(left)), encode(encoder, tokenizer, list(right)), grades)
 
 
 @torch.inference_mode()

@@ -31,8 +31,7 @@ class TextTraining:
     layers: tuple[int, ...] = (0, 2, 5)  # backbone layers kept
     max_tokens: int = 256
     batch_tokens: int = 4096  # padded tokens in one step
-    epochs: int = 2
-    cycles: int = 1  # cosine schedules that the epochs are divided into, each from half the last one's rate
+    epochs: tuple[int, ...] = (2,)  # of each cosine cycle; a cycle starts from half the last one's rate
     learning_rate: float = 5e-4
     projection_learning_rate: float = 1e-3
     warmup: float = 0.03  # share of a cycle's steps

@@ -6,7 +6,8 @@ base vectors; the projection starts as the base space's own, so the untrained st
 
 import math
 import random
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -159,7 +160,8 @@ def _tensors(data: TextSet, rows: list[int]) -> tuple[Tensor, Tensor, Tensor]:
 def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) -> dict[str, list[float]]:
     """Train in place; returns the curves."""
     config = recipe.text
-    batches = [batch for epoch in range(config.epochs) for batch in _batches(data, recipe, epoch)]
+    epochs = [list(_batches(data, recipe, epoch)) for epoch in range(sum(config.epochs))]
+    batches = [batch for epoch in epochs for batch in epoch]
     optimizer = torch.optim.AdamW(
         [
             {"params": encoder.backbone.parameters(), "lr": config.learning_rate},
@@ -167,7 +169,8 @@ def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) 
         ],
         weight_decay=0.01,
     )
-    rate = partial(learning_rate_factor, steps=len(batches), cycles=config.cycles, warmup=config.warmup)
+    ends = [sum(map(len, epochs[: sum(config.epochs[:cycle])])) for cycle in range(1, len(config.epochs) + 1)]
+    rate = partial(learning_rate_factor, ends=ends, warmup=config.warmup)
     scale = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     curves: dict[str, list[float]] = {"loss": [], "held-out cosine": []}
     first = 0
@@ -177,9 +180,8 @@ def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) 
         optimizer.load_state_dict(state["optimizer"])
         scale.load_state_dict(state["scale"])
         curves, first = state["curves"], state["step"]
-        torch.set_rng_state(state.get("random", torch.get_rng_state()))
     dtype = teacher_dtype(recipe)
-    encoder.train()
+    encoder.eval()  # no dropout: a target is exact, and noise in the student only delays it
     for step, rows in enumerate(track(batches[first:], "train text", unit="steps"), first):
         ids, mask, target = _tensors(data, rows)
         with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
@@ -204,33 +206,31 @@ def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) 
                 "scale": scale.state_dict(),
                 "curves": curves,
                 "step": step + 1,
-                "random": torch.get_rng_state(),  # of dropout
             }
             torch.save(state, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").replace(checkpoint)
-    encoder.eval()
     return curves
 
 
-def learning_rate_factor(step: int, *, steps: int, cycles: int, warmup: float) -> float:
-    """Share of the learning rate at `step` of `steps`: per cycle a linear warm-up and a cosine to zero.
+def learning_rate_factor(step: int, *, ends: Sequence[int], warmup: float) -> float:
+    """Share of the learning rate at `step`: per cycle a linear warm-up and a cosine to zero.
 
-    Each cycle peaks at half of the one before (warm restarts: Loshchilov & Hutter 2017).
+    `ends` are the steps at which the cycles end. Each cycle peaks at half of the one before (warm restarts:
+    Loshchilov & Hutter 2017).
     """
-    length = math.ceil(steps / cycles)
-    cycle, place = divmod(step, length)
+    cycle = min(bisect_right(ends, step), len(ends) - 1)
+    start = ends[cycle - 1] if cycle else 0
+    place, length = step - start, ends[cycle] - start
     rise = (place + 1) / max(1, warmup * length)
-    return 0.5**cycle * min(rise, 0.5 + 0.5 * math.cos(math.pi * place / length))
+    return 0.5**cycle * min(rise, 0.5 + 0.5 * math.cos(math.pi * min(place / length, 1)))
 
 
 @torch.inference_mode()
 def held_out_cosine(encoder: TextEncoder, data: TextSet) -> float:
-    """Mean cosine of the held-out items to their targets, in evaluation mode."""
-    encoder.eval()
+    """Mean cosine of the held-out items to their targets."""
     lengths = [len(ids) for ids in data.ids[: data.held_out]]
     total = 0.0
     for rows in token_budget_batches(lengths, budget=4096):
         ids, mask, target = _tensors(data, rows)
         total += float((encoder(ids, mask) * target).sum())
-    encoder.train()
     return total / len(lengths)

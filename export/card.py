@@ -63,7 +63,7 @@ def _making(recipe: Mapping[str, Any], record: Mapping[str, Any], run: Path) -> 
         ),
         (
             f"- Text and code: layers {text['layers']} of all-MiniLM-L6-v2, mean pooling, projection to 512, "
-            f"{text['epochs']} epochs; code shares the encoder, with camelCase names split."
+            f"{sum(text['epochs'])} epochs in {len(text['epochs'])} cosine cycle(s); code shares the encoder, with camelCase names split."
         ),
     ]
     if (run / "image" / "record.json").exists():

@@ -12,11 +12,13 @@ from torch.nn.functional import normalize
 
 from unbraid.base_encoders.text import load_text_encoder
 from unbraid.distill import fit_mappers as stage
+from unbraid.distill.base_space import fit_base_space
 from unbraid.distill.data import is_dev
 from unbraid.distill.fit_mappers import Pairs, encode, fit_mappers, fit_mode, held_out_score
 from unbraid.distill.recipe import ImageTraining, MapperTraining, Recipe, TextTraining
 from unbraid.errors import DataError
 from unbraid.mappers import LinearMapper, LowRankMapper, load_mapper
+from unbraid.teacher.labels import Labels, shard_path, write_shard
 from unbraid.torchvision_shim import ensure_torchvision
 
 ensure_torchvision()
@@ -183,9 +185,17 @@ def write_rows(path, rows):
 
 @pytest.fixture
 def run(tiny, tmp_path):
-    """The tiny run's text encoder alone."""
-    shutil.copytree(tiny.run / "text", tmp_path / "run" / "text")
-    return tmp_path / "run"
+    """The tiny run's text encoder, a shard of labels and their base space."""
+    folder = tmp_path / "run"
+    shutil.copytree(tiny.run / "text", folder / "text")
+    texts = [f"{first} {second}" for first in NOUNS for second in NOUNS]
+    vectors = {"plain": np.random.default_rng(1).standard_normal((len(texts), 24)).astype(np.float32)}
+    (folder / "labels").mkdir()
+    write_shard(
+        shard_path(folder / "labels", 0), Labels(texts, ["text"] * len(texts), [""] * len(texts), vectors)
+    )
+    fit_base_space(vectors, seed=0).save(folder / "base_space.safetensors")
+    return folder
 
 
 @pytest.fixture
@@ -249,6 +259,30 @@ def tokenizer_of(run):
     tokenizer = Tokenizer.from_file(str(run / "text" / "tokenizer.json"))
     tokenizer.no_padding()
     return tokenizer
+
+
+def test_a_training_row_that_shares_a_text_with_a_held_out_row_is_dropped(run, data):
+    with gzip.open(data / "pairs.jsonl.gz", "rt") as lines:
+        pairs = [json.loads(line) for line in lines]
+    held_out = next(row for row in pairs if is_dev(row))
+    twin = {
+        "anchor": next(row["anchor"] for row in pairs if not is_dev(row)),
+        "positive": held_out["positive"],
+    }
+    write_rows(data / "pairs.jsonl.gz", [twin, held_out])
+    with pytest.raises(DataError, match="0 training and 1 held-out"):
+        fit_mappers(recipe(retrieval=QUICK), data, run)
+
+
+def test_a_linear_mapper_starts_from_the_read_out_only_where_it_helps():
+    train, dev = noisy_pairs(100, 1), noisy_pairs(50, 2)
+    one_step = replace(RANKING, steps=1)
+    signal = torch.diag(torch.tensor([1.0] * 6 + [0.0] * 6))
+    helped, _ = fit_mode(one_step, 1, train, dev, start=signal, seed=0)
+    refused, curve = fit_mode(one_step, 1, train, dev, start=torch.eye(DIM) - signal, seed=0)
+    assert curve[1] < curve[0]
+    assert helped[0].matrix().diagonal()[6:].abs().max() < 0.1
+    assert refused[0].matrix().diagonal()[:6].min() > 0.9
 
 
 def test_files_without_held_out_pairs_are_refused(run, data):

@@ -87,7 +87,7 @@ MAPPER = '[mapper.code]\nkind = "linear"\nloss = "ranking"\nfiles = ["a"]\n'
         (SMALL.replace("float32", "float16"), "recipe.toml: precision: 'float16' where .*bfloat16"),
         (SMALL.replace('["anchor", "positive"]', '"anchor"'), "source 1: text: 'anchor' where tuple"),
         (SMALL.replace('"positive"]', "7]"), "recipe.toml: source 1: text 2: 7 where str is expected"),
-        (SMALL + "[text]\nepochs = 2.5", "recipe.toml: text: epochs: 2.5 where int is expected"),
+        (SMALL + "[text]\nbatch_tokens = 2.5", "recipe.toml: text: batch_tokens: 2.5 where int is expected"),
         (SMALL + MAPPER.replace("linear", "liner"), "mapper.code: kind: 'liner' where .*low-rank"),
         (SMALL + MAPPER.replace("ranking", "rank"), "mapper.code: loss: 'rank' where .*cosent"),
         (SMALL + MAPPER.replace("mapper.code", "mapper.codes"), "recipe.toml: mapper: 'codes' where .*code"),

@@ -24,7 +24,7 @@ TRAINING = TextTraining(
     layers=(0, 2),
     max_tokens=12,
     batch_tokens=400,
-    epochs=12,
+    epochs=(12,),
     learning_rate=1e-2,
     projection_learning_rate=1e-2,
 )
@@ -157,7 +157,7 @@ def test_the_saved_tokenizer_truncates_and_does_not_pad(trained):
 
 
 def test_bfloat16_training_keeps_float32_weights(labels, backbone, tmp_path):
-    training = TextTraining(layers=(0,), max_tokens=12, batch_tokens=400, epochs=1)
+    training = TextTraining(layers=(0,), max_tokens=12, batch_tokens=400, epochs=(1,))
     encoder = train_text(recipe(training, "bfloat16"), labels, tmp_path, backbone=backbone)
     assert {parameter.dtype for parameter in encoder.parameters()} == {torch.float32}
     assert all(torch.isfinite(parameter).all() for parameter in encoder.parameters())
@@ -293,3 +293,12 @@ def test_epochs_differ_and_a_seed_repeats_them():
     data = text_set([1 + number % 12 for number in range(200)])
     first, again, second = (list(stage._batches(data, recipe(), epoch)) for epoch in (0, 0, 1))
     assert first == again != second
+
+
+def test_each_cycle_warms_up_and_peaks_at_half_the_last_ones_rate():
+    rates = [stage.learning_rate_factor(step, ends=[100, 150], warmup=0.1) for step in range(151)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates[:100]) == pytest.approx(0.98, abs=0.02)
+    assert rates[99] < 0.001
+    assert max(rates[100:150]) == pytest.approx(0.49, abs=0.02)
+    assert rates[150] == pytest.approx(0)
