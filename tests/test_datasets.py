@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from unbraid.errors import DataError
-from unbraid.evaluation.datasets import Retrieval, Sts, read_dataset, sample
+from unbraid.evaluation.datasets import Retrieval, Sts, sample
+from unbraid.evaluation.formats import read_dataset
 from unbraid.items import Code
 
 
