@@ -2,13 +2,17 @@
 
 One fit per search mode: the two tasks of a mode are fitted together, since only their product counts. A linear
 mapper starts from the closed-form read-out (students' base vectors -> teacher's) where that helps, else from the
-identity; all are pulled back towards the base by a recovery term, stopped at their best held-out score, and stay
-the identity when nothing beats that.
+identity; all are pulled back towards the base by a recovery term. What is kept is the step whose least gain over
+all held-out sources is largest, and the identity when every step harms some source: a mapper that only fits the
+source with the most pairs is worth nothing elsewhere.
 """
 
 import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -22,6 +26,7 @@ from unbraid.batching import token_budget_batches
 from unbraid.code_text import split_identifiers
 from unbraid.distill.base_space import load_base_space
 from unbraid.distill.data import is_dev, rows
+from unbraid.distill.label import teacher_dtype
 from unbraid.distill.losses import cosent, cosine_loss, info_nce
 from unbraid.distill.recipe import MapperTraining, Recipe, SearchMode
 from unbraid.distill.record import write_record
@@ -31,12 +36,14 @@ from unbraid.mappers import LinearMapper, LowRankMapper, Mapper, ridge_to_identi
 from unbraid.progress import track
 from unbraid.teacher.labels import read_shards
 
+ToBase: TypeAlias = Callable[[list[str]], Tensor]  # texts -> base vectors [n, D]
 MODES: dict[SearchMode, tuple[str, ...]] = {
     "retrieval": ("query", "document"),
     "symmetric": ("symmetric",),
     "code": ("code",),
 }
-ROWS_PER_FILE = 6000
+ROWS_PER_FILE = 3000
+LEAST_HELD_OUT = 50  # pairs; sources with fewer are scored as one
 CHECK_EVERY = 25  # steps between held-out scores
 RIDGE = 1e-3  # pull of the read-out towards the identity, a share of the items
 SAME_POSITIVE = 0.98  # base vectors of two positives this close are one positive
@@ -54,48 +61,69 @@ class Pairs:
 def fit_mappers(recipe: Recipe, data: Path, run: Path) -> dict[str, float]:
     """Fit every mode of `recipe`; writes run/mappers/TASK.safetensors and returns held-out scores.
 
-    The scores come in pairs: "MODE identity" and "MODE mapped" (mean reciprocal rank among the held-out
-    positives, or Spearman for graded pairs).
+    The scores come in pairs: "MODE, SOURCE, identity" and "MODE, SOURCE, mapped" (mean reciprocal rank among the
+    held-out positives, or Spearman for graded pairs). The step was chosen on them, so they flatter a little.
     """
     torch.manual_seed(recipe.seed)
     encoder = load_trained_text(run)
     tokenizer = text_tokenizer(run / "text" / "tokenizer.json", recipe.text.max_tokens)
-    read_out = _read_out(run, encoder, tokenizer)
+    to_base = partial(encode, encoder, tokenizer, dtype=teacher_dtype(recipe))
+    read_out = _read_out(run, to_base)
     results: dict[str, float] = {}
     curves: dict[str, list[float]] = {}
     (run / "mappers").mkdir(parents=True, exist_ok=True)
     for mode, config in recipe.mapper.items():
-        train, dev = _encode_pairs(config, data, encoder, tokenizer, recipe.seed)
-        fitted, curve = fit_mode(config, len(MODES[mode]), train, dev, start=read_out, seed=recipe.seed)
+        train, dev = _encode_pairs(config, data, to_base, recipe.seed)
+        fitted, curve = fit_mode(
+            config, len(MODES[mode]), train, list(dev.values()), start=read_out, seed=recipe.seed
+        )
         for task, mapper in zip(MODES[mode], fitted, strict=True):
             save_mapper(mapper, run / "mappers" / f"{task}.safetensors")
-        results[f"{mode} identity"], results[f"{mode} mapped"] = curve[0], max(curve)
+        for name, pairs in dev.items():
+            identity: list[Mapper] = [LinearMapper(pairs.left.shape[1])]
+            results[f"{mode}, {name}, identity"] = held_out_score(config, identity, pairs)
+            results[f"{mode}, {name}, mapped"] = held_out_score(config, fitted, pairs)
         curves[f"{mode}, held out"] = curve
     write_record(run / "mappers", recipe, curves, results)
     return results
 
 
 def fit_mode(
-    config: MapperTraining, sides: int, train: Pairs, dev: Pairs, *, start: Tensor | None = None, seed: int
+    config: MapperTraining,
+    sides: int,
+    train: Pairs,
+    dev: Sequence[Pairs],
+    *,
+    start: Tensor | None = None,
+    seed: int,
 ) -> tuple[list[Mapper], list[float]]:
     """Mappers of one mode (one shared by both sides, or one a side) and the held-out score over training.
 
-    `start` [D, D] is tried as the first weight of linear mappers. The curve's first value is the identity's
-    score; the mappers returned are those of its maximum.
+    `dev` are the held-out pairs of each source. `start` [D, D] is tried as the first weight of linear mappers.
+    The curve holds the mean score over the sources, the identity's first; the mappers returned are those with
+    the largest least gain over the sources.
     """
     dim = train.left.shape[1]
     mappers: list[Mapper] = [
         LinearMapper(dim) if config.kind == "linear" else LowRankMapper(dim, config.rank)
         for _ in range(sides)
     ]
-    best, curve = copy.deepcopy(mappers), [held_out_score(config, mappers, dev)]
+    reference = [held_out_score(config, mappers, one) for one in dev]
+
+    def judge(candidates: list[Mapper]) -> tuple[float, float]:
+        scores = [held_out_score(config, candidates, one) for one in dev]
+        gains = [score - before for score, before in zip(scores, reference, strict=True)]
+        return min(gains), float(np.mean(scores))
+
+    best, least_gain, curve = copy.deepcopy(mappers), 0.0, [float(np.mean(reference))]
     if start is not None and config.kind == "linear":
         started = copy.deepcopy(mappers)
         for mapper in started:
             mapper.load_state_dict({"weight": start})
-        curve.append(held_out_score(config, started, dev))
-        if curve[-1] > curve[0]:
-            mappers, best = started, copy.deepcopy(started)
+        gain, score = judge(started)
+        curve.append(score)
+        if gain > least_gain:
+            mappers, best, least_gain = started, copy.deepcopy(started), gain
     optimizer = torch.optim.AdamW([p for m in mappers for p in m.parameters()], lr=config.learning_rate)
     generator = torch.Generator().manual_seed(seed)
     for step in range(1, config.steps + 1):
@@ -113,9 +141,9 @@ def fit_mode(
         loss.backward()
         optimizer.step()
         if step % CHECK_EVERY == 0 or step == config.steps:
-            score = held_out_score(config, mappers, dev)
-            if score > max(curve):
-                best = copy.deepcopy(mappers)
+            gain, score = judge(mappers)
+            if gain > least_gain:
+                best, least_gain = copy.deepcopy(mappers), gain
             curve.append(score)
     return best, curve
 
@@ -133,20 +161,27 @@ def held_out_score(config: MapperTraining, mappers: list[Mapper], dev: Pairs) ->
 
 
 def _encode_pairs(
-    config: MapperTraining, data: Path, encoder: TextEncoder, tokenizer: Tokenizer, seed: int
-) -> tuple[Pairs, Pairs]:
-    """Training and held-out pairs of the mode's files as base vectors; they share no text."""
-    train, dev = [], []
+    config: MapperTraining, data: Path, to_base: ToBase, seed: int
+) -> tuple[Pairs, dict[str, Pairs]]:
+    """Training pairs, and held-out pairs by source, as base vectors; they share no text."""
+    train, dev, few = [], {}, []
     for name in config.files:
         pairs = list(rows(data / name))
         held_out = [row for row in pairs if is_dev(row)]
         known = {text for row in held_out for text in _sides(row, config)}
         rest = [row for row in pairs if not is_dev(row) and known.isdisjoint(_sides(row, config))]
         train += _sample(rest, ROWS_PER_FILE, seed)
-        dev += _sample(held_out, ROWS_PER_FILE // 20, seed)
+        if len(held_out) >= LEAST_HELD_OUT:
+            dev[name] = _sample(held_out, ROWS_PER_FILE // 10, seed)
+        else:
+            few += held_out
+    if few:
+        dev["small sources"] = few
     if not train or not dev:
-        raise DataError(f"{', '.join(config.files)}: {len(train)} training and {len(dev)} held-out pairs")
-    return _base_pairs(train, config, encoder, tokenizer), _base_pairs(dev, config, encoder, tokenizer)
+        total = sum(map(len, dev.values()))
+        raise DataError(f"{', '.join(config.files)}: {len(train)} training and {total} held-out pairs")
+    encoded = {name: _base_pairs(pairs, config, to_base) for name, pairs in dev.items()}
+    return _base_pairs(train, config, to_base), encoded
 
 
 def _sample(pairs: list[dict], most: int, seed: int) -> list[dict]:
@@ -160,27 +195,27 @@ def _sides(row: dict, config: MapperTraining) -> tuple[str, str]:
     return str(row[left]), str(row[right])
 
 
-def _read_out(run: Path, encoder: TextEncoder, tokenizer: Tokenizer) -> Tensor:
+def _read_out(run: Path, to_base: ToBase) -> Tensor:
     """W [D, D], the ridge regression from students' base vectors to the teacher's on one shard of labels."""
     shard = next(iter(read_shards(run / "labels")))
     target = load_base_space(run / "base_space.safetensors").project(shard.vectors)
     rows = [row for row, modality in enumerate(shard.modalities) if modality == "text"]
-    base = encode(encoder, tokenizer, [shard.texts[row] for row in rows])
+    base = to_base([shard.texts[row] for row in rows])
     return ridge_to_identity(base, torch.from_numpy(target[rows]), RIDGE)
 
 
-def _base_pairs(
-    pairs: list[dict], config: MapperTraining, encoder: TextEncoder, tokenizer: Tokenizer
-) -> Pairs:
+def _base_pairs(pairs: list[dict], config: MapperTraining, to_base: ToBase) -> Pairs:
     left, right = zip(*(_sides(row, config) for row in pairs), strict=True)
     if config.modality == "code":
         right = tuple(split_identifiers(code) for code in right)
     grades = torch.tensor([float(row.get("score", 1.0)) for row in pairs])
-    return Pairs(encode(encoder, tokenizer, list(left)), encode(encoder, tokenizer, list(right)), grades)
+    return Pairs(to_base(list(left)), to_base(list(right)), grades)
 
 
 @torch.inference_mode()
-def encode(encoder: TextEncoder, tokenizer: Tokenizer, texts: list[str]) -> Tensor:
+def encode(
+    encoder: TextEncoder, tokenizer: Tokenizer, texts: list[str], dtype: torch.dtype = torch.float32
+) -> Tensor:
     """Base vectors float32 [n, 512] of `texts`, in order."""
     encodings = tokenizer.encode_batch_fast(texts)
     vectors = torch.empty(len(texts), encoder.projection.out_features)
@@ -192,5 +227,6 @@ def encode(encoder: TextEncoder, tokenizer: Tokenizer, texts: list[str]) -> Tens
         )
         lengths = torch.tensor([len(encodings[i].ids) for i in batch])
         mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
-        vectors[batch] = encoder(ids, mask)
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+            vectors[batch] = encoder(ids, mask).float()
     return vectors

@@ -109,7 +109,7 @@ def test_the_first_mapper_is_the_left_sides_and_the_last_the_right_sides():
 )
 def test_a_map_that_helps_is_found(config, sides, make, gain):
     torch.manual_seed(0)
-    mappers, curve = fit_mode(config, sides, make(400, 1), make(100, 2), seed=0)
+    mappers, curve = fit_mode(config, sides, make(400, 1), [make(100, 2)], seed=0)
     assert len(mappers) == sides
     assert curve[0] == pytest.approx(held_out_score(config, identity(sides), make(100, 2)))
     assert max(curve) > curve[0] + gain
@@ -123,7 +123,7 @@ def test_the_mappers_returned_are_the_best_of_the_curve(monkeypatch):
         return next(scores)
 
     monkeypatch.setattr(stage, "held_out_score", scripted)
-    (mapper,), curve = fit_mode(RANKING, 1, noisy_pairs(100, 1), noisy_pairs(50, 2), seed=0)
+    (mapper,), curve = fit_mode(RANKING, 1, noisy_pairs(100, 1), [noisy_pairs(50, 2)], seed=0)
     assert curve == [0.2, 0.5, 0.9, 0.4, 0.9, 0.1, 0.3]
     assert torch.equal(mapper.matrix(), seen[2])
 
@@ -135,9 +135,18 @@ def test_mappers_stay_the_identity_when_nothing_beats_it(kind, sides):
     torch.manual_seed(0)
     same = noisy_pairs(50, 2).left
     config = replace(RANKING, kind=kind)
-    mappers, curve = fit_mode(config, sides, noisy_pairs(200, 1), Pairs(same, same, torch.ones(50)), seed=0)
+    mappers, curve = fit_mode(config, sides, noisy_pairs(200, 1), [Pairs(same, same, torch.ones(50))], seed=0)
     assert curve[0] == max(curve) == 1
     assert all(torch.equal(mapper.matrix(), torch.eye(DIM)) for mapper in mappers)
+
+
+def test_a_mapper_that_harms_one_source_is_not_taken():
+    same = noisy_pairs(50, 2).left
+    helped, harmed = noisy_pairs(100, 3), Pairs(same, same + 1e-3 * same.flip(0), torch.ones(50))
+    alone, _ = fit_mode(RANKING, 1, noisy_pairs(400, 1), [helped], seed=0)
+    both, _ = fit_mode(RANKING, 1, noisy_pairs(400, 1), [helped, harmed], seed=0)
+    assert not torch.equal(alone[0].matrix(), torch.eye(DIM))
+    assert torch.equal(both[0].matrix(), torch.eye(DIM))
 
 
 def test_training_on_noise_stays_the_identity():
@@ -147,27 +156,27 @@ def test_training_on_noise_stays_the_identity():
     )
     same = noisy_pairs(100, 2).left
     dev = Pairs(same, normalize(same + 0.1 * noise.left[:100], dim=1), torch.ones(100))
-    (mapper,), curve = fit_mode(replace(RANKING, recovery=0.0), 1, noise, dev, seed=0)
+    (mapper,), curve = fit_mode(replace(RANKING, recovery=0.0), 1, noise, [dev], seed=0)
     assert max(curve) == curve[0] and torch.equal(mapper.matrix(), torch.eye(DIM))
 
 
 def test_a_strong_recovery_term_keeps_a_mapper_near_the_identity():
     train, dev = noisy_pairs(400, 1), noisy_pairs(100, 2)
-    (free,), _ = fit_mode(replace(RANKING, recovery=0.0), 1, train, dev, seed=0)
-    (held,), _ = fit_mode(replace(RANKING, recovery=30.0), 1, train, dev, seed=0)
+    (free,), _ = fit_mode(replace(RANKING, recovery=0.0), 1, train, [dev], seed=0)
+    (held,), _ = fit_mode(replace(RANKING, recovery=30.0), 1, train, [dev], seed=0)
     moved = [1 - torch.cosine_similarity(mapper(dev.left), dev.left).mean() for mapper in (free, held)]
     assert moved[1] < 0.2 * moved[0]
 
 
 def test_fewer_steps_than_between_two_scores_are_scored_too():
-    _, curve = fit_mode(replace(RANKING, steps=3), 1, noisy_pairs(100, 1), noisy_pairs(50, 2), seed=0)
+    _, curve = fit_mode(replace(RANKING, steps=3), 1, noisy_pairs(100, 1), [noisy_pairs(50, 2)], seed=0)
     assert len(curve) == 2
 
 
 def test_the_kind_of_a_recipe_is_the_kind_of_its_mappers():
     train, dev = noisy_pairs(100, 1), noisy_pairs(50, 2)
-    (linear,), _ = fit_mode(replace(RANKING, steps=1), 1, train, dev, seed=0)
-    low_rank, _ = fit_mode(replace(LOW_RANK, steps=1), 2, train, dev, seed=0)
+    (linear,), _ = fit_mode(replace(RANKING, steps=1), 1, train, [dev], seed=0)
+    low_rank, _ = fit_mode(replace(LOW_RANK, steps=1), 2, train, [dev], seed=0)
     assert isinstance(linear, LinearMapper)
     assert [type(mapper) for mapper in low_rank] == [LowRankMapper] * 2
     assert low_rank[0].up.shape == (DIM, 2)
@@ -235,10 +244,12 @@ def test_every_task_of_a_mode_gets_a_mapper_and_every_mode_two_scores(run, data)
         "code": LinearMapper,
     }
     assert list(results) == [
-        f"{mode} {state}" for mode in ("retrieval", "symmetric", "code") for state in ("identity", "mapped")
+        f"{mode}, small sources, {state}"
+        for mode in ("retrieval", "symmetric", "code")
+        for state in ("identity", "mapped")
     ]
     for mode in ("retrieval", "symmetric", "code"):
-        assert results[f"{mode} mapped"] >= results[f"{mode} identity"]
+        assert results[f"{mode}, small sources, mapped"] >= results[f"{mode}, small sources, identity"]
     record = json.loads((run / "mappers" / "record.json").read_text())
     assert record["results"] == results
     assert (run / "mappers" / "curves.png").exists()
@@ -252,7 +263,9 @@ def test_the_held_out_score_of_the_identity_is_that_of_the_dev_rows(run, data):
     left, right = (encode(encoder, tokenizer, [row[side] for row in dev]) for side in ("anchor", "positive"))
     scores = (left @ right.T).numpy()
     ranks = [1 + (row > row[own]).sum() for own, row in enumerate(scores)]
-    assert results["retrieval identity"] == pytest.approx(np.mean([1 / rank for rank in ranks]))
+    assert results["retrieval, small sources, identity"] == pytest.approx(
+        np.mean([1 / rank for rank in ranks])
+    )
 
 
 def tokenizer_of(run):
@@ -278,8 +291,8 @@ def test_a_linear_mapper_starts_from_the_read_out_only_where_it_helps():
     train, dev = noisy_pairs(100, 1), noisy_pairs(50, 2)
     one_step = replace(RANKING, steps=1)
     signal = torch.diag(torch.tensor([1.0] * 6 + [0.0] * 6))
-    helped, _ = fit_mode(one_step, 1, train, dev, start=signal, seed=0)
-    refused, curve = fit_mode(one_step, 1, train, dev, start=torch.eye(DIM) - signal, seed=0)
+    helped, _ = fit_mode(one_step, 1, train, [dev], start=signal, seed=0)
+    refused, curve = fit_mode(one_step, 1, train, [dev], start=torch.eye(DIM) - signal, seed=0)
     assert curve[1] < curve[0]
     assert helped[0].matrix().diagonal()[6:].abs().max() < 0.1
     assert refused[0].matrix().diagonal()[:6].min() > 0.9
