@@ -9,12 +9,15 @@ Texts are docstrings of Python's standard library, joined and cut to the length 
 """
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
 import torch
+
+os.environ["RAYON_NUM_THREADS"] = "1"  # the tokenizer's threads; read when it is first used
 
 import unbraid
 from unbraid.base_encoders.text import TextEncoder, start_text_encoder

@@ -87,6 +87,10 @@ class Recipe:
     text: TextTraining
     image: ImageTraining
     mapper: dict[SearchMode, MapperTraining]
+    backbone_licence: str = (
+        ""  # for the card: name and licence of the pre-trained weights the students start from
+    )
+    limits: tuple[str, ...] = ()  # for the card: what a user should not expect
 
 
 def read_recipe(path: Path) -> Recipe:

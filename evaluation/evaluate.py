@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from unbraid.errors import ItemError
 from unbraid.evaluation.baselines import bm25, chance, minilm
 from unbraid.evaluation.datasets import Retrieval, Sts, sample
 from unbraid.evaluation.metrics import (
@@ -74,13 +75,13 @@ def evaluate(
 
     Text and code: BM25, all-MiniLM-L6-v2 and model + BM25. Images: chance. STS: all-MiniLM-L6-v2. `mode`
     replaces the set's mode (STS: symmetric), `limit` keeps that many queries (see `datasets.sample`).
-    Raises ValueError for a mode that the model lacks.
+    Raises ItemError for a mode that the model lacks.
     """
     if limit is not None:
         dataset = sample(dataset, limit)
     mode = mode or ("symmetric" if isinstance(dataset, Sts) else dataset.mode)
     if mode not in model.search_modes:
-        raise ValueError(
+        raise ItemError(
             f"{model.name} has no search mode {mode!r}, only {', '.join(sorted(model.search_modes))}"
         )
     if isinstance(dataset, Sts):

@@ -137,7 +137,7 @@ def _manifest(
 ) -> None:
     """Write parity.json, README.md and last bundle.json with the hash of every other file."""
     record = json.loads((run / "text" / "record.json").read_text())
-    recipe = record["recipe"]
+    recipe = json.loads((run / "mappers" / "record.json").read_text())["recipe"]  # of the last stage
     (folder / "parity.json").write_text(json.dumps([asdict(parity) for parity in parities], indent=1))
     graphs = sorted(
         path for path in folder.iterdir() if path.suffix == ".onnx" or path.name == "tokenizer.json"
@@ -154,17 +154,24 @@ def _manifest(
         "modalities": modalities,
         "mappers": mappers,
         "search_modes": {mode: tasks for mode, tasks in SEARCH_MODES.items() if set(tasks) <= set(mappers)},
-        "licences": {"all-MiniLM-L6-v2 (backbone and teacher)": "Apache-2.0"}
-        | {source["file"]: source["licence"] for source in recipe["source"]},
+        "licences": _licences(recipe),
         "scores": scores,
     }
-    (folder / "README.md").write_text(card(about, record, parities, run), encoding="utf-8")
+    (folder / "README.md").write_text(card(about, recipe, record, parities, run), encoding="utf-8")
     about["files"] = {
         path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         for path in sorted(folder.iterdir())
     }
     about["sha256"] = manifest_hash(about)
     (folder / MANIFEST).write_text(json.dumps(about, indent=1))
+
+
+def _licences(recipe: dict[str, Any]) -> dict[str, str]:
+    """Licence of the backbone and of every data file that went into the weights."""
+    backbone, _, licence = recipe["backbone_licence"].rpartition(": ")
+    return {backbone or "backbone": licence} | {
+        source["file"]: source["licence"] for source in recipe["source"]
+    }
 
 
 def _hash(*paths: Path) -> str:

@@ -7,9 +7,14 @@ from typing import Any
 from unbraid.export.parity import Parity
 
 
-def card(about: Mapping[str, Any], record: Mapping[str, Any], parities: Sequence[Parity], run: Path) -> str:
+def card(
+    about: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    record: Mapping[str, Any],
+    parities: Sequence[Parity],
+    run: Path,
+) -> str:
     """README.md of the bundle that `about` describes; `record` is the text encoder's training record."""
-    recipe = record["recipe"]
     parts = [
         f"# {about['name']} {about['version']}",
         "An unbraid bundle: small encoders for "
@@ -22,10 +27,9 @@ def card(about: Mapping[str, Any], record: Mapping[str, Any], parities: Sequence
         ),
         "## Scores\n\n" + _scores(about["scores"]),
         "## How it was made\n\n" + _making(recipe, record, run),
-        "## Limits\n\n" + LIMITS,
+        "## Limits\n\n" + _limits(about, recipe),
         "## Graph against torch\n\n" + _parity(parities),
-        "## Data and licences\n\nThe weights of this bundle are Apache-2.0, as the backbone's. Trained on:\n\n"
-        + _licences(about["licences"]),
+        "## Data and licences\n\n" + _licences(about["licences"]),
         (
             f"Base space `{about['base_id']}`, bundle `{about['id']}`, unbraid commit `{record['commit']}`. "
             "Vectors of another base space must not be mixed with this one's."
@@ -34,24 +38,25 @@ def card(about: Mapping[str, Any], record: Mapping[str, Any], parities: Sequence
     return "\n\n".join(parts) + "\n"
 
 
-LIMITS = """\
-- English. Other languages and scripts get a vector, not a good one: the backbone was trained on English.
-- At most 256 word pieces of an item are read; the rest is left out, and `encode` says how often.
-- The teacher is all-MiniLM-L6-v2 itself, for every task, so the text encoder aims at MiniLM's quality in half of
-  its layers; mappers learn what labelled pairs add to that. No vector here comes from jina-embeddings-v4.
-- The image tower is small and was trained from random weights on a few thousand textbook pictures and drawings
-  made by a script. It tells kinds of pictures and common subjects apart; it reads no text in pictures and is far
-  behind a pre-trained CLIP tower.
-- int8 graphs take one activation scale a batch: a text's vector moves a little with its batch mates (see below).
-- The training texts are encyclopaedia sentences, textbooks, health answers, documentation and shell commands;
-  their gaps and slants are the encoder's. Similarity is no judgement of truth."""
-
-
 def _scores(scores: Mapping[str, Any]) -> str:
     tables = scores.get("tables", {})
     if not tables:
-        return "Not measured yet: `unbraid evaluate BUNDLE DATASET...`, then export again with `--scores`."
+        return "Not measured yet: `unbraid evaluate DATASET... --model BUNDLE --record FILE`, then export again with `--scores FILE`."
     return "\n\n".join(f"{text}\n\n`{command}`" for command, text in tables.items())
+
+
+def _limits(about: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
+    """What the recipe says, and what follows from the bundle's own make."""
+    texts = [spec for spec in about["modalities"].values() if "max_tokens" in spec]
+    lines = [
+        *recipe["limits"],
+        f"At most {texts[0]['max_tokens']} word pieces of a text are read; `encode` counts the texts it cuts.",
+    ]
+    if any("int8" in spec["graphs"] for spec in texts):
+        lines.append(
+            "int8 graphs scale activations by batch: a text's vector moves a little with its batch mates."
+        )
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _making(recipe: Mapping[str, Any], record: Mapping[str, Any], run: Path) -> str:
@@ -62,7 +67,7 @@ def _making(recipe: Mapping[str, Any], record: Mapping[str, Any], run: Path) -> 
             f"{record['results']['energy kept by base']:.2%} of the vectors' energy kept by the base space."
         ),
         (
-            f"- Text and code: layers {text['layers']} of all-MiniLM-L6-v2, mean pooling, projection to 512, "
+            f"- Text and code: layers {text['layers']} of the backbone, mean pooling, projection to 512, "
             f"{sum(text['epochs'])} epochs in {len(text['epochs'])} cosine cycle(s); code shares the encoder, with camelCase names split."
         ),
     ]

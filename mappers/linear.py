@@ -1,4 +1,4 @@
-"""Linear and low-rank mappers. Both start as the identity and both fold into the query (DESIGN: folding)."""
+"""Linear and low-rank mappers. Both start as the identity and both fold into the query (docs/decisions.md)."""
 
 import json
 from pathlib import Path

@@ -18,7 +18,10 @@ def about():
         "id": "b" * 16,
         "base_id": "a" * 16,
         "dim": 512,
-        "modalities": {"text": {}, "code": {}},
+        "modalities": {
+            "text": {"max_tokens": 256, "graphs": {"int8": "a"}},
+            "code": {"max_tokens": 256, "graphs": {"int8": "a"}},
+        },
         "mappers": {"query": {}, "document": {}},
         "licences": {"all-MiniLM-L6-v2 (backbone and teacher)": "Apache-2.0", "text/a.jsonl.gz": "CC BY 4.0"},
         "scores": {},
@@ -33,25 +36,29 @@ def record():
 
 
 def test_a_card_opens_with_name_version_and_what_it_encodes(about, record, tmp_path):
-    head = card(about, record, [PARITY], tmp_path).split("```")[0]
+    head = card(about, record["recipe"], record, [PARITY], tmp_path).split("```")[0]
     assert head.startswith("# starter 0.1.0\n")
     assert "text, code" in head and "query, document" in head and "512-d" in head
 
 
 def test_a_card_lists_every_licence(about, record, tmp_path):
-    licences = card(about, record, [PARITY], tmp_path).split("## Data and licences")[1]
+    licences = card(about, record["recipe"], record, [PARITY], tmp_path).split("## Data and licences")[1]
     for name, licence in about["licences"].items():
         assert f"- {name}: {licence}" in licences
 
 
 def test_a_card_states_the_limits(about, record, tmp_path):
-    limits = card(about, record, [PARITY], tmp_path).split("## Limits")[1].split("\n## ")[0]
+    limits = card(about, record["recipe"], record, [PARITY], tmp_path).split("## Limits")[1].split("\n## ")[0]
     for word in ("English", "256 word pieces", "teacher", "jina-embeddings-v4", "textbook", "int8", "slants"):
         assert word in limits
 
 
 def test_a_card_says_how_the_bundle_was_made(about, record, tmp_path):
-    making = card(about, record, [PARITY], tmp_path).split("## How it was made")[1].split("\n## ")[0]
+    making = (
+        card(about, record["recipe"], record, [PARITY], tmp_path)
+        .split("## How it was made")[1]
+        .split("\n## ")[0]
+    )
     assert "212,992 items" in making and "99.65% of" in making
     assert "layers [0, 2, 5]" in making
     for mode in ("retrieval", "symmetric", "code"):
@@ -59,25 +66,33 @@ def test_a_card_says_how_the_bundle_was_made(about, record, tmp_path):
 
 
 def test_a_card_speaks_of_pictures_only_where_a_tower_was_trained(about, record, tmp_path):
-    assert "- Image: " not in card(about, record, [PARITY], tmp_path)
+    assert "- Image: " not in card(about, record["recipe"], record, [PARITY], tmp_path)
     (tmp_path / "image").mkdir()
     (tmp_path / "image" / "record.json").write_text("{}")
-    assert "- Image: timm:mobilenetv4_conv_small at 128 px" in card(about, record, [PARITY], tmp_path)
+    assert "- Image: timm:mobilenetv4_conv_small at 128 px" in card(
+        about, record["recipe"], record, [PARITY], tmp_path
+    )
 
 
 def test_a_card_has_the_parity_of_every_graph(about, record, tmp_path):
-    text = card(about, record, [PARITY, Parity("query.mapper.int8.onnx", 2, 0.01, 0.9991, 0.998)], tmp_path)
+    text = card(
+        about,
+        record["recipe"],
+        record,
+        [PARITY, Parity("query.mapper.int8.onnx", 2, 0.01, 0.9991, 0.998)],
+        tmp_path,
+    )
     assert "| text.fp32.onnx | 40 | 2.1e-07 | 1.00000 | 0.99999 |" in text
     assert "| query.mapper.int8.onnx | 2 | 1.0e-02 | 0.99910 | 0.99800 |" in text
 
 
 def test_a_card_without_scores_says_so(about, record, tmp_path):
-    assert "Not measured yet: `unbraid evaluate" in card(about, record, [PARITY], tmp_path)
+    assert "Not measured yet: `unbraid evaluate" in card(about, record["recipe"], record, [PARITY], tmp_path)
 
 
 def test_a_card_shows_score_tables_with_the_commands_that_made_them(about, record, tmp_path):
     about["scores"] = {"tables": {"unbraid evaluate starter nfcorpus": "| set | nDCG@10 |\n| --- | --- |"}}
-    scores = card(about, record, [PARITY], tmp_path).split("## Scores")[1].split("\n## ")[0]
+    scores = card(about, record["recipe"], record, [PARITY], tmp_path).split("## Scores")[1].split("\n## ")[0]
     assert "| set | nDCG@10 |" in scores and "`unbraid evaluate starter nfcorpus`" in scores
     assert "Not measured yet" not in scores
 

@@ -128,6 +128,11 @@ def test_doctor_times_every_precision_of_every_encoder(unbraid):
         ("text", "int8"),
         ("text", "fp32"),
         ("image", "fp32"),
+        *(
+            (f"{task} mapper", precision)
+            for task in ("query", "document", "symmetric", "code")
+            for precision in ("fp32", "int8")
+        ),
     }
     assert all(rate > 0 for row in about["speeds"] for rate in row["items_per_s"].values())
     assert about["onnxruntime"]
@@ -200,6 +205,33 @@ def test_evaluate_prints_a_table_and_records_it_for_the_card(unbraid, tmp_path):
     ((command, table),) = json.loads((tmp_path / "scores.json").read_text())["tables"].items()
     assert command.startswith("unbraid evaluate")
     assert table.strip() == result.out.strip()
+
+
+def test_evaluate_refuses_an_unknown_mode_before_any_work(unbraid, tmp_path):
+    sts = tmp_path / "tiny.jsonl"
+    sts.write_text(json.dumps({"a": "moon", "b": "river", "score": 0.2}) + "\n")
+    result = unbraid("evaluate", sts, "--mode", "nonsense")
+    assert result.code == 2
+    assert "nonsense" in result.err
+
+
+@pytest.mark.parametrize("content", [None, "not json", "[]", '{"tables": 3}'])
+def test_a_bad_record_file_is_refused_before_any_work(unbraid, tmp_path, content):
+    record = tmp_path / ("scores.json" if content else "nowhere/scores.json")
+    if content:
+        record.write_text(content)
+    result = unbraid("evaluate", tmp_path / "absent.jsonl", "--record", record)
+    assert result.code == 2
+    assert str(record) in result.err
+
+
+def test_a_line_of_stdin_is_one_item_whatever_is_in_it(unbraid):
+    result = unbraid("encode", "--dim", 64, stdin="moon\x0criver\u2028cat\r\n\ndog")
+    assert [json.loads(line)["item"] for line in result.out.split("\n") if line] == [
+        "moon\x0criver\u2028cat",
+        "",
+        "dog",
+    ]
 
 
 def test_version_help_and_no_arguments(unbraid):

@@ -1,4 +1,4 @@
-"""The layout and who may import whom (../shared/STYLE.md §2), held by reading the source."""
+"""The layout and who may import whom (docs/decisions.md), held by reading the source."""
 
 import ast
 import graphlib

@@ -117,9 +117,9 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def manifest_hash(about: Mapping[str, Any]) -> str:
-    """sha256 of a manifest's contents but its own `sha256` entry, as canonical JSON."""
+    """sha256 of a manifest's contents but its own `sha256` entry; the order of its keys counts."""
     rest = {key: value for key, value in about.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(rest).encode()).hexdigest()
 
 
 def verify_file(folder: Path, name: str, sha256: str, size: int) -> None:

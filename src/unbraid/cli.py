@@ -14,8 +14,9 @@ import typer
 from unbraid import __version__
 from unbraid.bundle import PRECISIONS
 from unbraid.embedder import Embedder
-from unbraid.errors import DataError, ItemError, MissingExtraError, UnbraidError
-from unbraid.items import MODALITIES, Code, Item, item_modality
+from unbraid.errors import DataError, MissingExtraError, UnbraidError
+from unbraid.image import decode
+from unbraid.items import MODALITIES, Code, Item
 from unbraid.loading import load
 from unbraid.vectors import VECTOR_PRECISIONS
 
@@ -84,19 +85,20 @@ def encode(
     threads: Threads = None,
 ) -> None:
     """Encode files, or the lines of standard input, into vectors."""
-    from unbraid.vector_file import check_suffix, json_rows, provenance, write_vectors
+    from unbraid.vector_file import check_suffix, json_rows, printable, provenance, write_vectors
 
     if out is not None:
         check_suffix(out)
     items: list[Any] = list(files) if files else _stdin_lines()
     embedder = load(model, threads=threads)
     vectors = embedder.encode(items, task=task, dim=dim, precision=precision, modality=modality)  # type: ignore[arg-type]
+    names = [printable(str(item)) for item in items]
     about = provenance(embedder, task, precision)
     if out is None:
-        for line in json_rows([str(item) for item in items], vectors, about):
+        for line in json_rows(names, vectors, about):
             typer.echo(line)
     else:
-        write_vectors(out, [str(item) for item in items], vectors, about)
+        write_vectors(out, names, vectors, about)
         typer.echo(f"{len(items)} vectors of {vectors.shape[1]} {vectors.dtype} in {out}", err=True)
 
 
@@ -160,9 +162,9 @@ def search(
 
     if (query is None) == (image is None):
         raise typer.BadParameter("give either a QUERY or --image FILE")
-    item: Item = image if image is not None else Code(query) if code else str(query)
-    if image is not None and item_modality(image) != "image":
-        raise ItemError(f"{image}: not a picture by its suffix: expected .png, .jpg, .webp or .gif")
+    if image is not None and code:
+        raise typer.BadParameter("--code goes with a QUERY, not with --image")
+    item: Item = decode(image) if image is not None else Code(query) if code else str(query)
     embedder = load(model)
     with Store.open(folder, base_id=embedder.base_id, dim=embedder.dim) as store:
         hits = search_index(store, embedder, item, mode=mode, k=k, modality=modality)  # type: ignore[arg-type]
@@ -220,12 +222,14 @@ def doctor(
         typer.echo(json.dumps({**about, "speeds": [asdict(speed) for speed in found], "fastest": best}))
         return
     for name, value in about.items():
-        typer.echo(f"{name:18s}{value}")
-    typer.echo(f"{'bundle':18s}{embedder.name}: every file verified")
+        typer.echo(f"{name:23s}{value}")
+    typer.echo(f"{'bundle':23s}{embedder.name}: every file verified")
     for speed in found:
         rates = ", ".join(f"{rate:,.0f}/s at {kind}" for kind, rate in speed.items_per_s.items())
-        mark = " (fastest of this bundle)" if best[speed.graph] == speed.precision else ""
-        typer.echo(f"{speed.graph + ' ' + speed.precision:18s}{rates} on one core{mark}")
+        rivals = sum(other.graph == speed.graph for other in found) > 1
+        mark = " (fastest here)" if rivals and best[speed.graph] == speed.precision else ""
+        only = "" if rivals else f" (the bundle has no other precision of {speed.graph})"
+        typer.echo(f"{speed.graph + ' ' + speed.precision:23s}{rates} on one core{mark}{only}")
 
 
 @app.command()
@@ -273,7 +277,7 @@ def export(
     wanted = precisions.split(",")
     if not set(wanted) <= set(PRECISIONS):
         raise typer.BadParameter(f"{precisions!r}: expected {' and '.join(PRECISIONS)}, separated by a comma")
-    measured = json.loads(scores.read_text(encoding="utf-8")) if scores else None
+    measured = _read_record(scores) if scores else None
     for parity in export_bundle(run, out, precisions=wanted, scores=measured):
         typer.echo(json.dumps(asdict(parity)))
 
@@ -292,7 +296,9 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(help="At most this many queries, a seeded sample.", min=1)
     ] = None,
-    baselines: Annotated[bool, typer.Option(help="Show BM25 and all-MiniLM-L6-v2 beside it.")] = True,
+    baselines: Annotated[
+        bool, typer.Option(help="Show BM25 and all-MiniLM-L6-v2 beside it; --no-baselines for a quick look.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row.")] = False,
     record: Annotated[
         Path | None,
@@ -304,12 +310,18 @@ def evaluate(
     from unbraid.evaluation import evaluate as score
     from unbraid.evaluation import read_dataset, table, to_json
 
+    if record:
+        _read_record(record)  # refused before the work, not after it
     embedder = load(model)
     rows = [
         row
         for path in datasets
         for row in score(
-            embedder, read_dataset(path, split=split, mode=mode), limit=limit, baselines=baselines
+            embedder,
+            read_dataset(path, split=split, mode=mode),
+            mode=mode,
+            limit=limit,
+            baselines=baselines,
         )
     ]
     typer.echo(to_json(rows) if as_json else table(rows))
@@ -351,7 +363,8 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def _stdin_lines() -> list[str]:
     if sys.stdin.isatty():
         raise DataError("nothing to encode: give files, or pipe texts in, one a line")
-    return sys.stdin.buffer.read().decode("utf-8", "replace").splitlines()
+    lines = sys.stdin.buffer.read().decode("utf-8", "replace").split("\n")
+    return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
 
 
 def _require(package: str, extra: str) -> None:
@@ -393,8 +406,23 @@ def _about_index(folder: Path) -> dict[str, Any]:
     }
 
 
+def _read_record(path: Path) -> dict[str, Any]:
+    """Tables by command; none when the file does not exist yet. Raises DataError for any other content."""
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(about["tables"], dict):
+            return {"tables": about["tables"]}
+    except FileNotFoundError:
+        if path.absolute().parent.is_dir():
+            return {"tables": {}}
+        raise DataError(f"{path}: its folder does not exist") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not what `unbraid evaluate --record` writes: {error!r}") from error
+    raise DataError(f"{path}: not what `unbraid evaluate --record` writes")
+
+
 def _add_record(path: Path, text: str) -> None:
     shown = " ".join(["unbraid", *sys.argv[1:]]).split(" --record")[0]
-    about = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"tables": {}}
+    about = _read_record(path)
     about["tables"][shown] = text
     path.write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from unbraid.cores import usable_cores
 from unbraid.embedder import Embedder
+from unbraid.graph import open_graph, run_graph
 from unbraid.image_runtime import ImageRuntime
 from unbraid.text_runtime import TextRuntime
 
@@ -51,11 +53,10 @@ def machine() -> dict[str, str]:
                 flags = set(value.split())
             elif key.strip() == "model name":
                 model = value.strip()
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     known = [name for name in _INSTRUCTIONS if name in flags]
     return {
         "processor": model,
-        "cores": f"{usable} usable of {os.cpu_count()}",
+        "cores": f"{usable_cores()} usable of {os.cpu_count()}",
         "instruction sets": ", ".join(known) or "not known on this system",
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         **{name: version(name) for name in PACKAGES},
@@ -67,8 +68,8 @@ def speeds(model: Embedder) -> list[Speed]:
     jobs: dict[tuple[str, str, str], tuple[int, Callable[[], object]]] = {}
     rng = np.random.default_rng(0)
     bundle = model.bundle
-    spec = bundle.text["text"]
-    for precision in spec.graphs:
+    spec = bundle.text.get("text")
+    for precision in spec.graphs if spec else ():
         runtime = TextRuntime(bundle.folder, spec, precision)
         most = runtime.tokenizer.get_vocab_size()
         for count, tokens in ((32, min(32, spec.max_tokens)), (8, spec.max_tokens)):
@@ -79,6 +80,10 @@ def speeds(model: Embedder) -> list[Speed]:
         for precision in bundle.image.graphs:
             images = ImageRuntime(bundle.folder, bundle.image, precision)
             jobs["image", precision, "400x300 pixels"] = 8, _image_job(images, [picture] * 8)
+    for task, mapper in bundle.mappers.items():
+        vectors = rng.standard_normal((512, bundle.dim)).astype(np.float32)
+        for precision, file in mapper.graphs.items():
+            jobs[f"{task} mapper", precision, "512 vectors"] = 512, _mapper_job(bundle.folder / file, vectors)
     best = dict.fromkeys(jobs, float("inf"))
     for _ in range(_REPEATS + 1):  # the first round warms up
         for name, (_, job) in jobs.items():
@@ -99,6 +104,11 @@ def fastest(found: list[Speed], graph: str) -> str:
 
 def _text_job(runtime: TextRuntime, ids: list[list[int]]) -> Callable[[], object]:
     return lambda: runtime.encode(ids, threads=1, progress=False)
+
+
+def _mapper_job(path: Path, vectors: np.ndarray) -> Callable[[], object]:
+    session = open_graph(path)
+    return lambda: run_graph(session, "task_vector", {"base": vectors})
 
 
 def _image_job(runtime: ImageRuntime, pictures: list[Image.Image]) -> Callable[[], object]:

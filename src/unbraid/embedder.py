@@ -1,6 +1,5 @@
 """The embedder: items in, base or task vectors out. Follow `encode` to follow one item through the runtime."""
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import onnxruntime
 from PIL import Image
 
 from unbraid.bundle import Bundle
+from unbraid.cores import usable_cores
 from unbraid.errors import ItemError
 from unbraid.graph import open_checked, pick_graph, run_graph
 from unbraid.image_runtime import ImageRuntime
@@ -27,12 +27,13 @@ class Embedder:
     def __init__(self, bundle: Bundle, *, threads: int | None = None, precision: str | None = None) -> None:
         """Use `bundle` with `threads` batches at a time (default: the cores this process may use).
 
-        `precision` "int8" or "fp32" picks the graphs where the bundle has both; by default the bundle decides.
+        `precision` "int8" or "fp32" picks the encoders' graphs where the bundle has both; by default the bundle
+        decides. Mappers always run in the bundle's default, fp32: folding needs them exactly linear.
         """
         self.bundle = bundle
         if threads is not None and threads < 1:
             raise ItemError(f"threads is {threads}: expected 1 or more")
-        self.threads = threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0])
+        self.threads = threads or usable_cores()
         self.precision = precision
         self._texts: dict[str, TextRuntime] = {}
         self._images: ImageRuntime | None = None
@@ -179,7 +180,7 @@ class Embedder:
 
     def _mapper(self, task: str) -> onnxruntime.InferenceSession:
         if task not in self._mappers:
-            graph = pick_graph(self.bundle.mappers[task].graphs, self.precision)
+            graph = pick_graph(self.bundle.mappers[task].graphs, None)  # `precision` is for encoders
             self._mappers[task] = open_checked(
                 self.bundle.folder / graph, {"base": (None, self.dim)}, ["mapped", "task_vector"]
             )

@@ -5,12 +5,16 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
+LONG = 30  # steps; below, the bar would be gone before it is read
 
 
 def track(steps: Sequence[T], what: str, *, unit: str, shown: bool | None = None) -> Iterator[T]:
-    """Yield each of `steps` and draw a bar; `shown` None means: only where a person watches standard error."""
+    """Yield each of `steps` and draw a bar.
+
+    `shown` None means: where a person watches standard error, and the work is long.
+    """
     if shown is None:
-        shown = sys.stderr.isatty()
+        shown = len(steps) >= LONG and sys.stderr.isatty()
     if not shown:
         yield from steps
         return

@@ -24,6 +24,11 @@ def provenance(model: Embedder, task: str | None, precision: str) -> dict[str, A
     }
 
 
+def printable(name: str) -> str:
+    """`name` with what is not UTF-8 in a file name as U+FFFD, so that every kind of file can hold it."""
+    return name.encode("utf-8", "replace").decode()
+
+
 def json_rows(names: Sequence[str], vectors: np.ndarray, about: dict[str, Any]) -> Iterator[str]:
     """One JSON object a vector: its item, its provenance, its numbers."""
     for name, vector in zip(names, vectors, strict=True):
@@ -42,7 +47,9 @@ def write_vectors(path: Path, names: Sequence[str], vectors: np.ndarray, about: 
         if path.suffix == ".npy":
             np.save(path, vectors)
             beside = {**about, "items": list(names)}
-            path.with_name(path.name + ".json").write_text(json.dumps(beside, ensure_ascii=False, indent=1))
+            path.with_name(path.name + ".json").write_text(
+                json.dumps(beside, ensure_ascii=False, indent=1), encoding="utf-8"
+            )
         elif path.suffix == ".jsonl":
             lines = json_rows(names, vectors, about)
             path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
