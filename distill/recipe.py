@@ -96,7 +96,8 @@ class Recipe:
 def read_recipe(path: Path) -> Recipe:
     """Read the recipe at `path`; a bare name such as "starter" means the one shipped in distill/recipes.
 
-    Raises DataError for a file that is not TOML, an unknown key, a missing one or a value of another type.
+    Raises DataError for a file that is not TOML, an unknown key, a missing one, a value of another type, or a
+    data file that is used without a source that states its licence.
     """
     shipped = Path(__file__).parent / "recipes" / f"{path}.toml"
     path = path if path.is_file() or not shipped.exists() else shipped
@@ -105,6 +106,10 @@ def read_recipe(path: Path) -> Recipe:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path}: not a readable recipe: {error}") from error
     recipe: Recipe = _read({"source": [], "text": {}, "image": {}, "mapper": {}} | values, Recipe, str(path))
+    used = {file for mapper in recipe.mapper.values() for file in mapper.files}
+    used |= {f"{name}.jsonl.gz" for name in recipe.image.photos}
+    if unlicensed := sorted(used - {source.file for source in recipe.source}):
+        raise DataError(f"{path}: {', '.join(unlicensed)} used without a [[source]] that states its licence")
     return recipe
 
 

@@ -23,7 +23,7 @@ from unbraid.distill.base_space import DIM, BaseSpace, load_base_space
 from unbraid.distill.data import is_dev, rows
 from unbraid.distill.losses import cosine_loss
 from unbraid.distill.recipe import Recipe
-from unbraid.distill.record import write_record
+from unbraid.distill.record import check_checkpoint, write_record
 from unbraid.drawings import draw
 from unbraid.errors import DataError
 from unbraid.image import ImagePreprocess, decode
@@ -156,8 +156,10 @@ def _fit(
     )
     curves: dict[str, list[float]] = {"loss": [], "dev recall@10": []}
     first = 0
+    settings = (config, recipe.seed, len(pictures))
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
+        check_checkpoint(checkpoint, state, settings)
         encoder.load_state_dict(state["encoder"])
         optimizer.load_state_dict(state["optimizer"])
         scale.load_state_dict(state["scale"])
@@ -197,6 +199,7 @@ def _fit(
             "encoder": encoder.state_dict(),
             "optimizer": optimizer.state_dict(),
             "scale": scale.state_dict(),
+            "settings": str(settings),
             "curves": curves,
             "epoch": epoch + 1,
             "random": torch.get_rng_state(),  # of dropout

@@ -24,7 +24,7 @@ from unbraid.distill.base_space import BaseSpace, fit_base_space, load_base_spac
 from unbraid.distill.label import teacher_dtype
 from unbraid.distill.losses import cosine_loss, prefix_cosine_loss, score_kl
 from unbraid.distill.recipe import Recipe
-from unbraid.distill.record import write_record
+from unbraid.distill.record import check_checkpoint, write_record
 from unbraid.errors import DataError
 from unbraid.progress import track
 from unbraid.teacher.labels import Labels, read_shards
@@ -174,8 +174,10 @@ def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) 
     scale = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     curves: dict[str, list[float]] = {"loss": [], "held-out cosine": []}
     first = 0
+    settings = (config, recipe.seed, len(data.ids))
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
+        check_checkpoint(checkpoint, state, settings)
         encoder.load_state_dict(state["encoder"])
         optimizer.load_state_dict(state["optimizer"])
         scale.load_state_dict(state["scale"])
@@ -204,6 +206,7 @@ def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) 
                 "encoder": encoder.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "scale": scale.state_dict(),
+                "settings": str(settings),
                 "curves": curves,
                 "step": step + 1,
             }

@@ -99,6 +99,19 @@ def read_shards(folder: Path) -> Iterator[Labels]:
     return (read_shard(path) for path in paths)
 
 
+def check_complete(folder: Path) -> None:
+    """Raise DataError when `folder` holds fewer items than its labelling was started for."""
+    import pyarrow.parquet as pq
+
+    manifest = folder / MANIFEST
+    if not manifest.exists():
+        raise DataError(f"{manifest}: not found: run `unbraid label` first")
+    wanted = json.loads(manifest.read_text())["items"]
+    found = sum(pq.read_metadata(path).num_rows for path in folder.glob("labels-*.parquet"))
+    if found != wanted:
+        raise DataError(f"{folder}: {found} of {wanted} items are labelled: run `unbraid label` again")
+
+
 def _replace(path: Path, content: bytes) -> None:
     """Write `content` to `path` so that a crash leaves the old file or the new one, never a part."""
     temporary = path.with_name(path.name + ".tmp")

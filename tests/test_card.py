@@ -99,7 +99,7 @@ def test_a_card_shows_score_tables_with_the_commands_that_made_them(about, recor
 
 def test_a_card_names_base_space_bundle_and_commit(about, record, tmp_path):
     assert f"Base space `{'a' * 16}`, bundle `{'b' * 16}`, unbraid commit `abc1234`" in card(
-        about, record, [PARITY], tmp_path
+        about, record["recipe"], record, [PARITY], tmp_path
     )
 
 

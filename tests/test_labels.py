@@ -15,7 +15,15 @@ from unbraid.distill.data import TrainingItem
 from unbraid.distill.label import label
 from unbraid.distill.recipe import ImageTraining, Recipe, TextTraining
 from unbraid.errors import DataError
-from unbraid.teacher.labels import Labels, open_labels, read_shard, read_shards, shard_path, write_shard
+from unbraid.teacher.labels import (
+    Labels,
+    check_complete,
+    open_labels,
+    read_shard,
+    read_shards,
+    shard_path,
+    write_shard,
+)
 
 RECIPE = Recipe("tiny", "1", 0, "fake", 0, "float32", (), TextTraining(), ImageTraining(), {})
 
@@ -227,3 +235,13 @@ def test_the_description_is_kept_beside_the_shards(items, tmp_path):
     label(RECIPE, tmp_path, tmp_path / "labels", FakeTeacher())
     about = json.loads((tmp_path / "labels" / "labels.json").read_text())
     assert (about["teacher"], about["items"]) == ("fake-1", 10)
+
+
+def test_labels_with_a_shard_missing_are_not_complete(items, tmp_path):
+    label(RECIPE, tmp_path, tmp_path, FakeTeacher())
+    check_complete(tmp_path)
+    shard_path(tmp_path, 1).unlink()
+    with pytest.raises(DataError, match="6 of 10 items are labelled"):
+        check_complete(tmp_path)
+    with pytest.raises(DataError, match="unbraid label"):
+        check_complete(tmp_path / "nowhere")

@@ -145,3 +145,13 @@ def test_no_file_of_the_starter_is_a_test_split(starter):
 
 def test_the_starter_fits_all_three_search_modes(starter):
     assert set(starter.mapper) == {"retrieval", "symmetric", "code"}
+
+
+def test_a_file_without_a_stated_licence_is_refused(tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        'name = "a"\nversion = "1"\nseed = 1\nteacher = "minilm"\nitems = 0\nprecision = "float32"\n'
+        '[mapper.code]\nkind = "linear"\nloss = "ranking"\nfiles = ["code/x.jsonl.gz"]\n'
+    )
+    with pytest.raises(DataError, match=r"code/x\.jsonl\.gz used without a \[\[source\]\]"):
+        read_recipe(recipe)

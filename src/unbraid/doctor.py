@@ -68,13 +68,14 @@ def speeds(model: Embedder) -> list[Speed]:
     jobs: dict[tuple[str, str, str], tuple[int, Callable[[], object]]] = {}
     rng = np.random.default_rng(0)
     bundle = model.bundle
-    spec = bundle.text.get("text")
-    for precision in spec.graphs if spec else ():
-        runtime = TextRuntime(bundle.folder, spec, precision)
-        most = runtime.tokenizer.get_vocab_size()
-        for count, tokens in ((32, min(32, spec.max_tokens)), (8, spec.max_tokens)):
-            ids = rng.integers(1, most, (count, tokens)).tolist()
-            jobs["text", precision, f"{tokens} tokens"] = count, _text_job(runtime, ids)
+    if spec := bundle.text.get("text"):  # code runs the same graphs
+        lengths = ((32, min(32, spec.max_tokens)), (8, spec.max_tokens))
+        for precision in spec.graphs:
+            runtime = TextRuntime(bundle.folder, spec, precision)
+            most = runtime.tokenizer.get_vocab_size()
+            for count, tokens in lengths:
+                ids = rng.integers(1, most, (count, tokens)).tolist()
+                jobs["text", precision, f"{tokens} tokens"] = count, _text_job(runtime, ids)
     if bundle.image:
         picture = Image.fromarray(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8))
         for precision in bundle.image.graphs:
