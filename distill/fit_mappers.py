@@ -81,8 +81,8 @@ def fit_mappers(recipe: Recipe, data: Path, run: Path) -> dict[str, float]:
             save_mapper(mapper, run / "mappers" / f"{task}.safetensors")
         for name, pairs in dev.items():
             identity: list[Mapper] = [LinearMapper(pairs.left.shape[1])]
-            results[f"{mode}, {name}, identity"] = held_out_score(config, identity, pairs)
-            results[f"{mode}, {name}, mapped"] = held_out_score(config, fitted, pairs)
+            results[f"{mode}, {name}, identity"] = held_out_score(config, identity, pairs, train.right)
+            results[f"{mode}, {name}, mapped"] = held_out_score(config, fitted, pairs, train.right)
         curves[f"{mode}, held out"] = curve
     write_record(run / "mappers", recipe, curves, results)
     return results
@@ -108,10 +108,10 @@ def fit_mode(
         LinearMapper(dim) if config.kind == "linear" else LowRankMapper(dim, config.rank)
         for _ in range(sides)
     ]
-    reference = [held_out_score(config, mappers, one) for one in dev]
+    reference = [held_out_score(config, mappers, one, train.right) for one in dev]
 
     def judge(candidates: list[Mapper]) -> tuple[float, float]:
-        scores = [held_out_score(config, candidates, one) for one in dev]
+        scores = [held_out_score(config, candidates, one, train.right) for one in dev]
         gains = [score - before for score, before in zip(scores, reference, strict=True)]
         return min(gains), float(np.mean(scores))
 
@@ -149,14 +149,19 @@ def fit_mode(
 
 
 @torch.inference_mode()
-def held_out_score(config: MapperTraining, mappers: list[Mapper], dev: Pairs) -> float:
-    """Spearman of graded pairs, else the mean reciprocal rank of each pair among all held-out positives."""
+def held_out_score(config: MapperTraining, mappers: list[Mapper], dev: Pairs, others: Tensor) -> float:
+    """Spearman of graded pairs, else the mean reciprocal rank of each positive among all of them and `others`.
+
+    `others` [m, D] are base vectors of documents that answer none of the pairs: a mapper that ranks well among
+    a few hundred documents can still lose among thousands.
+    """
     left = normalize(mappers[0](dev.left), dim=-1)
     right = normalize(mappers[-1](dev.right), dim=-1)
     if config.loss == "cosent":
         return float(spearmanr((left * right).sum(-1).numpy(), dev.grades.numpy()).statistic)
-    scores = left @ right.T
-    rank = 1 + (scores > scores.diagonal()[:, None]).sum(1)
+    own = (left * right).sum(-1, keepdim=True)
+    apart = normalize(mappers[-1](others), dim=-1)
+    rank = 1 + sum((left @ bank.T > own + 1e-6).sum(1) for bank in (right, apart))
     return float((1 / rank).mean())
 
 
