@@ -70,7 +70,7 @@ with Store.open(INDEX, base_id=model.base_id, dim=model.dim, create=True) as sto
             print(readable(hit))
 
     show("2. Words to text", "why are int8 vectors of one text not always the same?", "retrieval", "text")
-    show("3. Words to code", "parse the date in a mail header", "code", "code")
+    show("3. Words to code", "convert a date string to a time tuple", "code", "code")
     show("4. Words to picture", "a boat on the water", "retrieval", "image")
     show("   Words to picture", "bar chart", "retrieval", "image")
     show("5. Picture to picture", PICTURES / "rainfall-bars.png", "symmetric", "image")
