@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from unbraid.distill.recipe import Recipe, recipe_table
-from unbraid.errors import DataError
 
 
 def commit() -> str:
@@ -20,17 +19,6 @@ def commit() -> str:
         return head + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-
-
-def check_checkpoint(path: Path, state: Mapping[str, object], settings: object) -> None:
-    """Raise DataError unless the checkpoint `state` was saved under the same `settings` (kept as text).
-
-    Going on with other settings would silently skip or repeat steps.
-    """
-    if state.get("settings") != str(settings):
-        raise DataError(
-            f"{path}: saved under other settings: choose another --run, or delete it to start again"
-        )
 
 
 def write_record(

@@ -20,10 +20,11 @@ from torch.nn.functional import cross_entropy, normalize
 
 from unbraid.base_encoders.image import ImageEncoder, start_image_encoder
 from unbraid.distill.base_space import DIM, BaseSpace, load_base_space
+from unbraid.distill.checkpoint import load_checkpoint, save_checkpoint
 from unbraid.distill.data import is_dev, rows
 from unbraid.distill.losses import cosine_loss
 from unbraid.distill.recipe import Recipe
-from unbraid.distill.record import check_checkpoint, write_record
+from unbraid.distill.record import write_record
 from unbraid.drawings import draw
 from unbraid.errors import DataError
 from unbraid.image import ImagePreprocess, decode
@@ -158,13 +159,7 @@ def _fit(
     first = 0
     settings = (config, recipe.seed, len(pictures))
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        check_checkpoint(checkpoint, state, settings)
-        encoder.load_state_dict(state["encoder"])
-        optimizer.load_state_dict(state["optimizer"])
-        scale.load_state_dict(state["scale"])
-        curves, first = state["curves"], state["epoch"]
-        torch.set_rng_state(state.get("random", torch.get_rng_state()))
+        curves, first = load_checkpoint(checkpoint, encoder, optimizer, scale, settings=settings)
     for epoch in range(first, config.epochs):
         rng = random.Random(recipe.seed * 1000 + epoch)
         generator = torch.Generator().manual_seed(recipe.seed * 1000 + epoch)
@@ -195,17 +190,9 @@ def _fit(
             scale.step()
             curves["loss"].append(loss.item())
         curves["dev recall@10"].append(float(np.mean(list(dev_recall(encoder, pictures, captions).values()))))
-        state = {
-            "encoder": encoder.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "scale": scale.state_dict(),
-            "settings": str(settings),
-            "curves": curves,
-            "epoch": epoch + 1,
-            "random": torch.get_rng_state(),  # of dropout
-        }
-        torch.save(state, checkpoint.with_suffix(".tmp"))
-        checkpoint.with_suffix(".tmp").replace(checkpoint)
+        save_checkpoint(
+            checkpoint, encoder, optimizer, scale, settings=settings, curves=curves, done=epoch + 1
+        )
     return curves
 
 

@@ -21,10 +21,11 @@ from unbraid.base_encoders.text import TextEncoder, load_text_encoder, start_tex
 from unbraid.batching import token_budget_batches
 from unbraid.code_text import split_identifiers
 from unbraid.distill.base_space import BaseSpace, fit_base_space, load_base_space
+from unbraid.distill.checkpoint import load_checkpoint, save_checkpoint
 from unbraid.distill.label import teacher_dtype
 from unbraid.distill.losses import cosine_loss, prefix_cosine_loss, score_kl
 from unbraid.distill.recipe import Recipe
-from unbraid.distill.record import check_checkpoint, write_record
+from unbraid.distill.record import write_record
 from unbraid.errors import DataError
 from unbraid.progress import track
 from unbraid.teacher.labels import Labels, read_shards
@@ -176,12 +177,7 @@ def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) 
     first = 0
     settings = (config, recipe.seed, len(data.ids))
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        check_checkpoint(checkpoint, state, settings)
-        encoder.load_state_dict(state["encoder"])
-        optimizer.load_state_dict(state["optimizer"])
-        scale.load_state_dict(state["scale"])
-        curves, first = state["curves"], state["step"]
+        curves, first = load_checkpoint(checkpoint, encoder, optimizer, scale, settings=settings)
     dtype = teacher_dtype(recipe)
     encoder.eval()  # no dropout: a target is exact, and noise in the student only delays it
     for step, rows in enumerate(track(batches[first:], "train text", unit="steps"), first):
@@ -202,16 +198,9 @@ def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) 
         curves["loss"].append(loss.item())
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == len(batches):
             curves["held-out cosine"].append(held_out_cosine(encoder, data))
-            state = {
-                "encoder": encoder.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "scale": scale.state_dict(),
-                "settings": str(settings),
-                "curves": curves,
-                "step": step + 1,
-            }
-            torch.save(state, checkpoint.with_suffix(".tmp"))
-            checkpoint.with_suffix(".tmp").replace(checkpoint)
+            save_checkpoint(
+                checkpoint, encoder, optimizer, scale, settings=settings, curves=curves, done=step + 1
+            )
     return curves
 
 

@@ -538,3 +538,10 @@ def test_a_graph_damaged_after_loading_is_refused_by_name(bundle_copy):
     (bundle_copy / "text.int8.onnx").write_bytes(b"garbage")
     with pytest.raises(BundleError, match=r"text\.int8\.onnx"):
         late.encode(["cat"])
+
+
+def test_text_and_code_of_one_graph_open_it_once(embedder):
+    embedder.encode(["cat", Code("cat")])
+    text, code = embedder._texts["text"], embedder._texts["code"]
+    assert text.session is code.session
+    assert (text.spec.split_identifiers, code.spec.split_identifiers) == (False, True)

@@ -140,10 +140,10 @@ def index(
 
 @app.command()
 def search(
+    folder: Annotated[Path, typer.Option("--in", help="Folder of the index.")],
     query: Annotated[
         str | None, typer.Argument(help="Words, or code with --code; leave out with --image.")
     ] = None,
-    folder: Annotated[Path, typer.Option("--in", help="Folder of the index.")] = ...,  # type: ignore[assignment]
     mode: Annotated[str, typer.Option(help="retrieval, symmetric (same meaning) or code.")] = "retrieval",
     image: Annotated[Path | None, typer.Option(help="A picture as the query.")] = None,
     code: Annotated[bool, typer.Option("--code", help="The query is a code snippet.")] = False,

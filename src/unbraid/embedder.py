@@ -169,7 +169,13 @@ class Embedder:
     def _text_runtime(self, kind: str) -> TextRuntime:
         if kind not in self._texts:
             spec = self.bundle.text[kind]
-            self._texts[kind] = TextRuntime(self.bundle.folder, spec, self.precision)
+            same = (
+                one for one in self._texts.values() if one.serves(spec)
+            )  # text and code may share a graph
+            shared = next(same, None)
+            self._texts[kind] = (
+                shared.with_spec(spec) if shared else TextRuntime(self.bundle.folder, spec, self.precision)
+            )
         return self._texts[kind]
 
     def _image_runtime(self) -> ImageRuntime:

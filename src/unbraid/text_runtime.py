@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ from unbraid.errors import BundleError
 from unbraid.graph import open_checked, pick_graph, run_graph
 from unbraid.progress import track
 
-# Padded tokens in one run. Small runs stay in the cache and pad little: 8 texts of 32 tokens took half the time
-# per text of 128 (docs/experiments.md).
+# Padded tokens in one run. Small runs stay in the cache and pad little: 2.2 times the texts a second of runs of
+# 16,384 tokens (benchmarks/batching.py, docs/experiments.md).
 TOKEN_BUDGET = 512
 
 
@@ -39,6 +40,17 @@ class TextRuntime:
             raise BundleError(f"{folder / spec.tokenizer}: not a tokenizer: {error}") from error
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(spec.max_tokens)
+
+    def serves(self, spec: TextSpec) -> bool:
+        """Whether `spec` runs the same graph on the same tokens."""
+        files = (spec.graphs, spec.tokenizer, spec.max_tokens)
+        return files == (self.spec.graphs, self.spec.tokenizer, self.spec.max_tokens)
+
+    def with_spec(self, spec: TextSpec) -> "TextRuntime":
+        """The same graph and tokenizer, opened once, under another spec that they serve."""
+        other = copy(self)
+        other.spec = spec
+        return other
 
     def tokenise(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
         """Token ids of each text, and the positions of the texts that were cut to max_tokens."""
