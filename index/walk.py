@@ -164,6 +164,7 @@ def _walk_folder(root: Path, rules: list[_Rules], skips: Skips) -> Iterator[File
             path = Path(entry.path)
             is_folder = entry.is_dir(follow_symlinks=False)
             if is_folder and _never_entered(path):
+                skips.add("passed over", path)  # version control, environments, packages, indexes
                 continue
             if entry.name.startswith("."):
                 skips.add("hidden", path)
