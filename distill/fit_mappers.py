@@ -25,16 +25,16 @@ from unbraid.base_encoders.text import TextEncoder
 from unbraid.batching import token_budget_batches
 from unbraid.code_text import split_identifiers
 from unbraid.distill.base_space import load_base_space
-from unbraid.distill.data import is_dev, rows
 from unbraid.distill.label import teacher_dtype
-from unbraid.distill.losses import cosent, cosine_loss, info_nce
 from unbraid.distill.recipe import MapperTraining, Recipe, SearchMode
-from unbraid.distill.record import write_record
 from unbraid.distill.train_text import load_trained_text, text_tokenizer
 from unbraid.errors import DataError
 from unbraid.mappers import LinearMapper, LowRankMapper, Mapper, ridge_to_identity, save_mapper
 from unbraid.progress import track
 from unbraid.teacher.labels import read_shards
+from unbraid.training.losses import cosent, cosine_loss, info_nce
+from unbraid.training.record import write_record
+from unbraid.training.rows import is_dev, rows
 
 ToBase: TypeAlias = Callable[[list[str]], Tensor]  # texts -> base vectors [n, D]
 MODES: dict[SearchMode, tuple[str, ...]] = {

@@ -1,13 +1,11 @@
 """A recipe: the typed contents of one TOML file, saved whole beside everything it made."""
 
-import dataclasses
-import inspect
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Literal, TypeAlias
 
 from unbraid.errors import DataError
+from unbraid.training.typed_toml import read_toml, read_typed
 
 SearchMode: TypeAlias = Literal["retrieval", "symmetric", "code"]
 
@@ -99,46 +97,12 @@ def read_recipe(path: Path) -> Recipe:
     Raises DataError for a file that is not TOML, an unknown key, a missing one, a value of another type, or a
     data file that is used without a source that states its licence.
     """
-    shipped = Path(__file__).parent / "recipes" / f"{path}.toml"
-    path = path if path.is_file() or not shipped.exists() else shipped
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: not a readable recipe: {error}") from error
-    recipe: Recipe = _read({"source": [], "text": {}, "image": {}, "mapper": {}} | values, Recipe, str(path))
+    values = read_toml(path, Path(__file__).parent / "recipes")
+    recipe: Recipe = read_typed(
+        {"source": [], "text": {}, "image": {}, "mapper": {}} | values, Recipe, str(path)
+    )
     used = {file for mapper in recipe.mapper.values() for file in mapper.files}
     used |= {f"{name}.jsonl.gz" for name in recipe.image.photos}
     if unlicensed := sorted(used - {source.file for source in recipe.source}):
         raise DataError(f"{path}: {', '.join(unlicensed)} used without a [[source]] that states its licence")
     return recipe
-
-
-def _read(value: Any, hint: Any, where: str) -> Any:
-    """The TOML `value` as a `hint`, the type of a field above. Raises DataError that begins with `where`."""
-    origin, parts = get_origin(hint), get_args(hint)
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        hints = get_type_hints(hint)
-        unknown = sorted(set(value) - set(hints))
-        if unknown:
-            raise DataError(f"{where}: unknown {', '.join(unknown)}; known: {', '.join(hints)}")
-        fields = {key: _read(one, hints[key], f"{where}: {key}") for key, one in value.items()}
-        try:
-            return hint(**fields)
-        except TypeError as error:
-            raise DataError(f"{where}: {error}") from error
-    if origin is tuple and isinstance(value, list):
-        return tuple(_read(one, parts[0], f"{where} {number}") for number, one in enumerate(value, 1))
-    if origin is dict and isinstance(value, dict):
-        return {
-            _read(key, parts[0], where): _read(one, parts[1], f"{where}.{key}") for key, one in value.items()
-        }
-    if hint is float and type(value) is int:
-        return float(value)
-    if type(value) is hint or (origin is Literal and value in parts):
-        return value
-    raise DataError(f"{where}: {value!r} where {inspect.formatannotation(hint, __name__)} is expected")
-
-
-def recipe_table(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain values, for the record beside a checkpoint and for the bundle's card."""
-    return dataclasses.asdict(recipe)

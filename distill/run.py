@@ -6,13 +6,14 @@ from pathlib import Path
 
 from unbraid.distill.fit_mappers import fit_mappers
 from unbraid.distill.label import teacher_dtype
-from unbraid.distill.recipe import Recipe, read_recipe, recipe_table
+from unbraid.distill.recipe import Recipe, read_recipe
 from unbraid.distill.train_image import train_image
 from unbraid.distill.train_text import train_text
 from unbraid.errors import DataError
 from unbraid.teacher import load
 from unbraid.teacher.labels import check_complete
 from unbraid.teacher.minilm import minilm_folder
+from unbraid.training.record import recipe_table
 
 
 def run_stages(recipe: Path, data: Path, run: Path) -> Iterator[str]:

@@ -20,16 +20,16 @@ from torch.nn.functional import cross_entropy, normalize
 
 from unbraid.base_encoders.image import ImageEncoder, start_image_encoder
 from unbraid.distill.base_space import DIM, BaseSpace, load_base_space
-from unbraid.distill.checkpoint import load_checkpoint, save_checkpoint
-from unbraid.distill.data import is_dev, rows
-from unbraid.distill.losses import cosine_loss
 from unbraid.distill.recipe import Recipe
-from unbraid.distill.record import write_record
 from unbraid.drawings import draw
 from unbraid.errors import DataError
 from unbraid.image import ImagePreprocess, decode
 from unbraid.progress import track
 from unbraid.teacher import Teacher
+from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
+from unbraid.training.losses import cosine_loss
+from unbraid.training.record import write_record
+from unbraid.training.rows import is_dev, rows
 
 KEPT_PIXELS = 160  # longer side of the copies kept in memory
 SAME_CAPTION = 0.9  # a negative caption this close to the positive one is not a negative

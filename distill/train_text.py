@@ -4,10 +4,8 @@ Read top to bottom: labels -> base space -> targets -> batches -> loss -> steps 
 base vectors; the projection starts as the base space's own, so the untrained student already speaks the space.
 """
 
-import math
 import random
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,14 +19,15 @@ from unbraid.base_encoders.text import TextEncoder, load_text_encoder, start_tex
 from unbraid.batching import token_budget_batches
 from unbraid.code_text import split_identifiers
 from unbraid.distill.base_space import BaseSpace, fit_base_space, load_base_space
-from unbraid.distill.checkpoint import load_checkpoint, save_checkpoint
 from unbraid.distill.label import teacher_dtype
-from unbraid.distill.losses import cosine_loss, prefix_cosine_loss, score_kl
 from unbraid.distill.recipe import Recipe
-from unbraid.distill.record import write_record
 from unbraid.errors import DataError
 from unbraid.progress import track
 from unbraid.teacher.labels import Labels, read_shards
+from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
+from unbraid.training.losses import cosine_loss, prefix_cosine_loss, score_kl
+from unbraid.training.record import write_record
+from unbraid.training.schedule import learning_rate_factor
 
 PREFIXES = (64, 128, 256)
 TEMPERATURE = 0.05
@@ -202,19 +201,6 @@ def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) 
                 checkpoint, encoder, optimizer, scale, settings=settings, curves=curves, done=step + 1
             )
     return curves
-
-
-def learning_rate_factor(step: int, *, ends: Sequence[int], warmup: float) -> float:
-    """Share of the learning rate at `step`: per cycle a linear warm-up and a cosine to zero.
-
-    `ends` are the steps at which the cycles end. Each cycle peaks at half of the one before (warm restarts:
-    Loshchilov & Hutter 2017).
-    """
-    cycle = min(bisect_right(ends, step), len(ends) - 1)
-    start = ends[cycle - 1] if cycle else 0
-    place, length = step - start, ends[cycle] - start
-    rise = (place + 1) / max(1, warmup * length)
-    return 0.5**cycle * min(rise, 0.5 + 0.5 * math.cos(math.pi * min(place / length, 1)))
 
 
 @torch.inference_mode()

@@ -1,6 +1,7 @@
-"""Teachers: models whose task vectors the students learn. `load` finds one by name or folder."""
+"""Teachers: models whose task vectors the students learn. `load` finds one by name, folder or hub id."""
 
-from unbraid.teacher.minilm import MiniLMTeacher, load
+from unbraid.teacher.encoder import AdapterTeacher
+from unbraid.teacher.loading import load
 from unbraid.teacher.protocol import Teacher
 
-__all__ = ["MiniLMTeacher", "Teacher", "load"]
+__all__ = ["AdapterTeacher", "Teacher", "load"]

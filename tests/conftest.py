@@ -55,9 +55,9 @@ def tiny_run(run: Path) -> None:
     from unbraid.base_encoders.image import start_image_encoder
     from unbraid.base_encoders.text import TextEncoder
     from unbraid.distill.recipe import read_recipe
-    from unbraid.distill.record import write_record
     from unbraid.image import ImagePreprocess
     from unbraid.mappers import LinearMapper, LowRankMapper, save_mapper
+    from unbraid.training.record import write_record
 
     torch.manual_seed(0)
     recipe = read_recipe(Path("starter"))

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from unbraid.distill.recipe import read_recipe, recipe_table
+from unbraid.distill.recipe import read_recipe
 from unbraid.export.card import card
 from unbraid.export.parity import Parity
+from unbraid.training.record import recipe_table
 
 PARITY = Parity("text.fp32.onnx", 40, 2.1e-7, 1.0, 0.99999)
 

@@ -3,9 +3,10 @@ import json
 
 import pytest
 
-from unbraid.distill.data import TrainingItem, is_dev, rows, sentences, train_rows, training_items
+from unbraid.distill.data import TrainingItem, sentences, training_items
 from unbraid.distill.recipe import Source
 from unbraid.errors import DataError
+from unbraid.training.rows import is_dev, rows, train_rows
 
 
 def write(path, lines):

@@ -13,13 +13,13 @@ from torch.nn.functional import normalize
 from unbraid.base_encoders.text import load_text_encoder
 from unbraid.distill import fit_mappers as stage
 from unbraid.distill.base_space import fit_base_space
-from unbraid.distill.data import is_dev
 from unbraid.distill.fit_mappers import Pairs, encode, fit_mappers, fit_mode, held_out_score
 from unbraid.distill.recipe import ImageTraining, MapperTraining, Recipe, TextTraining
 from unbraid.errors import DataError
 from unbraid.mappers import LinearMapper, LowRankMapper, load_mapper
 from unbraid.teacher.labels import Labels, shard_path, write_shard
 from unbraid.torchvision_shim import ensure_torchvision
+from unbraid.training.rows import is_dev
 
 ensure_torchvision()
 

@@ -5,7 +5,7 @@ from math import exp, log
 import pytest
 import torch
 
-from unbraid.distill.losses import cosent, cosine_loss, info_nce, prefix_cosine_loss, score_kl
+from unbraid.training.losses import cosent, cosine_loss, info_nce, prefix_cosine_loss, score_kl
 
 STUDENT = [[1.0, 0.0, 0.0], [0.6, 0.8, 0.0], [0.0, 0.6, 0.8]]
 TARGET = [[0.8, 0.6, 0.0], [0.0, 1.0, 0.0], [0.0, 0.8, 0.6]]

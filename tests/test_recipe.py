@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from unbraid.distill.recipe import ImageTraining, Source, TextTraining, read_recipe, recipe_table
+from unbraid.distill.recipe import ImageTraining, Source, TextTraining, read_recipe
 from unbraid.errors import DataError
+from unbraid.training.record import recipe_table
 
 SMALL = """
 name = "small"

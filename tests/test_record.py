@@ -4,8 +4,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from unbraid.distill import record
-from unbraid.distill.recipe import read_recipe, recipe_table
+from unbraid.distill.recipe import read_recipe
+from unbraid.training import record
+from unbraid.training.record import recipe_table
 
 STARTER = read_recipe(Path("starter"))
 

@@ -6,9 +6,9 @@ import pytest
 
 from unbraid.distill import run as stages
 from unbraid.distill.recipe import TextTraining, read_recipe
-from unbraid.distill.record import write_record
 from unbraid.errors import DataError
 from unbraid.torchvision_shim import ensure_torchvision
+from unbraid.training.record import write_record
 
 ensure_torchvision()
 

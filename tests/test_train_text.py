@@ -15,6 +15,7 @@ from unbraid.distill.train_text import load_trained_text, text_tokenizer, train_
 from unbraid.errors import DataError
 from unbraid.teacher.labels import Labels, shard_path, write_shard
 from unbraid.torchvision_shim import ensure_torchvision
+from unbraid.training.schedule import learning_rate_factor
 
 ensure_torchvision()
 
@@ -296,7 +297,7 @@ def test_epochs_differ_and_a_seed_repeats_them():
 
 
 def test_each_cycle_warms_up_and_peaks_at_half_the_last_ones_rate():
-    rates = [stage.learning_rate_factor(step, ends=[100, 150], warmup=0.1) for step in range(151)]
+    rates = [learning_rate_factor(step, ends=[100, 150], warmup=0.1) for step in range(151)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates[:100]) == pytest.approx(0.98, abs=0.02)
     assert rates[99] < 0.001

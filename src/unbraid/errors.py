@@ -5,6 +5,7 @@ UnbraidError
 ├── ItemError          an item cannot be encoded (also a ValueError)
 │   └── ImageError     a picture cannot be decoded safely
 ├── StoreError         an index cannot be opened, does not match the bundle, or is held by another process
+├── TeacherError       a teacher cannot be loaded, does not fit the machine, or gave no finite vector
 ├── DataError          a data set or vector file cannot be read (also a ValueError)
 └── MissingExtraError  an optional dependency is not installed (also an ImportError)
 """
@@ -28,6 +29,10 @@ class ImageError(ItemError):
 
 class StoreError(UnbraidError):
     """An index cannot be opened, was made with another base, or is held by another process."""
+
+
+class TeacherError(UnbraidError):
+    """A teacher's checkpoint was refused, does not fit this machine, or gave a vector that is not finite."""
 
 
 class DataError(UnbraidError, ValueError):

@@ -58,3 +58,17 @@ def cosent(scores: Tensor, grades: Tensor, temperature: float) -> Tensor:
     difference = (scores[None, :] - scores[:, None]) / temperature  # [i, j] = score j - score i
     wrong = difference[grades[:, None] > grades[None, :]]
     return softplus(torch.logsumexp(wrong, 0)) if len(wrong) else scores.sum() * 0
+
+
+def late_scores(query: Tensor, document: Tensor) -> Tensor:
+    """Late-interaction scores [B, C] of query tokens [B, Tq, D] with document tokens [C, Td, D].
+
+    The sum over query tokens of the largest product with a document token (Khattab & Zaharia 2020, eq. 3).
+    Padding is zero rows on both sides: a padded query token adds nothing; a padded document token would win
+    with 0 where every cosine is negative, so it is left out.
+    """
+    products = torch.einsum("qtd,cud->qctu", query, document)
+    padding = (document == 0).all(-1)  # [C, Td]
+    best = products.masked_fill(padding[None, :, None, :], float("-inf")).amax(-1)
+    real = (query != 0).any(-1)  # [B, Tq]
+    return best.masked_fill(~real[:, None, :], 0.0).sum(-1)

@@ -1,11 +1,16 @@
 """What a run leaves beside its checkpoint: recipe, seed, commit, loss curves as numbers and as a picture."""
 
+import dataclasses
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from unbraid.distill.recipe import Recipe, recipe_table
+
+def recipe_table(recipe: Any) -> dict[str, Any]:
+    """A recipe (a dataclass) as plain values, for records and cards."""
+    return dataclasses.asdict(recipe)
 
 
 def commit() -> str:
@@ -22,9 +27,12 @@ def commit() -> str:
 
 
 def write_record(
-    folder: Path, recipe: Recipe, curves: Mapping[str, Sequence[float]], results: Mapping[str, object]
+    folder: Path, recipe: Any, curves: Mapping[str, Sequence[float]], results: Mapping[str, object]
 ) -> None:
-    """Write record.json (recipe, commit, results, curves) and curves.png into `folder`."""
+    """Write record.json (recipe, commit, results, curves) and curves.png into `folder`.
+
+    `recipe` is any dataclass: what decided the run.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     record = {
         "recipe": recipe_table(recipe),

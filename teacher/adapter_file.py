@@ -1,0 +1,183 @@
+"""Several LoRA adapters in one file, as jina-embeddings-v4 is published, to and from ordinary peft adapters.
+
+Keys of the file end in `lora_A.TASK.weight`, where peft expects `lora_A.weight`: loaded as it is, peft would leave
+every B matrix at zero and say nothing. So the file is split by task, and every key is accounted for.
+"""
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from unbraid.errors import TeacherError
+from unbraid.teacher.model import Backbone
+
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+PREFIX = "base_model.model."  # what peft puts before a module's name
+_KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.(?P<task>[^.]+)\.weight")
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """Adapters by task: module name and side ("A" [rank, in] or "B" [out, rank]) -> tensor."""
+
+    rank: int
+    alpha: int
+    target_modules: str | list[str]
+    exclude_modules: str | None
+    tensors: Mapping[str, Mapping[tuple[str, str], Tensor]]
+
+    @property
+    def scaling(self) -> float:
+        """What B A is multiplied by."""
+        return self.alpha / self.rank
+
+    def config(self) -> LoraConfig:
+        """peft's description of one of them."""
+        return LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            target_modules=self.target_modules,
+            exclude_modules=self.exclude_modules,
+        )
+
+
+def read_adapters(folder: Path, tasks: Collection[str]) -> Adapters:
+    """The adapters in `folder`, which must be those of `tasks`.
+
+    Raises TeacherError for a file that cannot be read, a key of another form or task, and an adapter whose B
+    matrices are all zero: it was never trained, or was lost on the way.
+    """
+    config = _read_config(folder / CONFIG)
+    try:
+        tensors = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise TeacherError(f"{folder / WEIGHTS}: not a readable adapter file: {error}") from error
+    found: dict[str, dict[tuple[str, str], Tensor]] = {task: {} for task in tasks}
+    strange = []
+    for key, tensor in tensors.items():
+        parts = _KEY.fullmatch(key)
+        if parts and parts["task"] in found:
+            found[parts["task"]][parts["module"], parts["side"]] = tensor
+        else:
+            strange.append(key)
+    if strange:
+        expected = f"{PREFIX}MODULE.lora_A|B.TASK.weight with TASK one of {', '.join(tasks)}"
+        raise TeacherError(f"{folder / WEIGHTS}: unexpected {some(strange)}: expected {expected}")
+    for task, parts_of_task in found.items():
+        if not any(side == "B" and bool(tensor.any()) for (_, side), tensor in parts_of_task.items()):
+            raise TeacherError(f"{folder / WEIGHTS}: every B matrix of {task!r} is zero: it adapts nothing")
+    return Adapters(
+        config["r"], config["lora_alpha"], config["target_modules"], config.get("exclude_modules"), found
+    )
+
+
+def attach_adapters(backbone: Backbone, adapters: Adapters) -> PeftModel:
+    """`backbone` with one peft adapter a task, in the backbone's own dtype.
+
+    Raises TeacherError that names every key that is missing, unexpected or of another shape.
+    """
+    config = adapters.config()
+    dtype = backbone.multi_vector_projector.weight.dtype
+    first, *others = adapters.tensors
+    # peft would keep a bfloat16 backbone's adapters in float32, and cast every input twice.
+    model = PeftModel(backbone, config, adapter_name=first, autocast_adapter_dtype=False)
+    for task in others:
+        model.add_adapter(task, config, autocast_adapter_dtype=False)
+    for task, tensors in adapters.tensors.items():
+        _check_keys(
+            _expected(model, task), {key: tuple(tensor.shape) for key, tensor in tensors.items()}, task
+        )
+        state = {
+            f"{PREFIX}{module}.lora_{side}.weight": tensor.to(dtype)
+            for (module, side), tensor in tensors.items()
+        }
+        set_peft_model_state_dict(model, state, adapter_name=task)
+    model.requires_grad_(False)
+    return model.eval()
+
+
+def save_adapters(model: PeftModel, folder: Path, tasks: Collection[str], *, dtype: torch.dtype) -> None:
+    """Write the adapters `tasks` of `model` as one file in the published layout, with its configuration."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"{PREFIX}{module}.lora_{side}.{task}.weight": tensor.detach().to("cpu", dtype).contiguous()
+        for task in tasks
+        for (module, side), tensor in lora_tensors(model, task).items()
+    }
+    config = model.peft_config[next(iter(tasks))]
+    about = {
+        "peft_type": "LORA",
+        "r": config.r,
+        "lora_alpha": config.lora_alpha,
+        "target_modules": config.target_modules,
+        "exclude_modules": config.exclude_modules,
+        "task_names": list(tasks),
+    }
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / CONFIG).write_text(json.dumps(about, indent=1) + "\n")
+
+
+def lora_tensors(model: PeftModel, task: str) -> dict[tuple[str, str], Tensor]:
+    """The parameters of one adapter: (module name, "A" or "B") -> tensor, not copied."""
+    found = {}
+    for name, module in model.base_model.model.named_modules():
+        if isinstance(module, LoraLayer) and task in module.lora_A:
+            found[name, "A"] = module.lora_A[task].weight
+            found[name, "B"] = module.lora_B[task].weight
+    return found
+
+
+def some(names: Collection[str], most: int = 4) -> str:
+    """`names` for a message: the first few, and how many more there are."""
+    shown = ", ".join(sorted(names)[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def _expected(model: PeftModel, task: str) -> dict[tuple[str, str], tuple[int, ...]]:
+    return {key: tuple(tensor.shape) for key, tensor in lora_tensors(model, task).items()}
+
+
+def _check_keys(
+    expected: Mapping[tuple[str, str], tuple[int, ...]],
+    found: Mapping[tuple[str, str], tuple[int, ...]],
+    task: str,
+) -> None:
+    def name(key: tuple[str, str]) -> str:
+        return f"{key[0]}.lora_{key[1]}.{task}.weight"
+
+    wrong = {
+        "missing": [name(key) for key in expected.keys() - found.keys()],
+        "unexpected": [name(key) for key in found.keys() - expected.keys()],
+        "of another shape": [
+            f"{name(key)} {found[key]} instead of {expected[key]}"
+            for key in expected.keys() & found.keys()
+            if expected[key] != found[key]
+        ],
+    }
+    if said := [f"{what}: {some(keys)}" for what, keys in wrong.items() if keys]:
+        raise TeacherError(f"adapter {task!r} does not fit the backbone; {'; '.join(said)}")
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        usable = (
+            isinstance(config["r"], int)
+            and isinstance(config["lora_alpha"], int)
+            and config["target_modules"]
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TeacherError(f"{path}: not a readable adapter configuration: {error!r}") from error
+    if not usable or config.get("use_dora") or config.get("use_rslora"):
+        raise TeacherError(f"{path}: expected a plain LoRA with r, lora_alpha and target_modules")
+    return dict(config)

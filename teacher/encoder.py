@@ -1,0 +1,161 @@
+"""The teacher in process: items and tasks in, vectors out, every task from one backbone in one batch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, overload
+
+import numpy as np
+import torch
+from peft import PeftModel
+from PIL import Image
+
+from unbraid.batching import token_budget_batches
+from unbraid.errors import ItemError, TeacherError
+from unbraid.items import Code, Item, check_items, item_modality
+from unbraid.progress import track
+from unbraid.teacher.inputs import Input, Reader, collate
+from unbraid.teacher.model import Backbone, token_states
+from unbraid.teacher.pooling import check_dim, mean_vector, token_vectors, truncate
+from unbraid.teacher.routes import Route, Routes, route_of
+
+WINDOW = 64  # pictures decoded at a time; one of 602,112 pixels takes 14 MB as patches
+
+
+class AdapterTeacher:
+    """A frozen backbone with an adapter per task.
+
+    `routes` names the route of each task: tasks with one name have one vector. `id` changes whenever the vectors
+    would. `about` says what decides them (model, revision, dtype, pixel limits, ...), for what is stored.
+    """
+
+    def __init__(
+        self,
+        model: Backbone | PeftModel,
+        reader: Reader,
+        *,
+        id: str,
+        about: Mapping[str, object],
+        routes: Routes,
+        dims: Sequence[int],
+        batch_tokens: int = 2048,
+    ) -> None:
+        """Take a loaded model; `dims` are the trained prefixes, `batch_tokens` the padded tokens of one batch."""
+        self.model, self.reader = model, reader
+        self.id, self.about = id, dict(about)
+        self.dims, self.dim = tuple(dims), max(dims)
+        self.batch_tokens = batch_tokens
+        self._routes = routes
+        self.routes: Mapping[str, str] = {task: route.name for task, route in routes.items()}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    @overload
+    def encode(
+        self,
+        items: Sequence[Item],
+        task: str | Sequence[str],
+        *,
+        dim: int | None = None,
+        multi_vector: Literal[False] = False,
+        progress: bool = False,
+    ) -> np.ndarray: ...
+
+    @overload
+    def encode(
+        self,
+        items: Sequence[Item],
+        task: str | Sequence[str],
+        *,
+        dim: int | None = None,
+        multi_vector: Literal[True],
+        progress: bool = False,
+    ) -> list[np.ndarray]: ...
+
+    def encode(
+        self,
+        items: Sequence[Item],
+        task: str | Sequence[str],
+        *,
+        dim: int | None = None,
+        multi_vector: bool = False,
+        progress: bool = False,
+    ) -> np.ndarray | list[np.ndarray]:
+        """Task vectors float32 [n, dim] of unit length, in the order given.
+
+        `task` is one for all items or one for each: they share the batches either way. `dim` is a trained prefix,
+        all dimensions if None. With `multi_vector` each item has float32 [tokens, 128], one unit vector a token,
+        which has no prefixes.
+        Raises ItemError naming the row for an item that cannot be read, TeacherError for a result that is not finite.
+        """
+        routes = self._routes_of(check_items(items), task)
+        if multi_vector and dim is not None:
+            raise ItemError("a multi-vector has no shorter form: leave dim out")
+        dim = check_dim(dim, self.dims)
+        single = np.empty((len(items), dim), dtype=np.float32)
+        several: list[np.ndarray] = [np.empty(0)] * len(items)
+        for rows, inputs in self._batches(items, routes, progress):
+            with torch.inference_mode():
+                batch = collate(inputs, self.device)
+                adapters = [routes[row].adapter for row in rows]
+                states = token_states(self.model, batch, adapters, project=multi_vector)
+                if states.projected is None:
+                    vectors = truncate(mean_vector(states.hidden, batch.pooled), dim)
+                else:
+                    vectors = token_vectors(states.projected, batch.mask)
+                self._check_finite(vectors, rows)
+                found = vectors.cpu().numpy()
+            if not multi_vector:
+                single[rows] = found
+                continue
+            for row, one, tokens in zip(rows, inputs, found, strict=True):
+                several[row] = tokens[: len(one.ids)].copy()
+        return several if multi_vector else single
+
+    def _routes_of(self, items: Sequence[Item], task: str | Sequence[str]) -> list[Route]:
+        tasks = [task] * len(items) if isinstance(task, str) else list(task)
+        if len(tasks) != len(items):
+            raise ItemError(f"{len(tasks)} tasks for {len(items)} items: give one task, or one for each item")
+        if isinstance(task, str):
+            route_of(self._routes, task)  # also when there are no items
+        return [route_of(self._routes, one) for one in tasks]
+
+    def _batches(
+        self, items: Sequence[Item], routes: Sequence[Route], progress: bool
+    ) -> Iterator[tuple[list[int], list[Input]]]:
+        """Rows and inputs of each batch: texts by length, then pictures by length within a window."""
+        kinds = [item_modality(item) for item in items]
+        texts = [row for row, kind in enumerate(kinds) if kind != "image"]
+        pictures = [row for row, kind in enumerate(kinds) if kind == "image"]
+        inputs = self.reader.read_texts(
+            [_text(items[row], kinds[row]) for row in texts], [routes[row] for row in texts]
+        )
+        batches = token_budget_batches([len(one.ids) for one in inputs], budget=self.batch_tokens)
+        for batch in track(batches, "encode texts", unit="batches", shown=progress or None):
+            yield [texts[i] for i in batch], [inputs[i] for i in batch]
+        windows = [pictures[start : start + WINDOW] for start in range(0, len(pictures), WINDOW)]
+        for window in track(windows, "encode pictures", unit=f"x {WINDOW}", shown=progress or None):
+            inputs = [self.reader.read_picture(items[row]) for row in window]
+            for batch in token_budget_batches([len(one.ids) for one in inputs], budget=self.batch_tokens):
+                yield [window[i] for i in batch], [inputs[i] for i in batch]
+
+    def _check_finite(self, vectors: torch.Tensor, rows: Sequence[int]) -> None:
+        finite = torch.isfinite(vectors).flatten(1).all(1).tolist()
+        if wrong := sorted(row for row, good in zip(rows, finite, strict=True) if not good):
+            raise TeacherError(
+                f"{self.id}: the vector of item {wrong[0]} is not finite ({len(wrong)} in its batch) under"
+                f" {self.about.get('dtype')}: load the teacher with dtype float32"
+            )
+
+
+def _text(item: Item, kind: str) -> str:
+    """The text of an item that is no picture, a Code where it is code; a path is read as UTF-8."""
+    assert not isinstance(item, Image.Image)
+    if isinstance(item, str):
+        return item
+    try:
+        text = item.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ItemError(f"{item}: cannot be read as text: {error}") from error
+    return Code(text) if kind == "code" else text
