@@ -40,7 +40,8 @@ class AdapterTeacher:
     ) -> None:
         """Take a loaded model; `dims` are the trained prefixes, `batch_tokens` the padded tokens of one batch."""
         self.model, self.reader = model, reader
-        self.id, self.about = id, dict(about)
+        self.id = id
+        self.about: Mapping[str, object] = dict(about)
         self.dims, self.dim = tuple(dims), max(dims)
         self.batch_tokens = batch_tokens
         self._routes = routes

@@ -1,0 +1,134 @@
+"""A published checkpoint folder: fetched, fingerprinted, and its tensors listed without loading them."""
+
+import hashlib
+import json
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from unbraid.errors import DataError, TeacherError
+
+INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+# What is fetched from the hub: weights, settings and tokenizer. No code is ever among it.
+PATTERNS = (
+    *("config.json", "preprocessor_config.json", "generation_config.json", INDEX, "model*.safetensors"),
+    *("adapters/adapter_config.json", "adapters/adapter_model.safetensors", "chat_template*"),
+    *("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "*tokens*.json"),
+)
+# What decides the vectors, apart from the shards.
+_SETTINGS = (
+    "config.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "adapters/adapter_config.json",
+    "adapters/adapter_model.safetensors",
+)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One tensor in a safetensors file: its key there, the file, its dtype as the file calls it, and its shape."""
+
+    key: str
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+    def read(self) -> Tensor:
+        """The tensor, on the CPU. Raises TeacherError for a file that cannot be read."""
+        try:
+            with safe_open(self.file, "pt") as file:
+                tensor: Tensor = file.get_tensor(self.key)
+        except (OSError, SafetensorError) as error:
+            raise TeacherError(f"{self.file}: {self.key} cannot be read: {error}") from error
+        return tensor
+
+
+def fetch(source: str | Path, revision: str | None) -> tuple[Path, str]:
+    """The local folder of a checkpoint, and what names its contents: the hub's commit, or a digest of the files.
+
+    `source` is a folder or a hub id "org/name", of which only PATTERNS are downloaded. Raises DataError for
+    anything else, TeacherError when the hub cannot give it.
+    """
+    folder = Path(source)
+    if os.path.isdir(folder):  # Path.is_dir raises for a name that is too long
+        if revision is not None:
+            raise DataError(f"{folder} is a folder: revision is for hub ids, leave it out")
+        return folder, digest(folder)
+    if not HUB_ID.fullmatch(str(source)):
+        raise DataError(f"{source}: no such folder, and not a hub id of the form org/name")
+    from huggingface_hub import snapshot_download
+
+    try:
+        place = Path(snapshot_download(str(source), revision=revision, allow_patterns=list(PATTERNS)))
+    except Exception as error:  # the hub client's own classes, those of its HTTP library, OSError, ValueError
+        raise TeacherError(
+            f"{source}: cannot be fetched from the hub: {error}; a folder with its files can be given instead"
+        ) from error
+    return place, place.name  # the hub's cache names the folder by the commit
+
+
+def digest(folder: Path) -> str:
+    """Twelve hexadecimal digits of the weights and settings in `folder`."""
+    files = sorted({stored.file for stored in stored_tensors(folder).values()})
+    files += [folder / name for name in _SETTINGS if (folder / name).is_file()]
+    whole = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        whole.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return whole.hexdigest()[:12]
+
+
+def stored_tensors(folder: Path) -> dict[str, Stored]:
+    """Every tensor of the checkpoint in `folder`, by key, from the shards' headers.
+
+    Raises TeacherError for an index that is not one, and for shards that are absent, cut off or hold other keys.
+    """
+    if not (folder / INDEX).is_file():
+        return file_tensors(folder / SINGLE)
+    try:
+        places = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
+        shards = sorted(set(places.values()))
+        usable = bool(shards) and all(Path(shard).name == shard for shard in shards)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TeacherError(f"{folder / INDEX}: not a readable index: {error!r}") from error
+    if not usable:
+        raise TeacherError(f"{folder / INDEX}: expected names of files beside it, got {', '.join(shards)}")
+    found: dict[str, Stored] = {}
+    for shard in shards:
+        found |= file_tensors(folder / shard)
+    if wrong := sorted(found.keys() ^ places.keys()):
+        where = "its shards, not in it" if wrong[0] in found else "it, not in its shards"
+        raise TeacherError(f"{folder / INDEX}: {wrong[0]} is in {where} ({len(wrong)} such keys)")
+    return found
+
+
+def file_tensors(path: Path) -> dict[str, Stored]:
+    """Every tensor of one safetensors file, by key. Raises TeacherError for a file that is not one."""
+    try:
+        with safe_open(path, "pt") as file:
+            found = {}
+            for key in file.keys():  # noqa: SIM118  (not a mapping)
+                part = file.get_slice(key)
+                found[key] = Stored(key, path, part.get_dtype(), tuple(part.get_shape()))
+            return found
+    except (OSError, SafetensorError) as error:
+        raise TeacherError(f"{path}: not a readable safetensors file: {error}") from error
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Its name without the prefix: "bfloat16"."""
+    return str(dtype).removeprefix("torch.")
