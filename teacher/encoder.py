@@ -125,21 +125,35 @@ class AdapterTeacher:
     def _batches(
         self, items: Sequence[Item], routes: Sequence[Route], progress: bool
     ) -> Iterator[tuple[list[int], list[Input]]]:
-        """Rows and inputs of each batch: texts by length, then pictures by length within a window."""
+        """Rows and inputs of each batch: texts by length, then pictures by length within a window.
+
+        All texts and the first window of pictures are read before anything is computed, so that a bad item costs
+        nothing; the pictures of a larger call would not fit into memory at once.
+        """
         kinds = [item_modality(item) for item in items]
         texts = [row for row, kind in enumerate(kinds) if kind != "image"]
         pictures = [row for row, kind in enumerate(kinds) if kind == "image"]
         inputs = self.reader.read_texts(
             [_text(items[row], kinds[row]) for row in texts], [routes[row] for row in texts]
         )
+        windows = [pictures[start : start + WINDOW] for start in range(0, len(pictures), WINDOW)]
+        ahead = self._read_pictures(items, windows[0]) if windows else []
         batches = token_budget_batches([len(one.ids) for one in inputs], budget=self.batch_tokens)
         for batch in track(batches, "encode texts", unit="batches", shown=progress or None):
             yield [texts[i] for i in batch], [inputs[i] for i in batch]
-        windows = [pictures[start : start + WINDOW] for start in range(0, len(pictures), WINDOW)]
         for window in track(windows, "encode pictures", unit=f"x {WINDOW}", shown=progress or None):
-            inputs = [self.reader.read_picture(items[row]) for row in window]
+            inputs, ahead = ahead or self._read_pictures(items, window), []
             for batch in token_budget_batches([len(one.ids) for one in inputs], budget=self.batch_tokens):
                 yield [window[i] for i in batch], [inputs[i] for i in batch]
+
+    def _read_pictures(self, items: Sequence[Item], rows: Sequence[int]) -> list[Input]:
+        found = []
+        for row in rows:
+            try:
+                found.append(self.reader.read_picture(items[row]))
+            except ItemError as error:
+                raise type(error)(f"item {row}: {error}") from error
+        return found
 
     def _check_finite(self, vectors: torch.Tensor, rows: Sequence[int]) -> None:
         finite = torch.isfinite(vectors).flatten(1).all(1).tolist()
