@@ -104,6 +104,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
 
 
 @pytest.fixture(scope="session")
+def tiny_v4(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random checkpoint in the layout of jina-embeddings-v4. Tests must not change it."""
+    from unbraid.teacher.tiny import write_tiny_checkpoint
+
+    return write_tiny_checkpoint(tmp_path_factory.mktemp("tiny-v4"))
+
+
+@pytest.fixture(scope="session")
 def bundle_folder(tiny: TinyRun) -> Path:
     """The tiny bundle. Tests must not change it; `bundle_copy` is there for that."""
     return tiny.bundle
