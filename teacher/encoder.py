@@ -36,10 +36,14 @@ class AdapterTeacher:
         about: Mapping[str, object],
         routes: Routes,
         dims: Sequence[int],
+        modalities: tuple[str, ...] = ("text", "code"),
         batch_tokens: int = 2048,
     ) -> None:
-        """Take a loaded model; `dims` are the trained prefixes, `batch_tokens` the padded tokens of one batch."""
-        self.model, self.reader = model, reader
+        """Take a loaded model; `dims` are the trained prefixes, `batch_tokens` the padded tokens of one batch.
+
+        `modalities` are what its reader reads.
+        """
+        self.model, self.reader, self.modalities = model, reader, modalities
         self.id = id
         self.about: Mapping[str, object] = dict(about)
         self.dims, self.dim = tuple(dims), max(dims)
