@@ -52,9 +52,10 @@ def export_mapper(mapper: nn.Module, path: Path, dim: int) -> None:
 
 
 def quantise(source: Path, target: Path) -> None:
-    """Write the graph with its MatMul and embedding weights as int8, one scale a channel, activations dynamic.
+    """Write the graph with its MatMul weights in 7 bits of an int8, one scale a channel, activations dynamic.
 
-    Convolutions are left alone: their int8 kernels are ten times slower on CPUs.
+    Embeddings take all 8 bits: they are looked up, not multiplied. Convolutions are left alone: their int8
+    kernels are ten times slower on CPUs.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -65,6 +66,9 @@ def quantise(source: Path, target: Path) -> None:
         op_types_to_quantize=["MatMul", "Gemm", "Attention", "Gather", "EmbedLayerNormalization"],
         per_channel=True,
         weight_type=QuantType.QInt8,
+        # x86 CPUs without VNNI add two products of a uint8 and an int8 in 16 bits and cut what does not fit.
+        # Two times 255 x 64 fits, two times 255 x 127 does not (docs/decisions.md).
+        reduce_range=True,
         extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # fused nodes carry no type of their own
     )
 

@@ -114,6 +114,17 @@ def test_a_quantised_text_graph_is_smaller_and_close(text, tmp_path):
     assert ((found * expected).sum(1) > 0.98).all()
 
 
+def largest_int8_weight(path):
+    weights = [onnx.numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer]
+    return max(np.abs(one.astype(int)).max() for one in weights if one.dtype == np.int8)
+
+
+def test_int8_weights_of_text_have_7_bits(text, tmp_path):
+    """So that no two products with a uint8 overflow 16 bits, whatever the CPU that runs the tests."""
+    quantise(text[1], tmp_path / "text.int8.onnx")
+    assert largest_int8_weight(tmp_path / "text.int8.onnx") == 64
+
+
 # -- image graphs ----------------------------------------------------------------------------------------------
 
 
@@ -164,6 +175,11 @@ def test_a_mapper_graph_gives_both_of_torchs_vectors(mapper, count):
 def test_a_quantised_mapper_graph_is_smaller(mapper, tmp_path):
     quantise(mapper[1], tmp_path / "query.mapper.int8.onnx")
     assert (tmp_path / "query.mapper.int8.onnx").stat().st_size < mapper[1].stat().st_size
+
+
+def test_int8_weights_of_a_mapper_have_7_bits(mapper, tmp_path):
+    quantise(mapper[1], tmp_path / "query.mapper.int8.onnx")
+    assert largest_int8_weight(tmp_path / "query.mapper.int8.onnx") == 64
 
 
 # -- the parity check ------------------------------------------------------------------------------------------
