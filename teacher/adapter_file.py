@@ -24,6 +24,8 @@ from unbraid.teacher.model import Backbone
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 PREFIX = "base_model.model."  # what peft puts before a module's name
 _KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.(?P<task>[^.]+)\.weight")
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_NOT_PLAIN = ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "lora_bias")
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,9 @@ class Adapters:
 def read_adapters(folder: Path, tasks: Collection[str]) -> Adapters:
     """The adapters in `folder`, which must be those of `tasks`.
 
-    Raises TeacherError for a file that cannot be read, a key of another form or task, and an adapter whose B
-    matrices are all zero: it was never trained, or was lost on the way.
+    Raises TeacherError for a file that cannot be read, a key of another form or task, a tensor of another rank
+    than the configuration's, and an adapter that is absent or whose B matrices are all zero: it was never
+    trained, or was lost on the way.
     """
     config = _read_config(folder / CONFIG)
     try:
@@ -73,11 +76,22 @@ def read_adapters(folder: Path, tasks: Collection[str]) -> Adapters:
     if strange:
         expected = f"{PREFIX}MODULE.lora_A|B.TASK.weight with TASK one of {', '.join(tasks)}"
         raise TeacherError(f"{folder / WEIGHTS}: unexpected {some(strange)}: expected {expected}")
+    rank = config["r"]
     for task, parts_of_task in found.items():
+        if not parts_of_task:
+            raise TeacherError(f"{folder / WEIGHTS}: no tensors of the adapter {task!r}")
+        # Before peft takes memory for the rank that the configuration claims.
+        wrong = [
+            f"{_name(key, task)} {tensor.dtype} {tuple(tensor.shape)}"
+            for key, tensor in parts_of_task.items()
+            if tensor.dtype not in _DTYPES or tensor.dim() != 2 or tensor.shape[key[1] == "B"] != rank
+        ]
+        if wrong:
+            raise TeacherError(f"{folder / WEIGHTS}: expected floats of rank {rank}, got {some(wrong)}")
         if not any(side == "B" and bool(tensor.any()) for (_, side), tensor in parts_of_task.items()):
             raise TeacherError(f"{folder / WEIGHTS}: every B matrix of {task!r} is zero: it adapts nothing")
     return Adapters(
-        config["r"], config["lora_alpha"], config["target_modules"], config.get("exclude_modules"), found
+        rank, config["lora_alpha"], config["target_modules"], config.get("exclude_modules"), found
     )
 
 
@@ -89,10 +103,15 @@ def attach_adapters(backbone: Backbone, adapters: Adapters) -> PeftModel:
     config = adapters.config()
     dtype = backbone.multi_vector_projector.weight.dtype
     first, *others = adapters.tensors
-    # peft would keep a bfloat16 backbone's adapters in float32, and cast every input twice.
-    model = PeftModel(backbone, config, adapter_name=first, autocast_adapter_dtype=False)
-    for task in others:
-        model.add_adapter(task, config, autocast_adapter_dtype=False)
+    try:
+        # peft would keep a bfloat16 backbone's adapters in float32, and cast every input twice.
+        model = PeftModel(backbone, config, adapter_name=first, autocast_adapter_dtype=False)
+        for task in others:
+            model.add_adapter(task, config, autocast_adapter_dtype=False)
+    except (ValueError, TypeError, OverflowError, re.error) as error:
+        raise TeacherError(
+            f"adapters for {adapters.target_modules!r} do not fit the backbone: {error}"
+        ) from error
     for task, tensors in adapters.tensors.items():
         _check_keys(
             _expected(model, task), {key: tuple(tensor.shape) for key, tensor in tensors.items()}, task
@@ -115,11 +134,13 @@ def save_adapters(model: PeftModel, folder: Path, tasks: Collection[str], *, dty
         for (module, side), tensor in lora_tensors(model, task).items()
     }
     config = model.peft_config[next(iter(tasks))]
+    target = config.target_modules
     about = {
         "peft_type": "LORA",
         "r": config.r,
         "lora_alpha": config.lora_alpha,
-        "target_modules": config.target_modules,
+        # peft makes a set of a list.
+        "target_modules": target if isinstance(target, str) else sorted(target),
         "exclude_modules": config.exclude_modules,
         "task_names": list(tasks),
     }
@@ -147,19 +168,20 @@ def _expected(model: PeftModel, task: str) -> dict[tuple[str, str], tuple[int, .
     return {key: tuple(tensor.shape) for key, tensor in lora_tensors(model, task).items()}
 
 
+def _name(key: tuple[str, str], task: str) -> str:
+    return f"{key[0]}.lora_{key[1]}.{task}.weight"
+
+
 def _check_keys(
     expected: Mapping[tuple[str, str], tuple[int, ...]],
     found: Mapping[tuple[str, str], tuple[int, ...]],
     task: str,
 ) -> None:
-    def name(key: tuple[str, str]) -> str:
-        return f"{key[0]}.lora_{key[1]}.{task}.weight"
-
     wrong = {
-        "missing": [name(key) for key in expected.keys() - found.keys()],
-        "unexpected": [name(key) for key in found.keys() - expected.keys()],
+        "missing": [_name(key, task) for key in expected.keys() - found.keys()],
+        "unexpected": [_name(key, task) for key in found.keys() - expected.keys()],
         "of another shape": [
-            f"{name(key)} {found[key]} instead of {expected[key]}"
+            f"{_name(key, task)} {found[key]} instead of {expected[key]}"
             for key in expected.keys() & found.keys()
             if expected[key] != found[key]
         ],
@@ -169,15 +191,26 @@ def _check_keys(
 
 
 def _read_config(path: Path) -> dict[str, Any]:
+    """The configuration, when it is that of a plain LoRA with one rank and one scaling."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
+        targets, excluded = config["target_modules"], config.get("exclude_modules")
         usable = (
-            isinstance(config["r"], int)
-            and isinstance(config["lora_alpha"], int)
-            and config["target_modules"]
+            all(type(config[name]) is int and config[name] > 0 for name in ("r", "lora_alpha"))
+            and (isinstance(targets, str) or (isinstance(targets, list) and all(map(_is_text, targets))))
+            and bool(targets)
+            and (excluded is None or isinstance(excluded, str))
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        for pattern in (targets, excluded):
+            if isinstance(pattern, str):
+                re.compile(pattern)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, re.error) as error:
         raise TeacherError(f"{path}: not a readable adapter configuration: {error!r}") from error
-    if not usable or config.get("use_dora") or config.get("use_rslora"):
-        raise TeacherError(f"{path}: expected a plain LoRA with r, lora_alpha and target_modules")
+    if not usable or (other := [name for name in _NOT_PLAIN if config.get(name)]):
+        what = f", not {', '.join(other)}" if usable else ""
+        raise TeacherError(f"{path}: expected a plain LoRA with r, lora_alpha and target_modules{what}")
     return dict(config)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
