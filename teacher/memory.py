@@ -21,6 +21,8 @@ def choose_device(device: str | torch.device | None) -> torch.device:
         chosen = torch.device(device)
     except RuntimeError as error:
         raise DataError(f"device is {device!r}: expected 'cpu', 'cuda' or 'cuda:N'") from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise DataError(f"device is {device!r}, which was never tried: expected 'cpu', 'cuda' or 'cuda:N'")
     if chosen.type == "cuda" and not torch.cuda.is_available():
         built = "this torch is built without CUDA" if torch.version.cuda is None else "torch sees no CUDA GPU"
         raise TeacherError(f"device is {device!r}, but {built}: use device='cpu'")
