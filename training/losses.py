@@ -1,6 +1,6 @@
 """Losses: functions of tensors, with no model inside."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -47,6 +47,47 @@ def info_nce(query: Tensor, document: Tensor, temperature: float, *, same: Tenso
         scores = scores.masked_fill(same & ~own, -1e4)
     target = torch.arange(len(query), device=query.device)
     return (cross_entropy(scores, target) + cross_entropy(scores.T, target)) / 2
+
+
+def nce(scores: Tensor, temperature: float, *, excluded: Tensor | None = None) -> Tensor:
+    """Mean of -log softmax of each query's own positive, from scores [B, C] with C >= B.
+
+    Column i < B is the positive of query i, further columns are hard negatives of any of the queries: with them
+    this is the extended NCE of the jina-embeddings-v4 paper (arXiv 2506.18902, L_NCE+), without them its L_NCE,
+    from query to document. `excluded` bool [B, C] is True for what must not count as a negative; the positives
+    themselves always count.
+    """
+    target = torch.arange(len(scores), device=scores.device)
+    if excluded is not None:
+        own = torch.zeros_like(excluded)
+        own[target, target] = True
+        scores = scores.masked_fill(excluded & ~own, float("-inf"))
+    return cross_entropy(scores / temperature, target)
+
+
+def distribution_kl(scores: Tensor, other: Tensor, temperature: float, *, excluded: Tensor | None = None) -> Tensor:
+    """KL(softmax(scores / t) || softmax(other / t)) over documents, the mean over queries, in nats.
+
+    Both are [B, C]; arXiv 2506.18902, L_D, has the dense scores first and the late-interaction scores second, which
+    learn from the first: those are held fixed. `excluded` as in `nce`.
+    """
+    if excluded is not None:
+        scores, other = scores.masked_fill(excluded, -1e4), other.masked_fill(excluded, -1e4)
+    return kl_div(
+        log_softmax(other / temperature, -1),
+        log_softmax(scores.detach() / temperature, -1),
+        log_target=True,
+        reduction="batchmean",
+    )
+
+
+def over_prefixes(loss: Callable[[Tensor, Tensor], Tensor], left: Tensor, right: Tensor, dims: Sequence[int]) -> Tensor:
+    """Mean over `dims` of `loss` on left [B, D] and right [C, D] cut to that many dimensions, unit length again.
+
+    Matryoshka representation learning (Kusupati et al. 2022, eq. 1, equal weights).
+    """
+    cut = [(normalize(left[:, :dim], dim=-1), normalize(right[:, :dim], dim=-1)) for dim in dims]
+    return torch.stack([loss(a, b) for a, b in cut]).mean()
 
 
 def cosent(scores: Tensor, grades: Tensor, temperature: float) -> Tensor:

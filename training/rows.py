@@ -1,4 +1,4 @@
-"""Reading gzip JSON-lines data files, and which of their rows are never trained on."""
+"""Reading JSON-lines data files, and which of their rows are never trained on."""
 
 import gzip
 import hashlib
@@ -13,10 +13,10 @@ from unbraid.errors import DataError
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a gzip JSON-lines file. Raises DataError naming the line that cannot be read."""
+    """Rows of a JSON-lines file, gzip where its name ends in .gz. Raises DataError naming a line it cannot read."""
     number = 1
     try:
-        with gzip.open(path) as lines:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as lines:
             for line in lines:
                 row = json.loads(str(line, "utf-8"))
                 if not isinstance(row, dict):
