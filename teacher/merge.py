@@ -6,6 +6,8 @@ vLLM returns token states, and its client makes the vector:
   is sent with the prompt `PUBLISHED.image_prompt`, whose one image pad vLLM repeats. No chat template.
 - Call. `LLM(model=folder, runner="pooling")` and `llm.encode(prompts, pooling_task="token_embed")`. Never vLLM's own
   pooled "embed" output: it takes the last token, or the mean over the whole prompt, which is wrong for pictures.
+- Control tokens. vLLM takes what spells one in a text for one (vLLM issue 57740), the teacher does not: where
+  texts are not to be trusted, send `prompt_token_ids` as `QwenReader` makes them.
 - Pooling. For a text the mean over all rows; for a picture the mean over the rows from `<|vision_start|>` to
   `<|vision_end|>` in `prompt_token_ids`, both included. Sum in float32, then normalise. Shorter vectors are
   prefixes, normalised again.
@@ -265,6 +267,7 @@ def _load_merged(
         about={"dtype": dtype_name(dtype)},
         routes={task: dataclasses.replace(route, adapter=None) for task, route in JINA_V4.items()},
         dims=(config.text_config.hidden_size,),
+        modalities=("text", "code", "image"),
     )
 
 

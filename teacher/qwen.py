@@ -196,6 +196,7 @@ def load_jina_v4(
         about=about,
         routes=JINA_V4,
         dims=trained_dims(config),
+        modalities=("text", "code", "image"),
         batch_tokens=budget,
     )
 
@@ -330,7 +331,7 @@ def _without_added_tokens(whole: Tokenizer, path: Path) -> Tokenizer:
     """`whole` with no added tokens at all.
 
     `encode_special_tokens` would not do: eight of Qwen's added tokens are not marked special, and those are
-    recognised in any text (CVE-2026-44222 is about such text).
+    recognised in any text. What comes of that: transformers issue 47217, vLLM issue 57740.
     """
     written = json.loads(whole.to_str())
     vocabulary = written["model"]["vocab"]

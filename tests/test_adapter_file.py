@@ -21,6 +21,7 @@ from unbraid.teacher.adapter_file import (
     save_adapters,
 )
 from unbraid.teacher.checkpoint import stored_tensors
+from unbraid.teacher.model import Backbone, lora_config
 from unbraid.teacher.qwen import TASK_ADAPTERS, load_backbone
 
 PREFIX = "base_model.model."
@@ -75,6 +76,23 @@ def test_every_tensor_of_the_file_is_in_its_adapter(model, tiny_v4):
 
 def test_the_vision_tower_has_no_adapters(model):
     assert not any("visual" in module for module, _ in lora_tensors(model, "code"))
+
+
+def test_the_published_sizes_give_the_published_counts():
+    """1518 tensors, 59,936,768 parameters a task: what is known of the published file, without the file."""
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel
+
+    text = {"hidden_size": 2048, "num_hidden_layers": 36, "num_attention_heads": 16, "num_key_value_heads": 2}
+    text |= {"intermediate_size": 11008, "vocab_size": 151936}
+    vision = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16}
+    config = Qwen2_5_VLConfig(text_config=text, vision_config={**vision, "out_hidden_size": 2048})
+    with torch.device("meta"):
+        whole = Backbone(Qwen2_5_VLModel(config), torch.nn.Linear(2048, 128))
+    lora = lora_config(whole.model, rank=32, alpha=32)
+    adapted = PeftModel(whole, lora, adapter_name="code", low_cpu_mem_usage=True)
+    found = lora_tensors(adapted, "code")
+    assert len(found) * 3 == 1518
+    assert sum(tensor.numel() for tensor in found.values()) == 59_936_768
 
 
 def test_adapters_have_the_dtype_of_the_backbone(tiny_v4):

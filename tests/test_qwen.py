@@ -350,6 +350,7 @@ def test_a_text_full_of_image_pads_has_a_vector(teacher):
 def test_truncating_is_slicing_and_keeps_unit_length(teacher):
     whole = teacher.encode(list(ITEMS.values()), "query")
     assert (teacher.dim, teacher.dims) == (64, (64, 32, 16))
+    assert teacher.modalities == ("text", "code", "image")
     for dim in teacher.dims:
         cut = whole[:, :dim] / np.linalg.norm(whole[:, :dim], axis=1, keepdims=True)
         np.testing.assert_allclose(teacher.encode(list(ITEMS.values()), "query", dim=dim), cut, atol=1e-6)
