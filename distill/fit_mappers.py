@@ -45,6 +45,7 @@ MODES: dict[SearchMode, tuple[str, ...]] = {
 ROWS_PER_FILE = 3000
 LEAST_HELD_OUT = 50  # pairs; sources with fewer are scored as one
 CHECK_EVERY = 25  # steps between held-out scores
+READ_OUT = 6144  # texts that the read-out is fitted on
 RIDGE = 1e-3  # pull of the read-out towards the identity, a share of the items
 SAME_POSITIVE = 0.98  # base vectors of two positives this close are one positive
 
@@ -201,12 +202,18 @@ def _sides(row: dict, config: MapperTraining) -> tuple[str, str]:
 
 
 def _read_out(run: Path, to_base: ToBase) -> Tensor:
-    """W [D, D], the ridge regression from students' base vectors to the teacher's on one shard of labels."""
-    shard = next(iter(read_shards(run / "labels")))
-    target = load_base_space(run / "base_space.safetensors").project(shard.vectors)
-    rows = [row for row, modality in enumerate(shard.modalities) if modality == "text"]
-    base = to_base([shard.texts[row] for row in rows])
-    return ridge_to_identity(base, torch.from_numpy(target[rows]), RIDGE)
+    """W [D, D], the ridge regression from students' base vectors to the teacher's on the first labelled texts."""
+    space = load_base_space(run / "base_space.safetensors")
+    texts: list[str] = []
+    targets: list[np.ndarray] = []
+    for shard in read_shards(run / "labels"):
+        rows = [row for row, modality in enumerate(shard.modalities) if modality == "text"]
+        texts += [shard.texts[row] for row in rows]
+        targets.append(space.project(shard.vectors)[rows])
+        if len(texts) >= READ_OUT:
+            break
+    target = torch.from_numpy(np.concatenate(targets)[:READ_OUT])
+    return ridge_to_identity(to_base(texts[:READ_OUT]), target, RIDGE)
 
 
 def _base_pairs(pairs: list[dict], config: MapperTraining, to_base: ToBase) -> Pairs:

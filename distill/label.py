@@ -1,51 +1,168 @@
-"""Stage 1: write the teacher's vectors of every training item once; resumable at any moment."""
+"""Stage 1: write the teacher's vectors of every item once; resumable at any moment."""
 
-import hashlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from unbraid.code_text import split_identifiers
-from unbraid.distill.data import TrainingItem, training_items
+from unbraid.distill.data import TrainingItem
 from unbraid.distill.recipe import Recipe
-from unbraid.progress import track
+from unbraid.errors import DataError
+from unbraid.items import Code, Item
+from unbraid.progress import counting
 from unbraid.teacher import Teacher
-from unbraid.teacher.labels import Labels, open_labels, shard_path, write_shard
+from unbraid.teacher.labels import Description, LabelStore, open_labels
+from unbraid.teacher.shard import Labels, item_key, text_key
 
-SHARD = 8192  # items; a shard is what a kill can lose
+# A kill loses what is not in a shard yet: at most so many items, or so many seconds of work and one chunk.
+SHARD = 2048
+SHARD_SECONDS = 300.0
+CHUNK = 256  # items between two steps of the progress; the teacher sorts them by length to pad little
 
 
-def label(recipe: Recipe, data: Path, folder: Path, teacher: Teacher) -> int:
-    """Label the recipe's items from `data` into `folder` with `teacher`; returns how many items there are.
+@dataclass(frozen=True)
+class Labelled:
+    """What a labelling did: items `wanted` in the store, labelled `before` and `now`, and whether Ctrl-C ended it."""
 
-    Shards that exist are kept. Items are in the recipe's shuffled order, so that any first part of the
-    shards is a fair sample of the whole. Raises DataError when the folder holds other labels.
+    wanted: int
+    before: int
+    now: int
+    interrupted: bool
+
+
+def label(
+    items: Sequence[TrainingItem], folder: Path, teacher: Teacher, *, tasks: Sequence[str] = ()
+) -> Labelled:
+    """Label those of `items` that `folder` does not hold, each once, in order; what it holds already stays.
+
+    One vector is stored for every distinct route of `tasks`, all of the teacher's if empty. After Ctrl-C or an
+    error all that was labelled is in the store, after a kill all but the last shard.
+    Raises DataError when there is no item, the teacher cannot read one, or the folder holds labels of another
+    teacher or other routes; ItemError and TeacherError as the teacher does.
     """
-    items = training_items(recipe.source, data, seed=recipe.seed)[: recipe.items or None]
-    digest = hashlib.sha256("\0".join(item.text for item in items).encode("utf-8", "replace")).hexdigest()
-    open_labels(folder, {"teacher": teacher.id, "items": len(items), "sha256": digest})
-    starts = [
-        start for start in range(0, len(items), SHARD) if not shard_path(folder, start // SHARD).exists()
-    ]
-    for start in track(starts, "label", unit="shards"):
-        write_shard(shard_path(folder, start // SHARD), _label_shard(items[start : start + SHARD], teacher))
-    return len(items)
+    routes = routes_of(teacher, tasks)
+    check_readable(items, teacher)
+    if not items:
+        raise DataError("nothing to label: the data hold no item")
+    by_key = keyed(items)
+    with open_labels(folder, describe(teacher, routes)) as store:
+        missing = {key: item for key, item in by_key.items() if key not in store.keys}
+        before = len(store.keys)
+        store.want(set(by_key))
+        interrupted = False
+        try:
+            _label_missing(missing, store, teacher, routes)
+        except KeyboardInterrupt:
+            interrupted = True
+        return Labelled(store.wanted, before, len(store.keys) - before, interrupted)
 
 
-def _label_shard(items: list[TrainingItem], teacher: Teacher) -> Labels:
-    """One shard: a vector per distinct route of the teacher."""
-    texts = [split_identifiers(item.text) if item.modality == "code" else item.text for item in items]
-    task_of_route = {route: task for task, route in teacher.routes.items()}
-    vectors = {route: teacher.encode(texts, task).astype(np.float16) for route, task in task_of_route.items()}
-    return Labels(
-        [item.text for item in items],
-        [item.modality for item in items],
-        [item.anchor for item in items],
-        vectors,
-    )
+def routes_of(teacher: Teacher, tasks: Sequence[str]) -> dict[str, str]:
+    """The task that asks for each distinct route of `tasks`, all tasks if empty. Raises DataError for another task."""
+    if unknown := [task for task in tasks if task not in teacher.routes]:
+        raise DataError(
+            f"{', '.join(unknown)}: no task of {teacher.id}, which has {', '.join(teacher.routes)}"
+        )
+    return {route: task for task, route in teacher.routes.items() if not tasks or task in tasks}
+
+
+def describe(teacher: Teacher, routes: Iterable[str]) -> Description:
+    """The description of a store of `teacher`'s vectors by `routes`."""
+    return Description(teacher.id, teacher.about, tuple(routes), teacher.dim)
+
+
+def check_readable(items: Sequence[TrainingItem], teacher: Teacher) -> None:
+    """Raise DataError when there are items of a modality that the teacher has not."""
+    for modality in dict.fromkeys(item.modality for item in items):
+        if modality not in teacher.modalities:
+            count = sum(item.modality == modality for item in items)
+            raise DataError(
+                f"{count} items are {modality}, and {teacher.id} encodes {' and '.join(teacher.modalities)}"
+                " alone: choose another teacher, or leave them out"
+            )
+
+
+def keyed(items: Sequence[TrainingItem]) -> dict[str, TrainingItem]:
+    """The first item of each key, in order. Raises DataError for a picture that cannot be read."""
+    by_key: dict[str, TrainingItem] = {}
+    for item in items:
+        by_key.setdefault(_key(item), item)
+    return by_key
+
+
+def as_item(modality: str, text: str, picture: Path | None) -> Item:
+    """What the teacher is given; it splits identifiers itself where its vocabulary needs that."""
+    if modality == "image":
+        assert picture is not None
+        return picture
+    return Code(text) if modality == "code" else text
 
 
 def teacher_dtype(recipe: Recipe) -> torch.dtype:
     """The torch dtype of the recipe's `precision`."""
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[recipe.precision]
+
+
+def _key(item: TrainingItem) -> str:
+    if item.picture is None:
+        return text_key(item.modality, item.text)
+    try:
+        return item_key(item.modality, item.picture.read_bytes())
+    except OSError as error:
+        raise DataError(f"{item.picture}: cannot be read: {error.strerror or error}") from error
+
+
+def _label_missing(
+    missing: Mapping[str, TrainingItem], store: LabelStore, teacher: Teacher, routes: Mapping[str, str]
+) -> None:
+    """Label chunk by chunk; chunks become a shard when there are enough of them, or time has passed."""
+    keys = list(missing)
+    pending: list[Labels] = []
+    began = time.monotonic()
+
+    def write() -> None:
+        nonlocal pending, began
+        # Taken first: when Ctrl-C falls into writing, they may be in the store and must not be written again.
+        chunks, pending = pending, []
+        if chunks:
+            store.append(_joined(chunks))
+        began = time.monotonic()
+
+    try:
+        with counting("label", unit="items", total=store.wanted, done=len(store.keys)) as advance:
+            for start in range(0, len(keys), CHUNK):
+                chunk = {key: missing[key] for key in keys[start : start + CHUNK]}
+                pending.append(_label_chunk(chunk, teacher, routes))
+                advance(len(chunk))
+                if len(pending) * CHUNK >= SHARD or time.monotonic() - began >= SHARD_SECONDS:
+                    write()
+    finally:
+        write()
+
+
+def _label_chunk(chunk: Mapping[str, TrainingItem], teacher: Teacher, routes: Mapping[str, str]) -> Labels:
+    """A vector of each route for the items of `chunk`."""
+    items = list(chunk.values())
+    given = [as_item(item.modality, item.text, item.picture) for item in items]
+    vectors = {route: teacher.encode(given, task).astype(np.float16) for route, task in routes.items()}
+    return Labels(
+        texts=[item.text for item in items],
+        modalities=[item.modality for item in items],
+        anchors=[item.anchor for item in items],
+        vectors=vectors,
+        keys=list(chunk),
+    )
+
+
+def _joined(chunks: Sequence[Labels]) -> Labels:
+    """`chunks` as one."""
+    return Labels(
+        texts=[text for chunk in chunks for text in chunk.texts],
+        modalities=[modality for chunk in chunks for modality in chunk.modalities],
+        anchors=[anchor for chunk in chunks for anchor in chunk.anchors],
+        vectors={r: np.concatenate([chunk.vectors[r] for chunk in chunks]) for r in chunks[0].vectors},
+        keys=[key for chunk in chunks for key in chunk.keys],
+    )

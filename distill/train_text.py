@@ -23,7 +23,8 @@ from unbraid.distill.label import teacher_dtype
 from unbraid.distill.recipe import Recipe
 from unbraid.errors import DataError
 from unbraid.progress import track
-from unbraid.teacher.labels import Labels, read_shards
+from unbraid.teacher.labels import read_shards
+from unbraid.teacher.shard import Labels
 from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
 from unbraid.training.losses import cosine_loss, prefix_cosine_loss, score_kl
 from unbraid.training.record import write_record
@@ -107,13 +108,25 @@ def _plain_route_projection(space: BaseSpace) -> np.ndarray:
     return np.sum(parts, axis=0)
 
 
+def _without_pictures(shard: Labels) -> Labels:
+    """The texts and code of `shard`: pictures have no place in the text student's training."""
+    rows = [row for row, modality in enumerate(shard.modalities) if modality != "image"]
+    return Labels(
+        texts=[shard.texts[row] for row in rows],
+        modalities=[shard.modalities[row] for row in rows],
+        anchors=[shard.anchors[row] for row in rows],
+        vectors={route: vectors[rows] for route, vectors in shard.vectors.items()},
+        keys=[shard.keys[row] for row in rows],
+    )
+
+
 def _text_set(shards: list[Labels], space: BaseSpace, tokenizer: Tokenizer, code_anchor: float) -> TextSet:
-    """Token ids and targets of every labelled item."""
+    """Token ids and targets of every labelled text and code snippet."""
     ids: list[list[int]] = []
     targets: list[np.ndarray] = []
     base_of: dict[str, np.ndarray] = {}
     anchors: list[tuple[int, str]] = []
-    for shard in shards:
+    for shard in map(_without_pictures, shards):
         base = space.project(shard.vectors).astype(np.float16)
         for row, modality in enumerate(shard.modalities):
             if modality == "text":

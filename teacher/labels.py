@@ -1,50 +1,92 @@
-"""Teacher vectors on disk: Parquet shards of items with one float16 vector per teacher route.
+"""A store of teacher vectors: a folder of shards, all of one teacher and the same routes, and its description.
 
-A shard is written whole or not at all, so that labelling goes on where it stopped. Training reads shards and
-never sees the teacher.
+Resuming and growing are one thing: what is wanted and whose key is not in a shard yet goes into the next shard.
+Training reads shards and never sees the teacher.
 """
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from unbraid.errors import DataError
+from unbraid.teacher.shard import Labels, read_keys, read_shard, write_shard, write_whole
 
 MANIFEST = "labels.json"
+FORMAT = 2  # 1, of version 0.1, described its vectors by the teacher's id alone
+FOREIGN = "it comes from another store: take it out"
 
 
 @dataclass(frozen=True)
-class Labels:
-    """Items and their teacher vectors: `vectors` maps each route to float16 [n, dim]."""
+class Description:
+    """What decides the vectors of a store; stores that differ in any of it are never mixed.
 
-    texts: list[str]
-    modalities: list[str]
-    anchors: list[str]
-    vectors: dict[str, np.ndarray]
-
-
-def open_labels(folder: Path, description: dict[str, object]) -> None:
-    """Create `folder` for labels of this `description` (teacher id, items), or check that it holds the same.
-
-    Raises DataError when the folder holds labels of another teacher or other items.
+    `about` is the teacher's own (model, revision, dtype, pixel limits, ...); `dim` its native dimension.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest = folder / MANIFEST
-    if manifest.exists():
-        try:
-            found = json.loads(manifest.read_text())
-        except ValueError as error:
-            raise DataError(f"{manifest}: not JSON: {error}: delete the folder and label again") from error
-        if found != description:
-            raise DataError(
-                f"{manifest}: holds labels of {found}, asked for {description}: choose another folder"
-            )
-        return
-    _replace(manifest, json.dumps(description, indent=1).encode())
+
+    teacher: str
+    about: Mapping[str, Any]
+    routes: tuple[str, ...]
+    dim: int
+
+    def table(self) -> dict[str, Any]:
+        """The description as plain data, equal to what JSON gives back; the order of routes is of no account."""
+        table: dict[str, Any] = {"format": FORMAT, "teacher": self.teacher, "about": dict(self.about)}
+        table |= {"routes": sorted(self.routes), "dim": self.dim}
+        plain: dict[str, Any] = json.loads(json.dumps(table))
+        return plain
+
+
+@dataclass
+class LabelStore:
+    """A store that is open for writing: `keys` are those of the items in it, `wanted` how many it shall have."""
+
+    folder: Path
+    description: Description
+    keys: set[str] = field(default_factory=set)
+    wanted: int = 0
+
+    def want(self, keys: set[str]) -> None:
+        """Note on disk that the items of `keys` are wanted beside those that are here."""
+        self.wanted = len(self.keys | keys)
+        table = {**self.description.table(), "items": self.wanted}
+        write_whole(self.folder / MANIFEST, json.dumps(table, indent=1).encode())
+
+    def append(self, labels: Labels) -> None:
+        """Write `labels` as the next shard. Raises ValueError for keys that are in the store, or twice in `labels`."""
+        fresh = set(labels.keys)
+        if len(fresh) < len(labels.keys) or fresh & self.keys:
+            raise ValueError("an item is labelled twice")
+        last = max(map(_number, _shards(self.folder)), default=-1)
+        write_shard(shard_path(self.folder, last + 1), labels, self.description.table())
+        self.keys |= fresh
+
+
+@contextmanager
+def open_labels(folder: Path, description: Description) -> Iterator[LabelStore]:
+    """The store in `folder`, made when there is none, for this process alone.
+
+    Raises DataError when the folder holds labels of another description, a shard is damaged or from another store,
+    two shards hold the same item, or another process labels into it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    with _locked(folder):
+        if (folder / MANIFEST).exists():
+            check_same_store(folder, description)
+        store = LabelStore(folder, description)
+        for keys in _keys_by_shard(folder, description.table()):
+            store.keys |= keys
+        for left in folder.glob("labels*.tmp"):  # of a process that was killed in the middle of writing
+            left.unlink()
+        yield store
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -52,71 +94,121 @@ def shard_path(folder: Path, number: int) -> Path:
     return folder / f"labels-{number:05d}.parquet"
 
 
-def write_shard(path: Path, labels: Labels) -> None:
-    """Write one shard; the file appears under its name only when it is complete and on disk."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def read_description(folder: Path) -> dict[str, Any]:
+    """What `folder` holds: format, teacher, about, routes, dim and items, the number that is wanted.
 
-    columns: dict[str, pa.Array] = {
-        "text": pa.array(labels.texts),
-        "modality": pa.array(labels.modalities),
-        "anchor": pa.array(labels.anchors),
-    }
-    for route, vectors in labels.vectors.items():
-        flat = pa.array(vectors.astype(np.float16).reshape(-1))
-        columns[f"route:{route}"] = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink, compression="zstd", write_page_checksum=True)
-    _replace(path, sink.getvalue().to_pybytes())
-
-
-def read_shard(path: Path) -> Labels:
-    """Read one shard. Raises DataError when it is not a label shard, or is damaged."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
+    Raises DataError when the folder is no store of this version.
+    """
+    manifest = folder / MANIFEST
     try:
-        table = pq.read_table(path, page_checksum_verification=True).combine_chunks()
-        routes = [name for name in table.column_names if name.startswith("route:")]
-        vectors = {}
-        for name in routes:
-            column = table[name].combine_chunks()
-            flat = pc.list_flatten(column).to_numpy(zero_copy_only=False)
-            vectors[name.removeprefix("route:")] = flat.reshape(len(column), -1)
-        return Labels(
-            table["text"].to_pylist(), table["modality"].to_pylist(), table["anchor"].to_pylist(), vectors
+        table = json.loads(manifest.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{folder}: no labels here ({MANIFEST}): run `unbraid label` first") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{manifest}: cannot be read: {error}: choose another folder, label again") from error
+    if not isinstance(table, dict) or table.get("format") != FORMAT:
+        found = table.get("format", 1) if isinstance(table, dict) else table
+        raise DataError(
+            f"{manifest}: format {found!r}, this version reads {FORMAT}: choose another folder, label again"
         )
-    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"{path}: not a label shard: {error}") from error
+    expected = {"format": int, "teacher": str, "about": dict, "routes": list, "dim": int, "items": int}
+    if wrong := [name for name, kind in expected.items() if type(table.get(name)) is not kind]:
+        raise DataError(f"{manifest}: {', '.join(wrong)} missing or of another type: label again elsewhere")
+    return table
+
+
+def check_same_store(folder: Path, description: Description) -> None:
+    """Raise DataError that names every difference when the store in `folder` has not this `description`."""
+    table = read_description(folder)
+    del table["items"]
+    _check_same(table, description.table(), folder / MANIFEST, "choose another folder for these labels")
 
 
 def read_shards(folder: Path) -> Iterator[Labels]:
-    """Every complete shard of `folder`, in order. Raises DataError when there is none."""
-    paths: Sequence[Path] = sorted(folder.glob("labels-*.parquet"))
-    if not paths:
+    """Every shard of the store in `folder`, in order.
+
+    Raises DataError when there is none, and for a shard that is damaged or comes from another store.
+    """
+    table = read_description(folder)
+    del table["items"]
+    if not _shards(folder):
         raise DataError(f"{folder}: no label shards here: run `unbraid label` first")
-    return (read_shard(path) for path in paths)
+    return (_checked(path, table) for path in _shards(folder))
 
 
 def check_complete(folder: Path) -> None:
-    """Raise DataError when `folder` holds fewer items than its labelling was started for."""
-    import pyarrow.parquet as pq
-
-    manifest = folder / MANIFEST
-    if not manifest.exists():
-        raise DataError(f"{manifest}: not found: run `unbraid label` first")
-    wanted = json.loads(manifest.read_text())["items"]
-    found = sum(pq.read_metadata(path).num_rows for path in folder.glob("labels-*.parquet"))
-    if found != wanted:
+    """Raise DataError when `folder` holds fewer items than are wanted, or an item twice."""
+    table = read_description(folder)
+    wanted = table.pop("items")
+    found = sum(map(len, _keys_by_shard(folder, table)))
+    if found < wanted:
         raise DataError(f"{folder}: {found} of {wanted} items are labelled: run `unbraid label` again")
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write `content` to `path` so that a crash leaves the old file or the new one, never a part."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+def _shards(folder: Path) -> list[Path]:
+    found = [path for path in folder.glob("labels-*.parquet") if re.fullmatch(r"labels-\d{5,}", path.stem)]
+    return sorted(found, key=_number)
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.removeprefix("labels-"))
+
+
+def _checked(path: Path, table: Mapping[str, Any]) -> Labels:
+    """The shard at `path` of the store that `table` describes."""
+    labels, found = read_shard(path)
+    _check_same(found, table, path, FOREIGN)
+    return labels
+
+
+def _keys_by_shard(folder: Path, table: Mapping[str, Any]) -> Iterator[set[str]]:
+    """The keys of each shard. Raises DataError when two shards have one in common."""
+    shard_of: dict[str, Path] = {}
+    for path in _shards(folder):
+        listed, found = read_keys(path)
+        _check_same(found, table, path, FOREIGN)
+        keys = set(listed)
+        if twice := keys & shard_of.keys():
+            first = shard_of[twice.pop()]
+            raise DataError(f"{path}: holds items that {first.name} holds too: take the copy out")
+        shard_of |= dict.fromkeys(keys, path)
+        yield keys
+
+
+def _check_same(found: Mapping[str, Any], asked: Mapping[str, Any], place: Path, remedy: str) -> None:
+    """Raise DataError that names every difference when `found` at `place` is not what is `asked` for."""
+    here, there = _flat(found), _flat(asked)
+    apart = [
+        f"{name} {here.get(name, 'not stated')} instead of {there.get(name, 'not stated')}"
+        for name in dict.fromkeys([*here, *there])
+        if here.get(name) != there.get(name)
+    ]
+    if apart:
+        raise DataError(f"{place}: holds labels of {', '.join(apart)}: {remedy}")
+
+
+def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
+    """`table` with what is inside its `about` beside the rest, and its routes as text."""
+    about = table.get("about")
+    inner = about if isinstance(about, dict) else {}
+    routes = ", ".join(map(str, table.get("routes") or []))
+    return {**table, "about": sorted(inner), "routes": routes} | {f"its {k}": v for k, v in inner.items()}
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing into `folder`; the system lets go of a killed process's lock."""
+    if find_spec("fcntl") is None:  # Windows
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(f"{folder}: another process labels into it: wait for it, or stop it") from error
+        yield
+    finally:
+        os.close(descriptor)

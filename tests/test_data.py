@@ -1,10 +1,11 @@
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 
-from unbraid.distill.data import TrainingItem, sentences, training_items
-from unbraid.distill.recipe import Source
+from unbraid.distill.data import TrainingItem, recipe_items, sentences, training_items
+from unbraid.distill.recipe import ImageTraining, Recipe, Source, TextTraining
 from unbraid.errors import DataError
 from unbraid.training.rows import is_dev, rows, train_rows
 
@@ -34,6 +35,12 @@ DEV_OF_300 = [213, 217, 227]
 def test_rows_come_in_the_order_of_the_file(tmp_path):
     path = write(tmp_path / "a.jsonl.gz", [{"text": "eins"}, {"text": "zwei ü 猫"}])
     assert list(rows(path)) == [{"text": "eins"}, {"text": "zwei ü 猫"}]
+
+
+def test_a_file_may_be_plain(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "one"}\n{"text": "two"}', encoding="utf-8")
+    assert list(rows(path)) == [{"text": "one"}, {"text": "two"}]
 
 
 @pytest.mark.parametrize("bad", ["{", "", "[1]", "7", "null", '{"a": "\x07"}'])
@@ -199,3 +206,12 @@ def test_the_seed_decides_the_order_of_the_items(pairs):
     first, again, other = (training_items(sources, pairs.parent, seed=seed) for seed in (1, 1, 2))
     assert first == again != other
     assert set(first) == set(other)
+
+
+def test_a_recipes_items_are_the_first_of_its_sources(pairs):
+    sources = (Source("pairs.jsonl.gz", "MIT", text=("anchor",)),)
+    recipe = Recipe("tiny", "1", 3, "fake", 5, "float32", sources, TextTraining(), ImageTraining(), {})
+    every = training_items(sources, pairs.parent, seed=3)
+    assert recipe_items(recipe, pairs.parent) == every[:5]
+    assert recipe_items(recipe, pairs.parent, most=7) == every[:7]
+    assert recipe_items(replace(recipe, items=0), pairs.parent) == every

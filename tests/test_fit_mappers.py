@@ -17,7 +17,8 @@ from unbraid.distill.fit_mappers import Pairs, encode, fit_mappers, fit_mode, he
 from unbraid.distill.recipe import ImageTraining, MapperTraining, Recipe, TextTraining
 from unbraid.errors import DataError
 from unbraid.mappers import LinearMapper, LowRankMapper, load_mapper
-from unbraid.teacher.labels import Labels, shard_path, write_shard
+from unbraid.teacher.labels import Description, open_labels
+from unbraid.teacher.shard import Labels, text_key
 from unbraid.torchvision_shim import ensure_torchvision
 from unbraid.training.rows import is_dev
 
@@ -204,10 +205,10 @@ def run(tiny, tmp_path):
     shutil.copytree(tiny.run / "text", folder / "text")
     texts = [f"{first} {second}" for first in NOUNS for second in NOUNS]
     vectors = {"plain": np.random.default_rng(1).standard_normal((len(texts), 24)).astype(np.float32)}
-    (folder / "labels").mkdir()
-    write_shard(
-        shard_path(folder / "labels", 0), Labels(texts, ["text"] * len(texts), [""] * len(texts), vectors)
-    )
+    keys = [text_key("text", text) for text in texts]
+    with open_labels(folder / "labels", Description("fake", {}, ("plain",), 24)) as store:
+        store.want(set(keys))
+        store.append(Labels(texts, ["text"] * len(texts), [""] * len(texts), vectors, keys))
     fit_base_space(vectors, seed=0).save(folder / "base_space.safetensors")
     return folder
 

@@ -13,7 +13,8 @@ from unbraid.distill.base_space import fit_base_space, load_base_space
 from unbraid.distill.recipe import ImageTraining, Recipe, TextTraining
 from unbraid.distill.train_text import load_trained_text, text_tokenizer, train_text
 from unbraid.errors import DataError
-from unbraid.teacher.labels import Labels, shard_path, write_shard
+from unbraid.teacher.labels import Description, open_labels
+from unbraid.teacher.shard import Labels
 from unbraid.torchvision_shim import ensure_torchvision
 from unbraid.training.schedule import learning_rate_factor
 
@@ -77,15 +78,38 @@ def backbone(tmp_path_factory):
     return folder
 
 
+def labelled(texts, modality="text", anchors=None):
+    """Labels of `texts`; a text that comes twice is two items here."""
+    n = len(texts)
+    keys = [f"{modality} {row} {text}" for row, text in enumerate(texts)]
+    return Labels(texts, [modality] * n, anchors or [""] * n, teacher_vectors(texts), keys)
+
+
+def write_store(folder, *shards):
+    with open_labels(folder, Description("fake", {}, tuple(shards[0].vectors), WIDTH)) as store:
+        store.want({key for shard in shards for key in shard.keys})
+        for shard in shards:
+            store.append(shard)
+
+
 @pytest.fixture(scope="module")
 def labels(tmp_path_factory):
     """300 labelled texts in two shards."""
     folder = tmp_path_factory.mktemp("labels")
     rng = random.Random(0)
-    for number in range(2):
-        texts = [" ".join(rng.choices(WORDS, k=rng.randint(1, 4))) for _ in range(150)]
-        shard = Labels(texts, ["text"] * 150, [""] * 150, teacher_vectors(texts))
-        write_shard(shard_path(folder, number), shard)
+    texts = [" ".join(rng.choices(WORDS, k=rng.randint(1, 4))) for _ in range(300)]
+    shard = labelled(texts)
+    halves = [
+        Labels(
+            shard.texts[part],
+            shard.modalities[part],
+            shard.anchors[part],
+            {route: vectors[part] for route, vectors in shard.vectors.items()},
+            shard.keys[part],
+        )
+        for part in (slice(150), slice(150, 300))
+    ]
+    write_store(folder, *halves)
     return folder
 
 
@@ -212,8 +236,7 @@ def test_training_without_labels_says_what_to_run(backbone, tmp_path):
 
 
 def test_too_few_items_are_refused_with_their_number(backbone, tmp_path):
-    texts = WORDS[:9]
-    write_shard(shard_path(tmp_path, 0), Labels(texts, ["text"] * 9, [""] * 9, teacher_vectors(texts)))
+    write_store(tmp_path, labelled(WORDS[:9]))
     with pytest.raises(DataError, match="9 labelled items, at least 10"):
         train_text(recipe(), tmp_path, tmp_path / "run", backbone=backbone)
 
@@ -238,10 +261,7 @@ def code_set(backbone, share):
     """One described snippet (the description in a later shard), one whose description is not labelled."""
     texts, code = ["word1 word2", "word3"], ["word4 word5", "word6"]
     anchors = ["word3", "word7 word8"]
-    shards = [
-        Labels(code, ["code"] * 2, anchors, teacher_vectors(code)),
-        Labels(texts, ["text"] * 2, ["", ""], teacher_vectors(texts)),
-    ]
+    shards = [labelled(code, "code", anchors), labelled(texts)]
     space = fit_base_space(teacher_vectors(WORDS), seed=0)
     tokenizer = text_tokenizer(backbone / "tokenizer.json", 12)
     own = space.project(teacher_vectors(code + texts))
@@ -264,11 +284,22 @@ def test_an_anchor_share_of_zero_changes_no_target(backbone):
 
 
 def test_code_is_tokenised_with_its_names_split(backbone):
-    shard = Labels(["word1Word2"], ["code"], [""], teacher_vectors(["word1"]))
+    shard = Labels(["word1Word2"], ["code"], [""], teacher_vectors(["word1"]), ["key"])
     tokenizer = text_tokenizer(backbone / "tokenizer.json", 12)
     space = fit_base_space(teacher_vectors(WORDS), seed=0)
     (ids,) = stage._text_set([shard], space, tokenizer, 0.5).ids
     assert ids == tokenizer.encode("word1 Word2").ids
+
+
+def test_pictures_are_left_out_of_the_text_students_items(backbone):
+    """Their text is where they came from, which says nothing of what they show."""
+    tokenizer = text_tokenizer(backbone / "tokenizer.json", 12)
+    space = fit_base_space(teacher_vectors(WORDS), seed=0)
+    shards = [labelled(["word5"], "image"), labelled(["word1"]), labelled(["word2"], "code", ["word1"])]
+    with_pictures = stage._text_set(shards, space, tokenizer, 0.5)
+    without = stage._text_set(shards[1:], space, tokenizer, 0.5)
+    assert with_pictures.ids == without.ids
+    np.testing.assert_array_equal(with_pictures.targets, without.targets)
 
 
 @pytest.mark.parametrize(("items", "held_out"), [(9, 0), (10, 1), (300, 30), (10_240, 1024), (50_000, 1024)])

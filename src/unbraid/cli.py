@@ -20,6 +20,8 @@ from unbraid.items import MODALITIES, Code, Item
 from unbraid.loading import load
 from unbraid.vectors import VECTOR_PRECISIONS
 
+DTYPES = ("float32", "bfloat16")  # of a teacher
+
 app = typer.Typer(
     name="unbraid",
     help="Encode text, code and images once on a CPU, then search them under any task.\n\n"
@@ -233,18 +235,68 @@ def doctor(
 
 
 @app.command()
-def label(recipe: RecipeName, data: Data, run: Run) -> None:
-    """Write the teacher's vectors of a recipe's training items; goes on where it stopped."""
+def label(
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="The folder of a recipe's files, or a .jsonl[.gz] of items."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the labels; it may hold some.")],
+    teacher: Annotated[
+        str | None, typer.Option(help="Name, folder or hub id; the recipe's if left out.")
+    ] = None,
+    tasks: Annotated[str, typer.Option(help="Tasks with commas between, or all.")] = "all",
+    recipe: Annotated[
+        Path, typer.Option(help='Says what in a folder is an item: a TOML file, or "starter".')
+    ] = Path("starter"),
+    items: Annotated[
+        int | None, typer.Option(help="At most this many; the recipe's number if left out.", min=1)
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float32 or bfloat16; the recipe's for its teacher.", callback=_one_of(DTYPES)),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; a GPU where there is one.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Label nothing: compute a sample again and compare.")
+    ] = False,
+    sample: Annotated[int | None, typer.Option(help="Rows for --check; 64 if left out.", min=1)] = None,
+) -> None:
+    """Write a teacher's vectors of texts, code and pictures; the same command goes on where it stopped.
+
+    A line of a .jsonl file is {"text": ...}, {"code": ..., "anchor": its description, if any} or {"image": path}.
+    """
+    if sample is not None and not check:
+        raise typer.BadParameter("--sample goes with --check")
     _require("torch", "teacher")
+    _require("pyarrow", "teacher")
+    from unbraid.distill.check_labels import check_labels
+    from unbraid.distill.data import file_items, recipe_items
     from unbraid.distill.label import label as label_items
-    from unbraid.distill.label import teacher_dtype
     from unbraid.distill.recipe import read_recipe
     from unbraid.teacher import load as load_teacher
 
     plan = read_recipe(recipe)
-    teacher = load_teacher(plan.teacher, dtype=teacher_dtype(plan))
-    count = label_items(plan, data, run / "labels", teacher)
-    typer.echo(f"{count} items labelled by {teacher.id} in {run / 'labels'}")
+    found = recipe_items(plan, data, most=items) if data.is_dir() else file_items(data)[:items]
+    name = teacher or plan.teacher
+    chosen = load_teacher(
+        name, device=device, dtype=dtype or (plan.precision if name == plan.teacher else None)
+    )
+    wanted = [] if tasks == "all" else tasks.split(",")
+    if check:
+        for row in check_labels(found, output, chosen, tasks=wanted, sample=sample or 64):
+            typer.echo(
+                f"{row.route}: least cosine {row.least:.6f}, mean {row.mean:.6f} of {row.items} items computed again"
+            )
+        return
+    done = label_items(found, output, chosen, tasks=wanted)
+    total = done.before + done.now
+    if done.interrupted:
+        typer.echo(
+            f"unbraid: interrupted; {total:,} of {done.wanted:,} items are labelled, the same command goes on",
+            err=True,
+        )
+        raise typer.Exit(130)
+    typer.echo(f"{total} items labelled by {chosen.id} in {output}, {done.now} of them now")
 
 
 @app.command()

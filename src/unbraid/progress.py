@@ -1,11 +1,14 @@
 """Progress of long work on standard error: share done, rate and time left."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 LONG = 30  # steps; below, the bar would be gone before it is read
+EVERY = 30.0  # seconds between the lines that stand for a bar in a log
 
 
 def track(steps: Sequence[T], what: str, *, unit: str, shown: bool | None = None) -> Iterator[T]:
@@ -18,6 +21,53 @@ def track(steps: Sequence[T], what: str, *, unit: str, shown: bool | None = None
     if not shown:
         yield from steps
         return
+    with _bar(unit) as progress:
+        task = progress.add_task(what, total=len(steps), rate="")
+        for step in steps:
+            yield step
+            _advance(progress, task, 1)
+
+
+@contextmanager
+def counting(
+    what: str, *, unit: str, total: int, done: int = 0, bar: bool | None = None
+) -> Iterator[Callable[[int], None]]:
+    """Gives a function that is told how many more of `total` units are done; `done` were before.
+
+    Draws a bar where a person watches standard error (or as `bar` says); elsewhere, for a log, writes a line with
+    the share, the rate and the time left every 30 seconds.
+    """
+    if sys.stderr.isatty() if bar is None else bar:
+        with _bar(unit) as progress:
+            task = progress.add_task(what, total=total, completed=done, rate="")
+            yield lambda count: _advance(progress, task, count)
+        return
+    started = shown = time.monotonic()
+    here = 0
+
+    def tell(count: int) -> None:
+        nonlocal here, shown
+        here += count
+        now = time.monotonic()
+        if now - shown >= EVERY:
+            shown, rate = now, here / (now - started)
+            left = max(0, total - done - here) / rate
+            sys.stderr.write(
+                f"{what}: {done + here:,} of {total:,} {unit}, {rate:,.1f}/s, {_duration(left)} left\n"
+            )
+            sys.stderr.flush()
+
+    yield tell
+
+
+def _duration(seconds: float) -> str:
+    """Hours, minutes and seconds, as 1:02:03."""
+    minutes, second = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"
+
+
+def _bar(unit: str) -> Any:
+    """A rich progress bar on standard error; Any, since rich is imported when one is drawn, and not before."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -29,10 +79,10 @@ def track(steps: Sequence[T], what: str, *, unit: str, shown: bool | None = None
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=len(steps), rate="")
-        for step in steps:
-            yield step
-            progress.advance(task)
-            speed = progress.tasks[0].speed
-            progress.update(task, rate=f"{speed:,.1f}/s" if speed else "")
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _advance(progress: Any, task: Any, count: int) -> None:
+    progress.advance(task, count)
+    speed = progress.tasks[0].speed
+    progress.update(task, rate=f"{speed:,.1f}/s" if speed else "")
