@@ -1,5 +1,6 @@
 """Stage 1: write the teacher's vectors of every item once; resumable at any moment."""
 
+import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +18,13 @@ from unbraid.teacher import Teacher
 from unbraid.teacher.labels import Description, LabelStore, open_labels
 from unbraid.teacher.shard import Labels, item_key, text_key
 
-# A kill loses what is not in a shard yet: at most so many items, or so many seconds of work and one chunk.
+# A kill loses what is not in a shard yet: at most so many items, or so many seconds of work and one chunk. Shards of
+# 8,192 would take 2 % more bytes, for 110,000 items of three routes.
 SHARD = 2048
 SHARD_SECONDS = 300.0
-CHUNK = 256  # items between two steps of the progress; the teacher sorts them by length to pad little
+# Items between two steps of the progress. Over 8,192 of the starter's items in batches of 2,048 tokens, padding adds
+# 5 % to whole shards, 14 % to chunks of like length, and 28 % to chunks as they come.
+CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -118,8 +122,9 @@ def _key(item: TrainingItem) -> str:
 def _label_missing(
     missing: Mapping[str, TrainingItem], store: LabelStore, teacher: Teacher, routes: Mapping[str, str]
 ) -> None:
-    """Label chunk by chunk; chunks become a shard when there are enough of them, or time has passed."""
+    """Label chunk by chunk; chunks become a shard when it is full, or time has passed."""
     keys = list(missing)
+    place = {key: row for row, key in enumerate(keys)}
     pending: list[Labels] = []
     began = time.monotonic()
 
@@ -128,19 +133,31 @@ def _label_missing(
         # Taken first: when Ctrl-C falls into writing, they may be in the store and must not be written again.
         chunks, pending = pending, []
         if chunks:
-            store.append(_joined(chunks))
+            store.append(_joined(chunks, place))
         began = time.monotonic()
 
     try:
         with counting("label", unit="items", total=store.wanted, done=len(store.keys)) as advance:
-            for start in range(0, len(keys), CHUNK):
-                chunk = {key: missing[key] for key in keys[start : start + CHUNK]}
-                pending.append(_label_chunk(chunk, teacher, routes))
-                advance(len(chunk))
-                if len(pending) * CHUNK >= SHARD or time.monotonic() - began >= SHARD_SECONDS:
-                    write()
+            for start in range(0, len(keys), SHARD):
+                for chunk in _chunks({key: missing[key] for key in keys[start : start + SHARD]}):
+                    pending.append(_label_chunk(chunk, teacher, routes))
+                    advance(len(chunk))
+                    if time.monotonic() - began >= SHARD_SECONDS:
+                        write()
+                write()
     finally:
         write()
+
+
+def _chunks(shard: Mapping[str, TrainingItem]) -> list[dict[str, TrainingItem]]:
+    """The items of a shard in chunks of like length, which pad little.
+
+    The chunks are shuffled, for otherwise the time left would first be guessed from the short ones.
+    """
+    by_length = sorted(shard.items(), key=lambda pair: (pair[1].modality == "image", len(pair[1].text)))
+    chunks = [dict(by_length[start : start + CHUNK]) for start in range(0, len(by_length), CHUNK)]
+    random.Random(0).shuffle(chunks)
+    return chunks
 
 
 def _label_chunk(chunk: Mapping[str, TrainingItem], teacher: Teacher, routes: Mapping[str, str]) -> Labels:
@@ -157,12 +174,17 @@ def _label_chunk(chunk: Mapping[str, TrainingItem], teacher: Teacher, routes: Ma
     )
 
 
-def _joined(chunks: Sequence[Labels]) -> Labels:
-    """`chunks` as one."""
+def _joined(chunks: Sequence[Labels], place: Mapping[str, int]) -> Labels:
+    """`chunks` as one, in the order of their keys' `place`: the first rows must be a fair sample of the rest."""
+    keys = [key for chunk in chunks for key in chunk.keys]
+    order = sorted(range(len(keys)), key=lambda row: place[keys[row]])
+    texts = [text for chunk in chunks for text in chunk.texts]
+    modalities = [modality for chunk in chunks for modality in chunk.modalities]
+    anchors = [anchor for chunk in chunks for anchor in chunk.anchors]
     return Labels(
-        texts=[text for chunk in chunks for text in chunk.texts],
-        modalities=[modality for chunk in chunks for modality in chunk.modalities],
-        anchors=[anchor for chunk in chunks for anchor in chunk.anchors],
-        vectors={r: np.concatenate([chunk.vectors[r] for chunk in chunks]) for r in chunks[0].vectors},
-        keys=[key for chunk in chunks for key in chunk.keys],
+        texts=[texts[row] for row in order],
+        modalities=[modalities[row] for row in order],
+        anchors=[anchors[row] for row in order],
+        vectors={r: np.concatenate([chunk.vectors[r] for chunk in chunks])[order] for r in chunks[0].vectors},
+        keys=[keys[row] for row in order],
     )

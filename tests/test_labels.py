@@ -125,6 +125,16 @@ def test_tasks_that_share_a_route_are_encoded_once(items, tmp_path):
     assert [route for route, _ in teacher.asked] == ["search", "match"] * 5
 
 
+def test_stored_rows_keep_the_order_of_the_items(tmp_path):
+    """Though the teacher is given items of like length together: the first rows are held out of training."""
+    mixed = [TrainingItem("x" * length, "text") for length in (7, 1, 9, 3, 2, 8)]
+    teacher = FakeTeacher()
+    label(mixed, tmp_path, teacher)
+    assert [text for shard in read_shards(tmp_path) for text in shard.texts] == [item.text for item in mixed]
+    given = [sorted(map(len, texts)) for route, texts in teacher.asked if route == "search"]
+    assert sorted(given) == [[1, 3], [2, 8], [7, 9]]
+
+
 def test_a_part_of_the_tasks_has_only_their_routes(items, tmp_path):
     label(items, tmp_path, FakeTeacher(), tasks=["query"])
     assert list(next(read_shards(tmp_path)).vectors) == ["search"]
