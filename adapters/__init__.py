@@ -1,1 +1,6 @@
 """Training the teacher's LoRA adapters with the paper's recipe: one shared pair stage, then one copy a task."""
+
+from unbraid.adapters.recipe import read_recipe
+from unbraid.adapters.train import train_adapters
+
+__all__ = ["read_recipe", "train_adapters"]

@@ -11,7 +11,7 @@ from unbraid.adapters.pairs import PairSet
 from unbraid.evaluation.metrics import dense, rank, ranking_scores, spearman
 from unbraid.teacher.model import Backbone
 
-QUERIES, DOCUMENTS = 200, 800  # of a held-out source; each check encodes them
+QUERIES, DOCUMENTS = 150, 500  # of a held-out source; each check encodes them
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def unadapted(held_out: list[PairSet]) -> Judgement:
 
 
 def score(pairs: PairSet, left: Tensor, right: Tensor) -> float:
-    """Spearman of graded pairs, else nDCG@10 of at most 200 left items among all right ones."""
+    """Spearman of graded pairs, else nDCG@10 of at most 150 left items among all right ones."""
     if pairs.grades is not None:
         cosines = (left[pairs.rows[:, 0]] * right[pairs.rows[:, 1]]).sum(-1)
         return spearman(cosines.numpy(), pairs.grades.numpy()).value

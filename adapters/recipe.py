@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 from unbraid.errors import DataError
 from unbraid.training.typed_toml import read_toml, read_typed
 
+PAIR = "pair"  # name of the first stage and of its adapter
 Adapter: TypeAlias = Literal["retrieval", "text-matching", "code"]
 
 
@@ -89,6 +90,11 @@ class Recipe:
     strengths: tuple[float, ...] = (1.0, 0.7, 0.4)  # shares of the adapter tried at the end
     card: tuple[str, ...] = ()  # sentences for the card
 
+    @property
+    def stages(self) -> dict[str, Stage]:
+        """The pair stage, then each task's, by adapter name."""
+        return {PAIR: self.pair, **{str(name): stage for name, stage in self.task.items()}}
+
 
 def read_recipe(path: Path) -> Recipe:
     """Read the recipe at `path`; a bare name such as "starter" means the one shipped in adapters/recipes.
@@ -99,7 +105,7 @@ def read_recipe(path: Path) -> Recipe:
     values = read_toml(path, Path(__file__).parent / "recipes")
     recipe: Recipe = read_typed({"source": [], "task": {}} | values, Recipe, str(path))
     known = {source.name for source in recipe.source}
-    for name, stage in {"pair": recipe.pair, **recipe.task}.items():
+    for name, stage in recipe.stages.items():
         if unknown := sorted({*stage.sources, *stage.held_out} - known):
             raise DataError(
                 f"{path}: {name}: {', '.join(unknown)} used without a [[source]] that states its licence"

@@ -4,7 +4,7 @@ Read top to bottom: a step's batch -> its loss -> the steps -> what is kept.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -193,8 +193,15 @@ def train_stage(
             )
     if held_out:
         _try_strengths(model, adapter, held_out, recipe, kept, stage.steps)
-        kept.restore(tensors)
+        copy_tensors(kept.best, tensors)
     return curves, kept.report()
+
+
+def copy_tensors(source: Mapping[tuple[str, str], Tensor], target: Mapping[tuple[str, str], Tensor]) -> None:
+    """Overwrite the tensors of `target` with those of `source`, in place."""
+    with torch.no_grad():
+        for key, tensor in target.items():
+            tensor.copy_(source[key])
 
 
 def _judge(model: PeftModel, held_out: list[PairSet], recipe: Recipe, curves: Curves) -> Judgement:
@@ -213,9 +220,7 @@ def _try_strengths(
     for strength in recipe.strengths:
         if strength == 1.0:
             continue
-        with torch.no_grad():
-            for key, tensor in tensors.items():
-                tensor.copy_(full[key] * (strength if key[1] == "B" else 1.0))
+        copy_tensors({key: full[key] * (strength if key[1] == "B" else 1.0) for key in full}, tensors)
         found = judge(model, held_out, batch_tokens=recipe.batch_tokens)
         kept.offer(found, tensors, {"step": last, "strength": strength})
 
@@ -241,11 +246,6 @@ class _Kept:
         if rank > self.rank:
             self.rank, self.what = rank, {**what, "scores": rounded}
             self.best = {key: tensor.detach().clone() for key, tensor in tensors.items()}
-
-    def restore(self, tensors: dict[tuple[str, str], Tensor]) -> None:
-        with torch.no_grad():
-            for key, tensor in tensors.items():
-                tensor.copy_(self.best[key])
 
     def report(self) -> dict[str, object]:
         return {"unadapted": self.before.scores, "kept": self.what, "safe": self.rank[0], "tried": self.tried}

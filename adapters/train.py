@@ -1,6 +1,7 @@
 """All stages of a recipe: one adapter on pairs, then a copy of it for each task."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,20 +9,21 @@ import torch
 from accelerate import Accelerator
 from peft import PeftModel
 
+from unbraid.adapters.card import adapter_card
 from unbraid.adapters.judge import DOCUMENTS
 from unbraid.adapters.mine import mine_negatives
 from unbraid.adapters.pairs import PairSet, RawPairs, encode_pairs, read_pairs, some_pairs, texts_of, without
-from unbraid.adapters.recipe import Recipe, Stage
-from unbraid.adapters.stage import train_stage
+from unbraid.adapters.recipe import PAIR, Recipe, Stage
+from unbraid.adapters.stage import copy_tensors, train_stage
 from unbraid.errors import DataError
 from unbraid.teacher.adapter_file import lora_tensors, save_adapters
 from unbraid.teacher.inputs import Reader
-from unbraid.teacher.minilm import BertReader, load_backbone, minilm_folder
-from unbraid.teacher.model import Backbone, lora_config
-from unbraid.teacher.routes import STARTER, Route, Routes
+from unbraid.teacher.loading import load_trainable
+from unbraid.teacher.memory import choose_device
+from unbraid.teacher.model import lora_config
+from unbraid.teacher.routes import Route, Routes
 from unbraid.training.record import recipe_table, write_record
 
-PAIR = "pair"  # name of the first stage and of its adapter
 SIDES = {
     "retrieval": ("query", "document"),
     "text-matching": ("symmetric", "symmetric"),
@@ -29,36 +31,39 @@ SIDES = {
 }
 
 
-def train_adapters(recipe: Recipe, data: Path, run: Path, *, device: str = "cpu") -> PeftModel:
-    """Train every adapter of `recipe` on the files in `data`; everything goes to `run`, finished stages are kept.
+def train_adapters(
+    recipe: Recipe, data: Path, run: Path, *, device: str | None = None, scores: str = ""
+) -> Iterator[str]:
+    """Train every adapter of `recipe` on the files in `data`; yields a line when a stage is done.
 
-    Writes a folder per stage (record.json, curves.png) and adapters/ in the published layout. Interrupted training
+    Everything goes to `run`: a folder per stage (record.json, curves.png) and at the end adapters/ in the published
+    layout, with recipe and card (which shows the tables `scores`), for `unbraid.teacher.load`. Finished stages are kept, an interrupted one
     goes on from its last checkpoint. Raises DataError when `run` was made by another recipe.
     """
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    accelerator = Accelerator(
-        cpu=device == "cpu", mixed_precision="bf16" if recipe.precision == "bfloat16" else "no"
+    place = choose_device(device)
+    mixed = "bf16" if recipe.precision == "bfloat16" else "no"
+    accelerator = Accelerator(cpu=place.type == "cpu", mixed_precision=mixed)
+    backbone, reader, routes = load_trainable(
+        recipe.backbone, device=device, precision=recipe.precision, max_tokens=recipe.max_tokens
     )
-    backbone, reader, routes = _backbone(recipe)
-    model = PeftModel(
-        backbone.to(device),
-        lora_config(backbone.model, rank=recipe.rank, alpha=recipe.alpha, dropout=recipe.dropout),
-        adapter_name=PAIR,
-    )
-    model.requires_grad_(False)
-    stages: dict[str, Stage] = {PAIR: recipe.pair, **recipe.task}
-    for name, stage in stages.items():
+    lora = lora_config(backbone.model, rank=recipe.rank, alpha=recipe.alpha, dropout=recipe.dropout)
+    model = PeftModel(backbone, lora, adapter_name=PAIR)
+    for name, stage in recipe.stages.items():
         if name != PAIR:
-            torch.manual_seed(recipe.seed)
-            model.add_adapter(name, model.peft_config[PAIR])
-            _copy(model, PAIR, name)
+            model.add_adapter(name, lora)
+            copy_tensors(lora_tensors(model, PAIR), lora_tensors(model, name))
         folder = run / name
         if not _finished(folder, recipe, name):
             _run_stage(model, name, stage, recipe, data, run, reader, routes, accelerator)
-        _load(model, name, folder / "adapter.pt")
-    save_adapters(model, run / "adapters", list(recipe.task), dtype=torch.float16)
-    return model
+        copy_tensors(torch.load(folder / "adapter.pt", weights_only=True), lora_tensors(model, name))
+        yield f"{name}: {folder}"
+    out = run / "adapters"
+    save_adapters(model, out, list(recipe.task), dtype=torch.float16, backbone=recipe.backbone)
+    (out / "recipe.json").write_text(json.dumps(recipe_table(recipe), indent=1) + "\n")
+    (out / "README.md").write_text(adapter_card(recipe, run, scores=scores), encoding="utf-8")
+    yield f"adapters: {out}"
 
 
 def _run_stage(
@@ -135,33 +140,20 @@ def _stage_data(
     return sets, [encode(pairs, sides(pairs.name)) for pairs in apart]
 
 
-def _backbone(recipe: Recipe) -> tuple[Backbone, Reader, Routes]:
-    folder = minilm_folder()
-    return load_backbone(folder), BertReader(folder, recipe.max_tokens), STARTER
-
-
-def _copy(model: PeftModel, source: str, target: str) -> None:
-    with torch.no_grad():
-        values = lora_tensors(model, source)
-        for key, tensor in lora_tensors(model, target).items():
-            tensor.copy_(values[key])
-
-
-def _load(model: PeftModel, name: str, path: Path) -> None:
-    state = torch.load(path, weights_only=True)
-    with torch.no_grad():
-        for key, tensor in lora_tensors(model, name).items():
-            tensor.copy_(state[key])
-
-
 def _finished(folder: Path, recipe: Recipe, name: str) -> bool:
     """Whether a stage is done, by the same recipe as far as it decides that stage."""
     record = folder / "record.json"
     if not record.exists():
         return False
     made, now = json.loads(record.read_text())["recipe"], json.loads(json.dumps(recipe_table(recipe)))
-    parts = {part: part for part in now if part not in ("task", "card", "version")}
-    stage = (lambda table: table["pair"]) if name == PAIR else (lambda table: table["task"][name])
-    if any(made.get(part) != now[part] for part in parts) or stage(made) != stage(now):
-        raise DataError(f"{record}: made by another recipe than the one given: choose another --run")
+    shared = [part for part in now if part not in ("version", "card", "pair", "task")]
+    changed = [part for part in shared if made.get(part) != now[part]]
+    if made["pair"] != now["pair"]:
+        changed.append("pair")
+    if name != PAIR and made["task"].get(name) != now["task"][name]:
+        changed.append(f"task.{name}")
+    if changed:
+        raise DataError(
+            f"{record}: made with another {', '.join(changed)} than the recipe has now: choose another --run"
+        )
     return True

@@ -93,17 +93,13 @@ def _evaluate_retrieval(
     model: Model, dataset: Retrieval, mode: str, baselines: bool, progress: bool | None
 ) -> list[Row]:
     queries, documents = list(dataset.queries.values()), list(dataset.documents.values())
-    query_ids, document_ids = list(dataset.queries), list(dataset.documents)
-    column = {document: i for i, document in enumerate(document_ids)}
-    ignored = {row: column[dataset.ignored[q]] for row, q in enumerate(query_ids) if q in dataset.ignored}
 
     def row(system: str, mode: str | None, scores: Mapping[str, Score], speed: float | None = None) -> Row:
         kind = dataset.document_modality
         return Row(dataset.name, kind, system, mode, len(queries), len(documents), scores, speed)
 
     def scores_of(scorer: Scorer) -> dict[str, Score]:
-        best = rank(scorer, len(queries), len(documents), ignored=ignored)
-        return ranking_scores(best, query_ids, document_ids, dataset.qrels)
+        return retrieval_scores(dataset, scorer)
 
     (base_q, base_d), speed = _encode(model.encode, queries, documents, progress)
     query_task, document_task = model.search_modes[mode]
@@ -125,6 +121,15 @@ def _evaluate_retrieval(
         rows.append(row(minilm().name, None, scores_of(dense(*reference)), speed))
         rows.append(row(f"{model.name} + BM25", mode, scores_of(hybrid(cosine, words, BM25_WEIGHT))))
     return rows
+
+
+def retrieval_scores(dataset: Retrieval, scorer: Scorer) -> dict[str, Score]:
+    """nDCG@10, Recall@10 and MRR@10 of the ranking that `scorer` gives on `dataset`."""
+    query_ids, document_ids = list(dataset.queries), list(dataset.documents)
+    column = {document: i for i, document in enumerate(document_ids)}
+    ignored = {row: column[dataset.ignored[q]] for row, q in enumerate(query_ids) if q in dataset.ignored}
+    best = rank(scorer, len(query_ids), len(document_ids), ignored=ignored)
+    return ranking_scores(best, query_ids, document_ids, dataset.qrels)
 
 
 def _evaluate_sts(model: Model, dataset: Sts, mode: str, baselines: bool, progress: bool | None) -> list[Row]:

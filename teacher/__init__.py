@@ -4,8 +4,8 @@ from unbraid.torchvision_shim import ensure_torchvision
 
 ensure_torchvision()  # before anything here imports transformers or peft
 
-from unbraid.teacher.encoder import AdapterTeacher  # noqa: E402
-from unbraid.teacher.loading import load  # noqa: E402
-from unbraid.teacher.protocol import Teacher  # noqa: E402
+from unbraid.teacher.encoder import AdapterTeacher
+from unbraid.teacher.loading import load
+from unbraid.teacher.protocol import Teacher
 
 __all__ = ["AdapterTeacher", "Teacher", "load"]

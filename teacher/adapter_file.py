@@ -4,6 +4,7 @@ Keys of the file end in `lora_A.TASK.weight`, where peft expects `lora_A.weight`
 every B matrix at zero and say nothing. So the file is split by task, and every key is accounted for.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
@@ -22,6 +23,7 @@ from unbraid.errors import TeacherError
 from unbraid.teacher.model import Backbone
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+PROJECTOR = "projector.safetensors"  # of adapters trained here: the frozen layer that multi-vectors come from
 PREFIX = "base_model.model."  # what peft puts before a module's name
 _KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.(?P<task>[^.]+)\.weight")
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -60,7 +62,7 @@ def read_adapters(folder: Path, tasks: Collection[str]) -> Adapters:
     than the configuration's, and an adapter that is absent or whose B matrices are all zero: it was never
     trained, or was lost on the way.
     """
-    config = _read_config(folder / CONFIG)
+    config = read_config(folder / CONFIG)
     try:
         tensors = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
@@ -125,8 +127,31 @@ def attach_adapters(backbone: Backbone, adapters: Adapters) -> PeftModel:
     return model.eval()
 
 
-def save_adapters(model: PeftModel, folder: Path, tasks: Collection[str], *, dtype: torch.dtype) -> None:
-    """Write the adapters `tasks` of `model` as one file in the published layout, with its configuration."""
+def adapters_digest(folder: Path) -> str:
+    """Twelve hexadecimal digits of the adapters in `folder` and their projector."""
+    whole = b"".join((folder / name).read_bytes() for name in (WEIGHTS, CONFIG, PROJECTOR))
+    return hashlib.sha256(whole).hexdigest()[:12]
+
+
+def load_projector(backbone: Backbone, folder: Path) -> None:
+    """Give `backbone` the projector that the adapters in `folder` were trained on.
+
+    Raises TeacherError for a file that is absent, cannot be read or has another shape.
+    """
+    projector = backbone.multi_vector_projector
+    try:
+        projector.load_state_dict(load_file(folder / PROJECTOR))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise TeacherError(f"{folder / PROJECTOR}: not the projector of this backbone: {error}") from error
+
+
+def save_adapters(
+    model: PeftModel, folder: Path, tasks: Collection[str], *, dtype: torch.dtype, backbone: str
+) -> None:
+    """Write the adapters `tasks` of `model` as one file in the published layout, with configuration and projector.
+
+    `backbone` is the name that `load` finds the frozen model by.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         f"{PREFIX}{module}.lora_{side}.{task}.weight": tensor.detach().to("cpu", dtype).contiguous()
@@ -142,9 +167,13 @@ def save_adapters(model: PeftModel, folder: Path, tasks: Collection[str], *, dty
         # peft makes a set of a list.
         "target_modules": target if isinstance(target, str) else sorted(target),
         "exclude_modules": config.exclude_modules,
+        "base_model_name_or_path": backbone,
         "task_names": list(tasks),
     }
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    projector = model.base_model.model.multi_vector_projector
+    frozen = projector.get_base_layer() if isinstance(projector, LoraLayer) else projector
+    save_file({key: value.to("cpu", dtype) for key, value in frozen.state_dict().items()}, folder / PROJECTOR)
     (folder / CONFIG).write_text(json.dumps(about, indent=1) + "\n")
 
 
@@ -190,7 +219,7 @@ def _check_keys(
         raise TeacherError(f"adapter {task!r} does not fit the backbone; {'; '.join(said)}")
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
     """The configuration, when it is that of a plain LoRA with one rank and one scaling."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

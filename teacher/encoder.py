@@ -15,7 +15,7 @@ from unbraid.progress import track
 from unbraid.teacher.inputs import Input, Reader, collate
 from unbraid.teacher.model import Backbone, token_states
 from unbraid.teacher.pooling import check_dim, mean_vector, token_vectors, truncate
-from unbraid.teacher.routes import Route, Routes, route_of
+from unbraid.teacher.routes import SEARCH_MODES, Route, Routes, route_of
 
 WINDOW = 64  # pictures decoded at a time; one of 602,112 pixels takes 14 MB as patches
 
@@ -50,6 +50,11 @@ class AdapterTeacher:
         self.batch_tokens = batch_tokens
         self._routes = routes
         self.routes: Mapping[str, str] = {task: route.name for task, route in routes.items()}
+
+    @property
+    def search_modes(self) -> Mapping[str, tuple[str, str]]:
+        """Search mode -> (task of the query, task of the documents)."""
+        return SEARCH_MODES
 
     @property
     def device(self) -> torch.device:

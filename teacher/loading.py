@@ -7,10 +7,14 @@ from pathlib import Path
 import torch
 
 from unbraid.errors import DataError
-from unbraid.teacher.checkpoint import HUB_ID
+from unbraid.teacher.adapter_file import CONFIG, read_config
+from unbraid.teacher.checkpoint import HUB_ID, fetch, stored_tensors
 from unbraid.teacher.encoder import AdapterTeacher
+from unbraid.teacher.inputs import Reader
 from unbraid.teacher.memory import choose_device
-from unbraid.teacher.minilm import ADAPTERS, load_minilm, minilm_folder
+from unbraid.teacher.minilm import ADAPTERS, BertReader, load_backbone, load_minilm, minilm_folder
+from unbraid.teacher.model import Backbone, new_projector
+from unbraid.teacher.routes import JINA_V4, STARTER, Routes
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -28,20 +32,23 @@ def load(
     """Teacher by name, folder or hub id.
 
     "starter" is all-MiniLM-L6-v2 with the adapters trained here, "minilm" the same model without them; a folder
-    holds a BERT-type encoder or a checkpoint in the layout of jina-embeddings-v4; "org/name" is the hub id of
+    holds a BERT-type encoder, a checkpoint in the layout of jina-embeddings-v4, or what `unbraid teacher train` wrote
+    as adapters; "org/name" is the hub id of
     such a checkpoint. `revision` pins a hub id. `device` is CUDA where there is one; `dtype`, also by its name,
     is float32, and bfloat16 for jina-embeddings-v4 on CUDA. `attention` and the pixel limits are for
     jina-embeddings-v4 alone.
     Raises DataError for another name or an option that does not apply, TeacherError for a teacher that was
     found and cannot be used.
     """
-    dtype = _dtype(dtype)
-    kind = _kind(name)
+    dtype = read_dtype(dtype)
+    base, adapters = _base_and_adapters(name)
+    kind = _kind(base)
     if kind == "qwen2_5_vl":
         from unbraid.teacher.qwen import load_jina_v4
 
         return load_jina_v4(
-            name,
+            base,
+            adapters=adapters,
             revision=revision,
             device=device,
             dtype=dtype,
@@ -57,12 +64,43 @@ def load(
     }
     if given := [option for option, value in options.items() if value is not None]:
         raise DataError(f"{', '.join(given)} does not apply to the teacher {str(name)!r}: leave it out")
-    folder = Path(name) if kind == "bert" else minilm_folder()
-    adapters = ADAPTERS if kind == "starter" else None
+    folder = Path(base) if kind == "bert" else minilm_folder()
     return load_minilm(folder, adapters, device=choose_device(device), dtype=dtype or torch.float32)
 
 
-def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+def load_trainable(
+    name: str | Path, *, device: str | None, precision: str, max_tokens: int
+) -> tuple[Backbone, Reader, Routes]:
+    """A frozen backbone without adapters, its reader cutting texts at `max_tokens`, and the routes to train.
+
+    `name` is "minilm", or a folder or hub id of a BERT-type encoder or a Qwen2.5-VL; the latter's own projector is
+    used where the checkpoint has one. Raises as `load` does.
+    """
+    kind, place = _kind(name), choose_device(device)
+    if kind in ("minilm", "bert"):
+        folder = minilm_folder() if kind == "minilm" else Path(name)
+        return load_backbone(folder).to(place), BertReader(folder, max_tokens), STARTER
+    from unbraid.teacher import qwen
+
+    qwen.check_transformers()
+    folder, _ = fetch(name, qwen.PUBLISHED.revision if str(name) == qwen.PUBLISHED.hub_id else None)
+    config = qwen.read_config(folder)
+    tensors = stored_tensors(folder)
+    # The frozen weights may be bfloat16; the adapters that are trained stay float32 either way.
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    backbone = qwen.load_backbone(
+        folder,
+        tensors,
+        device=place,
+        dtype=dtype,
+        attention="sdpa",
+        projector=None if qwen.PROJECTOR[0] in tensors else new_projector(config.text_config.hidden_size),
+    )
+    reader = qwen.QwenReader(folder, config, qwen.MIN_PIXELS, qwen.MAX_PIXELS, max_tokens, cut=True)
+    return backbone, reader, JINA_V4
+
+
+def read_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     """`dtype` itself, or the one of that name."""
     if dtype is None or dtype in DTYPES.values():
         return dtype  # type: ignore[return-value]
@@ -71,11 +109,22 @@ def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     return DTYPES[str(dtype)]
 
 
+def _base_and_adapters(name: str | Path) -> tuple[str | Path, Path | None]:
+    """The backbone that `name` stands for, and the folder of adapters trained here where it is one of those."""
+    folder = ADAPTERS if str(name) == "starter" else Path(name)
+    if not os.path.isfile(folder / CONFIG):
+        return name, None
+    return str(read_config(folder / CONFIG).get("base_model_name_or_path")), folder
+
+
 def _kind(name: str | Path) -> str:
-    """What `name` is: "starter", "minilm", "bert" or "qwen2_5_vl". Raises DataError for anything else."""
-    if str(name) in ("starter", "minilm"):
+    """What a backbone is: "minilm", "bert" or "qwen2_5_vl". Raises DataError for anything else."""
+    if str(name) == "minilm":
         return str(name)
-    expected = "starter, minilm, a folder with a BERT or jina-embeddings-v4 checkpoint, or a hub id org/name"
+    expected = (
+        "starter, minilm, a folder with a BERT or jina-embeddings-v4 checkpoint or with adapters trained here,"
+        " or a hub id org/name"
+    )
     folder = Path(name)
     if os.path.isdir(folder):  # Path.is_dir raises for a name that is too long
         path = folder / "config.json"

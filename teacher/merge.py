@@ -42,13 +42,12 @@ from unbraid.teacher.model import Backbone
 from unbraid.teacher.qwen import (
     PROJECTOR,
     PUBLISHED,
-    TASK_ADAPTERS,
     QwenReader,
     load_jina_v4,
     quiet_transformers,
     read_config,
 )
-from unbraid.teacher.routes import JINA_V4
+from unbraid.teacher.routes import JINA_V4, TASK_ADAPTERS
 
 RECORD = "merge.json"  # what was merged and how well it compared; marks a folder that may be replaced
 ARCHITECTURE, PROCESSOR = "Qwen2_5_VLForConditionalGeneration", "Qwen2_5_VLProcessor"

@@ -6,23 +6,20 @@ from pathlib import Path
 
 import torch
 from peft import PeftModel
-from torch import nn
 
 from unbraid.code_text import split_identifiers
 from unbraid.errors import DataError, ItemError, MissingExtraError
 from unbraid.items import Code, Item
-from unbraid.teacher.adapter_file import WEIGHTS, attach_adapters, read_adapters
+from unbraid.teacher.adapter_file import adapters_digest, attach_adapters, load_projector, read_adapters
 from unbraid.teacher.encoder import AdapterTeacher
 from unbraid.teacher.inputs import Input
-from unbraid.teacher.model import PROJECTED, Backbone
-from unbraid.teacher.routes import PLAIN, STARTER, Route
+from unbraid.teacher.model import Backbone, new_projector
+from unbraid.teacher.routes import PLAIN, STARTER, TASK_ADAPTERS, Route
 from unbraid.torchvision_shim import ensure_torchvision
 
 MAX_TOKENS = 256  # sentence_bert_config.json of the published model
 DIMS = (384, 256, 128, 64)  # the prefixes that the adapters are trained on; 384 alone without adapters
 ADAPTERS = Path(__file__).parent / "starter"
-TASK_ADAPTERS = ("retrieval", "text-matching", "code")
-PROJECTOR_SEED = 0
 
 
 class BertReader:
@@ -64,21 +61,14 @@ def minilm_folder() -> Path:
 
 
 def load_backbone(folder: Path, dtype: torch.dtype = torch.float32) -> Backbone:
-    """The BERT-type encoder in `folder`, frozen, with a random projector that is the same every time.
-
-    As in the paper the projector itself is never trained; its adapters are.
-    """
+    """The BERT-type encoder in `folder`, frozen, with a new projector."""
     ensure_torchvision()
     from transformers import AutoModel
 
     if not (folder / "model.safetensors").is_file():
         raise DataError(f"{folder}: no such teacher: expected a folder with model.safetensors")
     model = AutoModel.from_pretrained(folder, add_pooling_layer=False, dtype=dtype)
-    projector = nn.Linear(model.config.hidden_size, PROJECTED)
-    generator = torch.Generator().manual_seed(PROJECTOR_SEED)
-    nn.init.normal_(projector.weight, std=model.config.hidden_size**-0.5, generator=generator)
-    nn.init.zeros_(projector.bias)
-    backbone = Backbone(model, projector.to(dtype)).eval()
+    backbone = Backbone(model, new_projector(model.config.hidden_size).to(dtype)).eval()
     return backbone.requires_grad_(False)
 
 
@@ -94,6 +84,8 @@ def load_minilm(
     Raises DataError or TeacherError for a folder that holds something else.
     """
     backbone = load_backbone(folder, dtype)
+    if adapters is not None:
+        load_projector(backbone, adapters)
     model: Backbone | PeftModel = backbone
     kind = str(dtype).removeprefix("torch.")
     about: dict[str, object] = {
@@ -102,7 +94,7 @@ def load_minilm(
     }
     if adapters is not None:
         model = attach_adapters(backbone, read_adapters(adapters, TASK_ADAPTERS))
-        about["adapters"] = _digest(adapters / WEIGHTS)
+        about["adapters"] = adapters_digest(adapters)
     about["dtype"] = kind
     return AdapterTeacher(
         model.to(device),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from peft import LoraConfig, PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -76,6 +77,15 @@ class Backbone(nn.Module):
             inputs["use_cache"] = False
         hidden = self.model(**inputs).last_hidden_state
         return TokenStates(hidden, self.multi_vector_projector(hidden) if project else None)
+
+
+def new_projector(hidden: int) -> nn.Linear:
+    """A random projector that is the same every time. As in the paper it is never trained itself; adapters on it are."""
+    projector = nn.Linear(hidden, PROJECTED)
+    generator = torch.Generator().manual_seed(0)
+    nn.init.normal_(projector.weight, std=hidden**-0.5, generator=generator)
+    nn.init.zeros_(projector.bias)
+    return projector
 
 
 def architecture_of(model: PreTrainedModel) -> Architecture:

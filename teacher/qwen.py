@@ -20,19 +20,25 @@ from torch import nn
 from unbraid.errors import DataError, ItemError, MissingExtraError, TeacherError
 from unbraid.image import decode
 from unbraid.items import Code, Item
-from unbraid.teacher.adapter_file import WEIGHTS, attach_adapters, read_adapters, some
+from unbraid.teacher.adapter_file import (
+    WEIGHTS,
+    adapters_digest,
+    attach_adapters,
+    load_projector,
+    read_adapters,
+    some,
+)
 from unbraid.teacher.checkpoint import Stored, dtype_name, fetch, file_tensors, stored_tensors
 from unbraid.teacher.encoder import AdapterTeacher
 from unbraid.teacher.inputs import Input, Picture
 from unbraid.teacher.memory import check_fits, choose_device, needed_bytes
-from unbraid.teacher.model import PROJECTED, Backbone
-from unbraid.teacher.routes import JINA_V4, Route
+from unbraid.teacher.model import PROJECTED, Backbone, new_projector
+from unbraid.teacher.routes import JINA_V4, TASK_ADAPTERS, Route
 from unbraid.torchvision_shim import ensure_torchvision
 
 MIN_PIXELS, MAX_PIXELS = 3136, 602112  # 4 and 768 tokens; the published vLLM checkpoints say 12845056
 MAX_TOKENS = 32768
 MAX_RATIO = 200  # of a picture's sides; the image processor's own limit
-TASK_ADAPTERS = ("retrieval", "text-matching", "code")
 PROJECTOR = ("multi_vector_projector.weight", "multi_vector_projector.bias")
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
 BATCH_TOKENS = {"cuda": 16384, "cpu": 2048}
@@ -75,17 +81,25 @@ class QwenReader:
     """
 
     def __init__(
-        self, folder: Path, config: Any, min_pixels: int, max_pixels: int, max_tokens: int = MAX_TOKENS
+        self,
+        folder: Path,
+        config: Any,
+        min_pixels: int,
+        max_pixels: int,
+        max_tokens: int = MAX_TOKENS,
+        *,
+        cut: bool = False,
     ) -> None:
         """Read the tokenizer and the image settings in `folder`; `config` is the model's Qwen2_5_VLConfig.
 
+        With `cut`, which is for training, a longer text is read up to `max_tokens` instead of being refused.
         Raises TeacherError when they are absent or do not fit the model.
         """
         if ensure_torchvision() == "absent":
             raise MissingExtraError("torchvision", "teacher")
         from transformers import Qwen2VLImageProcessor
 
-        self.max_tokens = max_tokens
+        self.max_tokens, self.cut = max_tokens, cut
         self.size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
         self.tokenizer, self._before, self._after = _read_tokenizer(folder, config)
         self._pad = config.image_token_id
@@ -116,6 +130,8 @@ class QwenReader:
             written.append(prompt + text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
         found = []
         for row, encoding in enumerate(self.tokenizer.encode_batch_fast(written, add_special_tokens=False)):
+            if self.cut:
+                encoding.truncate(self.max_tokens)
             if (count := len(encoding.ids)) > self.max_tokens:
                 raise ItemError(f"text {row} has {count:,} tokens, at most {self.max_tokens:,} fit: split it")
             found.append(Input(encoding.ids, (0, count)))
@@ -144,6 +160,7 @@ class QwenReader:
 def load_jina_v4(
     source: str | Path = PUBLISHED.hub_id,
     *,
+    adapters: Path | None = None,
     revision: str | None = None,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
@@ -153,6 +170,8 @@ def load_jina_v4(
 ) -> AdapterTeacher:
     """The teacher in a folder, or of a hub id, in the published layout.
 
+    `adapters` is a folder of adapters trained here, which stand in for the checkpoint's own; it holds the projector
+    that they were trained on.
     Defaults: the pinned revision of the published id, CUDA where there is one, bfloat16 there and float32 on the
     CPU, "sdpa" attention, and the published pixel limits. FlashAttention is used only when asked for.
     Raises TeacherError that names the key for weights that are missing, unexpected or of another shape, and
@@ -173,17 +192,23 @@ def load_jina_v4(
     config = read_config(folder)
     reader = QwenReader(folder, config, *limits)
     tensors = stored_tensors(folder)
-    adapters = file_tensors(folder / "adapters" / WEIGHTS)
-    weights = sum(stored.numbers for stored in [*tensors.values(), *adapters.values()])
+    place_of_adapters = adapters or folder / "adapters"
+    parts = file_tensors(place_of_adapters / WEIGHTS)
+    weights = sum(stored.numbers for stored in [*tensors.values(), *parts.values()])
     budget = BATCH_TOKENS.get(place.type, BATCH_TOKENS["cpu"])
     check_fits(needed_bytes(weights, _workspace(config, budget)), dtype, place)
     _notice()
-    backbone = load_backbone(folder, tensors, device=place, dtype=dtype, attention=attention)
-    model = attach_adapters(backbone, read_adapters(folder / "adapters", TASK_ADAPTERS))
+    projector = None if adapters is None else new_projector(config.text_config.hidden_size)
+    backbone = load_backbone(
+        folder, tensors, device=place, dtype=dtype, attention=attention, projector=projector
+    )
+    if adapters is not None:
+        load_projector(backbone, adapters)
+    model = attach_adapters(backbone, read_adapters(place_of_adapters, TASK_ADAPTERS))
     about: dict[str, object] = {
         # A folder has no name of its own: its digest tells it apart.
         "model": (PUBLISHED.hub_id if folder == Path(source) else str(source)).rpartition("/")[2],
-        "revision": found,
+        "revision": found if adapters is None else f"{found}+{adapters_digest(adapters)}",
         "dtype": dtype_name(dtype),
         "attention": attention,
         "min_pixels": limits[0],
@@ -243,8 +268,11 @@ def load_backbone(
     device: torch.device,
     dtype: torch.dtype,
     attention: str,
+    projector: nn.Linear | None = None,
 ) -> Backbone:
     """The frozen stock model in `folder` with the checkpoint's projector; `tensors` are those of its shards.
+
+    A plain Qwen2.5-VL has no projector: training gives it the new one `projector`.
 
     Raises TeacherError that names every key that is missing, unexpected or of another shape.
     """
@@ -273,14 +301,17 @@ def load_backbone(
     }
     hidden = model.config.text_config.hidden_size
     for key, shape in zip(PROJECTOR, ((PROJECTED, hidden), (PROJECTED,)), strict=True):
+        if projector is not None:
+            continue
         if key not in tensors:
             wrong["missing"].add(key)
         elif tensors[key].shape != shape:
             wrong["of another shape"].add(f"{key} {tensors[key].shape} instead of {shape}")
     if said := [f"{what}: {some(keys)}" for what, keys in wrong.items() if keys]:
         raise TeacherError(f"{folder}: the weights do not fit the model; {'; '.join(said)}")
-    projector = nn.Linear(hidden, PROJECTED)
-    projector.load_state_dict({key.rpartition(".")[2]: tensors[key].read() for key in PROJECTOR})
+    if projector is None:
+        projector = nn.Linear(hidden, PROJECTED)
+        projector.load_state_dict({key.rpartition(".")[2]: tensors[key].read() for key in PROJECTOR})
     return Backbone(model, projector.to(device, dtype)).eval().requires_grad_(False)
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from unbraid.teacher.adapter_file import CONFIG, PREFIX, WEIGHTS
 from unbraid.teacher.model import ARCHITECTURES, PROJECTED
+from unbraid.teacher.routes import TASK_ADAPTERS
 
-TASK_ADAPTERS = ("retrieval", "text-matching", "code")  # in the order of the published task_names
 HEAD = 16  # dimensions of an attention head; half of them are split into the three sections of M-RoPE
 SECTIONS = (2, 3, 3)
 RANK = 4

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unbraid import __version__
+from unbraid import __version__, cli_teacher
 from unbraid.bundle import PRECISIONS
 from unbraid.embedder import Embedder
 from unbraid.errors import DataError, MissingExtraError, UnbraidError
@@ -30,6 +30,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(cli_teacher.app, name="teacher")
 
 Model = Annotated[
     str | None, typer.Option("--model", help="A bundle folder or hub id org/name; the starter if left out.")
