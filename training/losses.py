@@ -59,19 +59,20 @@ def nce(scores: Tensor, temperature: float, *, excluded: Tensor | None = None) -
     """
     target = torch.arange(len(scores), device=scores.device)
     if excluded is not None:
-        own = torch.zeros_like(excluded)
-        own[target, target] = True
-        scores = scores.masked_fill(excluded & ~own, float("-inf"))
+        scores = scores.masked_fill(_no_negatives(excluded), float("-inf"))
     return cross_entropy(scores / temperature, target)
 
 
-def distribution_kl(scores: Tensor, other: Tensor, temperature: float, *, excluded: Tensor | None = None) -> Tensor:
+def distribution_kl(
+    scores: Tensor, other: Tensor, temperature: float, *, excluded: Tensor | None = None
+) -> Tensor:
     """KL(softmax(scores / t) || softmax(other / t)) over documents, the mean over queries, in nats.
 
     Both are [B, C]; arXiv 2506.18902, L_D, has the dense scores first and the late-interaction scores second, which
     learn from the first: those are held fixed. `excluded` as in `nce`.
     """
     if excluded is not None:
+        excluded = _no_negatives(excluded)
         scores, other = scores.masked_fill(excluded, -1e4), other.masked_fill(excluded, -1e4)
     return kl_div(
         log_softmax(other / temperature, -1),
@@ -81,7 +82,16 @@ def distribution_kl(scores: Tensor, other: Tensor, temperature: float, *, exclud
     )
 
 
-def over_prefixes(loss: Callable[[Tensor, Tensor], Tensor], left: Tensor, right: Tensor, dims: Sequence[int]) -> Tensor:
+def _no_negatives(excluded: Tensor) -> Tensor:
+    """`excluded` [B, C] without the positives, which are its diagonal."""
+    own = torch.zeros_like(excluded)
+    own.fill_diagonal_(True)
+    return excluded & ~own
+
+
+def over_prefixes(
+    loss: Callable[[Tensor, Tensor], Tensor], left: Tensor, right: Tensor, dims: Sequence[int]
+) -> Tensor:
     """Mean over `dims` of `loss` on left [B, D] and right [C, D] cut to that many dimensions, unit length again.
 
     Matryoshka representation learning (Kusupati et al. 2022, eq. 1, equal weights).
