@@ -1,5 +1,9 @@
 """Training the teacher's LoRA adapters with the paper's recipe: one shared pair stage, then one copy a task."""
 
+from unbraid.torchvision_shim import ensure_torchvision
+
+ensure_torchvision()  # before anything here imports accelerate or peft
+
 from unbraid.adapters.recipe import read_recipe
 from unbraid.adapters.train import train_adapters
 
