@@ -112,6 +112,27 @@ def tiny_v4(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of one layer, as wide as all-MiniLM-L6-v2, with its tokenizer. Tests must not change it."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=tiny_tokenizer(folder / "tokenizer.json"),
+        hidden_size=384,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=256,
+        initializer_range=0.05,
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def bundle_folder(tiny: TinyRun) -> Path:
     """The tiny bundle. Tests must not change it; `bundle_copy` is there for that."""
     return tiny.bundle
