@@ -5,7 +5,6 @@ from typing import Literal, overload
 
 import numpy as np
 import torch
-from peft import PeftModel
 from PIL import Image
 
 from unbraid.batching import token_budget_batches
@@ -13,9 +12,10 @@ from unbraid.errors import ItemError, TeacherError
 from unbraid.items import Code, Item, check_items, item_modality
 from unbraid.progress import track
 from unbraid.teacher.inputs import Input, Reader, collate
-from unbraid.teacher.model import Backbone, token_states
+from unbraid.teacher.model import Backbone
 from unbraid.teacher.pooling import check_dim, mean_vector, token_vectors, truncate
 from unbraid.teacher.routes import SEARCH_MODES, Route, Routes, route_of
+from unbraid.teacher.stacked import Gate
 
 WINDOW = 64  # pictures decoded at a time; one of 602,112 pixels takes 14 MB as patches
 
@@ -29,7 +29,8 @@ class AdapterTeacher:
 
     def __init__(
         self,
-        model: Backbone | PeftModel,
+        model: Backbone,
+        gate: Gate | None,
         reader: Reader,
         *,
         id: str,
@@ -39,11 +40,11 @@ class AdapterTeacher:
         modalities: tuple[str, ...] = ("text", "code"),
         batch_tokens: int = 2048,
     ) -> None:
-        """Take a loaded model; `dims` are the trained prefixes, `batch_tokens` the padded tokens of one batch.
+        """Take a loaded model and the gate of its stacked adapters, None where it has none; `dims` are the trained prefixes, `batch_tokens` the padded tokens of one batch.
 
         `modalities` are what its reader reads.
         """
-        self.model, self.reader, self.modalities = model, reader, modalities
+        self.model, self.gate, self.reader, self.modalities = model, gate, reader, modalities
         self.id = id
         self.about: Mapping[str, object] = dict(about)
         self.dims, self.dim = tuple(dims), max(dims)
@@ -108,8 +109,9 @@ class AdapterTeacher:
         for rows, inputs in self._batches(items, routes, progress):
             with torch.inference_mode():
                 batch = collate(inputs, self.device)
-                adapters = [routes[row].adapter for row in rows]
-                states = token_states(self.model, batch, adapters, project=multi_vector)
+                if self.gate is not None:
+                    self.gate.set([routes[row].adapter for row in rows], batch.ids.device, self.model.dtype)
+                states = self.model(batch, multi_vector)
                 if states.projected is None:
                     vectors = truncate(mean_vector(states.hidden, batch.pooled), dim)
                 else:

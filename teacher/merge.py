@@ -261,6 +261,7 @@ def _load_merged(
     backbone = Backbone(whole.model, nn.Linear(config.text_config.hidden_size, 1))  # never asked to project
     return AdapterTeacher(
         backbone.eval().requires_grad_(False),
+        None,
         QwenReader(folder, config, *limits),
         id="merged",
         about={"dtype": dtype_name(dtype)},

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from peft import PeftModel
 
 from unbraid.code_text import split_identifiers
 from unbraid.errors import DataError, ItemError, MissingExtraError
@@ -15,6 +14,7 @@ from unbraid.teacher.encoder import AdapterTeacher
 from unbraid.teacher.inputs import Input
 from unbraid.teacher.model import Backbone, new_projector
 from unbraid.teacher.routes import PLAIN, STARTER, TASK_ADAPTERS, Route
+from unbraid.teacher.stacked import stack_adapters
 from unbraid.torchvision_shim import ensure_torchvision
 
 MAX_TOKENS = 256  # sentence_bert_config.json of the published model
@@ -86,18 +86,19 @@ def load_minilm(
     backbone = load_backbone(folder, dtype)
     if adapters is not None:
         load_projector(backbone, adapters)
-    model: Backbone | PeftModel = backbone
+    gate = None
     kind = str(dtype).removeprefix("torch.")
     about: dict[str, object] = {
         "model": "all-MiniLM-L6-v2",
         "revision": _digest(folder / "model.safetensors"),
     }
     if adapters is not None:
-        model = attach_adapters(backbone, read_adapters(adapters, TASK_ADAPTERS))
+        backbone, gate = stack_adapters(attach_adapters(backbone, read_adapters(adapters, TASK_ADAPTERS)))
         about["adapters"] = adapters_digest(adapters)
     about["dtype"] = kind
     return AdapterTeacher(
-        model.to(device),
+        backbone.to(device),
+        gate,
         BertReader(folder),
         id="-".join(str(part) for part in about.values()),
         about=about,

@@ -4,12 +4,11 @@ The attribute names `model` and `multi_vector_projector` are those of the publis
 are the keys that peft gives to the layers here.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -59,6 +58,11 @@ class Backbone(nn.Module):
         self.model = model
         self.multi_vector_projector = projector
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the frozen weights."""
+        return self.model.dtype
+
     def forward(self, batch: Batch, project: bool) -> TokenStates:
         """Token states of a batch. Positions of pictures are built here and never left to a default."""
         inputs: dict[str, Any] = {"input_ids": batch.ids, "attention_mask": batch.mask.long()}
@@ -107,19 +111,3 @@ def lora_config(model: PreTrainedModel, *, rank: int, alpha: int, dropout: float
         exclude_modules=place.exclude_modules,
         task_type=None,
     )
-
-
-def token_states(
-    model: Backbone | PeftModel, batch: Batch, adapters: Sequence[str | None], *, project: bool
-) -> TokenStates:
-    """Token states in which row i went through adapter i; None is the backbone without one.
-
-    One adapter for all rows is switched on as a whole, several are mixed row by row. For inference only.
-    """
-    if not isinstance(model, PeftModel):
-        return model(batch, project)  # type: ignore[no-any-return]
-    if len(set(adapters)) == 1 and adapters[0] is not None:
-        model.set_adapter(adapters[0], inference_mode=True)
-        return model(batch, project)  # type: ignore[no-any-return]
-    names = [name or "__base__" for name in adapters]
-    return model(batch, project, adapter_names=names)  # type: ignore[no-any-return]

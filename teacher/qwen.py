@@ -34,6 +34,7 @@ from unbraid.teacher.inputs import Input, Picture
 from unbraid.teacher.memory import check_fits, choose_device, needed_bytes
 from unbraid.teacher.model import PROJECTED, Backbone, new_projector
 from unbraid.teacher.routes import JINA_V4, TASK_ADAPTERS, Route
+from unbraid.teacher.stacked import stack_adapters
 from unbraid.torchvision_shim import ensure_torchvision
 
 MIN_PIXELS, MAX_PIXELS = 3136, 602112  # 4 and 768 tokens; the published vLLM checkpoints say 12845056
@@ -204,7 +205,7 @@ def load_jina_v4(
     )
     if adapters is not None:
         load_projector(backbone, adapters)
-    model = attach_adapters(backbone, read_adapters(place_of_adapters, TASK_ADAPTERS))
+    model, gate = stack_adapters(attach_adapters(backbone, read_adapters(place_of_adapters, TASK_ADAPTERS)))
     about: dict[str, object] = {
         # A folder has no name of its own: its digest tells it apart.
         "model": (PUBLISHED.hub_id if folder == Path(source) else str(source)).rpartition("/")[2],
@@ -216,6 +217,7 @@ def load_jina_v4(
     }
     return AdapterTeacher(
         model.to(place),
+        gate,
         reader,
         id="-".join(str(part) for part in about.values()),
         about=about,

@@ -19,7 +19,6 @@ from unbraid import Code
 from unbraid.errors import DataError, ImageError, ItemError, TeacherError
 from unbraid.teacher import load, qwen
 from unbraid.teacher.inputs import Batch, collate
-from unbraid.teacher.model import token_states
 from unbraid.teacher.pooling import mean_vector
 from unbraid.teacher.qwen import PUBLISHED, QwenReader, load_jina_v4, read_config
 from unbraid.teacher.routes import JINA_V4, TASKS
@@ -255,7 +254,7 @@ def test_a_scaling_other_than_one_is_applied(broken, plain):
 
 def test_positions_lost_on_the_way_would_be_noticed(teacher, plain, monkeypatch):
     """What happens when mm_token_type_ids are forgotten: the model takes one-dimensional positions."""
-    base = teacher.model.base_model.model.model
+    base = teacher.model.model
     monkeypatch.setattr(base, "get_rope_index", lambda **_: (None, None))
     expected, _ = plain["retrieval"].vectors(ITEMS["wide picture"], "")
     assert abs(teacher.encode([ITEMS["wide picture"]], "query")[0] - expected.numpy()).max() > 100 * TOLERANCE
@@ -294,17 +293,16 @@ def test_the_side_of_the_padding_changes_nothing(teacher, names):
     right = collate(inputs)
     left = turn_to_left(right)
     assert not left.mask[:, 0].all() and left.mask[:, -1].all() and not right.mask[:, -1].all()
-    vectors = [
-        mean_vector(token_states(teacher.model, one, ["retrieval"] * 2, project=False).hidden, one.pooled)
-        for one in (left, right)
-    ]
+    with torch.inference_mode():
+        teacher.gate.set(["retrieval"] * 2, right.ids.device, torch.float32)
+        vectors = [mean_vector(teacher.model(one, False).hidden, one.pooled) for one in (left, right)]
     np.testing.assert_allclose(*vectors, atol=TOLERANCE, rtol=0)
 
 
 def test_positions_of_a_picture_are_the_published_example(teacher):
     expected = [[0, 1, 2, 2, 2, 2, 4, 5, 6], [0, 1, 2, 2, 3, 3, 4, 5, 6], [0, 1, 2, 3, 2, 3, 4, 5, 6]]
     kinds = torch.tensor([[0, 0, 1, 1, 1, 1, 0, 0, 0]])
-    found, _ = teacher.model.base_model.model.model.get_rope_index(
+    found, _ = teacher.model.model.get_rope_index(
         input_ids=kinds, mm_token_type_ids=kinds, image_grid_thw=torch.tensor([[1, 4, 4]])
     )
     assert found[:, 0].tolist() == expected
