@@ -7,8 +7,9 @@ weights and three random adapters of rank 32; speed does not depend on what the 
 2,048 tokens and pictures of 602,112 pixels. Without a GPU it runs a scaled-down shape in fp32 and says so; those
 numbers say nothing about a GPU, only that the script runs and how mixed tasks compare here.
 
-Three ways take turns in every round: three tasks mixed in each batch, one task alone, and the plain way (batches of
-8 in the order given, one pass over the items for each task with an adapter switch between, through AutoModel's class).
+Four ways take turns in every round: three tasks mixed in each batch and one task alone, both through the stacked
+adapters that `load` gives; three tasks mixed by peft itself; and the plain way (batches of 8 in the order given, one
+pass for each task with an adapter switch between, through the stock class and peft).
 The matrix rate is measured in the same run: the best of several 8192^3 bf16 products (CPU: 1024^3 fp32).
 """
 
@@ -21,11 +22,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+
+import unbraid.teacher  # noqa: F401  (makes torchvision importable before transformers and peft are)
+
+# isort: split
 from peft import PeftModel
 from torch import nn
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel
 
-import unbraid.teacher  # noqa: F401  # makes torchvision importable before transformers
+from unbraid.batching import token_budget_batches
 from unbraid.items import Item
 from unbraid.teacher.adapter_file import lora_tensors
 from unbraid.teacher.encoder import AdapterTeacher
@@ -33,6 +38,7 @@ from unbraid.teacher.inputs import Input, Picture, collate
 from unbraid.teacher.model import PROJECTED, Backbone, lora_config
 from unbraid.teacher.pooling import mean_vector
 from unbraid.teacher.routes import JINA_V4, Route
+from unbraid.teacher.stacked import stack_adapters
 
 TASKS = ("query", "symmetric", "code")  # one for each adapter
 ADAPTERS = ("retrieval", "text-matching", "code")
@@ -133,6 +139,15 @@ def build(shape: Shape, device: str, dtype: torch.dtype) -> PeftModel:
     return model.to(device, dtype).eval()
 
 
+@torch.inference_mode()
+def peft_mixed(model: PeftModel, inputs: Sequence[Input], device: str, batch_tokens: int) -> None:
+    """The same batches as the teacher's, their rows mixed by peft."""
+    for rows in token_budget_batches([len(one.ids) for one in inputs], budget=batch_tokens):
+        batch = collate([inputs[row] for row in rows], device)
+        names = [ADAPTERS[row % len(ADAPTERS)] for row in rows]
+        mean_vector(model(batch, False, adapter_names=names).hidden, batch.pooled).cpu()
+
+
 def flops_per_token(shape: Shape, length: int) -> float:
     """Multiply-adds, twice, of one text token: language layers, one adapter, causal attention; no embedding or head."""
     h, wide, kv = shape.hidden, shape.intermediate, shape.hidden // shape.heads * shape.kv_heads
@@ -173,7 +188,7 @@ def plain_way(model: PeftModel, inputs: Sequence[Input], device: str) -> None:
 
 
 def measure(
-    teacher: AdapterTeacher, items: Sequence[Item], tokens: int, rounds: int, device: str
+    teacher: AdapterTeacher, adapted: PeftModel, items: Sequence[Item], tokens: int, rounds: int, device: str
 ) -> dict[str, float]:
     """Median tokens a second of each way, and the medians of the ratios taken round by round."""
     mixed = [TASKS[number % len(TASKS)] for number in range(len(items))]
@@ -185,7 +200,8 @@ def measure(
     ways: dict[str, Callable[[], object]] = {
         "mixed": lambda: teacher.encode(items, mixed),
         "single": lambda: teacher.encode(items, "query"),
-        "plain": lambda: plain_way(teacher.model, inputs, device),  # type: ignore[arg-type]
+        "peft mixed": lambda: peft_mixed(adapted, inputs, device, teacher.batch_tokens),
+        "plain": lambda: plain_way(adapted, inputs, device),
     }
     for work in ways.values():
         work()  # kernels are chosen and memory is taken in the first call
@@ -194,7 +210,7 @@ def measure(
         for name, work in ways.items():
             times[name].append(seconds(work, device))
     found = {f"{name} tokens/s": tokens / statistics.median(spent) for name, spent in times.items()}
-    for name in ("single", "plain"):
+    for name in ("single", "peft mixed", "plain"):
         ratios = [other / ours for other, ours in zip(times[name], times["mixed"], strict=True)]
         found[f"mixed against {name}"] = statistics.median(ratios)
         found[f"mixed against {name}, worst round"] = min(ratios)
@@ -215,8 +231,11 @@ def main() -> None:
     )
     print(f"{card}; torch {torch.__version__}; {asdict(shape)}")
     torch.manual_seed(0)
+    adapted = build(shape, device, dtype)
+    backbone, gate = stack_adapters(build(shape, device, dtype))
     teacher = AdapterTeacher(
-        build(shape, device, dtype),
+        backbone,
+        gate,
         RandomReader(shape),
         id="random",
         about={"dtype": str(dtype)},
@@ -228,7 +247,7 @@ def main() -> None:
     rows = []
     for length in shape.lengths:
         count = shape.items // length
-        found = measure(teacher, [str(length)] * count, count * length, arguments.rounds, device)
+        found = measure(teacher, adapted, [str(length)] * count, count * length, arguments.rounds, device)
         rate = matrix_rate(device, dtype)
         share = found["mixed tokens/s"] * flops_per_token(shape, length) / rate
         rows.append(
@@ -241,7 +260,7 @@ def main() -> None:
     rows.append(
         {
             "what": f"pictures, {height * width * 196:,} pixels",
-            **measure(teacher, pictures, tokens, arguments.rounds, device),
+            **measure(teacher, adapted, pictures, tokens, arguments.rounds, device),
         }
     )
     for row in rows:
