@@ -75,11 +75,9 @@ def read_pairs(source: Source, data: Path, *, seed: int, train: bool, pictures: 
         kept = random.Random(seed).sample(kept, source.limit)
     left_field, right_field = ("a", "b") if source.kind == "graded" else (source.anchor, source.positive)
     if source.kind == "picture":
-        right_field = "file"
-        _unpack(
-            (data / source.file).with_name(source.file.split("/")[-1].removesuffix(".jsonl.gz") + ".tar"),
-            pictures,
-        )
+        right_field, name = "file", source.file.removesuffix(".jsonl.gz")
+        pictures /= name
+        _unpack(data / f"{name}.tar", pictures)
     left: list[Item] = []
     right: list[Item] = []
     grades = []
@@ -90,19 +88,21 @@ def read_pairs(source: Source, data: Path, *, seed: int, train: bool, pictures: 
             right.append(
                 Code(b) if source.kind == "code" else pictures / b if source.kind == "picture" else b
             )
-            grades.append(float(row.get("score", 1.0)))
+            grades.append(_grade(row, source.file) if source.kind == "graded" else 1.0)
     if not left:
         raise DataError(f"{source.file}: no pair with text in {left_field!r} and {right_field!r}")
     return RawPairs(source.name, left, right, grades if source.kind == "graded" else None)
 
 
 def without(pairs: RawPairs, known: set[str]) -> RawPairs:
-    """The pairs that hold none of the `known` texts (see `texts_of`)."""
+    """The pairs that hold none of the `known` texts (see `texts_of`). Raises DataError when there are none."""
     keep = [
         row
         for row, (a, b) in enumerate(zip(pairs.left, pairs.right, strict=True))
         if _key(a) not in known and _key(b) not in known
     ]
+    if not keep:
+        raise DataError(f"{pairs.name}: every pair has a text that is held out")
     grades = None if pairs.grades is None else [pairs.grades[row] for row in keep]
     return RawPairs(pairs.name, [pairs.left[row] for row in keep], [pairs.right[row] for row in keep], grades)
 
@@ -175,7 +175,7 @@ def _side(
 
     vectors = _cached(
         cache,
-        [str(one) for one in kept],
+        [repr(one) if isinstance(one, Code) else str(one) for one in kept],
         route,
         lambda: vectors_of(model, inputs(), batch_tokens=batch_tokens, what=what),
     )
@@ -202,10 +202,21 @@ def str_or_code(item: Item) -> str:
     return item
 
 
-def _text(row: dict[str, Any], field: str, file: str) -> str:
+def _field(row: dict[str, Any], field: str, file: str) -> Any:
     if field not in row:
         raise DataError(f"{file}: a row has no field {field!r}, only {', '.join(row)}")
-    text = str(row[field] or "").strip()
+    return row[field]
+
+
+def _grade(row: dict[str, Any], file: str) -> float:
+    score = _field(row, "score", file)
+    if isinstance(score, bool) or not isinstance(score, int | float):
+        raise DataError(f"{file}: a row has the score {score!r}, expected a number")
+    return float(score)
+
+
+def _text(row: dict[str, Any], field: str, file: str) -> str:
+    text = str(_field(row, field, file) or "").strip()
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
