@@ -46,16 +46,16 @@ def draw(sets: Sequence[PairSet], stage: Stage, *, share: float, key: str) -> St
     """
     rng = random.Random(key)
     chosen = rng.choices(sets, [len(one.rows) ** 0.5 for one in sets])[0]
-    places = rng.sample(range(len(chosen.rows)), min(4 * stage.batch, len(chosen.rows)))
+    total = len(chosen.rows)
+    if chosen.grades is not None:
+        return _graded(chosen, rng.sample(range(total), min(stage.batch, total)))
     left: dict[int, int] = {}
-    for place in places:
+    for place in rng.sample(range(total), min(4 * stage.batch, total)):
         a, b = chosen.rows[place].tolist()
-        if chosen.grades is not None or (a not in left and b not in left.values()):
-            left.setdefault(a, b)
+        if a not in left and b not in left.values():
+            left[a] = b
         if len(left) == stage.batch:
             break
-    if chosen.grades is not None:
-        return _graded(chosen, places[: stage.batch])
     queries, documents = list(left), list(left.values())
     for query in queries:
         negatives = [place for place in chosen.negatives[query].tolist() if place >= 0]

@@ -37,8 +37,8 @@ def train_adapters(
     """Train every adapter of `recipe` on the files in `data`; yields a line when a stage is done.
 
     Everything goes to `run`: a folder per stage (record.json, curves.png) and at the end adapters/ in the published
-    layout, with recipe and card (which shows the tables `scores`), for `unbraid.teacher.load`. Finished stages are kept, an interrupted one
-    goes on from its last checkpoint. Raises DataError when `run` was made by another recipe.
+    layout, with recipe and card (which shows the tables `scores`), for `unbraid.teacher.load`. Finished stages are
+    kept, an interrupted one goes on from its last checkpoint. Raises DataError when `run` was made by another recipe.
     """
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
@@ -120,8 +120,10 @@ def _stage_data(
         )
         return routes[tasks[0]], routes[tasks[1]]
 
-    apart = [some_pairs(read(source, train=False), DOCUMENTS, recipe.seed) for source in stage.held_out]
-    known = {text for pairs in apart for text in texts_of(pairs)}
+    # What judges a later stage must not be learnt in an earlier one either.
+    everything = dict.fromkeys(source for other in recipe.stages.values() for source in other.held_out)
+    apart = {one: some_pairs(read(one, train=False), DOCUMENTS, recipe.seed) for one in everything}
+    known = {text for pairs in apart.values() for text in texts_of(pairs)}
     sets = []
     for source in stage.sources:
         encoded = encode(without(read(source, train=True), known), sides(source))
@@ -137,7 +139,7 @@ def _stage_data(
             )
             encoded = replace(encoded, negatives=negatives)
         sets.append(encoded)
-    return sets, [encode(pairs, sides(pairs.name)) for pairs in apart]
+    return sets, [encode(apart[source], sides(source)) for source in stage.held_out]
 
 
 def _finished(folder: Path, recipe: Recipe, name: str) -> bool:
