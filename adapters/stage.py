@@ -5,7 +5,7 @@ Read top to bottom: a step's batch -> its loss -> the steps -> what is kept.
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -139,13 +139,14 @@ def train_stage(
     the strength with the largest mean gain over the held-out sources among those that lose nowhere more than the
     recipe's tolerance; a strength of s is the weight average of s adapted and 1 - s unadapted.
     """
-    model.eval()  # the backbone has no dropout; the adapter's own is switched on below
+    torch.manual_seed(recipe.seed)  # a stage drops the same whether or not earlier ones ran in this process
+    model.eval()  # the backbone has no dropout; the adapter's own is on in steps, not in held-out scores
     model.set_adapter(adapter)
     tensors = lora_tensors(model, adapter)
     parameters = nn.ParameterList(list(tensors.values()))
-    for name, module in model.named_modules():
-        if name.endswith(f"lora_dropout.{adapter}"):
-            module.train()
+    dropout = nn.ModuleList(
+        module for name, module in model.named_modules() if name.endswith(f"lora_dropout.{adapter}")
+    )
     optimizer = torch.optim.AdamW(parameters, lr=stage.learning_rate, weight_decay=stage.weight_decay)
     scale = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: learning_rate_factor(step, ends=[stage.steps], warmup=stage.warmup)
@@ -153,15 +154,17 @@ def train_stage(
     before = unadapted(held_out)
     kept = _Kept(before, recipe.tolerance)
     curves: Curves = {"loss": [], **{f"{name}, held out": [score] for name, score in before.scores.items()}}
-    settings, first = (stage, recipe.seed, recipe.rank, [(one.name, len(one.rows)) for one in sets]), 0
+    shared = replace(recipe, version="", card=(), task={})
+    settings, first = (shared, stage, [(one.name, len(one.rows)) for one in sets]), 0
     kept_path = checkpoint.with_suffix(".kept.pt")
     if checkpoint.exists():
         curves, first = load_checkpoint(checkpoint, parameters, optimizer, scale, settings=settings)
-        kept.load(kept_path)
+        kept.load(kept_path, first)
     groups = [[one for one in sets if (one.right.texts is None) == pictures] for pictures in (False, True)]
     project = stage.weights.late > 0 or stage.weights.agreement > 0
     for step in track(range(first, stage.steps), f"train {adapter}", unit="steps"):
         total = 0.0
+        dropout.train()
         for number, group in enumerate(groups):
             if not group:
                 continue
@@ -182,6 +185,7 @@ def train_stage(
         optimizer.step()
         optimizer.zero_grad()
         scale.step()
+        dropout.eval()
         curves["loss"].append(total)
         done = step + 1
         if held_out and (done % stage.check_every == 0 or done == stage.steps):
@@ -255,11 +259,8 @@ class _Kept:
         torch.save(state, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)
 
-    def load(self, path: Path) -> None:
+    def load(self, path: Path, done: int) -> None:
+        """What `save` wrote at step `done` or a little later: the run may have ended before its checkpoint."""
         state = torch.load(path, weights_only=True)
-        self.best, self.what, self.rank, self.tried = (
-            state["best"],
-            state["what"],
-            state["rank"],
-            state["tried"],
-        )
+        self.best, self.what, self.rank = state["best"], state["what"], state["rank"]
+        self.tried = [one for one in state["tried"] if one["step"] <= done]

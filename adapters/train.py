@@ -1,5 +1,6 @@
 """All stages of a recipe: one adapter on pairs, then a copy of it for each task."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -102,15 +103,15 @@ def _stage_data(
 ) -> tuple[list[PairSet], list[PairSet]]:
     """Training and held-out pairs of a stage, encoded by the unadapted backbone. They share no text."""
     source_of = {source.name: source for source in recipe.source}
+    reading = json.dumps([recipe.backbone, recipe.max_tokens, recipe.precision])
+    cache = run / "vectors" / hashlib.sha256(reading.encode()).hexdigest()[:16]
 
     def read(source: str, *, train: bool) -> RawPairs:
         return read_pairs(source_of[source], data, seed=recipe.seed, train=train, pictures=run / "pictures")
 
     def encode(pairs: RawPairs, sides: tuple[Route, Route]) -> PairSet:
         with model.disable_adapter():
-            return encode_pairs(
-                pairs, model, reader, sides, batch_tokens=recipe.batch_tokens, cache=run / "vectors"
-            )
+            return encode_pairs(pairs, model, reader, sides, batch_tokens=recipe.batch_tokens, cache=cache)
 
     def sides(source: str) -> tuple[Route, Route]:
         tasks = (
