@@ -86,8 +86,8 @@ class Recipe:
     false_negative: float = (
         0.95  # a negative scored above this share of its positive's score is taken for a positive
     )
-    tolerance: float = 0.002  # least gain that a held-out source may have for a step to be kept
-    strengths: tuple[float, ...] = (1.0, 0.7, 0.4)  # shares of the adapter tried at the end
+    tolerance: float = 0.004  # least gain that a held-out source may have for a step to be kept
+    strengths: tuple[float, ...] = (1.0, 0.75, 0.5)  # shares of the adapter tried at the end
     card: tuple[str, ...] = ()  # sentences for the card
 
     @property
