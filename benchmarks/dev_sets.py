@@ -1,10 +1,10 @@
 """Write the held-out parts of the training files as BEIR folders, for `unbraid evaluate`.
 
-    python benchmarks/dev_sets.py --data DATA --out DIR
+    python benchmarks/dev_sets.py --data DATA --out DIR [--corpus 4000]
 
 Queries are rows that training never saw (the same rule as training/rows.py); the corpus holds their positives and,
-as distractors, other positives of the same file, up to 4,000. Mappers are chosen on the same rows, so these sets
-flatter them a little. Two sets come from sources that training never read at all: functions of py_docstrings, and
+as distractors, other positives of the same file, up to 4,000 (a slow model is scored on fewer). Mappers are chosen
+on the same rows, so these sets flatter them a little. Two sets come from sources that training never read at all: functions of py_docstrings, and
 the docstrings of installed packages (summary line -> the rest). Score the code-* sets with `--mode code`.
 """
 
@@ -18,7 +18,6 @@ from pathlib import Path
 
 from unbraid.training.rows import is_dev, rows
 
-CORPUS = 4000
 QUERIES = 500
 FILES = {
     "squad": ("text/squad_sentences.part1.jsonl.gz", "text/squad_sentences.part2.jsonl.gz"),
@@ -31,10 +30,10 @@ FILES = {
 PACKAGES = ("scipy", "sklearn")
 
 
-def write_set(folder: Path, queries: list[tuple[str, str]], distractors: list[str]) -> None:
-    """Write (query, positive) pairs and more documents as corpus, queries and qrels of a BEIR folder."""
+def write_set(folder: Path, queries: list[tuple[str, str]], distractors: list[str], corpus: int) -> None:
+    """Write (query, positive) pairs and more documents, `corpus` in all, as a BEIR folder."""
     texts = list(dict.fromkeys([*(document for _, document in queries), *distractors]))[
-        : max(CORPUS, len(queries))
+        : max(corpus, len(queries))
     ]
     number = {text: f"d{place}" for place, text in enumerate(texts)}
     (folder / "qrels").mkdir(parents=True, exist_ok=True)
@@ -74,6 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--corpus", type=int, default=4000)
     arguments = parser.parse_args()
     rng = random.Random(0)
     for name, files in FILES.items():
@@ -83,16 +83,20 @@ def main() -> None:
         write_set(
             arguments.out / name,
             rng.sample(held_out, min(QUERIES, len(held_out))),
-            rng.sample(others, min(CORPUS, len(others))),
+            rng.sample(others, min(arguments.corpus, len(others))),
+            arguments.corpus,
         )
     unseen = [
         (row["anchor"], row["positive"]) for row in rows(arguments.data / "code/py_docstrings.dev.jsonl.gz")
     ]
-    write_set(arguments.out / "code-py_docstrings", unseen, [])
+    write_set(arguments.out / "code-py_docstrings", unseen, [], arguments.corpus)
     documented = package_docstrings(PACKAGES)
     rng.shuffle(documented)
     write_set(
-        arguments.out / "package-docs", documented[:QUERIES], [rest for _, rest in documented[QUERIES:]]
+        arguments.out / "package-docs",
+        documented[:QUERIES],
+        [rest for _, rest in documented[QUERIES:]],
+        arguments.corpus,
     )
 
 
