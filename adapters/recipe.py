@@ -99,13 +99,23 @@ class Recipe:
 def read_recipe(path: Path) -> Recipe:
     """Read the recipe at `path`; a bare name such as "starter" means the one shipped in adapters/recipes.
 
-    Raises DataError for a file that is not TOML, an unknown key, a missing one, a value of another type, a stage
-    that names a file without a [[source]], and one that both trains on a file and is judged by it.
+    Raises DataError for a file that is not TOML, an unknown key, a missing one, a value of another type, two sources
+    of one name, no task, a stage without sources, steps or pairs, one that names a file without a [[source]], and
+    one that both trains on a file and is judged by it.
     """
     values = read_toml(path, Path(__file__).parent / "recipes")
     recipe: Recipe = read_typed({"source": [], "task": {}} | values, Recipe, str(path))
-    known = {source.name for source in recipe.source}
+    names = [source.name for source in recipe.source]
+    known = set(names)
+    if twice := sorted(name for name in known if names.count(name) > 1):
+        raise DataError(f"{path}: two sources are named {', '.join(twice)}: give one an alias")
+    if not recipe.task:
+        raise DataError(f"{path}: there is no [task.NAME]")
     for name, stage in recipe.stages.items():
+        if not stage.sources or min(stage.steps, stage.batch, stage.check_every) < 1:
+            raise DataError(
+                f"{path}: {name}: expected sources, and steps, batch and check_every of at least 1"
+            )
         if unknown := sorted({*stage.sources, *stage.held_out} - known):
             raise DataError(
                 f"{path}: {name}: {', '.join(unknown)} used without a [[source]] that states its licence"
