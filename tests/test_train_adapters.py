@@ -43,6 +43,7 @@ dropout = 0.1
 prefixes = [64]
 max_tokens = 16
 batch_tokens = 64
+strengths = [1.0, 0.7, 0.4]
 false_negative = 1.5  # to the random backbone all texts are alike
 card = ["A sentence for the card."]
 
@@ -523,6 +524,11 @@ def test_a_run_in_which_nothing_is_good_enough_says_so(recipe, data, tmp_path, n
         ('licence = "licence of text"', "", "licence"),
         ("[pair]", "[pairs]", "unknown pairs"),
         ("seed = 5", "seed = ", "not a readable recipe"),
+        ("steps = 20", "steps = 0", "pair: expected sources, and steps, batch"),
+        ("check_every = 4", "check_every = 0", "code: expected sources, and steps, batch and check_every"),
+        ('sources = ["graded.jsonl.gz"]', "sources = []", "text-matching: expected sources"),
+        ('alias = "held graded"\n', "", r"two sources are named graded\.jsonl\.gz: give one an alias"),
+        (RECIPE[RECIPE.index("[task.retrieval]") :], "", r"there is no \[task\.NAME\]"),
     ],
 )
 def test_a_mistake_in_a_recipe_is_refused(tmp_path, old, new, said):
