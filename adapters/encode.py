@@ -37,11 +37,14 @@ def encode_part(model: Backbone | PeftModel, inputs: Sequence[Input], *, project
 
 @torch.no_grad()
 def vectors_of(
-    model: Backbone | PeftModel, inputs: Sequence[Input], *, batch_tokens: int, what: str
+    model: Backbone | PeftModel, inputs: Sequence[Input], *, batch_tokens: int, what: str = ""
 ) -> Tensor:
-    """Single vectors float32 [n, H] of `inputs` on the CPU, in order, without gradients."""
+    """Single vectors float32 [n, H] of `inputs` on the CPU, in order, without gradients.
+
+    `what` is the name of the bar where a person watches; no name, no bar.
+    """
     vectors: list[Tensor] = [torch.empty(0)] * len(inputs)
-    for rows in track(_parts(inputs, batch_tokens), what, unit="batches"):
+    for rows in track(_parts(inputs, batch_tokens), what, unit="batches", shown=None if what else False):
         part = encode_part(model, [inputs[row] for row in rows], project=False)
         for row, vector in zip(rows, part.dense.cpu(), strict=True):
             vectors[row] = vector

@@ -37,9 +37,9 @@ def judge(model: Backbone | PeftModel, held_out: list[PairSet], *, batch_tokens:
         asked = range(
             len(pairs.left.items) if pairs.grades is not None else min(QUERIES, len(pairs.left.items))
         )
-        left = vectors_of(model, pairs.left.inputs(asked), batch_tokens=batch_tokens, what="judge")
+        left = vectors_of(model, pairs.left.inputs(asked), batch_tokens=batch_tokens)
         everything = pairs.right.inputs(range(len(pairs.right.items)))
-        right = vectors_of(model, everything, batch_tokens=batch_tokens, what="judge")
+        right = vectors_of(model, everything, batch_tokens=batch_tokens)
         scores[pairs.name] = score(pairs, left, right)
     return Judgement(scores)
 

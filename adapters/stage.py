@@ -18,14 +18,14 @@ from unbraid.adapters.judge import Judgement, judge, unadapted
 from unbraid.adapters.mine import false_negatives
 from unbraid.adapters.pairs import PairSet
 from unbraid.adapters.recipe import Recipe, Stage
-from unbraid.progress import track
+from unbraid.progress import counting
 from unbraid.teacher.adapter_file import lora_tensors
 from unbraid.teacher.inputs import Input
 from unbraid.training.checkpoint import Curves, load_checkpoint, save_checkpoint
 from unbraid.training.losses import cosent, cosine_loss, distribution_kl, late_scores, nce, over_prefixes
 from unbraid.training.schedule import learning_rate_factor
 
-SAVE_EVERY = 50  # steps between resumable checkpoints
+SAVE_EVERY = 20  # steps between resumable checkpoints
 
 
 @dataclass(frozen=True)
@@ -160,45 +160,58 @@ def train_stage(
     if checkpoint.exists():
         curves, first = load_checkpoint(checkpoint, parameters, optimizer, scale, settings=settings)
         kept.load(kept_path, first)
-    groups = [[one for one in sets if (one.right.texts is None) == pictures] for pictures in (False, True)]
-    project = stage.weights.late > 0 or stage.weights.agreement > 0
-    for step in track(range(first, stage.steps), f"train {adapter}", unit="steps"):
-        total = 0.0
-        dropout.train()
-        for number, group in enumerate(groups):
-            if not group:
-                continue
-            batch = draw(
-                group, stage, share=recipe.false_negative, key=f"{recipe.seed} {adapter} {step} {number}"
-            )
-            loss = backward(
-                model,
-                batch.inputs,
-                joint_loss(stage, recipe.prefixes, batch),
-                batch_tokens=recipe.batch_tokens,
-                project=project and batch.grades is None,
-                cache=recipe.gradient_cache,
-                autocast=accelerator.autocast,
-            )
-            total += loss.item()
-        accelerator.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        scale.step()
-        dropout.eval()
-        curves["loss"].append(total)
-        done = step + 1
-        if held_out and (done % stage.check_every == 0 or done == stage.steps):
-            kept.offer(_judge(model, held_out, recipe, curves), tensors, {"step": done, "strength": 1.0})
-        if done % SAVE_EVERY == 0 or done == stage.steps:
-            kept.save(kept_path)
-            save_checkpoint(
-                checkpoint, parameters, optimizer, scale, settings=settings, curves=curves, done=done
-            )
+    # As in the paper each step draws a batch of texts and, where there are any, one of texts with pictures.
+    kinds = [[one for one in sets if (one.right.texts is None) == pictures] for pictures in (False, True)]
+    groups = [group for group in kinds if group]
+    with counting(f"train {adapter}", unit="steps", total=stage.steps, done=first) as tell:
+        for step in range(first, stage.steps):
+            dropout.train()
+            key = f"{recipe.seed} {adapter} {step}"
+            curves["loss"].append(_add_gradients(model, stage, recipe, groups, key, accelerator))
+            accelerator.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            scale.step()
+            dropout.eval()
+            done = step + 1
+            if held_out and (done % stage.check_every == 0 or done == stage.steps):
+                kept.offer(_judge(model, held_out, recipe, curves), tensors, {"step": done, "strength": 1.0})
+            if done % SAVE_EVERY == 0 or done == stage.steps:
+                kept.save(kept_path)
+                save_checkpoint(
+                    checkpoint, parameters, optimizer, scale, settings=settings, curves=curves, done=done
+                )
+            tell(1)
     if held_out:
         _try_strengths(model, adapter, held_out, recipe, kept, stage.steps)
         copy_tensors(kept.best, tensors)
     return curves, kept.report()
+
+
+def _add_gradients(
+    model: PeftModel,
+    stage: Stage,
+    recipe: Recipe,
+    groups: Sequence[Sequence[PairSet]],
+    key: str,
+    accelerator: Accelerator,
+) -> float:
+    """Draw the batches of the step named `key`, one a group, and add their gradients; returns the sum of the losses."""
+    late = stage.weights.late > 0 or stage.weights.agreement > 0
+    total = 0.0
+    for number, group in enumerate(groups):
+        batch = draw(group, stage, share=recipe.false_negative, key=f"{key} {number}")
+        loss = backward(
+            model,
+            batch.inputs,
+            joint_loss(stage, recipe.prefixes, batch),
+            batch_tokens=recipe.batch_tokens,
+            project=late and batch.grades is None,
+            cache=recipe.gradient_cache,
+            autocast=accelerator.autocast,
+        )
+        total += loss.item()
+    return total
 
 
 def copy_tensors(source: Mapping[tuple[str, str], Tensor], target: Mapping[tuple[str, str], Tensor]) -> None:

@@ -77,7 +77,9 @@ class RandomReader:
         self.patches = torch.randn(height * width, 3 * 2 * 14 * 14)
         self.grid = (1, height, width)
 
-    def read_texts(self, texts: Sequence[str], routes: Sequence[Route]) -> list[Input]:
+    def read_texts(
+        self, texts: Sequence[str], routes: Sequence[Route], rows: Sequence[int] | None = None
+    ) -> list[Input]:
         """Each text is the number of its tokens."""
         return [Input(torch.randint(1000, 100_000, (int(text),)).tolist(), (0, int(text))) for text in texts]
 

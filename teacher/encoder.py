@@ -145,7 +145,7 @@ class AdapterTeacher:
         texts = [row for row, kind in enumerate(kinds) if kind != "image"]
         pictures = [row for row, kind in enumerate(kinds) if kind == "image"]
         inputs = self.reader.read_texts(
-            [_text(items[row], kinds[row]) for row in texts], [routes[row] for row in texts]
+            [_text(items[row], kinds[row]) for row in texts], [routes[row] for row in texts], texts
         )
         windows = [pictures[start : start + WINDOW] for start in range(0, len(pictures), WINDOW)]
         ahead = self._read_pictures(items, windows[0]) if windows else []

@@ -42,8 +42,13 @@ class Batch:
 class Reader(Protocol):
     """How a backbone reads items; everything that happens before the first matrix product."""
 
-    def read_texts(self, texts: Sequence[str], routes: Sequence[Route]) -> list[Input]:
-        """Inputs of texts and code snippets, each under its route's prompt. Raises ItemError naming the row."""
+    def read_texts(
+        self, texts: Sequence[str], routes: Sequence[Route], rows: Sequence[int] | None = None
+    ) -> list[Input]:
+        """Inputs of texts and code snippets, each under its route's prompt.
+
+        Raises ItemError naming the row of a text that cannot be read: its number in `rows`, else its place.
+        """
 
     def read_picture(self, item: Item) -> Input:
         """Input of one picture. Raises ItemError."""

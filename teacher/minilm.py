@@ -34,11 +34,13 @@ class BertReader:
         self.tokenizer.enable_truncation(max_tokens)
         self.tokenizer.encode_special_tokens = True  # "[SEP]" in a text is text
 
-    def read_texts(self, texts: Sequence[str], routes: Sequence[Route]) -> list[Input]:
+    def read_texts(
+        self, texts: Sequence[str], routes: Sequence[Route], rows: Sequence[int] | None = None
+    ) -> list[Input]:
         """Inputs of `texts`, pooled over all tokens."""
-        for row, text in enumerate(texts):
+        for row, text in zip(range(len(texts)) if rows is None else rows, texts, strict=True):
             if not text.strip():
-                raise ItemError(f"text {row} is empty")
+                raise ItemError(f"item {row} is an empty text")
         written = [
             route.code_prompt + split_identifiers(text) if isinstance(text, Code) else route.prompt + text
             for text, route in zip(texts, routes, strict=True)

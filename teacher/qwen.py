@@ -120,21 +120,25 @@ class QwenReader:
                 where = f"{folder / 'preprocessor_config.json'}: {name} is {found}"
                 raise TeacherError(f"{where}, but the model in config.json expects {expected}")
 
-    def read_texts(self, texts: Sequence[str], routes: Sequence[Route]) -> list[Input]:
+    def read_texts(
+        self, texts: Sequence[str], routes: Sequence[Route], rows: Sequence[int] | None = None
+    ) -> list[Input]:
         """Inputs of `texts`, each pooled over all its tokens, the prompt's among them."""
+        rows = range(len(texts)) if rows is None else rows
         written = []
-        for row, (text, route) in enumerate(zip(texts, routes, strict=True)):
+        for row, text, route in zip(rows, texts, routes, strict=True):
             if not text.strip():
-                raise ItemError(f"text {row} is empty")
+                raise ItemError(f"item {row} is an empty text")
             prompt = route.code_prompt if isinstance(text, Code) else route.prompt
             # Lone surrogates are not characters, and the tokenizer raises TypeError.
             written.append(prompt + text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
         found = []
-        for row, encoding in enumerate(self.tokenizer.encode_batch_fast(written, add_special_tokens=False)):
+        encodings = self.tokenizer.encode_batch_fast(written, add_special_tokens=False)
+        for row, encoding in zip(rows, encodings, strict=True):
             if self.cut:
                 encoding.truncate(self.max_tokens)
             if (count := len(encoding.ids)) > self.max_tokens:
-                raise ItemError(f"text {row} has {count:,} tokens, at most {self.max_tokens:,} fit: split it")
+                raise ItemError(f"item {row} has {count:,} tokens, at most {self.max_tokens:,} fit: split it")
             found.append(Input(encoding.ids, (0, count)))
         return found
 

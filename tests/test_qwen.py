@@ -493,13 +493,13 @@ def test_the_published_ids_are_expected_of_the_published_vocabulary(broken):
 
 @pytest.mark.parametrize("text", ["", " \n\t"])
 def test_an_empty_text_is_refused_with_its_row(teacher, text):
-    with pytest.raises(ItemError, match="text 1 is empty"):
+    with pytest.raises(ItemError, match="item 1 is an empty text"):
         teacher.encode(["a", text], "query")
 
 
 def test_a_text_that_is_too_long_is_refused_with_both_numbers(teacher, monkeypatch):
     monkeypatch.setattr(teacher.reader, "max_tokens", 9)
-    with pytest.raises(ItemError, match=r"text 1 has \d\d tokens, at most 9 fit"):
+    with pytest.raises(ItemError, match=r"item 1 has \d\d tokens, at most 9 fit"):
         teacher.encode(["a", "zzzzzzzzzzzz"], "query")
     assert qwen.MAX_TOKENS == 32768
 

@@ -94,7 +94,7 @@ def test_texts_are_cut_at_the_published_length(teacher):
 
 @pytest.mark.parametrize("text", ["", " \n\t"])
 def test_an_empty_text_is_refused_with_its_row(teacher, text):
-    with pytest.raises(ItemError, match="text 1 is empty"):
+    with pytest.raises(ItemError, match="item 1 is an empty text"):
         teacher.encode(["full", text], "query")
 
 
