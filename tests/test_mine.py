@@ -41,6 +41,10 @@ def test_documents_above_the_share_of_the_positives_score_are_false_negatives():
     assert found.tolist() == [[True, True, False], [False, False, True]]  # limits 0.76 and -0.19
 
 
+def test_a_document_at_the_limit_is_no_false_negative():
+    assert false_negatives(torch.tensor([[0.5, 0.25]]), torch.tensor([0.5]), 0.5).tolist() == [[True, False]]
+
+
 def test_negatives_are_the_best_below_the_limit_in_order():
     assert mined({0}, 0, count=2) == [[3, 4]]  # 0.9 and 0.77 are above 0.95 * 0.8
 
