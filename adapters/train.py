@@ -33,14 +33,24 @@ SIDES = {
 
 
 def train_adapters(
-    recipe: Recipe, data: Path, run: Path, *, device: str | None = None, scores: str = ""
+    recipe: Recipe,
+    data: Path,
+    run: Path,
+    *,
+    only: str | None = None,
+    device: str | None = None,
+    scores: str = "",
 ) -> Iterator[str]:
     """Train every adapter of `recipe` on the files in `data`; yields a line when a stage is done.
 
     Everything goes to `run`: a folder per stage (record.json, curves.png) and at the end adapters/ in the published
     layout, with recipe and card (which shows the tables `scores`), for `unbraid.teacher.load`. Finished stages are
-    kept, an interrupted one goes on from its last checkpoint. Raises DataError when `run` was made by another recipe.
+    kept, an interrupted one goes on from its last checkpoint. With `only` one task's stage is run after the pair
+    stage and nothing is written as adapters: once the pair stage is done, tasks can be trained by several processes
+    at once, each on its own core or card, and the same call without `only` puts them together. Raises DataError when `run` was made by another recipe.
     """
+    if only is not None and only not in recipe.task:
+        raise DataError(f"the recipe has no task {only!r}: expected one of {', '.join(recipe.task)}")
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     place = choose_device(device)
@@ -52,6 +62,8 @@ def train_adapters(
     lora = lora_config(backbone.model, rank=recipe.rank, alpha=recipe.alpha, dropout=recipe.dropout)
     model = PeftModel(backbone, lora, adapter_name=PAIR)
     for name, stage in recipe.stages.items():
+        if only is not None and name not in (PAIR, only):
+            continue
         if name != PAIR:
             model.add_adapter(name, lora)
             copy_tensors(lora_tensors(model, PAIR), lora_tensors(model, name))
@@ -60,6 +72,8 @@ def train_adapters(
             _run_stage(model, name, stage, recipe, data, run, reader, routes, accelerator)
         copy_tensors(torch.load(folder / "adapter.pt", weights_only=True), lora_tensors(model, name))
         yield f"{name}: {folder}"
+    if only is not None:
+        return
     out = run / "adapters"
     save_adapters(model, out, list(recipe.task), dtype=torch.float16, backbone=recipe.backbone)
     (out / "recipe.json").write_text(json.dumps(recipe_table(recipe), indent=1) + "\n")

@@ -39,12 +39,12 @@ from unbraid.teacher.checkpoint import SINGLE, Stored, dtype_name, fetch, stored
 from unbraid.teacher.encoder import AdapterTeacher
 from unbraid.teacher.memory import choose_device
 from unbraid.teacher.model import Backbone
+from unbraid.teacher.quiet import quiet_transformers
 from unbraid.teacher.qwen import (
     PROJECTOR,
     PUBLISHED,
     QwenReader,
     load_jina_v4,
-    quiet_transformers,
     read_config,
 )
 from unbraid.teacher.routes import JINA_V4, TASK_ADAPTERS

@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 
 from unbraid.code_text import split_identifiers
-from unbraid.errors import DataError, ItemError, MissingExtraError
+from unbraid.errors import DataError, ItemError, MissingExtraError, TeacherError
 from unbraid.items import Code, Item
-from unbraid.teacher.adapter_file import adapters_digest, attach_adapters, load_projector, read_adapters
+from unbraid.teacher.adapter_file import adapters_digest, attach_adapters, load_projector, read_adapters, some
 from unbraid.teacher.encoder import AdapterTeacher
 from unbraid.teacher.inputs import Input
 from unbraid.teacher.model import Backbone, new_projector
+from unbraid.teacher.quiet import quiet_transformers
 from unbraid.teacher.routes import PLAIN, STARTER, TASK_ADAPTERS, Route
 from unbraid.teacher.stacked import stack_adapters
 from unbraid.torchvision_shim import ensure_torchvision
@@ -69,7 +70,13 @@ def load_backbone(folder: Path, dtype: torch.dtype = torch.float32) -> Backbone:
 
     if not (folder / "model.safetensors").is_file():
         raise DataError(f"{folder}: no such teacher: expected a folder with model.safetensors")
-    model = AutoModel.from_pretrained(folder, add_pooling_layer=False, dtype=dtype)
+    with quiet_transformers():
+        model, info = AutoModel.from_pretrained(
+            folder, add_pooling_layer=False, dtype=dtype, output_loading_info=True
+        )
+    # What is left over is the pooler, which sentence vectors do not use.
+    if missing := {str(key) for key in (*info["missing_keys"], *info["mismatched_keys"])}:
+        raise TeacherError(f"{folder}: the weights do not fit the model: {some(missing)}")
     backbone = Backbone(model, new_projector(model.config.hidden_size).to(dtype)).eval()
     return backbone.requires_grad_(False)
 

@@ -2,10 +2,8 @@
 
 import functools
 import json
-import logging
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ from unbraid.teacher.encoder import AdapterTeacher
 from unbraid.teacher.inputs import Input, Picture
 from unbraid.teacher.memory import check_fits, choose_device, needed_bytes
 from unbraid.teacher.model import PROJECTED, Backbone, new_projector
+from unbraid.teacher.quiet import quiet_transformers
 from unbraid.teacher.routes import JINA_V4, TASK_ADAPTERS, Route
 from unbraid.teacher.stacked import stack_adapters
 from unbraid.torchvision_shim import ensure_torchvision
@@ -326,22 +325,6 @@ def trained_dims(config: Any) -> tuple[int, ...]:
     hidden: int = config.text_config.hidden_size
     dims = getattr(config, "matryoshka_dims", None) or PUBLISHED.dims
     return tuple(sorted({hidden, *(dim for dim in dims if 0 < dim <= hidden)}, reverse=True))
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Without the loading bar and the report of keys, which are judged here."""
-    from transformers.utils import logging as said
-
-    level, bar = said.get_verbosity(), said.is_progress_bar_enabled()
-    said.set_verbosity(logging.CRITICAL)
-    said.disable_progress_bar()
-    try:
-        yield
-    finally:
-        said.set_verbosity(level)
-        if bar:
-            said.enable_progress_bar()
 
 
 def _read_tokenizer(folder: Path, config: Any) -> tuple[Tokenizer, list[int], list[int]]:

@@ -32,6 +32,9 @@ def train(
     ],
     data: Annotated[Path, typer.Option("--data", help="Folder that the recipe's file names start from.")],
     run: Annotated[Path, typer.Option("--run", help="Folder for everything that this run makes.")],
+    only: Annotated[
+        str | None, typer.Option("--task", help="Train this task alone: several can be trained at once.")
+    ] = None,
     device: Device = None,
     scores: Annotated[
         Path | None, typer.Option(help="Tables for the card, as text; the stages are kept.")
@@ -42,7 +45,7 @@ def train(
     from unbraid.adapters import read_recipe, train_adapters
 
     shown = scores.read_text(encoding="utf-8") if scores else ""
-    for line in train_adapters(read_recipe(recipe), data, run, device=device, scores=shown):
+    for line in train_adapters(read_recipe(recipe), data, run, only=only, device=device, scores=shown):
         typer.echo(line)
 
 
