@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import tarfile
 from collections.abc import Callable, Sequence
@@ -191,8 +192,9 @@ def _cached(folder: Path, names: list[str], route: Route, compute: Callable[[], 
     path = folder / f"{digest}.safetensors"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({"vectors": compute()}, path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").replace(path)
+        part = path.with_suffix(f".{os.getpid()}.tmp")  # tasks may be trained by several processes at once
+        save_file({"vectors": compute()}, part)
+        part.replace(path)
     return load_file(path)["vectors"]
 
 
