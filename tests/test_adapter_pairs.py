@@ -258,6 +258,20 @@ def test_vectors_are_read_from_the_cache_the_second_time(encoded):
     assert first.right.vectors.tolist() == [[97, 3], [98, 1]]
 
 
+def test_two_processes_may_fill_the_cache_at_once(encoded, monkeypatch):
+    """The second one comes and goes between the first one's writing and its putting in place."""
+    pairs, whole, ids = RawPairs("pairs", ["q"], ["a"], None), module.save_file, iter([1, 2])
+
+    def interrupted(*arguments):
+        whole(*arguments)
+        monkeypatch.setattr(module, "save_file", whole)
+        encoded(pairs)
+
+    monkeypatch.setattr(module.os, "getpid", lambda: next(ids, 3))
+    monkeypatch.setattr(module, "save_file", interrupted)
+    assert encoded(pairs).right.vectors.tolist() == [[97, 1]]
+
+
 def test_other_items_are_not_taken_from_the_cache(encoded):
     encoded(RawPairs("pairs", ["q"], ["a"], None))
     encoded.calls.clear()

@@ -410,6 +410,23 @@ def test_a_run_killed_at_any_moment_ends_as_an_uninterrupted_one(
         assert result(run, name) == result(trained.run, name)
 
 
+def test_tasks_trained_one_by_one_are_put_together_as_in_one_run(
+    recipe, data, trained, tmp_path, no_pictures
+):
+    """In another order, as processes that run at once may end."""
+    for task in ("code", "retrieval", "text-matching"):
+        said = list(train_adapters(recipe, data, tmp_path, only=task, device="cpu"))
+        assert said == [f"{name}: {tmp_path / name}" for name in (PAIR, task)]
+        assert not (tmp_path / "adapters").exists()
+    list(train_adapters(recipe, data, tmp_path, device="cpu"))
+    assert_same_adapters(tmp_path, trained.run)
+
+
+def test_a_single_task_that_the_recipe_has_not_is_refused(recipe, data, tmp_path):
+    with pytest.raises(DataError, match="no task 'pair': expected one of retrieval, text-matching, code"):
+        list(train_adapters(recipe, data, tmp_path, only="pair", device="cpu"))
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
