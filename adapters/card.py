@@ -63,7 +63,7 @@ def _held_out(results: dict[str, dict]) -> str:
         "| --- | --- | --- | ---: | ---: | ---: |",
     ]
     for name, result in results.items():
-        kept = result["kept"]
+        kept = result.get("kept", {})
         for source, score in kept.get("scores", {}).items():
             before = result["unadapted"][source]
             step = f"{kept['step']}, {kept['strength']}"

@@ -185,7 +185,7 @@ def train_stage(
     if held_out:
         _try_strengths(model, adapter, held_out, recipe, kept, stage.steps)
         copy_tensors(kept.best, tensors)
-    return curves, kept.report()
+    return curves, kept.report() if held_out else {}
 
 
 def _add_gradients(

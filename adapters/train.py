@@ -169,6 +169,9 @@ def _finished(folder: Path, recipe: Recipe, name: str) -> bool:
         changed.append("pair")
     if name != PAIR and made["task"].get(name) != now["task"][name]:
         changed.append(f"task.{name}")
+    held_out = [{one: stage["held_out"] for one, stage in table["task"].items()} for table in (made, now)]
+    if held_out[0] != held_out[1]:
+        changed.append("held_out")  # of any task: no stage trains on what judges another
     if changed:
         raise DataError(
             f"{record}: made with another {', '.join(changed)} than the recipe has now: choose another --run"

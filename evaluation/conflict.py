@@ -21,7 +21,7 @@ def conflict_rows(
     *,
     limit: int | None = None,
 ) -> list[Row]:
-    """A row for all-MiniLM-L6-v2, then one for each search mode of the model that `encode` stands for.
+    """A row for all-MiniLM-L6-v2 (but not for pictures), then one for each search mode of the model that `encode` stands for.
 
     The set's own mode is the one that should win; the others show what a task costs elsewhere.
     """
@@ -31,7 +31,9 @@ def conflict_rows(
     def plain(items: Sequence[Any], task: str) -> Vectors:
         return minilm().encode([str(item) for item in items])
 
-    rows = [_row(dataset, minilm().name, None, plain, ("", ""))]
+    # MiniLM reads no pictures.
+    sees = isinstance(dataset, Sts) or "image" not in (dataset.query_modality, dataset.document_modality)
+    rows = [_row(dataset, minilm().name, None, plain, ("", ""))] if sees else []
     return rows + [_row(dataset, name, mode, encode, tasks) for mode, tasks in search_modes.items()]
 
 

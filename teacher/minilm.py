@@ -19,7 +19,7 @@ from unbraid.teacher.stacked import stack_adapters
 from unbraid.torchvision_shim import ensure_torchvision
 
 MAX_TOKENS = 256  # sentence_bert_config.json of the published model
-DIMS = (384, 256, 128, 64)  # the prefixes that the adapters are trained on; 384 alone without adapters
+PREFIXES = (256, 128, 64)  # that adapters are trained on beside the full width
 ADAPTERS = Path(__file__).parent / "starter"
 
 
@@ -46,6 +46,8 @@ class BertReader:
             route.code_prompt + split_identifiers(text) if isinstance(text, Code) else route.prompt + text
             for text, route in zip(texts, routes, strict=True)
         ]
+        # Lone surrogates are not characters, and the tokenizer raises TypeError.
+        written = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in written]
         encodings = self.tokenizer.encode_batch_fast(written)
         return [Input(encoding.ids, (0, len(encoding.ids))) for encoding in encodings]
 
@@ -96,6 +98,7 @@ def load_minilm(
     if adapters is not None:
         load_projector(backbone, adapters)
     gate = None
+    hidden: int = backbone.model.config.hidden_size
     kind = str(dtype).removeprefix("torch.")
     about: dict[str, object] = {
         "model": "all-MiniLM-L6-v2",
@@ -112,7 +115,7 @@ def load_minilm(
         id="-".join(str(part) for part in about.values()),
         about=about,
         routes=PLAIN if adapters is None else STARTER,
-        dims=DIMS[:1] if adapters is None else DIMS,
+        dims=(hidden,) if adapters is None else (hidden, *(dim for dim in PREFIXES if dim < hidden)),
     )
 
 

@@ -31,6 +31,7 @@ def save_checkpoint(
         "curves": curves,
         "done": done,
         "random": torch.get_rng_state(),  # of layers that drop
+        "random cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
     torch.save(state, path.with_suffix(".tmp"))
     path.with_suffix(".tmp").replace(path)
@@ -52,4 +53,6 @@ def load_checkpoint(
     optimizer.load_state_dict(state["optimizer"])
     scale.load_state_dict(state["scale"])
     torch.set_rng_state(state["random"])
+    if state["random cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["random cuda"])
     return state["curves"], state["done"]

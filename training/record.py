@@ -40,9 +40,12 @@ def write_record(
         "results": dict(results),
         "curves": {name: [round(value, 5) for value in values] for name, values in curves.items()},
     }
-    (folder / "record.json").write_text(json.dumps(record, indent=1))
     if curves:
         draw_curves(folder / "curves.png", curves)
+    # Last and at once: a stage that has its record is done.
+    partial = folder / "record.json.tmp"
+    partial.write_text(json.dumps(record, indent=1))
+    partial.replace(folder / "record.json")
 
 
 def draw_curves(path: Path, curves: Mapping[str, Sequence[float]]) -> None:

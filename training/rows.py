@@ -34,7 +34,7 @@ def is_dev(row: dict[str, Any]) -> bool:
     depends on order or on the other rows.
     """
     if "file" in row:
-        return bool(row["split"] == "dev")
+        return row.get("split") == "dev"
     text = str(row.get("anchor") or row.get("a") or row.get("text") or row.get("query") or "")
     return int(hashlib.sha1(text.encode("utf-8", "replace")).hexdigest()[:8], 16) % 50 == 0
 

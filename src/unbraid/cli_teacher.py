@@ -37,7 +37,8 @@ def train(
     ] = None,
     device: Device = None,
     scores: Annotated[
-        Path | None, typer.Option(help="Tables for the card, as text; the stages are kept.")
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Tables for the card, as text; the stages are kept."),
     ] = None,
 ) -> None:
     """Train a recipe's adapters: one on pairs, then a copy for each task; goes on where it stopped."""
