@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -61,6 +61,7 @@ def train_adapters(
     )
     lora = lora_config(backbone.model, rank=recipe.rank, alpha=recipe.alpha, dropout=recipe.dropout)
     model = PeftModel(backbone, lora, adapter_name=PAIR)
+    shared = _Shared(recipe, data, run, model, reader, routes)
     for name, stage in recipe.stages.items():
         if only is not None and name not in (PAIR, only):
             continue
@@ -69,7 +70,7 @@ def train_adapters(
             copy_tensors(lora_tensors(model, PAIR), lora_tensors(model, name))
         folder = run / name
         if not _finished(folder, recipe, name):
-            _run_stage(model, name, stage, recipe, data, run, reader, routes, accelerator)
+            _run_stage(shared, name, stage, accelerator)
         copy_tensors(torch.load(folder / "adapter.pt", weights_only=True), lora_tensors(model, name))
         yield f"{name}: {folder}"
     if only is not None:
@@ -81,51 +82,51 @@ def train_adapters(
     yield f"adapters: {out}"
 
 
-def _run_stage(
-    model: PeftModel,
-    name: str,
-    stage: Stage,
-    recipe: Recipe,
-    data: Path,
-    run: Path,
-    reader: Reader,
-    routes: Routes,
-    accelerator: Accelerator,
-) -> None:
-    sets, held_out = _stage_data(model, name, stage, recipe, data, run, reader, routes)
+@dataclass(frozen=True)
+class _Shared:
+    """What every stage of a run works with."""
+
+    recipe: Recipe
+    data: Path
+    run: Path
+    model: PeftModel
+    reader: Reader
+    routes: Routes
+
+
+def _run_stage(shared: _Shared, name: str, stage: Stage, accelerator: Accelerator) -> None:
+    """Train one adapter and leave its folder: weights, curves, and last the record that says it is done."""
+    recipe, run = shared.recipe, shared.run
+    sets, held_out = _stage_data(shared, name, stage)
     checkpoint = run / f"{name}.checkpoint.pt"
     curves, kept = train_stage(
-        model, name, stage, recipe, sets, held_out, checkpoint=checkpoint, accelerator=accelerator
+        shared.model, name, stage, recipe, sets, held_out, checkpoint=checkpoint, accelerator=accelerator
     )
     (run / name).mkdir(exist_ok=True)
-    torch.save(dict(lora_tensors(model, name)), run / name / "adapter.pt")
+    torch.save(dict(lora_tensors(shared.model, name)), run / name / "adapter.pt")
     pairs = {one.name: len(one.rows) for one in sets}
     write_record(run / name, recipe, curves, {"pairs": pairs, **kept})
     for leftover in run.glob(f"{name}.checkpoint*"):
         leftover.unlink()
 
 
-def _stage_data(
-    model: PeftModel,
-    name: str,
-    stage: Stage,
-    recipe: Recipe,
-    data: Path,
-    run: Path,
-    reader: Reader,
-    routes: Routes,
-) -> tuple[list[PairSet], list[PairSet]]:
+def _stage_data(shared: _Shared, name: str, stage: Stage) -> tuple[list[PairSet], list[PairSet]]:
     """Training and held-out pairs of a stage, encoded by the unadapted backbone. They share no text."""
+    recipe, run = shared.recipe, shared.run
     source_of = {source.name: source for source in recipe.source}
     reading = json.dumps([recipe.backbone, recipe.max_tokens, recipe.precision])
     cache = run / "vectors" / hashlib.sha256(reading.encode()).hexdigest()[:16]
 
     def read(source: str, *, train: bool) -> RawPairs:
-        return read_pairs(source_of[source], data, seed=recipe.seed, train=train, pictures=run / "pictures")
+        return read_pairs(
+            source_of[source], shared.data, seed=recipe.seed, train=train, pictures=run / "pictures"
+        )
 
     def encode(pairs: RawPairs, sides: tuple[Route, Route]) -> PairSet:
-        with model.disable_adapter():
-            return encode_pairs(pairs, model, reader, sides, batch_tokens=recipe.batch_tokens, cache=cache)
+        with shared.model.disable_adapter():
+            return encode_pairs(
+                pairs, shared.model, shared.reader, sides, batch_tokens=recipe.batch_tokens, cache=cache
+            )
 
     def sides(source: str) -> tuple[Route, Route]:
         tasks = (
@@ -133,7 +134,7 @@ def _stage_data(
             if name == PAIR
             else SIDES[name]
         )
-        return routes[tasks[0]], routes[tasks[1]]
+        return shared.routes[tasks[0]], shared.routes[tasks[1]]
 
     # What judges a later stage must not be learnt in an earlier one either.
     everything = dict.fromkeys(source for other in recipe.stages.values() for source in other.held_out)

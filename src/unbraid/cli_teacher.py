@@ -57,6 +57,9 @@ def score(
         typer.Argument(metavar="DATASET...", help="BEIR folders, pair or STS files (.jsonl[.gz])."),
     ],
     teacher: TeacherName = "starter",
+    mode: Annotated[
+        str | None, typer.Option(help="What the sets are: retrieval or code; by default what fits each.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(help="At most this many queries, a seeded sample.", min=1)
     ] = None,
@@ -77,7 +80,7 @@ def score(
             teacher,
             loaded.encode,
             loaded.search_modes,
-            read_dataset(path, split=None, mode=None),
+            read_dataset(path, split=None, mode=mode),
             limit=limit,
         )
     ]
