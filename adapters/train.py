@@ -164,15 +164,21 @@ def _finished(folder: Path, recipe: Recipe, name: str) -> bool:
     if not record.exists():
         return False
     made, now = json.loads(record.read_text())["recipe"], json.loads(json.dumps(recipe_table(recipe)))
-    shared = [part for part in now if part not in ("version", "card", "pair", "task")]
+    shared = [part for part in now if part not in ("version", "card", "source", "pair", "task")]
     changed = [part for part in shared if made.get(part) != now[part]]
     if made["pair"] != now["pair"]:
         changed.append("pair")
     if name != PAIR and made["task"].get(name) != now["task"][name]:
         changed.append(f"task.{name}")
+    # Held-out sources of every task count: no stage trains on what judges another.
+    used = {*recipe.pair.sources, *recipe.stages[name].sources}
+    used |= {source for stage in recipe.stages.values() for source in stage.held_out}
+    sources = [
+        [one for one in table["source"] if (one["alias"] or one["file"]) in used] for table in (made, now)
+    ]
     held_out = [{one: stage["held_out"] for one, stage in table["task"].items()} for table in (made, now)]
-    if held_out[0] != held_out[1]:
-        changed.append("held_out")  # of any task: no stage trains on what judges another
+    if sources[0] != sources[1] or held_out[0] != held_out[1]:
+        changed.append("source")
     if changed:
         raise DataError(
             f"{record}: made with another {', '.join(changed)} than the recipe has now: choose another --run"
