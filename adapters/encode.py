@@ -15,9 +15,6 @@ from unbraid.teacher.inputs import Input, collate
 from unbraid.teacher.model import Backbone, TokenStates
 from unbraid.teacher.pooling import mean_vector, token_vectors
 
-# Inputs to token states under the adapter that is switched on.
-Forward = Callable[[Sequence[Input]], tuple[Tensor, Tensor | None]]
-
 
 @dataclass(frozen=True)
 class Encoded:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 from peft import PeftModel
 from torch import Tensor
 
@@ -23,11 +22,6 @@ class Judgement:
     def gains(self, before: "Judgement") -> list[float]:
         """How much each source gained since `before`."""
         return [score - before.scores[name] for name, score in self.scores.items()]
-
-    @property
-    def mean(self) -> float:
-        """Mean over the sources."""
-        return float(np.mean(list(self.scores.values())))
 
 
 def judge(model: Backbone | PeftModel, held_out: list[PairSet], *, batch_tokens: int) -> Judgement:

@@ -40,9 +40,10 @@ class AdapterTeacher:
         modalities: tuple[str, ...] = ("text", "code"),
         batch_tokens: int = 2048,
     ) -> None:
-        """Take a loaded model and the gate of its stacked adapters, None where it has none; `dims` are the trained prefixes, `batch_tokens` the padded tokens of one batch.
+        """Take a loaded model and the gate of its stacked adapters, None where it has none.
 
-        `modalities` are what its reader reads.
+        `dims` are the trained prefixes, `modalities` what the reader reads, `batch_tokens` the padded tokens of one
+        batch.
         """
         self.model, self.gate, self.reader, self.modalities = model, gate, reader, modalities
         self.id = id

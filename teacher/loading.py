@@ -33,8 +33,7 @@ def load(
 
     "starter" is all-MiniLM-L6-v2 with the adapters trained here, "minilm" the same model without them; a folder
     holds a BERT-type encoder, a checkpoint in the layout of jina-embeddings-v4, or what `unbraid teacher train` wrote
-    as adapters; "org/name" is the hub id of
-    such a checkpoint. `revision` pins a hub id. `device` is CUDA where there is one; `dtype`, also by its name,
+    as adapters; "org/name" is the hub id of such a checkpoint. `revision` pins a hub id. `device` is CUDA where there is one; `dtype`, also by its name,
     is float32, and bfloat16 for jina-embeddings-v4 on CUDA. `attention` and the pixel limits are for
     jina-embeddings-v4 alone.
     Raises DataError for another name or an option that does not apply, TeacherError for a teacher that was

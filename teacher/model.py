@@ -84,7 +84,7 @@ class Backbone(nn.Module):
 
 
 def new_projector(hidden: int) -> nn.Linear:
-    """A random projector that is the same every time. As in the paper it is never trained itself; adapters on it are."""
+    """A random projector that is the same every time. As in the paper it is never trained, adapters on it are."""
     projector = nn.Linear(hidden, PROJECTED)
     generator = torch.Generator().manual_seed(0)
     nn.init.normal_(projector.weight, std=hidden**-0.5, generator=generator)
