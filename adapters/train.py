@@ -17,6 +17,7 @@ from unbraid.adapters.pairs import PairSet, RawPairs, encode_pairs, read_pairs, 
 from unbraid.adapters.recipe import PAIR, Recipe, Stage
 from unbraid.adapters.stage import copy_tensors, train_stage
 from unbraid.errors import DataError
+from unbraid.tasks import SEARCH_MODES
 from unbraid.teacher.adapter_file import lora_tensors, save_adapters
 from unbraid.teacher.inputs import Reader
 from unbraid.teacher.loading import load_trainable
@@ -26,9 +27,9 @@ from unbraid.teacher.routes import Route, Routes
 from unbraid.training.record import recipe_table, write_record
 
 SIDES = {
-    "retrieval": ("query", "document"),
-    "text-matching": ("symmetric", "symmetric"),
-    "code": ("code", "code"),
+    "retrieval": SEARCH_MODES["retrieval"],
+    "text-matching": SEARCH_MODES["symmetric"],
+    "code": SEARCH_MODES["code"],
 }
 
 

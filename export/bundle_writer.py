@@ -21,13 +21,9 @@ from unbraid.export.graphs import export_image, export_mapper, export_text, quan
 from unbraid.export.parity import Parity, compare
 from unbraid.export.samples import image_cases, mapper_cases, text_cases
 from unbraid.mappers import load_mapper
+from unbraid.tasks import SEARCH_MODES
 
 DIMS = (512, 256, 128, 64)
-SEARCH_MODES = {
-    "retrieval": ("query", "document"),
-    "symmetric": ("symmetric", "symmetric"),
-    "code": ("code", "code"),
-}
 
 
 def export_bundle(

@@ -11,10 +11,11 @@ from unbraid.batching import token_budget_batches
 from unbraid.errors import ItemError, TeacherError
 from unbraid.items import Code, Item, check_items, item_modality
 from unbraid.progress import track
+from unbraid.tasks import SEARCH_MODES
 from unbraid.teacher.inputs import Input, Reader, collate
 from unbraid.teacher.model import Backbone
 from unbraid.teacher.pooling import check_dim, mean_vector, token_vectors, truncate
-from unbraid.teacher.routes import SEARCH_MODES, Route, Routes, route_of
+from unbraid.teacher.routes import Route, Routes, route_of
 from unbraid.teacher.stacked import Gate
 
 WINDOW = 64  # pictures decoded at a time; one of 602,112 pixels takes 14 MB as patches

@@ -82,6 +82,7 @@ def load_trainable(
     from unbraid.teacher import qwen
 
     qwen.check_transformers()
+    qwen.show_licence()
     folder, _ = fetch(name, qwen.PUBLISHED.revision if str(name) == qwen.PUBLISHED.hub_id else None)
     config = qwen.read_config(folder)
     tensors = stored_tensors(folder)

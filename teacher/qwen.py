@@ -201,7 +201,7 @@ def load_jina_v4(
     weights = sum(stored.numbers for stored in [*tensors.values(), *parts.values()])
     budget = BATCH_TOKENS.get(place.type, BATCH_TOKENS["cpu"])
     check_fits(needed_bytes(weights, _workspace(config, budget)), dtype, place)
-    _notice()
+    show_licence()
     projector = None if adapters is None else new_projector(config.text_config.hidden_size)
     backbone = load_backbone(
         folder, tensors, device=place, dtype=dtype, attention=attention, projector=projector
@@ -388,5 +388,6 @@ def _workspace(config: Any, tokens: int) -> int:
 
 
 @functools.cache
-def _notice() -> None:
+def show_licence() -> None:
+    """Write the licence notice to standard error, once a process."""
     sys.stderr.write(f"{PUBLISHED.licence}\n")

@@ -4,15 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from unbraid.errors import ItemError
+from unbraid.tasks import TASKS
 
-TASKS = ("query", "document", "symmetric", "code")
 TASK_ADAPTERS = ("retrieval", "text-matching", "code")  # in the order of the published task_names
-
-SEARCH_MODES = {
-    "retrieval": ("query", "document"),
-    "symmetric": ("symmetric", "symmetric"),
-    "code": ("code", "code"),
-}
 
 
 @dataclass(frozen=True)

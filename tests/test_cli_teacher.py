@@ -10,8 +10,9 @@ from PIL import Image
 
 from unbraid import cli
 from unbraid.evaluation import conflict
+from unbraid.tasks import SEARCH_MODES
 from unbraid.teacher import load
-from unbraid.teacher.routes import SEARCH_MODES, TASK_ADAPTERS
+from unbraid.teacher.routes import TASK_ADAPTERS
 
 WORDS = "cat dog house river red green bright moon".split()
 PAIRS = [{"anchor": f"{a} {b}", "positive": f"the {b} of {a}"} for a in WORDS for b in WORDS if a != b]

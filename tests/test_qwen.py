@@ -629,7 +629,7 @@ def test_a_hub_that_cannot_be_reached_is_named(hub):
 
 
 def test_the_licence_is_told_once(tiny_v4, capsys):
-    qwen._notice.cache_clear()
+    qwen.show_licence.cache_clear()
     for _ in range(2):
         load(tiny_v4, device="cpu")
     said = capsys.readouterr()
