@@ -27,7 +27,8 @@ from unbraid.code_text import split_identifiers
 from unbraid.distill.base_space import load_base_space
 from unbraid.distill.label import teacher_dtype
 from unbraid.distill.recipe import MapperTraining, Recipe, SearchMode
-from unbraid.distill.train_text import load_trained_text, text_tokenizer
+from unbraid.distill.text_set import text_tokenizer
+from unbraid.distill.train_text import load_trained_text
 from unbraid.errors import DataError
 from unbraid.mappers import LinearMapper, LowRankMapper, Mapper, ridge_to_identity, save_mapper
 from unbraid.progress import track

@@ -6,21 +6,18 @@ base vectors; the projection starts as the base space's own, so the untrained st
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
-from torch import Tensor
 
 from unbraid.base_encoders.text import TextEncoder, load_text_encoder, start_text_encoder
 from unbraid.batching import token_budget_batches
-from unbraid.code_text import split_identifiers
 from unbraid.distill.base_space import BaseSpace, fit_base_space, load_base_space
 from unbraid.distill.label import teacher_dtype
 from unbraid.distill.recipe import Recipe
+from unbraid.distill.text_set import TextSet, held_out_cosine, tensors, text_set, text_tokenizer
 from unbraid.errors import DataError
 from unbraid.progress import track
 from unbraid.teacher.labels import read_shards
@@ -32,23 +29,9 @@ from unbraid.training.schedule import learning_rate_factor
 
 PREFIXES = (64, 128, 256)
 TEMPERATURE = 0.05
-HELD_OUT = 1024  # labelled items (of few: a tenth) never trained on, for the cosine reported during training
 POOL = 4096  # items that are sorted by length together
 LARGEST_BATCH = 128
 SAVE_EVERY = 500  # steps between resumable checkpoints
-
-
-@dataclass(frozen=True)
-class TextSet:
-    """Tokenised items and their targets: base vectors, and for code the description's share mixed in."""
-
-    ids: list[list[int]]
-    targets: np.ndarray  # float16 [n, 512], unit length
-
-    @property
-    def held_out(self) -> int:
-        """How many of the first items are never trained on."""
-        return min(HELD_OUT, len(self.ids) // 10)
 
 
 def train_text(recipe: Recipe, labels: Path, run: Path, *, backbone: Path) -> TextEncoder:
@@ -63,7 +46,7 @@ def train_text(recipe: Recipe, labels: Path, run: Path, *, backbone: Path) -> Te
     shards = list(read_shards(labels))
     space = _base_space(shards, run / "base_space.safetensors", recipe.seed)
     tokenizer = text_tokenizer(backbone / "tokenizer.json", recipe.text.max_tokens)
-    data = _text_set(shards, space, tokenizer, recipe.text.code_anchor)
+    data = text_set(shards, space, tokenizer, recipe.text.code_anchor)
     if not data.held_out:
         raise DataError(f"{labels}: {len(data.ids)} labelled items, at least 10 are needed")
     encoder = start_text_encoder(
@@ -75,14 +58,6 @@ def train_text(recipe: Recipe, labels: Path, run: Path, *, backbone: Path) -> Te
     write_record(run / "text", recipe, curves, {"items": len(data.ids), "energy kept by base": space.kept})
     (run / "text.checkpoint.pt").unlink(missing_ok=True)
     return encoder
-
-
-def text_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
-    """The tokenizer in `path`, truncating at `max_tokens` and not padding."""
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens)
-    return tokenizer
 
 
 def load_trained_text(run: Path, *, attention: str = "sdpa") -> TextEncoder:
@@ -108,45 +83,6 @@ def _plain_route_projection(space: BaseSpace) -> np.ndarray:
     return np.sum(parts, axis=0)
 
 
-def _without_pictures(shard: Labels) -> Labels:
-    """The texts and code of `shard`: pictures have no place in the text student's training."""
-    rows = [row for row, modality in enumerate(shard.modalities) if modality != "image"]
-    return Labels(
-        texts=[shard.texts[row] for row in rows],
-        modalities=[shard.modalities[row] for row in rows],
-        anchors=[shard.anchors[row] for row in rows],
-        vectors={route: vectors[rows] for route, vectors in shard.vectors.items()},
-        keys=[shard.keys[row] for row in rows],
-    )
-
-
-def _text_set(shards: list[Labels], space: BaseSpace, tokenizer: Tokenizer, code_anchor: float) -> TextSet:
-    """Token ids and targets of every labelled text and code snippet."""
-    ids: list[list[int]] = []
-    targets: list[np.ndarray] = []
-    base_of: dict[str, np.ndarray] = {}
-    anchors: list[tuple[int, str]] = []
-    for shard in map(_without_pictures, shards):
-        base = space.project(shard.vectors).astype(np.float16)
-        for row, modality in enumerate(shard.modalities):
-            if modality == "text":
-                base_of[shard.texts[row]] = base[row]
-            elif shard.anchors[row]:
-                anchors.append((sum(map(len, targets)) + row, shard.anchors[row]))
-        targets.append(base)
-        texts = [
-            split_identifiers(text) if modality == "code" else text
-            for text, modality in zip(shard.texts, shard.modalities, strict=True)
-        ]
-        ids.extend(encoding.ids for encoding in tokenizer.encode_batch_fast(texts))
-    joined = np.concatenate(targets)
-    for row, anchor in anchors:
-        if anchor in base_of:
-            mixed = (1 - code_anchor) * joined[row] + code_anchor * base_of[anchor]
-            joined[row] = mixed / np.linalg.norm(mixed.astype(np.float32))
-    return TextSet(ids, joined)
-
-
 def _batches(data: TextSet, recipe: Recipe, epoch: int) -> Iterator[list[int]]:
     """Batches of rows for one epoch: shuffled, sorted by length within pools, shuffled again."""
     rng = random.Random(recipe.seed * 1000 + epoch)
@@ -160,14 +96,6 @@ def _batches(data: TextSet, recipe: Recipe, epoch: int) -> Iterator[list[int]]:
         ]
         rng.shuffle(parts)
         yield from ([pool[i] for i in part] for part in parts)
-
-
-def _tensors(data: TextSet, rows: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """ids int64 [B, T], mask int64 [B, T], targets float32 [B, 512]."""
-    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(data.ids[row]) for row in rows], batch_first=True)
-    lengths = torch.tensor([len(data.ids[row]) for row in rows])
-    mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
-    return ids, mask, torch.from_numpy(data.targets[rows]).float()
 
 
 def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) -> dict[str, list[float]]:
@@ -193,7 +121,7 @@ def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) 
     dtype = teacher_dtype(recipe)
     encoder.eval()  # no dropout: a target is exact, and noise in the student only delays it
     for step, rows in enumerate(track(batches[first:], "train text", unit="steps"), first):
-        ids, mask, target = _tensors(data, rows)
+        ids, mask, target = tensors(data, rows)
         with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
             student = encoder(ids, mask)
         student = student.float()
@@ -214,14 +142,3 @@ def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) 
                 checkpoint, encoder, optimizer, scale, settings=settings, curves=curves, done=step + 1
             )
     return curves
-
-
-@torch.inference_mode()
-def held_out_cosine(encoder: TextEncoder, data: TextSet) -> float:
-    """Mean cosine of the held-out items to their targets."""
-    lengths = [len(ids) for ids in data.ids[: data.held_out]]
-    total = 0.0
-    for rows in token_budget_batches(lengths, budget=4096):
-        ids, mask, target = _tensors(data, rows)
-        total += float((encoder(ids, mask) * target).sum())
-    return total / len(lengths)

@@ -11,7 +11,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from unbraid.distill import train_text as stage
 from unbraid.distill.base_space import fit_base_space, load_base_space
 from unbraid.distill.recipe import ImageTraining, Recipe, TextTraining
-from unbraid.distill.train_text import load_trained_text, text_tokenizer, train_text
+from unbraid.distill.text_set import text_set, text_tokenizer
+from unbraid.distill.train_text import load_trained_text, train_text
 from unbraid.errors import DataError
 from unbraid.teacher.labels import Description, open_labels
 from unbraid.teacher.shard import Labels
@@ -244,7 +245,7 @@ def test_too_few_items_are_refused_with_their_number(backbone, tmp_path):
 # -- targets and batches -------------------------------------------------------------------------------------------
 
 
-def text_set(lengths):
+def set_of(lengths):
     return stage.TextSet([[1] * length for length in lengths], np.zeros((len(lengths), 1), np.float16))
 
 
@@ -265,7 +266,7 @@ def code_set(backbone, share):
     space = fit_base_space(teacher_vectors(WORDS), seed=0)
     tokenizer = text_tokenizer(backbone / "tokenizer.json", 12)
     own = space.project(teacher_vectors(code + texts))
-    return stage._text_set(shards, space, tokenizer, share).targets.astype(np.float32), own
+    return text_set(shards, space, tokenizer, share).targets.astype(np.float32), own
 
 
 def test_a_snippets_target_leans_on_its_description(backbone):
@@ -287,7 +288,7 @@ def test_code_is_tokenised_with_its_names_split(backbone):
     shard = Labels(["word1Word2"], ["code"], [""], teacher_vectors(["word1"]), ["key"])
     tokenizer = text_tokenizer(backbone / "tokenizer.json", 12)
     space = fit_base_space(teacher_vectors(WORDS), seed=0)
-    (ids,) = stage._text_set([shard], space, tokenizer, 0.5).ids
+    (ids,) = text_set([shard], space, tokenizer, 0.5).ids
     assert ids == tokenizer.encode("word1 Word2").ids
 
 
@@ -296,33 +297,33 @@ def test_pictures_are_left_out_of_the_text_students_items(backbone):
     tokenizer = text_tokenizer(backbone / "tokenizer.json", 12)
     space = fit_base_space(teacher_vectors(WORDS), seed=0)
     shards = [labelled(["word5"], "image"), labelled(["word1"]), labelled(["word2"], "code", ["word1"])]
-    with_pictures = stage._text_set(shards, space, tokenizer, 0.5)
-    without = stage._text_set(shards[1:], space, tokenizer, 0.5)
+    with_pictures = text_set(shards, space, tokenizer, 0.5)
+    without = text_set(shards[1:], space, tokenizer, 0.5)
     assert with_pictures.ids == without.ids
     np.testing.assert_array_equal(with_pictures.targets, without.targets)
 
 
 @pytest.mark.parametrize(("items", "held_out"), [(9, 0), (10, 1), (300, 30), (10_240, 1024), (50_000, 1024)])
 def test_a_tenth_is_held_out_up_to_1024(items, held_out):
-    assert text_set([1] * items).held_out == held_out
+    assert set_of([1] * items).held_out == held_out
 
 
 def test_an_epoch_trains_on_every_item_once_but_the_held_out_ones(monkeypatch):
     monkeypatch.setattr(stage, "POOL", 64)
-    data = text_set([1 + number % 12 for number in range(200)])
+    data = set_of([1 + number % 12 for number in range(200)])
     batches = list(stage._batches(data, recipe(), 0))
     assert Counter(row for batch in batches for row in batch) == Counter(range(20, 200))
 
 
 def test_batches_keep_to_the_token_budget_and_the_largest_batch():
-    data = text_set([1 + number % 12 for number in range(2000)])
+    data = set_of([1 + number % 12 for number in range(2000)])
     for batch in stage._batches(data, recipe(TextTraining(batch_tokens=1000)), 0):
         assert len(batch) <= stage.LARGEST_BATCH
         assert len(batch) * max(len(data.ids[row]) for row in batch) <= 1000
 
 
 def test_epochs_differ_and_a_seed_repeats_them():
-    data = text_set([1 + number % 12 for number in range(200)])
+    data = set_of([1 + number % 12 for number in range(200)])
     first, again, second = (list(stage._batches(data, recipe(), epoch)) for epoch in (0, 0, 1))
     assert first == again != second
 
