@@ -1,4 +1,4 @@
-"""Stage 2: train the text student (text and code) on stored teacher vectors.
+"""Stage 3: train the text student (text and code) on stored teacher vectors.
 
 Read top to bottom: labels -> base space -> targets -> batches -> loss -> steps -> checkpoint. The targets are
 base vectors; the projection starts as the base space's own, so the untrained student already speaks the space.
@@ -14,14 +14,14 @@ import torch
 
 from unbraid.base_encoders.text import TextEncoder, load_text_encoder, start_text_encoder
 from unbraid.batching import token_budget_batches
-from unbraid.distill.base_space import BaseSpace, fit_base_space, load_base_space
+from unbraid.distill.base_space import BaseSpace
+from unbraid.distill.fit_space import fit_space
 from unbraid.distill.label import teacher_dtype
 from unbraid.distill.recipe import Recipe
 from unbraid.distill.text_set import TextSet, held_out_cosine, tensors, text_set, text_tokenizer
 from unbraid.errors import DataError
 from unbraid.progress import track
 from unbraid.teacher.labels import read_shards
-from unbraid.teacher.shard import Labels
 from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
 from unbraid.training.losses import cosine_loss, prefix_cosine_loss, score_kl
 from unbraid.training.record import write_record
@@ -44,7 +44,7 @@ def train_text(recipe: Recipe, labels: Path, run: Path, *, backbone: Path) -> Te
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     shards = list(read_shards(labels))
-    space = _base_space(shards, run / "base_space.safetensors", recipe.seed)
+    space = fit_space(labels, run, seed=recipe.seed)
     tokenizer = text_tokenizer(backbone / "tokenizer.json", recipe.text.max_tokens)
     data = text_set(shards, space, tokenizer, recipe.text.code_anchor)
     if not data.held_out:
@@ -63,15 +63,6 @@ def train_text(recipe: Recipe, labels: Path, run: Path, *, backbone: Path) -> Te
 def load_trained_text(run: Path, *, attention: str = "sdpa") -> TextEncoder:
     """The text encoder of a finished run."""
     return load_text_encoder(run / "text", attention=attention).eval()
-
-
-def _base_space(shards: list[Labels], path: Path, seed: int) -> BaseSpace:
-    if not path.exists():
-        routes = shards[0].vectors
-        fit_base_space(
-            {route: np.concatenate([shard.vectors[route] for shard in shards]) for route in routes}, seed=seed
-        ).save(path)
-    return load_base_space(path)
 
 
 def _plain_route_projection(space: BaseSpace) -> np.ndarray:

@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unbraid.distill.base_space import DIM, PREFIXES, fit_base_space, load_base_space, stack
+from unbraid.distill.base_space import (
+    DIM,
+    PREFIXES,
+    fit_base_space,
+    fit_base_space_of_shards,
+    load_base_space,
+    stack,
+)
+from unbraid.distill.task_space import task_target
 
 
 def unit(vectors):
@@ -107,3 +115,51 @@ def test_save_and_load_give_the_same_space(tmp_path):
     np.testing.assert_array_equal(loaded.projection, space.projection)
     assert loaded.routes == space.routes
     assert loaded.kept == pytest.approx(space.kept, abs=1e-6)
+
+
+# -- task space --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dim", [1, 384, 511, 512, 513, 2048])
+def test_a_task_target_is_the_teachers_first_512_dimensions_or_its_vector_with_zeros_behind(dim):
+    vectors = task_vectors(7, dim)["a"].astype(np.float16)
+    target = task_target(vectors)
+    assert (target.dtype, target.shape) == (np.float32, (7, 512))
+    cut = vectors[:, :512].astype(np.float64)
+    np.testing.assert_allclose(target[:, : cut.shape[1]], unit(cut), atol=1e-6)
+    assert not target[:, cut.shape[1] :].any()
+
+
+def test_targets_of_a_small_teacher_keep_its_cosines():
+    vectors = task_vectors(20, 384)["a"]
+    target = task_target(vectors)
+    np.testing.assert_allclose(target @ target.T, vectors @ vectors.T, atol=1e-6)
+
+
+@pytest.mark.parametrize("dim", [384, 512, 640])
+def test_the_base_space_is_that_of_the_task_vectors(dim):
+    vectors = task_vectors(90, dim, dim)
+    targets = {route: task_target(found)[:, :dim] for route, found in vectors.items()}
+    space = fit_base_space(vectors, seed=0)
+    base, stacked = space.project(vectors), np.concatenate(list(targets.values()), axis=1)
+    assert space.projection.shape == (DIM, 2 * min(dim, 512))
+    np.testing.assert_allclose(base @ base.T, stacked @ stacked.T / 2, atol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [(800,), (300, 1, 499), (100,) * 8])
+def test_shard_by_shard_gives_the_space_of_the_whole(wide, wide_space, sizes, monkeypatch):
+    monkeypatch.setattr("unbraid.distill.base_space.BLOCK", 128)
+    ends = np.cumsum(sizes)
+    shards = [
+        {route: vectors[end - size : end] for route, vectors in wide.items()}
+        for size, end in zip(sizes, ends, strict=True)
+    ]
+    found = fit_base_space_of_shards(iter(shards), seed=1)
+    assert found.kept == pytest.approx(wide_space.kept, rel=1e-12)
+    one, other = found.project(wide), wide_space.project(wide)
+    np.testing.assert_allclose(one @ one.T, other @ other.T, atol=1e-5)
+
+
+def test_no_shard_is_refused():
+    with pytest.raises(ValueError, match="no vectors"):
+        fit_base_space_of_shards([], seed=0)
