@@ -75,7 +75,9 @@ def routes_of(teacher: Teacher, tasks: Sequence[str]) -> dict[str, str]:
 
 def describe(teacher: Teacher, routes: Iterable[str]) -> Description:
     """The description of a store of `teacher`'s vectors by `routes`."""
-    return Description(teacher.id, teacher.about, tuple(routes), teacher.dim)
+    names = tuple(routes)
+    tasks = {task: route for task, route in teacher.routes.items() if route in names}
+    return Description(teacher.id, teacher.about, names, teacher.dim, tasks)
 
 
 def check_readable(items: Sequence[TrainingItem], teacher: Teacher) -> None:

@@ -18,7 +18,7 @@ from unbraid.errors import DataError
 from unbraid.teacher.shard import Labels, read_keys, read_shard, write_shard, write_whole
 
 MANIFEST = "labels.json"
-FORMAT = 2  # 1, of version 0.1, described its vectors by the teacher's id alone
+FORMAT = 3  # 1, of version 0.1, described its vectors by the teacher's id alone; 2 did not say which route answers a task
 FOREIGN = "it comes from another store: take it out"
 
 
@@ -26,18 +26,20 @@ FOREIGN = "it comes from another store: take it out"
 class Description:
     """What decides the vectors of a store; stores that differ in any of it are never mixed.
 
-    `about` is the teacher's own (model, revision, dtype, pixel limits, ...); `dim` its native dimension.
+    `about` is the teacher's own (model, revision, dtype, pixel limits, ...); `dim` its native dimension; `tasks` names
+    the route that answers each task.
     """
 
     teacher: str
     about: Mapping[str, Any]
     routes: tuple[str, ...]
     dim: int
+    tasks: Mapping[str, str] = field(default_factory=dict)
 
     def table(self) -> dict[str, Any]:
         """The description as plain data, equal to what JSON gives back; the order of routes is of no account."""
         table: dict[str, Any] = {"format": FORMAT, "teacher": self.teacher, "about": dict(self.about)}
-        table |= {"routes": sorted(self.routes), "dim": self.dim}
+        table |= {"routes": sorted(self.routes), "dim": self.dim, "tasks": dict(self.tasks)}
         plain: dict[str, Any] = json.loads(json.dumps(table))
         return plain
 
@@ -95,7 +97,7 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """What `folder` holds: format, teacher, about, routes, dim and items, the number that is wanted.
+    """What `folder` holds: format, teacher, about, routes, dim, tasks and items, the number that is wanted.
 
     Raises DataError when the folder is no store of this version.
     """
@@ -111,7 +113,8 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise DataError(
             f"{manifest}: format {found!r}, this version reads {FORMAT}: choose another folder, label again"
         )
-    expected = {"format": int, "teacher": str, "about": dict, "routes": list, "dim": int, "items": int}
+    expected = {"format": int, "teacher": str, "about": dict, "routes": list, "dim": int, "tasks": dict}
+    expected["items"] = int
     if wrong := [name for name, kind in expected.items() if type(table.get(name)) is not kind]:
         raise DataError(f"{manifest}: {', '.join(wrong)} missing or of another type: label again elsewhere")
     return table
@@ -192,7 +195,10 @@ def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
     about = table.get("about")
     inner = about if isinstance(about, dict) else {}
     routes = ", ".join(map(str, table.get("routes") or []))
-    return {**table, "about": sorted(inner), "routes": routes} | {f"its {k}": v for k, v in inner.items()}
+    tasks = table.get("tasks")
+    answers = ", ".join(f"{task} by {route}" for task, route in sorted((tasks or {}).items()))
+    flat = {**table, "about": sorted(inner), "routes": routes, "tasks": answers}
+    return flat | {f"its {k}": v for k, v in inner.items()}
 
 
 @contextmanager
