@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from unbraid.code_text import split_identifiers
 from unbraid.errors import BundleError
 from unbraid.graph import open_checked, pick_graph, run_graph
 from unbraid.progress import track
+from unbraid.word_cache import library_ids, word_cache
 
 # Padded tokens in one run. Small runs stay in the cache and pad little: 2.2 times the texts a second of runs of
 # 16,384 tokens (benchmarks/batching.py, docs/experiments.md).
@@ -40,6 +42,7 @@ class TextRuntime:
             raise BundleError(f"{folder / spec.tokenizer}: not a tokenizer: {error}") from error
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(spec.max_tokens)
+        self.words = word_cache(self.tokenizer, spec.max_tokens)
 
     def serves(self, spec: TextSpec) -> bool:
         """Whether `spec` runs the same graph on the same tokens."""
@@ -55,9 +58,7 @@ class TextRuntime:
     def tokenise(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
         """Token ids of each text, and the positions of the texts that were cut to max_tokens."""
         prepared = [self._prepare(text) for text in texts]
-        encodings = self.tokenizer.encode_batch(prepared)
-        cut = [row for row, encoding in enumerate(encodings) if encoding.overflowing]
-        return [encoding.ids for encoding in encodings], cut
+        return self.words.tokenise(prepared) if self.words else library_ids(self.tokenizer, prepared)
 
     def encode(self, ids: list[list[int]], *, threads: int, progress: bool | None) -> np.ndarray:
         """Base vectors float32 [n, dim] of token ids, in order; `threads` batches run at the same time."""
@@ -77,14 +78,13 @@ class TextRuntime:
 
     def _prepare(self, text: str) -> str:
         """Text the tokenizer accepts: lone surrogates are not characters and become U+FFFD."""
-        whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        whole = text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return split_identifiers(whole) if self.spec.split_identifiers else whole
 
     def _run(self, ids: list[list[int]]) -> np.ndarray:
-        longest = max(map(len, ids))
-        padded = np.zeros((len(ids), longest), dtype=np.int64)
-        mask = np.zeros_like(padded)
-        for row, one in enumerate(ids):
-            padded[row, : len(one)] = one
-            mask[row, : len(one)] = 1
+        lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+        real = np.arange(lengths.max()) < lengths[:, None]
+        padded = np.zeros(real.shape, dtype=np.int64)
+        padded[real] = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=int(lengths.sum()))
+        mask = real.astype(np.int64)
         return run_graph(self.session, "base_vector", {"input_ids": padded, "attention_mask": mask})

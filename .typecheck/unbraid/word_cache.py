@@ -1,0 +1,1 @@
+../../src/unbraid/word_cache.py
