@@ -39,6 +39,20 @@ class TextTraining:
 
 
 @dataclass(frozen=True)
+class StaticTraining:
+    """How the nano tier, a static encoder, is trained; tokens and targets are those of the text student."""
+
+    width: int = 256  # of a token's row
+    epochs: int = 5
+    batch: int = 1024
+    learning_rate: float = 2e-3
+    projection_learning_rate: float = 5e-4
+    warmup: float = 0.05
+    kl_weight: float = 1.0
+    prefix_weight: float = 0.25
+
+
+@dataclass(frozen=True)
 class ImageTraining:
     """How the image tower is trained."""
 
@@ -60,14 +74,16 @@ class ImageTraining:
 class MapperTraining:
     """How the mappers of one search mode are fitted on cached base vectors."""
 
-    kind: Literal["linear", "low-rank"]
+    kind: Literal["linear", "low-rank", "gated"]
     loss: Literal["ranking", "cosent"]  # of pairs, of graded pairs
     files: tuple[str, ...]
-    rank: int = 32
+    held_out: tuple[str, ...] = ()  # whole files that choose the step; without them the dev rows of `files` do
+    rank: int = 32  # of a low-rank change; hidden units of a gated mapper
     steps: int = 400
     batch: int = 512
     learning_rate: float = 1e-3
-    recovery: float = 1.0  # weight of (1 - cos(mapped, base))
+    recovery: float = 1.0  # weight of (1 - cosine to what the read-out alone gives)
+    prefixes: tuple[int, ...] = (64, 128, 256)  # beside the full width, Matryoshka
     modality: Literal["text", "code"] = "text"  # of the positives
 
 
@@ -85,6 +101,7 @@ class Recipe:
     text: TextTraining
     image: ImageTraining
     mapper: dict[SearchMode, MapperTraining]
+    nano: StaticTraining | None = None  # left out: text has one tier
     backbone_licence: str = (
         ""  # for the card: name and licence of the pre-trained weights the students start from
     )
@@ -101,7 +118,7 @@ def read_recipe(path: Path) -> Recipe:
     recipe: Recipe = read_typed(
         {"source": [], "text": {}, "image": {}, "mapper": {}} | values, Recipe, str(path)
     )
-    used = {file for mapper in recipe.mapper.values() for file in mapper.files}
+    used = {file for mapper in recipe.mapper.values() for file in (*mapper.files, *mapper.held_out)}
     used |= {f"{name}.jsonl.gz" for name in recipe.image.photos}
     if unlicensed := sorted(used - {source.file for source in recipe.source}):
         raise DataError(f"{path}: {', '.join(unlicensed)} used without a [[source]] that states its licence")

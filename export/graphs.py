@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from unbraid.mappers import GatedMapper, Mapper
+
 OPSET = 17
 
 
@@ -33,19 +35,20 @@ def export_image(encoder: nn.Module, path: Path, size: int) -> None:
 
 
 class _MapperGraph(nn.Module):
-    """A mapper with both of its outputs: before normalisation, for folding, and after."""
+    """A mapper with both of its outputs: what folds into a query, and the task vector."""
 
-    def __init__(self, mapper: nn.Module) -> None:
+    def __init__(self, mapper: Mapper) -> None:
         super().__init__()
         self.mapper = mapper
 
     def forward(self, base: Tensor) -> tuple[Tensor, Tensor]:
         mapped = self.mapper(base)
-        return mapped, nn.functional.normalize(mapped, dim=-1)
+        linear = base @ self.mapper.matrix().T if isinstance(self.mapper, GatedMapper) else mapped
+        return linear, nn.functional.normalize(mapped, dim=-1)
 
 
-def export_mapper(mapper: nn.Module, path: Path, dim: int) -> None:
-    """Write base float32 [B, D] -> mapped (W b) and task_vector (its unit length), float32 [B, D] each."""
+def export_mapper(mapper: Mapper, path: Path, dim: int) -> None:
+    """Write base float32 [B, D] -> mapped (the linear part W b) and task_vector (unit length), float32 [B, D] each."""
     example = nn.functional.normalize(torch.randn(2, dim), dim=-1)
     axes = {"base": {0: "batch"}}
     _export(_MapperGraph(mapper), (example,), path, ["base"], ["mapped", "task_vector"], axes)

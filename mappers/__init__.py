@@ -1,6 +1,17 @@
 """Task mappers: base vector in, task vector out (torch). Vectors only; no mapper knows an encoder."""
 
-from unbraid.mappers.linear import LinearMapper, LowRankMapper, Mapper, load_mapper, save_mapper
-from unbraid.mappers.ridge import ridge_to_identity
+from unbraid.mappers.files import Mapper, load_mapper, save_mapper
+from unbraid.mappers.gated import GatedMapper
+from unbraid.mappers.linear import LinearMapper, LowRankMapper
+from unbraid.mappers.ridge import ridge, truncated
 
-__all__ = ["LinearMapper", "LowRankMapper", "Mapper", "load_mapper", "ridge_to_identity", "save_mapper"]
+__all__ = [
+    "GatedMapper",
+    "LinearMapper",
+    "LowRankMapper",
+    "Mapper",
+    "load_mapper",
+    "ridge",
+    "save_mapper",
+    "truncated",
+]

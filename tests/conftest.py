@@ -83,11 +83,11 @@ def tiny_run(run: Path) -> None:
     write_record(run / "image", recipe, {}, {})
 
     for task in ("query", "document"):
-        low_rank = LowRankMapper(512, rank=4)
+        low_rank = LowRankMapper(torch.eye(512), rank=4)
         torch.nn.init.normal_(low_rank.up, std=0.3)
         save_mapper(low_rank, run / "mappers" / f"{task}.safetensors")
     for task in ("symmetric", "code"):
-        linear = LinearMapper(512)
+        linear = LinearMapper(torch.eye(512))
         torch.nn.init.normal_(linear.weight, std=0.05)
         save_mapper(linear, run / "mappers" / f"{task}.safetensors")
     write_record(run / "mappers", recipe, {}, {})

@@ -22,7 +22,7 @@ from unbraid.export.graphs import export_image, export_mapper, export_text, quan
 from unbraid.export.parity import Parity, ParityError, compare
 from unbraid.export.samples import docstrings, image_cases, mapper_cases, text_cases
 from unbraid.image import ImagePreprocess
-from unbraid.mappers import LinearMapper, LowRankMapper, save_mapper
+from unbraid.mappers import GatedMapper, LinearMapper, LowRankMapper, save_mapper
 from unbraid.torchvision_shim import ensure_torchvision
 
 ensure_torchvision()
@@ -151,10 +151,16 @@ def test_an_image_graph_gives_what_torch_gives(image, count):
 # -- mapper graphs ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=["linear", "low-rank"])
+@pytest.fixture(scope="module", params=["linear", "low-rank", "gated"])
 def mapper(request, tmp_path_factory):
     torch.manual_seed(0)
-    made = LinearMapper(256) if request.param == "linear" else LowRankMapper(256, 8)
+    eye = torch.eye(256)
+    make = {
+        "linear": LinearMapper,
+        "low-rank": lambda start: LowRankMapper(start, 8),
+        "gated": lambda start: GatedMapper(start, 32),
+    }
+    made = make[request.param](eye)
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(torch.randn(parameter.shape) / 16)
@@ -168,7 +174,7 @@ def test_a_mapper_graph_gives_both_of_torchs_vectors(mapper, count):
     module, path = mapper
     base = torch.nn.functional.normalize(torch.randn(count, 256), dim=1)
     mapped, task_vector = (run_graph(path, name, base=base) for name in ("mapped", "task_vector"))
-    np.testing.assert_allclose(mapped, module(base), atol=1e-4)
+    np.testing.assert_allclose(mapped, base @ module.matrix().T, atol=1e-4)
     np.testing.assert_allclose(task_vector, torch.nn.functional.normalize(module(base), dim=1), atol=1e-5)
 
 
@@ -406,7 +412,7 @@ def test_other_weights_give_another_base_id(run, quick, tmp_path):
 def test_another_mapper_keeps_the_base_id(run, quick, tmp_path):
     """Stored base vectors stay good when a mapper is fitted again."""
     export_bundle(run, tmp_path / "before")
-    save_mapper(LinearMapper(512), run / "mappers" / "query.safetensors")
+    save_mapper(LinearMapper(torch.eye(512)), run / "mappers" / "query.safetensors")
     export_bundle(run, tmp_path / "after")
     before, after = (read_bundle(tmp_path / name) for name in ("before", "after"))
     assert before.base_id == after.base_id and before.mappers["query"].id != after.mappers["query"].id

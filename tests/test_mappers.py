@@ -4,15 +4,29 @@ import torch
 from safetensors.torch import save_file
 
 from unbraid.errors import DataError
-from unbraid.mappers import LinearMapper, LowRankMapper, load_mapper, ridge_to_identity, save_mapper
+from unbraid.mappers import (
+    GatedMapper,
+    LinearMapper,
+    LowRankMapper,
+    load_mapper,
+    ridge,
+    save_mapper,
+    truncated,
+)
+
+START = torch.randn(6, 6, generator=torch.Generator().manual_seed(3))
 
 
 def linear():
-    return LinearMapper(6)
+    return LinearMapper(START)
 
 
 def low_rank():
-    return LowRankMapper(6, 2)
+    return LowRankMapper(START, 2)
+
+
+def gated():
+    return GatedMapper(START, 4)
 
 
 def trained(make):
@@ -25,30 +39,44 @@ def trained(make):
     return mapper.requires_grad_(False)
 
 
-both = pytest.mark.parametrize("make", [linear, low_rank])
+every = pytest.mark.parametrize("make", [linear, low_rank, gated])
 
 
-@both
-def test_a_mapper_starts_as_the_identity(make):
+@every
+def test_a_mapper_starts_as_the_matrix_it_is_given(make):
     base = torch.randn(4, 6)
-    assert torch.equal(make()(base), base)
-    assert torch.equal(make().matrix(), torch.eye(6))
+    torch.testing.assert_close(make()(base), base @ START.T)
+    assert torch.equal(make().matrix(), START)
 
 
-@both
-def test_a_mapper_that_starts_as_the_identity_can_learn(make):
+@every
+def test_a_mapper_can_learn_from_its_start(make):
     mapper = make()
     mapper(torch.randn(4, 6)).square().sum().backward()
     assert any(parameter.grad.abs().sum() > 0 for parameter in mapper.parameters())
 
 
-@both
+def test_training_leaves_the_start_as_it_was_given():
+    mapper = linear()
+    with torch.no_grad():
+        mapper.weight.zero_()
+    assert START.abs().sum() > 0
+
+
+@pytest.mark.parametrize("make", [linear, low_rank])
 def test_matrix_is_what_forward_multiplies_by(make):
     mapper = trained(make)
     torch.testing.assert_close(mapper(torch.eye(6)), mapper.matrix().T)
 
 
-@both
+def test_a_gated_mapper_is_its_matrix_and_a_gated_mlp():
+    mapper, base = trained(gated), torch.randn(4, 6)
+    hidden = torch.nn.functional.gelu(base @ mapper.into.weight.T + mapper.into.bias)
+    expected = base @ mapper.matrix().T + mapper.gate * (hidden @ mapper.out.weight.T)
+    torch.testing.assert_close(mapper(base), expected)
+
+
+@every
 def test_save_and_load_give_the_same_mapper(make, tmp_path):
     mapper, base = trained(make), torch.randn(4, 6)
     save_mapper(mapper, tmp_path / "query.safetensors")
@@ -65,7 +93,9 @@ def test_save_and_load_give_the_same_mapper(make, tmp_path):
         {"weight": torch.ones(3, 4)},
         {"weight": torch.ones(3)},
         {"weight": torch.eye(3), "bias": torch.ones(3)},
-        {"up": torch.ones(3, 2), "down": torch.ones(3, 1)},
+        {"up": torch.ones(3, 2), "down": torch.ones(3, 2)},
+        {"start": torch.eye(3), "up": torch.ones(3, 2), "down": torch.ones(3, 1)},
+        {"weight": torch.eye(3), "out.weight": torch.ones(3, 4), "gate": torch.ones(3)},
     ],
     ids=lambda tensors: (
         ",".join(f"{name}{list(tensor.shape)}" for name, tensor in tensors.items()) or "empty"
@@ -100,16 +130,20 @@ def pairs():
     return torch.randn(40, 5, generator=generator), torch.randn(40, 5, generator=generator)
 
 
-def test_ridge_is_least_squares_with_the_pull_as_extra_rows(pairs):
+@pytest.mark.parametrize(
+    "towards", [None, torch.eye(5), 2 * torch.ones(5, 5)], ids=["zero", "identity", "other"]
+)
+def test_ridge_is_least_squares_with_the_pull_as_extra_rows(pairs, towards):
     base, target = pairs
-    pull = (0.3 * len(base)) ** 0.5 * np.eye(5)
-    solution, *_ = np.linalg.lstsq(np.vstack([base, pull]), np.vstack([target, pull]), rcond=None)
-    np.testing.assert_allclose(ridge_to_identity(base, target, 0.3), solution.T, atol=1e-6)
+    rows = (0.3 * len(base)) ** 0.5 * np.eye(5)
+    pulled = rows @ (np.zeros((5, 5)) if towards is None else towards.numpy().T)
+    solution, *_ = np.linalg.lstsq(np.vstack([base, rows]), np.vstack([target, pulled]), rcond=None)
+    np.testing.assert_allclose(ridge(base, target, 0.3, towards), solution.T, atol=1e-6)
 
 
 def test_ridge_leaves_no_gradient(pairs):
     base, target = (tensor.double() for tensor in pairs)
-    weight = ridge_to_identity(base, target, 0.1).requires_grad_()
+    weight = ridge(base, target, 0.1, torch.eye(5)).requires_grad_()
     loss = (base @ weight.T - target).square().sum() + 0.1 * len(base) * (
         weight - torch.eye(5)
     ).square().sum()
@@ -117,14 +151,22 @@ def test_ridge_leaves_no_gradient(pairs):
     assert weight.grad.abs().max() < 1e-10
 
 
-def test_a_strong_pull_gives_the_identity(pairs):
-    torch.testing.assert_close(ridge_to_identity(*pairs, 1e9), torch.eye(5), atol=1e-7, rtol=0)
+def test_a_strong_pull_gives_what_is_pulled_towards(pairs):
+    torch.testing.assert_close(ridge(*pairs, 1e9, 3 * torch.eye(5)), 3 * torch.eye(5), atol=1e-7, rtol=0)
 
 
 def test_a_weak_pull_finds_the_map_that_made_the_targets(pairs):
     base, true = pairs[0], torch.randn(5, 5, generator=torch.Generator().manual_seed(2))
-    torch.testing.assert_close(ridge_to_identity(base, base @ true.T, 1e-9), true, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ridge(base, base @ true.T, 1e-9), true, atol=1e-5, rtol=0)
 
 
 def test_ridge_answers_in_the_type_it_was_given(pairs):
-    assert ridge_to_identity(*pairs, 1.0).dtype == torch.float32
+    assert ridge(*pairs, 1.0).dtype == torch.float32
+
+
+@pytest.mark.parametrize("rank", [1, 3, 6])
+def test_a_truncated_matrix_loses_only_its_smallest_singular_values(rank):
+    up, down = truncated(START, rank)
+    assert up.shape == down.shape == (6, rank)
+    lost = torch.linalg.matrix_norm(START - up @ down.T) ** 2
+    torch.testing.assert_close(lost, torch.linalg.svdvals(START)[rank:].square().sum(), atol=1e-5, rtol=1e-4)
