@@ -21,12 +21,17 @@ def fit_space(labels: Path, run: Path, *, seed: int) -> BaseSpace:
     """
     path = run / "base_space.safetensors"
     if not path.exists():
-        space = fit_base_space_of_shards((fitted for fitted, _ in split(read_shards(labels))), seed=seed)
+        space = fitted_space(labels, seed=seed)
         run.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".tmp")
         space.save(partial)
         partial.replace(path)
     return load_base_space(path)
+
+
+def fitted_space(labels: Path, *, seed: int) -> BaseSpace:
+    """The base space of the store in `labels`, fitted to all but its held-out items. Raises as `read_shards` does."""
+    return fit_base_space_of_shards((fitted for fitted, _ in split(read_shards(labels))), seed=seed)
 
 
 def split(shards: Iterable[Labels]) -> Iterator[tuple[Vectors, Vectors]]:

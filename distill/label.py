@@ -14,8 +14,14 @@ from unbraid.distill.recipe import Recipe
 from unbraid.errors import DataError
 from unbraid.items import Code, Item
 from unbraid.progress import counting
-from unbraid.teacher import Teacher
-from unbraid.teacher.labels import Description, LabelStore, open_labels
+from unbraid.teacher import Teacher, load
+from unbraid.teacher.labels import (
+    Description,
+    LabelStore,
+    check_same_store,
+    open_labels,
+    read_description,
+)
 from unbraid.teacher.shard import Labels, item_key, text_key
 
 # A kill loses what is not in a shard yet: at most so many items, or so many seconds of work and one chunk. An item takes
@@ -78,6 +84,14 @@ def describe(teacher: Teacher, routes: Iterable[str]) -> Description:
     names = tuple(routes)
     tasks = {task: route for task, route in teacher.routes.items() if route in names}
     return Description(teacher.id, teacher.about, names, teacher.dim, tasks)
+
+
+def teacher_of_store(name: str, folder: Path, *, device: str | None = None) -> Teacher:
+    """The teacher `name`, in the dtype in which it made the store in `folder`. Raises DataError when another made it."""
+    about = read_description(folder)
+    teacher = load(name, device=device, dtype=about["about"].get("dtype"))
+    check_same_store(folder, describe(teacher, about["routes"]))
+    return teacher
 
 
 def check_readable(items: Sequence[TrainingItem], teacher: Teacher) -> None:

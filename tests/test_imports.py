@@ -22,13 +22,13 @@ ALLOWED = {
     "teacher": {SRC},
     "training": {SRC},
     "adapters": {SRC, "teacher", "training", "evaluation"},
-    "distill": {SRC, "teacher", "training", "base_encoders", "mappers", "drawings"},
+    "distill": {SRC, "teacher", "training", "base_encoders", "mappers", "drawings", "evaluation"},
     "export": {SRC, "base_encoders", "mappers"},
     "evaluation": {SRC},
     "index": {SRC},
     "drawings": set(),
 }
-COMMAND_LINES = ["unbraid.cli", "unbraid.cli_teacher"]
+COMMAND_LINES = ["unbraid.cli", "unbraid.cli_distill", "unbraid.cli_teacher"]
 HEAVY = {"torch", "torchvision", "transformers", "timm", "open_clip", "sentence_transformers"}
 LATE = HEAVY | {"fastapi", "qdrant_edge", "huggingface_hub", "pyarrow", "onnx", "scipy", "matplotlib", "rich"}
 

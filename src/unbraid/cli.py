@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unbraid import __version__, cli_teacher
+from unbraid import __version__, cli_distill, cli_teacher
 from unbraid.bundle import PRECISIONS
 from unbraid.embedder import Embedder
 from unbraid.errors import DataError, MissingExtraError, UnbraidError
@@ -19,8 +19,6 @@ from unbraid.image import decode
 from unbraid.items import MODALITIES, Code, Item
 from unbraid.loading import load
 from unbraid.vectors import VECTOR_PRECISIONS
-
-DTYPES = ("float32", "bfloat16")  # of a teacher
 
 app = typer.Typer(
     name="unbraid",
@@ -32,17 +30,13 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_teacher.app, name="teacher")
+app.add_typer(cli_distill.app)
 
 Model = Annotated[
     str | None, typer.Option("--model", help="A bundle folder or hub id org/name; the starter if left out.")
 ]
 Threads = Annotated[
     int | None, typer.Option(help="Batches run at a time; all usable cores if left out.", min=1)
-]
-Data = Annotated[Path, typer.Option("--data", help="Folder that the recipe's file names start from.")]
-Run = Annotated[Path, typer.Option("--run", help="Folder for everything that this run makes.")]
-RecipeName = Annotated[
-    Path, typer.Argument(metavar="RECIPE", help='A TOML file, or "starter" for the shipped one.')
 ]
 
 
@@ -234,81 +228,6 @@ def doctor(
         mark = " (fastest here)" if rivals and best[speed.graph] == speed.precision else ""
         only = "" if rivals else f" (the bundle has no other precision of {speed.graph})"
         typer.echo(f"{speed.graph + ' ' + speed.precision:23s}{rates} on one core{mark}{only}")
-
-
-@app.command()
-def label(
-    data: Annotated[
-        Path,
-        typer.Argument(metavar="DATA", help="The folder of a recipe's files, or a .jsonl[.gz] of items."),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the labels; it may hold some.")],
-    teacher: Annotated[
-        str | None, typer.Option(help="Name, folder or hub id; the recipe's if left out.")
-    ] = None,
-    tasks: Annotated[str, typer.Option(help="Tasks with commas between, or all.")] = "all",
-    recipe: Annotated[
-        Path, typer.Option(help='Says what in a folder is an item: a TOML file, or "starter".')
-    ] = Path("starter"),
-    items: Annotated[
-        int | None, typer.Option(help="At most this many; the recipe's number if left out.", min=1)
-    ] = None,
-    dtype: Annotated[
-        str | None,
-        typer.Option(help="float32 or bfloat16; the recipe's for its teacher.", callback=_one_of(DTYPES)),
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; a GPU where there is one.")] = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Label nothing: compute a sample again and compare.")
-    ] = False,
-    sample: Annotated[int | None, typer.Option(help="Rows for --check; 64 if left out.", min=1)] = None,
-) -> None:
-    """Write a teacher's vectors of texts, code and pictures; the same command goes on where it stopped.
-
-    A line of a .jsonl file is {"text": ...}, {"code": ..., "anchor": its description, if any} or {"image": path}.
-    """
-    if sample is not None and not check:
-        raise typer.BadParameter("--sample goes with --check")
-    _require("torch", "teacher")
-    _require("pyarrow", "teacher")
-    from unbraid.distill.check_labels import check_labels
-    from unbraid.distill.data import file_items, recipe_items
-    from unbraid.distill.label import label as label_items
-    from unbraid.distill.recipe import read_recipe
-    from unbraid.teacher import load as load_teacher
-
-    plan = read_recipe(recipe)
-    found = recipe_items(plan, data, most=items) if data.is_dir() else file_items(data)[:items]
-    name = teacher or plan.teacher
-    chosen = load_teacher(
-        name, device=device, dtype=dtype or (plan.precision if name == plan.teacher else None)
-    )
-    wanted = [] if tasks == "all" else tasks.split(",")
-    if check:
-        for row in check_labels(found, output, chosen, tasks=wanted, sample=sample or 64):
-            typer.echo(
-                f"{row.route}: least cosine {row.least:.6f}, mean {row.mean:.6f} of {row.items} items computed again"
-            )
-        return
-    done = label_items(found, output, chosen, tasks=wanted)
-    total = done.before + done.now
-    if done.interrupted:
-        typer.echo(
-            f"unbraid: interrupted; {total:,} of {done.wanted:,} items are labelled, the same command goes on",
-            err=True,
-        )
-        raise typer.Exit(130)
-    typer.echo(f"{total} items labelled by {chosen.id} in {output}, {done.now} of them now")
-
-
-@app.command()
-def distill(recipe: RecipeName, data: Data, run: Run) -> None:
-    """Train the base encoders and fit the mappers on the labels in RUN; finished stages are kept."""
-    _require("torch", "train")
-    from unbraid.distill.run import run_stages
-
-    for line in run_stages(recipe, data, run):
-        typer.echo(line)
 
 
 @app.command()

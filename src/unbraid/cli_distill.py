@@ -1,0 +1,162 @@
+"""`unbraid label`, `ceiling` and `distill`: from a teacher's vectors to trained encoders and mappers."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unbraid.errors import MissingExtraError
+
+DTYPES = ("float32", "bfloat16")  # of a teacher
+
+app = typer.Typer()
+
+Data = Annotated[Path, typer.Option("--data", help="Folder that the recipe's file names start from.")]
+Run = Annotated[Path, typer.Option("--run", help="Folder for everything that this run makes.")]
+RecipeName = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help='A TOML file, or "starter" for the shipped one.')
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; a GPU where there is one.")]
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[str | None], str | None]:
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in choices:
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}")
+        return value
+
+    return check
+
+
+@app.command()
+def label(
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="The folder of a recipe's files, or a .jsonl[.gz] of items."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the labels; it may hold some.")],
+    teacher: Annotated[
+        str | None, typer.Option(help="Name, folder or hub id; the recipe's if left out.")
+    ] = None,
+    tasks: Annotated[str, typer.Option(help="Tasks with commas between, or all.")] = "all",
+    recipe: Annotated[
+        Path, typer.Option(help='Says what in a folder is an item: a TOML file, or "starter".')
+    ] = Path("starter"),
+    items: Annotated[
+        int | None, typer.Option(help="At most this many; the recipe's number if left out.", min=1)
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float32 or bfloat16; the recipe's for its teacher.", callback=_one_of(DTYPES)),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; a GPU where there is one.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Label nothing: compute a sample again and compare.")
+    ] = False,
+    sample: Annotated[int | None, typer.Option(help="Rows for --check; 64 if left out.", min=1)] = None,
+) -> None:
+    """Write a teacher's vectors of texts, code and pictures; the same command goes on where it stopped.
+
+    A line of a .jsonl file is {"text": ...}, {"code": ..., "anchor": its description, if any} or {"image": path}.
+    """
+    if sample is not None and not check:
+        raise typer.BadParameter("--sample goes with --check")
+    _require("torch", "teacher")
+    _require("pyarrow", "teacher")
+    from unbraid.distill.check_labels import check_labels
+    from unbraid.distill.data import file_items, recipe_items
+    from unbraid.distill.label import label as label_items
+    from unbraid.distill.recipe import read_recipe
+    from unbraid.teacher import load as load_teacher
+
+    plan = read_recipe(recipe)
+    found = recipe_items(plan, data, most=items) if data.is_dir() else file_items(data)[:items]
+    name = teacher or plan.teacher
+    chosen = load_teacher(
+        name, device=device, dtype=dtype or (plan.precision if name == plan.teacher else None)
+    )
+    wanted = [] if tasks == "all" else tasks.split(",")
+    if check:
+        for row in check_labels(found, output, chosen, tasks=wanted, sample=sample or 64):
+            typer.echo(
+                f"{row.route}: least cosine {row.least:.6f}, mean {row.mean:.6f} of {row.items} items computed again"
+            )
+        return
+    done = label_items(found, output, chosen, tasks=wanted)
+    total = done.before + done.now
+    if done.interrupted:
+        typer.echo(
+            f"unbraid: interrupted; {total:,} of {done.wanted:,} items are labelled, the same command goes on",
+            err=True,
+        )
+        raise typer.Exit(130)
+    typer.echo(f"{total} items labelled by {chosen.id} in {output}, {done.now} of them now")
+
+
+@app.command()
+def distill(recipe: RecipeName, data: Data, run: Run) -> None:
+    """Train the base encoders and fit the mappers on the labels in RUN; finished stages are kept."""
+    _require("torch", "train")
+    from unbraid.distill.run import run_stages
+
+    for line in run_stages(recipe, data, run):
+        typer.echo(line)
+
+
+@app.command()
+def ceiling(
+    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="Folder that `unbraid label` wrote.")],
+    datasets: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="DATASET...",
+            help="BEIR folders, pair or STS files (.jsonl[.gz]), for their scores too.",
+        ),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Name, folder or hub id of the labels' teacher; needed for data sets alone."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for ceiling.json and ceiling.png.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="At most this many queries of a data set, a seeded sample.", min=1)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the base space.")] = 17,
+    device: Device = None,
+) -> None:
+    """Say, before anything is trained, how much of each task a 512-d base vector can hold.
+
+    The joint base and linear read-outs from 512, 256, 128 and 64 of its dimensions are fitted to the labels but every
+    tenth, and measured on those; on data sets the teacher itself stands beside them.
+    """
+    if datasets and teacher is None:
+        raise typer.BadParameter("data sets are encoded by the labels' teacher: name it with --teacher")
+    _require("torch", "train")
+    _require("pyarrow", "teacher")
+    _require("ir_measures", "evaluate")
+    from unbraid.distill.ceiling import dataset_rows, fit_read_outs, route_ceilings
+    from unbraid.distill.ceiling_report import Report
+    from unbraid.distill.fit_space import fitted_space
+    from unbraid.distill.label import teacher_of_store
+    from unbraid.evaluation import read_dataset
+    from unbraid.teacher.labels import read_description, read_shards
+
+    sets = [read_dataset(path, limit=limit) for path in datasets or []]
+    chosen = teacher_of_store(teacher, labels, device=device) if teacher and sets else None
+    read_outs, held = fit_read_outs(read_shards(labels), fitted_space(labels, seed=seed))
+    rows = [row for one in sets if chosen for row in dataset_rows(one, chosen, read_outs)]
+    report = Report(
+        read_description(labels)["teacher"], read_outs.space.kept, route_ceilings(read_outs, held), rows
+    )
+    typer.echo(report.tables())
+    if out:
+        report.write(out)
+
+
+def _require(package: str, extra: str) -> None:
+    if find_spec(package) is None:
+        raise MissingExtraError(package, extra)
