@@ -71,6 +71,12 @@ def load_text_encoder(folder: Path, *, attention: str = "sdpa") -> TextEncoder:
     return TextEncoder(_load_backbone(folder / "backbone", attention=attention), linear)
 
 
+def token_embeddings(backbone: str | Path) -> Tensor:
+    """The embedding float32 [V, width] of every token of a pre-trained `backbone`, as it was published."""
+    weight: Tensor = _load_backbone(backbone).get_input_embeddings().weight.detach()  # type: ignore[operator]
+    return weight
+
+
 def _keep_layers(model: nn.Module, layers: Sequence[int]) -> None:
     """Drop all but `layers` from a backbone, in place."""
     for parent, name in ((getattr(model, "encoder", None), "layer"), (model, "layers")):
