@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import tomllib
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from unbraid.errors import DataError
@@ -26,6 +27,8 @@ def read_toml(path: Path, shipped: Path) -> dict[str, Any]:
 
 def read_typed(value: Any, hint: Any, where: str) -> Any:
     """The TOML `value` as a `hint`, the type of a field above. Raises DataError that begins with `where`."""
+    if get_origin(hint) is UnionType:  # a table that may be left out; TOML itself has no null
+        (hint,) = (part for part in get_args(hint) if part is not NoneType)
     origin, parts = get_origin(hint), get_args(hint)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
         hints = get_type_hints(hint)
