@@ -71,6 +71,11 @@ def recipe_items(recipe: Recipe, folder: Path, *, most: int | None = None) -> li
     return training_items(recipe.source, folder, seed=recipe.seed)[: most or recipe.items or None]
 
 
+def in_data(name: str, data: Path) -> str:
+    """A recipe's `name` of a teacher or backbone: the folder below `data` where there is one, else as it is."""
+    return str(data / name) if os.path.isdir(data / name) else name
+
+
 def file_items(path: Path) -> list[TrainingItem]:
     """Items of a .jsonl or .jsonl.gz file, in order, each once for every row that holds it.
 

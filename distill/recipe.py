@@ -26,7 +26,11 @@ class Source:
 class TextTraining:
     """How the text student is trained."""
 
-    layers: tuple[int, ...] = (0, 2, 5)  # backbone layers kept
+    backbone: str = (
+        "minilm"  # or a folder, here or below the data folder, or hub id of a transformers encoder
+    )
+    layers: tuple[int, ...] = (0, 2, 5)  # backbone layers kept, all of them if empty
+    feed_forward: int = 0  # neurons kept of each feed-forward layer; 0 = all
     max_tokens: int = 256
     batch_tokens: int = 4096  # padded tokens in one step
     epochs: tuple[int, ...] = (2,)  # of each cosine cycle; a cycle starts from half the last one's rate
@@ -60,6 +64,9 @@ class ImageTraining:
     size: int = 128  # pixels, square, the whole picture padded with white
     photos: tuple[str, ...] = ()  # NAME for NAME.tar beside NAME.jsonl.gz
     drawings: int = 0  # pictures made by unbraid.drawings
+    own_vector: float = (
+        0.0  # share of the teacher's vector of the picture in its target; it labels pictures then
+    )
     epochs: int = 20
     batch: int = 64
     learning_rate: float = 1e-3
@@ -77,7 +84,9 @@ class MapperTraining:
     kind: Literal["linear", "low-rank", "gated"]
     loss: Literal["ranking", "cosent"]  # of pairs, of graded pairs
     files: tuple[str, ...]
-    held_out: tuple[str, ...] = ()  # whole files that choose the step; without them the dev rows of `files` do
+    held_out: tuple[
+        str, ...
+    ] = ()  # whole files that choose the step; without them the dev rows of `files` do
     rank: int = 32  # of a low-rank change; hidden units of a gated mapper
     steps: int = 400
     batch: int = 512
@@ -94,9 +103,10 @@ class Recipe:
     name: str
     version: str
     seed: int
-    teacher: str
+    teacher: str  # a name, a folder, here or below the data folder, or a hub id
     items: int  # label and train on this many of the sources' items, a seeded sample; 0 = all
-    precision: Literal["float32", "bfloat16"]  # of the matrix products of teacher and training
+    # Of the matrix products of teacher and training; "auto" is bfloat16 where the device has it in hardware.
+    precision: Literal["auto", "float32", "bfloat16"]
     source: tuple[Source, ...]
     text: TextTraining
     image: ImageTraining

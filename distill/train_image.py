@@ -1,14 +1,15 @@
-"""Stage 3: train the image tower against its captions' base vectors. The text side is frozen: vectors only.
+"""Train the image tower against its captions' base vectors. The text side is frozen: vectors only.
 
-Target of a picture: the mean of its captions' base vectors. Beside it a contrastive loss to one caption, with
+Target of a picture: the mean of its captions' base vectors, with a share of the teacher's own vector of the picture
+where the recipe asks for it and the teacher reads pictures. Beside it a contrastive loss to one caption, with
 captions of other pictures as negatives; those are vectors in memory, so thousands cost nothing.
 """
 
 import io
 import math
 import random
-import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,17 +20,20 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from unbraid.base_encoders.image import ImageEncoder, start_image_encoder
-from unbraid.distill.base_space import DIM, BaseSpace, load_base_space
+from unbraid.distill.base_space import BaseSpace, load_base_space
+from unbraid.distill.pictures import members
 from unbraid.distill.recipe import Recipe
+from unbraid.distill.task_space import DIM
 from unbraid.drawings import draw
 from unbraid.errors import DataError
 from unbraid.image import ImagePreprocess, decode
 from unbraid.progress import track
 from unbraid.teacher import Teacher
+from unbraid.teacher.labels import read_shards
+from unbraid.teacher.shard import text_key
 from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
 from unbraid.training.losses import cosine_loss
 from unbraid.training.record import write_record
-from unbraid.training.rows import is_dev, rows
 
 KEPT_PIXELS = 160  # longer side of the copies kept in memory
 SAME_CAPTION = 0.9  # a negative caption this close to the positive one is not a negative
@@ -44,6 +48,7 @@ class Picture:
     captions: tuple[str, ...]
     source: str
     dev: bool
+    key: str = ""  # under which it may be labelled; a drawing has none
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,10 @@ class Captions:
     targets: Tensor  # [pictures, 512], unit length
 
 
-def train_image(recipe: Recipe, data: Path, run: Path, teacher: Teacher) -> ImageEncoder:
-    """Train the tower of `recipe`; reads run/base_space.safetensors, writes run/image/.
+def train_image(recipe: Recipe, data: Path, run: Path, teacher: Callable[[], Teacher]) -> ImageEncoder:
+    """Train the tower of `recipe`; reads run/base_space.safetensors and run/labels, writes run/image/.
 
+    `teacher` loads the labels' teacher, which is asked for the captions that are not labelled.
     Interrupted training goes on from its last finished epoch and ends where it would have ended. Raises
     DataError when there are fewer training pictures than one batch takes.
     """
@@ -65,7 +71,10 @@ def train_image(recipe: Recipe, data: Path, run: Path, teacher: Teacher) -> Imag
     config = recipe.image
     space = load_base_space(run / "base_space.safetensors")
     pictures = list(photographs(data, config.photos)) + list(drawn(config.drawings))
-    captions = caption_vectors(pictures, teacher, space)
+    keys = {text_key("text", caption) for picture in pictures for caption in picture.captions}
+    keys |= {picture.key for picture in pictures}
+    stored = stored_base_vectors(run / "labels", space, keys)
+    captions = caption_vectors(pictures, teacher, space, stored=stored, own=config.own_vector)
     preprocess = ImagePreprocess(config.size, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     encoder = start_image_encoder(config.tower, dim=DIM, preprocess=preprocess)
     curves = _fit(encoder, pictures, captions, recipe, run / "image.checkpoint.pt")
@@ -80,21 +89,12 @@ def train_image(recipe: Recipe, data: Path, run: Path, teacher: Teacher) -> Imag
 def photographs(data: Path, names: tuple[str, ...]) -> Iterator[Picture]:
     """Pictures of NAME.tar with the captions in NAME.jsonl.gz, for each of `names` below `data`."""
     for name in names:
-        about = {row["file"]: row for row in rows(data / f"{name}.jsonl.gz")}
-        try:
-            with tarfile.open(data / f"{name}.tar") as archive:
-                for member in track(archive.getmembers(), name, unit="pictures"):
-                    row, file = about.get(member.name), archive.extractfile(member)
-                    if row is None or file is None:
-                        continue
-                    texts = (str(row.get(field) or "").strip() for field in ("caption", "alt", "title"))
-                    captions = tuple(dict.fromkeys(text for text in texts if len(text) >= 12))
-                    if captions:
-                        yield Picture(
-                            _small(Image.open(io.BytesIO(file.read()))), captions, name, is_dev(row)
-                        )
-        except (OSError, tarfile.TarError) as error:
-            raise DataError(f"{data / name}.tar: cannot be read: {error}") from error
+        for member in members(data, name):
+            try:
+                pixels = _small(Image.open(io.BytesIO(member.content)))
+            except OSError as error:
+                raise DataError(f"{data / member.name}: cannot be read: {error}") from error
+            yield Picture(pixels, member.captions, name, member.dev, member.key)
 
 
 def drawn(count: int) -> Iterator[Picture]:
@@ -104,16 +104,53 @@ def drawn(count: int) -> Iterator[Picture]:
         yield Picture(_small(drawing.image), drawing.captions, "drawings", seed < 0)
 
 
-def caption_vectors(pictures: list[Picture], teacher: Teacher, space: BaseSpace) -> Captions:
-    """Base vectors of every distinct caption, by the teacher and the base space that text was trained on."""
+def caption_vectors(
+    pictures: list[Picture],
+    teacher: Callable[[], Teacher],
+    space: BaseSpace,
+    *,
+    stored: Mapping[str, np.ndarray] | None = None,
+    own: float = 0.0,
+) -> Captions:
+    """Base vectors of every distinct caption, and the targets of the pictures.
+
+    `stored` are base vectors float32 [512] by the key of a text or picture; `teacher` gives a teacher for the captions
+    that are not among them. `own` is the share of a training photograph's own stored vector in its target.
+    Raises DataError when that vector is missing.
+    """
+    stored = stored or {}
     distinct = list(dict.fromkeys(caption for picture in pictures for caption in picture.captions))
-    task_of_route = {route: task for task, route in teacher.routes.items()}
-    vectors = {route: teacher.encode(distinct, task) for route, task in task_of_route.items()}
-    base = torch.from_numpy(space.project(vectors))
+    found = {caption: stored.get(text_key("text", caption)) for caption in distinct}
+    if missing := [caption for caption, vector in found.items() if vector is None]:
+        loaded = teacher()
+        task_of = {route: task for task, route in loaded.routes.items()}
+        vectors = {route: loaded.encode(missing, task_of[route]) for route in space.routes}
+        found |= dict(zip(missing, space.project(vectors), strict=True))
+    base = torch.from_numpy(np.stack([found[caption] for caption in distinct]).astype(np.float32))
     number = {caption: row for row, caption in enumerate(distinct)}
     of_picture = [[number[caption] for caption in picture.captions] for picture in pictures]
-    targets = torch.stack([normalize(base[numbers].mean(0), dim=0) for numbers in of_picture])
-    return Captions(base, of_picture, targets)
+    targets = [normalize(base[numbers].mean(0), dim=0) for numbers in of_picture]
+    if own:
+        for row, picture in enumerate(pictures):
+            if picture.dev or not picture.key:
+                continue
+            if picture.key not in stored:
+                raise DataError(f"a picture of {picture.source} is not labelled: run `unbraid label` again")
+            mixed = (1 - own) * targets[row] + own * torch.from_numpy(stored[picture.key])
+            targets[row] = normalize(mixed, dim=0)
+    return Captions(base, of_picture, torch.stack(targets))
+
+
+def stored_base_vectors(labels: Path, space: BaseSpace, keys: AbstractSet[str]) -> dict[str, np.ndarray]:
+    """Base vectors float32 [512] of those of `keys` that the store in `labels` holds; none where there is no store."""
+    found: dict[str, np.ndarray] = {}
+    if not labels.exists():
+        return found
+    for shard in read_shards(labels):
+        rows = [row for row, key in enumerate(shard.keys) if key in keys]
+        base = space.project({route: vectors[rows] for route, vectors in shard.vectors.items()})
+        found |= {shard.keys[row]: vector for row, vector in zip(rows, base, strict=True)}
+    return found
 
 
 def augment(pixels: np.ndarray, rng: random.Random, *, photo: bool) -> Image.Image:

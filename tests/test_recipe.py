@@ -77,7 +77,7 @@ MAPPER = '[mapper.code]\nkind = "linear"\nloss = "ranking"\nfiles = ["a"]\n'
     [
         (SMALL + "epochs = 3", "recipe.toml: source 1: unknown epochs; known: file, licence"),
         ("epochs = 3" + SMALL, "recipe.toml: unknown epochs"),
-        (SMALL + "[text]\nepoch = 3", "recipe.toml: text: unknown epoch; known: layers"),
+        (SMALL + "[text]\nepoch = 3", "recipe.toml: text: unknown epoch; known: backbone, layers"),
         (SMALL + "[image]\nepochz = 3", "recipe.toml: image: unknown epochz"),
         (SMALL + MAPPER + "ranks = 3", "recipe.toml: mapper.code: unknown ranks"),
         (SMALL.replace("seed = 3", ""), "recipe.toml: .* 'seed'"),

@@ -24,10 +24,13 @@ from unbraid.distill.train_image import (
     dev_recall,
     drawn,
     photographs,
+    stored_base_vectors,
     train_image,
 )
 from unbraid.errors import DataError
 from unbraid.image import ImagePreprocess
+from unbraid.teacher.labels import Description, open_labels
+from unbraid.teacher.shard import Labels, text_key
 
 TRAINING = ImageTraining(
     tower="timm:test_efficientnet",
@@ -92,7 +95,7 @@ def trained(space, tmp_path_factory):
     """A finished run on 40 drawings, and the encoder that it returned."""
     run = tmp_path_factory.mktemp("run")
     space.save(run / "base_space.safetensors")
-    return run, train_image(recipe(), run, run, FakeTeacher())
+    return run, train_image(recipe(), run, run, FakeTeacher)
 
 
 # -- a whole run ---------------------------------------------------------------------------------------------
@@ -106,7 +109,7 @@ def test_training_lowers_the_loss(trained):
 
 def test_training_turns_pictures_towards_their_captions(trained, space):
     pictures = [picture for picture in drawn(40) if not picture.dev]
-    targets = caption_vectors(pictures, FakeTeacher(), space).targets
+    targets = caption_vectors(pictures, FakeTeacher, space).targets
     fresh = start_image_encoder(TRAINING.tower, dim=512, preprocess=PREPROCESS)
     before, after = (
         (stage._raw_vectors(encoder, pictures) * targets).sum(1).mean() for encoder in (fresh, trained[1])
@@ -140,7 +143,7 @@ def test_the_saved_encoder_is_the_one_returned(trained):
 def test_training_pictures_are_centred_where_their_captions_are(trained, space):
     _, encoder = trained
     pictures = [picture for picture in drawn(40) if not picture.dev]
-    targets = caption_vectors(pictures, FakeTeacher(), space).targets
+    targets = caption_vectors(pictures, FakeTeacher, space).targets
     raw = stage._raw_vectors(encoder, pictures)
     torch.testing.assert_close((raw - encoder.mean).mean(0), targets.mean(0), atol=1e-5, rtol=0)
 
@@ -160,9 +163,9 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
     with monkeypatch.context() as patch:
         patch.setattr(stage, "caption_nce", stopping)
         with pytest.raises(KeyboardInterrupt):
-            train_image(recipe(), tmp_path, tmp_path, FakeTeacher())
+            train_image(recipe(), tmp_path, tmp_path, FakeTeacher)
     assert (tmp_path / "image.checkpoint.pt").exists() and not (tmp_path / "image").exists()
-    train_image(recipe(), tmp_path, tmp_path, FakeTeacher())
+    train_image(recipe(), tmp_path, tmp_path, FakeTeacher)
     resumed, expected = (load_file(run / "image" / "image.safetensors") for run in (tmp_path, trained[0]))
     assert all(torch.equal(resumed[name], expected[name]) for name in expected)
     resumed, expected = (
@@ -175,7 +178,7 @@ def test_fewer_pictures_than_a_batch_are_refused(space, tmp_path):
     space.save(tmp_path / "base_space.safetensors")
     few = ImageTraining(tower=TRAINING.tower, size=32, drawings=3, batch=8)
     with pytest.raises(DataError, match=r"3 training pictures, a batch takes 8: lower image\.batch"):
-        train_image(recipe(few), tmp_path, tmp_path, FakeTeacher())
+        train_image(recipe(few), tmp_path, tmp_path, FakeTeacher)
 
 
 # -- pictures ------------------------------------------------------------------------------------------------
@@ -243,7 +246,7 @@ def test_a_set_that_cannot_be_read_is_refused_by_name(damage, tmp_path):
         tar.unlink()
     if damage == "cut":
         tar.write_bytes(tar.read_bytes()[:520])
-    with pytest.raises(DataError, match=r"set\.tar: cannot be read"):
+    with pytest.raises(DataError, match=r"set\.tar.*: cannot be read"):
         list(photographs(tmp_path, ("set",)))
 
 
@@ -301,18 +304,74 @@ def picture(*captions, source="drawings", dev=False):
 
 def test_each_distinct_caption_is_encoded_once_per_route(space):
     teacher = FakeTeacher()
-    captions = caption_vectors([picture("one", "two"), picture("two", "three")], teacher, space)
+    captions = caption_vectors([picture("one", "two"), picture("two", "three")], lambda: teacher, space)
     assert sorted(teacher.asked) == [("match", ["one", "two", "three"]), ("search", ["one", "two", "three"])]
     assert captions.of_picture == [[0, 1], [1, 2]]
 
 
 def test_a_pictures_target_is_the_unit_mean_of_its_captions_base_vectors(space):
-    captions = caption_vectors([picture("one", "two"), picture("three")], FakeTeacher(), space)
+    captions = caption_vectors([picture("one", "two"), picture("three")], FakeTeacher, space)
     routes = {
         route: FakeTeacher().encode(["one", "two", "three"], t) for t, route in FakeTeacher.routes.items()
     }
     base = space.project(routes)
     np.testing.assert_allclose(captions.targets, [unit(base[:2].mean(0)), base[2]], atol=1e-6)
+
+
+def test_labelled_captions_are_not_encoded_again(space):
+    teacher = FakeTeacher()
+    pictures = [picture("one", "two"), picture("three")]
+    whole = caption_vectors(pictures, lambda: teacher, space)
+    stored = {text_key("text", text): whole.vectors[row].numpy() for row, text in ((0, "one"), (2, "three"))}
+    teacher.asked.clear()
+    found = caption_vectors(pictures, lambda: teacher, space, stored=stored)
+    assert [texts for _, texts in teacher.asked] == [["two"]] * 2
+    torch.testing.assert_close(found.vectors, whole.vectors)
+    torch.testing.assert_close(found.targets, whole.targets)
+
+
+def test_a_teacher_is_not_loaded_when_all_captions_are_labelled(space):
+    vector = space.project({route: unit(np.ones((1, 24))) for route in space.routes})[0]
+
+    def no_teacher():
+        raise AssertionError
+
+    captions = caption_vectors([picture("one")], no_teacher, space, stored={text_key("text", "one"): vector})
+    np.testing.assert_allclose(captions.targets[0], vector, atol=1e-6)
+
+
+def test_a_photographs_own_vector_has_its_share_of_the_target(space):
+    own = unit(np.random.default_rng(0).standard_normal(512)).astype(np.float32)
+    seen, kept_out = (
+        Picture(np.zeros((4, 4, 3), np.uint8), ("one",), "photos", dev, key="k") for dev in (False, True)
+    )
+    pictures = [seen, kept_out, picture("two")]
+    plain = caption_vectors(pictures, FakeTeacher, space).targets
+    mixed = caption_vectors(pictures, FakeTeacher, space, stored={"k": own}, own=0.25).targets
+    np.testing.assert_allclose(mixed[0], unit(0.75 * plain[0].numpy() + 0.25 * own), atol=1e-6)
+    torch.testing.assert_close(mixed[1:], plain[1:])  # dev pictures and drawings are their captions alone
+
+
+def test_a_photograph_without_labels_is_refused_where_its_own_vector_is_wanted(space):
+    photograph = Picture(np.zeros((4, 4, 3), np.uint8), ("one",), "photos", False, key="k")
+    with pytest.raises(DataError, match="photos is not labelled"):
+        caption_vectors([photograph], FakeTeacher, space, own=0.5)
+
+
+def test_base_vectors_of_stored_keys_are_found_in_any_shard(space, tmp_path):
+    texts = [f"a{number} b{number}" for number in range(5)]
+    teacher = FakeTeacher()
+    vectors = {route: teacher.encode(texts, task) for task, route in teacher.routes.items()}
+    keys = [text_key("text", text) for text in texts]
+    with open_labels(tmp_path, Description("fake", {}, tuple(vectors), 24)) as store:
+        store.want(set(keys))
+        for part in (slice(0, 3), slice(3, 5)):
+            n = len(texts[part])
+            found = {route: one[part] for route, one in vectors.items()}
+            store.append(Labels(texts[part], ["text"] * n, [""] * n, found, keys[part]))
+    found = stored_base_vectors(tmp_path, space, {keys[1], keys[4], "other"})
+    assert set(found) == {keys[1], keys[4]}
+    np.testing.assert_allclose(found[keys[4]], space.project(vectors)[4], atol=2e-3)
 
 
 IMAGE = [[1.0, 0.0], [0.0, 1.0]]
@@ -349,6 +408,6 @@ def test_dev_recall_counts_pictures_among_the_ten_nearest(monkeypatch):
 
 def test_dev_recall_does_not_look_at_training_pictures(space, monkeypatch):
     pictures = [picture("one"), picture("two"), picture("three", dev=True)]
-    captions = caption_vectors(pictures, FakeTeacher(), space)
+    captions = caption_vectors(pictures, FakeTeacher, space)
     encoder = start_image_encoder("timm:test_efficientnet", dim=512, preprocess=PREPROCESS)
     assert dev_recall(encoder, pictures, captions) == {"drawings (1)": 1.0}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from unbraid.cores import usable_cores
+from unbraid.cores import instruction_sets, usable_cores
 from unbraid.embedder import Embedder
 from unbraid.graph import open_graph, run_graph
 from unbraid.image_runtime import ImageRuntime
@@ -43,17 +43,14 @@ class Speed:
 
 def machine() -> dict[str, str]:
     """Processor, cores, instruction sets and versions, as text."""
-    flags: set[str] = set()
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(errors="replace").splitlines():
             key, _, value = line.partition(":")
-            if key.strip() in ("flags", "Features"):
-                flags = set(value.split())
-            elif key.strip() == "model name":
+            if key.strip() == "model name":
                 model = value.strip()
-    known = [name for name in _INSTRUCTIONS if name in flags]
+    known = [name for name in _INSTRUCTIONS if name in instruction_sets()]
     return {
         "processor": model,
         "cores": f"{usable_cores()} usable of {os.cpu_count()}",
@@ -64,11 +61,11 @@ def machine() -> dict[str, str]:
 
 
 def speeds(model: Embedder) -> list[Speed]:
-    """Items a second on one core for every precision of every encoder of `model`, interleaved."""
+    """Items a second on one core for every precision of every encoder of `model` in its tier, interleaved."""
     jobs: dict[tuple[str, str, str], tuple[int, Callable[[], object]]] = {}
     rng = np.random.default_rng(0)
     bundle = model.bundle
-    if spec := bundle.text.get("text"):  # code runs the same graphs
+    if spec := bundle.tiers[model.tier].get("text"):  # code runs the same graphs
         lengths = ((32, min(32, spec.max_tokens)), (8, spec.max_tokens))
         for precision in spec.graphs:
             runtime = TextRuntime(bundle.folder, spec, precision)
