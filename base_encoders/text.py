@@ -28,9 +28,12 @@ class TextEncoder(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Base vectors [B, dim], unit length, of token ids int64 [B, T] with mask int64 [B, T]."""
+        return nn.functional.normalize(self.projection(self.pooled(ids, mask)), dim=-1)
+
+    def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """The backbone's mean hidden states [B, width], which the projection takes."""
         hidden = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state
-        pooled = mean_pooling(hidden.float(), mask)
-        return nn.functional.normalize(self.projection(pooled), dim=-1)
+        return mean_pooling(hidden.float(), mask)
 
     def save(self, folder: Path) -> None:
         """Write the backbone in its published layout and the projection beside it."""
@@ -42,24 +45,18 @@ class TextEncoder(nn.Module):
 
 
 def start_text_encoder(
-    backbone: str | Path, projection: Tensor, *, layers: Sequence[int] = (), attention: str = "sdpa"
+    backbone: str | Path, dim: int, *, layers: Sequence[int] = (), attention: str = "sdpa"
 ) -> TextEncoder:
-    """A student that starts as part of a pre-trained model.
+    """A student that starts as part of a pre-trained model, with a projection [dim, width] that is still zero.
 
-    `backbone` is a folder or hub id of any transformers encoder; `layers` are the layers kept (all when
-    empty); `projection` [dim, width] is what the backbone's own pooled vectors are first projected by.
-    Raises ValueError when a layer does not exist or cannot be kept, or the widths differ.
+    `backbone` is a folder or hub id of any transformers encoder; `layers` are the layers kept (all when empty).
+    Raises ValueError when a layer does not exist or cannot be kept.
     """
     model = _load_backbone(backbone, attention=attention)
     if layers:
         _keep_layers(model, layers)
-    if model.config.hidden_size != projection.shape[1]:
-        raise ValueError(
-            f"{backbone} is {model.config.hidden_size} wide, the projection takes {projection.shape[1]}"
-        )
-    linear = nn.Linear(projection.shape[1], projection.shape[0], bias=False)
-    with torch.no_grad():
-        linear.weight.copy_(projection)
+    linear = nn.Linear(model.config.hidden_size, dim, bias=False)  # type: ignore[union-attr, arg-type]
+    nn.init.zeros_(linear.weight)
     return TextEncoder(model, linear)
 
 

@@ -32,7 +32,8 @@ LENGTHS = {32: 96, 256: 16}  # tokens -> texts a round
 
 def minilm_runtime(folder: Path) -> TextRuntime:
     """all-MiniLM-L6-v2 as an int8 graph in `folder`: all six layers, mean pooling, 384-d, unit length."""
-    encoder: TextEncoder = start_text_encoder(minilm_folder(), torch.eye(384), attention="eager")
+    encoder: TextEncoder = start_text_encoder(minilm_folder(), 384, attention="eager")
+    torch.nn.init.eye_(encoder.projection.weight)
     export_text(encoder, folder / "minilm.fp32.onnx")
     quantise(folder / "minilm.fp32.onnx", folder / "minilm.int8.onnx")
     tokenizer = folder / "tokenizer.json"

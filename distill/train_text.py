@@ -1,7 +1,7 @@
 """Stage 3: train the text student (text and code) on stored teacher vectors.
 
-Read top to bottom: labels -> base space -> targets -> batches -> loss -> steps -> checkpoint. The targets are
-base vectors; the projection starts as the base space's own, so the untrained student already speaks the space.
+Read top to bottom: labels -> base space -> targets -> start -> batches -> loss -> steps -> checkpoint. The targets
+are base vectors; the projection starts as the closed-form one, so the untrained student already speaks the space.
 """
 
 import random
@@ -9,17 +9,17 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from unbraid.base_encoders.prune import narrow_feed_forward
 from unbraid.base_encoders.text import TextEncoder, load_text_encoder, start_text_encoder
 from unbraid.batching import token_budget_batches
-from unbraid.distill.base_space import BaseSpace
 from unbraid.distill.fit_space import fit_space
 from unbraid.distill.label import teacher_dtype
-from unbraid.distill.recipe import Recipe
+from unbraid.distill.recipe import Recipe, TextTraining
 from unbraid.distill.text_set import TextSet, held_out_cosine, tensors, text_set, text_tokenizer
 from unbraid.errors import DataError
+from unbraid.mappers import ridge
 from unbraid.progress import track
 from unbraid.teacher.labels import read_shards
 from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
@@ -32,6 +32,10 @@ TEMPERATURE = 0.05
 POOL = 4096  # items that are sorted by length together
 LARGEST_BATCH = 128
 SAVE_EVERY = 500  # steps between resumable checkpoints
+START_ITEMS = 4096  # that the first projection is fitted to
+START_RIDGE = (
+    1e-2  # pull of that projection to zero, a share of the items and of a pooled vector's mean square
+)
 
 
 def train_text(recipe: Recipe, labels: Path, run: Path, *, backbone: Path) -> TextEncoder:
@@ -49,9 +53,7 @@ def train_text(recipe: Recipe, labels: Path, run: Path, *, backbone: Path) -> Te
     data = text_set(shards, space, tokenizer, recipe.text.code_anchor)
     if not data.held_out:
         raise DataError(f"{labels}: {len(data.ids)} labelled items, at least 10 are needed")
-    encoder = start_text_encoder(
-        backbone, torch.from_numpy(_plain_route_projection(space)), layers=recipe.text.layers
-    )
+    encoder = _start(recipe.text, backbone, data)
     curves = _fit(encoder, data, recipe, run / "text.checkpoint.pt")
     encoder.save(run / "text")
     tokenizer.save(str(run / "text" / "tokenizer.json"))
@@ -65,13 +67,25 @@ def load_trained_text(run: Path, *, attention: str = "sdpa") -> TextEncoder:
     return load_text_encoder(run / "text", attention=attention).eval()
 
 
-def _plain_route_projection(space: BaseSpace) -> np.ndarray:
-    """The part of the base projection that one route's vectors meet: [512, dim], the sum over all routes.
+def _start(config: TextTraining, backbone: Path, data: TextSet) -> TextEncoder:
+    """The untrained student: layers and neurons of the backbone that are kept, and the best projection of what they give.
 
-    A backbone's own pooled vector stands for every route at once.
+    The projection is the ridge regression from pooled vectors to base targets of some training items.
     """
-    parts = np.split(space.projection, len(space.routes), axis=1)
-    return np.sum(parts, axis=0)
+    rows = list(range(data.held_out, min(len(data.ids), data.held_out + START_ITEMS)))
+    parts = [
+        tensors(data, [rows[i] for i in part])
+        for part in token_budget_batches([len(data.ids[row]) for row in rows], budget=config.batch_tokens)
+    ]
+    encoder = start_text_encoder(backbone, data.targets.shape[1], layers=config.layers).eval()
+    if config.feed_forward:
+        ids, mask, _ = parts[len(parts) // 2]
+        narrow_feed_forward(encoder.backbone, config.feed_forward, ids, mask)
+    with torch.no_grad():
+        pooled = torch.cat([encoder.pooled(ids, mask) for ids, mask, _ in parts])
+        target = torch.cat([target for _, _, target in parts])
+        encoder.projection.weight.copy_(ridge(pooled, target, START_RIDGE * float(pooled.square().mean())))
+    return encoder
 
 
 def _batches(data: TextSet, recipe: Recipe, epoch: int) -> Iterator[list[int]]:

@@ -8,10 +8,11 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from unbraid.base_encoders.text import start_text_encoder
 from unbraid.distill import train_text as stage
 from unbraid.distill.base_space import fit_base_space, load_base_space
 from unbraid.distill.recipe import ImageTraining, Recipe, TextTraining
-from unbraid.distill.text_set import text_set, text_tokenizer
+from unbraid.distill.text_set import tensors, text_set, text_tokenizer
 from unbraid.distill.train_text import load_trained_text, train_text
 from unbraid.errors import DataError
 from unbraid.teacher.labels import Description, open_labels
@@ -249,13 +250,24 @@ def set_of(lengths):
     return stage.TextSet([[1] * length for length in lengths], np.zeros((len(lengths), 1), np.float16))
 
 
-def test_a_teachers_own_backbone_starts_at_its_targets(backbone):
-    """A backbone whose pooled vectors are every route's vectors projects to their base vectors untrained."""
-    generator = torch.Generator().manual_seed(0)
-    pooled = torch.nn.functional.normalize(torch.randn(50, WIDTH, generator=generator), dim=-1).numpy()
-    space = fit_base_space({"match": pooled, "search": pooled}, seed=0)
-    started = unit(pooled @ stage._plain_route_projection(space).T)
-    np.testing.assert_allclose(started, space.project({"match": pooled, "search": pooled}), atol=1e-5)
+def test_the_untrained_students_projection_is_the_best_for_what_it_pools(backbone):
+    torch.manual_seed(0)
+    encoder = start_text_encoder(backbone, 512).eval()
+    ids = [[2, 3 + number % 17, 4 + number % 13] for number in range(400)]
+    data = stage.TextSet(ids, np.zeros((400, 512), np.float16))
+    every, mask, _ = tensors(data, range(400))
+    with torch.no_grad():
+        pooled = encoder.pooled(every, mask).double()
+    target = pooled @ torch.randn(WIDTH, 512, generator=torch.Generator().manual_seed(1)).double()
+    data = stage.TextSet(ids, torch.nn.functional.normalize(target, dim=-1).numpy().astype(np.float16))
+    started = stage._start(TextTraining(layers=()), backbone, data)
+    assert stage.held_out_cosine(started, data) > 0.9
+
+
+def test_a_narrowed_student_has_the_neurons_that_the_recipe_says(backbone):
+    data = stage.TextSet([[2, 3, 4]] * 40, np.ones((40, 512), np.float16))
+    started = stage._start(TextTraining(layers=(0,), feed_forward=8), backbone, data)
+    assert started.backbone.encoder.layer[0].intermediate.dense.out_features == 8
 
 
 def code_set(backbone, share):

@@ -1,0 +1,117 @@
+"""Pairs from installed Python packages: what a docstring says and the function below it, or the rest of the docstring."""
+
+import ast
+import gzip
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, metadata, packages_distributions
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TypeAlias
+
+from unbraid.errors import DataError
+
+SUMMARY = (20, 300)  # characters that a description may have
+LEAST_REST = 80  # characters that the rest of a docstring must have
+LEAST_CODE = 60
+MOST = 2000  # characters of a positive; training cuts far earlier
+NOT_READ = {
+    "test",
+    "tests",
+    "testing",
+    "_vendor",
+    "_vendored",
+}  # tests describe little, copies are others' work
+
+Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Mined:
+    """Pairs (description, positive, package) of one kind, each description and each positive once."""
+
+    code: list[tuple[str, str, str]]  # summary -> function without its docstring
+    docs: list[tuple[str, str, str]]  # summary -> the rest of the docstring
+
+
+def mine(packages: Sequence[str]) -> Mined:
+    """Pairs of the documented functions and classes of importable `packages`; none of them is imported.
+
+    Raises DataError for a package that is not installed or has no Python source.
+    """
+    code: dict[str, tuple[str, str, str]] = {}
+    docs: dict[str, tuple[str, str, str]] = {}
+    for package in packages:
+        for node in _documented(package):
+            summary, _, rest = inspect.cleandoc(ast.get_docstring(node) or "").partition("\n\n")
+            summary = " ".join(summary.split())
+            if not SUMMARY[0] <= len(summary) <= SUMMARY[1]:
+                continue
+            if len(rest) >= LEAST_REST:
+                docs.setdefault(summary, (summary, rest[:MOST], package))
+            if isinstance(node, Function) and len(body := _without_docstring(node)) >= LEAST_CODE:
+                code.setdefault(summary, (summary, body[:MOST], package))
+    return Mined(_distinct(code), _distinct(docs))
+
+
+def licence(package: str) -> str:
+    """What the metadata of an installed package say about its licence, or "not stated"."""
+    try:
+        about = metadata(packages_distributions().get(package, [package])[0])
+    except PackageNotFoundError:
+        return "not stated"
+    classifiers = [one for one in about.get_all("Classifier") or [] if one.startswith("License ::")]
+    stated = about.get("License-Expression") or "; ".join(one.split(" :: ")[-1] for one in classifiers)
+    return stated or (about.get("License") or "not stated").splitlines()[0]
+
+
+def write_pairs(path: Path, pairs: Sequence[tuple[str, str, str]]) -> None:
+    """Write pairs as gzip JSON lines {"anchor", "positive", "package"}; equal pairs give equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = "".join(
+        json.dumps({"anchor": anchor, "positive": positive, "package": package}) + "\n"
+        for anchor, positive, package in pairs
+    )
+    path.write_bytes(gzip.compress(lines.encode(), mtime=0))
+
+
+def _documented(package: str) -> Iterator[Function | ast.ClassDef]:
+    """Every function and class of the package that has a docstring, file by file."""
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        raise DataError(f"{package}: no installed Python package of that name: `pip install` it first")
+    origin = Path(spec.origin)
+    files = sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]
+    for path in files:
+        if NOT_READ & set(path.relative_to(origin.parent).parts):
+            continue
+        try:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+        except (
+            SyntaxError,
+            UnicodeDecodeError,
+            ValueError,
+        ):  # templates and files for other versions of Python
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, Function | ast.ClassDef) and ast.get_docstring(node):
+                yield node
+
+
+def _without_docstring(node: Function) -> str:
+    """The function as code, without docstring, comments and decorators; "" when nothing is left to do."""
+    body = node.body[1:]
+    if not body or (len(body) == 1 and isinstance(body[0], ast.Pass | ast.Raise)):
+        return ""
+    bare = type(node)(**{**dict(ast.iter_fields(node)), "body": body, "decorator_list": []})
+    return ast.unparse(ast.copy_location(bare, node))
+
+
+def _distinct(pairs: dict[str, tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """The pairs whose positive has not been seen before."""
+    by_positive: dict[str, tuple[str, str, str]] = {}
+    for pair in pairs.values():
+        by_positive.setdefault(pair[1], pair)
+    return list(by_positive.values())
