@@ -33,7 +33,9 @@ class StaticEncoder(nn.Module):
         """Write both matrices and their shapes."""
         folder.mkdir(parents=True, exist_ok=True)
         weights = {"table": self.table, "projection": self.projection.weight}
-        save_file({name: one.detach().contiguous() for name, one in weights.items()}, folder / "static.safetensors")
+        save_file(
+            {name: one.detach().contiguous() for name, one in weights.items()}, folder / "static.safetensors"
+        )
         shape = {"tokens": len(self.table), "width": self.table.shape[1], "dim": self.projection.out_features}
         (folder / "encoder.json").write_text(json.dumps({"static": shape}, indent=1))
 

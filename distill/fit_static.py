@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 COLUMNS = 64  # solved at once: what one iteration touches then fits the memory of small machines
-ITERATIONS = 30  # of conjugate gradients; the held-out cosine stands still after some 15
+ITERATIONS = 15  # of conjugate gradients: held-out cosine .8964 after 5, .8967 after 10, .8969 after 20
 
 
 def token_shares(ids: Sequence[Sequence[int]], tokens: int) -> csr_matrix:
@@ -34,7 +34,12 @@ def prior_rows(embeddings: np.ndarray, shares: csr_matrix, targets: np.ndarray) 
 
 
 def ridge(
-    shares: csr_matrix, targets: np.ndarray, prior: np.ndarray, *, strength: float, iterations: int = ITERATIONS
+    shares: csr_matrix,
+    targets: np.ndarray,
+    prior: np.ndarray,
+    *,
+    strength: float,
+    iterations: int = ITERATIONS,
 ) -> np.ndarray:
     """Rows R float32 [tokens, D] that make |shares R - targets|^2 + strength |R - prior|^2 small.
 
@@ -42,7 +47,8 @@ def ridge(
     differ in frequency by five orders of magnitude.
     """
     back = shares.T.tocsr()
-    scale = np.asarray(shares.multiply(shares).sum(0)).reshape(-1, 1).astype(np.float32) + np.float32(strength)
+    strength = np.float32(strength)  # else float64 creeps in
+    scale = np.asarray(shares.multiply(shares).sum(0), dtype=np.float32).reshape(-1, 1) + strength
     rows = prior.copy()
     for first in range(0, targets.shape[1], COLUMNS):
         part = slice(first, first + COLUMNS)

@@ -46,7 +46,9 @@ def train_static(recipe: Recipe, labels: Path, run: Path, *, backbone: Path) -> 
     if config is None:
         raise DataError(f"recipe {recipe.name} has no [nano]")
     if not (run / "base_space.safetensors").exists():
-        raise DataError(f"{run / 'base_space.safetensors'}: not found: the nano tier needs the run's base space")
+        raise DataError(
+            f"{run / 'base_space.safetensors'}: not found: the nano tier needs the run's base space"
+        )
     torch.manual_seed(recipe.seed)
     tokenizer = text_tokenizer(backbone / "tokenizer.json", recipe.text.max_tokens)
     space = load_base_space(run / "base_space.safetensors")
@@ -54,11 +56,12 @@ def train_static(recipe: Recipe, labels: Path, run: Path, *, backbone: Path) -> 
     if not data.held_out:
         raise DataError(f"{labels}: {len(data.ids)} labelled items, at least 10 are needed")
     encoder, strength = closed_form(data, token_embeddings(backbone).numpy(), config.width)
-    results = {"items": len(data.ids), "ridge": strength, "closed form": held_out_cosine(encoder, data)}
+    before = held_out_cosine(encoder, data)
     curves = _fit(encoder, data, config, recipe.seed, run / "nano.checkpoint.pt")
     encoder.save(run / "nano")
     tokenizer.save(str(run / "nano" / "tokenizer.json"))
-    write_record(run / "nano", recipe, curves, results)
+    results = {"items": len(data.ids), "ridge": strength, "held-out cosine of the closed form": before}
+    write_record(run / "nano", recipe, curves, {**results, "held-out cosine": held_out_cosine(encoder, data)})
     (run / "nano.checkpoint.pt").unlink(missing_ok=True)
     return encoder
 

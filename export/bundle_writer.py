@@ -13,11 +13,12 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from unbraid.base_encoders.image import load_image_encoder
+from unbraid.base_encoders.static import load_static_encoder
 from unbraid.base_encoders.text import load_text_encoder
 from unbraid.bundle import FORMAT, MANIFEST, PRECISIONS, manifest_hash, read_bundle
 from unbraid.errors import DataError
 from unbraid.export.card import card
-from unbraid.export.graphs import export_image, export_mapper, export_text, quantise
+from unbraid.export.graphs import export_image, export_mapper, export_static, export_text, quantise
 from unbraid.export.parity import Parity, compare
 from unbraid.export.samples import image_cases, mapper_cases, text_cases
 from unbraid.mappers import load_mapper
@@ -36,7 +37,8 @@ def export_bundle(
     the run is not finished or `out` is something else, ParityError when a graph strays from torch.
     """
     image = ["image/record.json"] if (run / "image").exists() else []
-    for needed in ("text/encoder.json", "text/record.json", "mappers/record.json", *image):
+    nano = ["nano/record.json"] if (run / "nano").exists() else []
+    for needed in ("text/encoder.json", "text/record.json", "mappers/record.json", *image, *nano):
         if not (run / needed).exists():
             raise DataError(f"{run / needed}: not found: finish `unbraid distill` before exporting")
     if out.exists() and not (out / MANIFEST).exists() and not (out.is_dir() and not any(out.iterdir())):
@@ -46,12 +48,16 @@ def export_bundle(
         folder = Path(scratch) / "bundle"
         folder.mkdir()
         modalities, parities = _text(run, folder, precisions)
+        tiers: dict[str, Any] = {}
+        if nano:
+            tiers["nano"], parities_of_nano = _nano(run, folder, precisions)
+            parities += parities_of_nano
         if image:
             modalities["image"], parity = _image(run, folder)
             parities.append(parity)
         mappers, parity_of_mappers = _mappers(run, folder, dim=DIMS[0])
         parities += parity_of_mappers
-        _manifest(run, folder, modalities, mappers, parities, scores or {})
+        _manifest(run, folder, modalities, tiers, mappers, parities, scores or {})
         read_bundle(folder)
         if out.exists():
             shutil.rmtree(out)
@@ -62,11 +68,7 @@ def export_bundle(
 def _text(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str, Any], list[Parity]]:
     """Text and code: one graph, one tokenizer, two entries."""
     encoder = load_text_encoder(run / "text", attention="eager").eval()
-    shutil.copy(run / "text" / "tokenizer.json", folder / "tokenizer.json")
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    if not tokenizer.truncation:
-        raise DataError(f"{run / 'text' / 'tokenizer.json'}: sets no truncation length")
-    max_tokens = int(tokenizer.truncation["max_length"])
+    tokenizer = _copy_tokenizer(run / "text", folder / "tokenizer.json")
     export_text(encoder, folder / "text.fp32.onnx")
     names, cases = ["input_ids", "attention_mask"], text_cases(tokenizer)
     parities = [compare(encoder, folder / "text.fp32.onnx", names, cases, "base_vector")]
@@ -75,14 +77,46 @@ def _text(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str,
         parities.append(compare(encoder, folder / "text.int8.onnx", names, cases, "base_vector"))
     if "fp32" not in precisions:
         (folder / "text.fp32.onnx").unlink()
-    graphs = {precision: f"text.{precision}.onnx" for precision in precisions}
-    shared = {"graphs": graphs, "tokenizer": "tokenizer.json", "max_tokens": max_tokens}
     weights = _hash(*sorted((run / "text").rglob("*.safetensors")), folder / "tokenizer.json")
-    entries = {
+    graphs = {precision: f"text.{precision}.onnx" for precision in precisions}
+    return _text_entries(weights, graphs, "tokenizer.json", tokenizer), parities
+
+
+def _nano(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str, Any], list[Parity]]:
+    """The static tier: text and code as `_text` has them, with the same tokenizer file where it is the same."""
+    encoder = load_static_encoder(run / "nano")
+    same = (run / "nano" / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
+    name = "tokenizer.json" if same else "nano.tokenizer.json"
+    tokenizer = _copy_tokenizer(run / "nano", folder / name)
+    names, cases = ["input_ids", "attention_mask"], text_cases(tokenizer)
+    graphs = {precision: f"nano.{precision}.onnx" for precision in precisions}
+    parities = []
+    for precision, file in graphs.items():
+        export_static(encoder, folder / file, int8=precision == "int8")
+        parities.append(compare(encoder, folder / file, names, cases, "base_vector"))
+    weights = _hash(run / "nano" / "static.safetensors", folder / name)
+    return _text_entries(weights, graphs, name, tokenizer), parities
+
+
+def _copy_tokenizer(source: Path, target: Path) -> Tokenizer:
+    """Copy the tokenizer of a trained encoder. Raises DataError for one that does not truncate."""
+    shutil.copy(source / "tokenizer.json", target)
+    tokenizer = Tokenizer.from_file(str(target))
+    if not tokenizer.truncation:
+        raise DataError(f"{source / 'tokenizer.json'}: sets no truncation length")
+    return tokenizer
+
+
+def _text_entries(
+    weights: str, graphs: dict[str, str], tokenizer_file: str, tokenizer: Tokenizer
+) -> dict[str, Any]:
+    """The manifest's entries of an encoder that serves text and code."""
+    max_tokens = int(tokenizer.truncation["max_length"])
+    shared = {"graphs": graphs, "tokenizer": tokenizer_file, "max_tokens": max_tokens}
+    return {
         "text": {"id": weights, **shared, "split_identifiers": False},
         "code": {"id": f"{weights}-split", **shared, "split_identifiers": True},
     }
-    return entries, parities
 
 
 def _image(run: Path, folder: Path) -> tuple[dict[str, Any], Parity]:
@@ -127,6 +161,7 @@ def _manifest(
     run: Path,
     folder: Path,
     modalities: dict[str, Any],
+    tiers: dict[str, Any],
     mappers: dict[str, Any],
     parities: list[Parity],
     scores: dict[str, Any],
@@ -136,9 +171,9 @@ def _manifest(
     recipe = json.loads((run / "mappers" / "record.json").read_text())["recipe"]  # of the last stage
     (folder / "parity.json").write_text(json.dumps([asdict(parity) for parity in parities], indent=1))
     graphs = sorted(
-        path for path in folder.iterdir() if path.suffix == ".onnx" or path.name == "tokenizer.json"
+        path for path in folder.iterdir() if path.suffix == ".onnx" or path.name.endswith("tokenizer.json")
     )
-    base_ids = "".join(spec["id"] for spec in modalities.values())
+    base_ids = "".join(spec["id"] for spec in modalities.values())  # a further tier lies in the same space
     about = {
         "format": FORMAT,
         "name": recipe["name"],
@@ -148,6 +183,7 @@ def _manifest(
         "dim": DIMS[0],
         "dims": DIMS,
         "modalities": modalities,
+        **({"tiers": tiers} if tiers else {}),
         "mappers": mappers,
         "search_modes": {mode: tasks for mode, tasks in SEARCH_MODES.items() if set(tasks) <= set(mappers)},
         "licences": _licences(recipe),

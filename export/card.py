@@ -1,5 +1,6 @@
 """The model card of a bundle, written from the records of its making and the scores measured on it."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,14 @@ def _making(recipe: Mapping[str, Any], record: Mapping[str, Any], run: Path) -> 
             f"{sum(text['epochs'])} epochs in {len(text['epochs'])} cosine cycle(s); code shares the encoder, with camelCase names split."
         ),
     ]
+    if (run / "nano" / "record.json").exists():
+        made = json.loads((run / "nano" / "record.json").read_text())
+        nano = made["recipe"]["nano"]
+        lines.append(
+            f'- Nano tier (`unbraid.load(..., tier="nano")`): a static table of {nano["width"]} numbers a token '
+            f"in the same base space, closed form and then {nano['epochs']} epochs on the same labels, held-out "
+            f"cosine to the targets {made['results']['held-out cosine']:.3f}. Either tier searches what the other has indexed."
+        )
     if (run / "image" / "record.json").exists():
         lines.append(
             f"- Image: {image['tower']} at {image['size']} px from random weights, {image['epochs']} epochs over "

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from unbraid.base_encoders.static import StaticEncoder
 from unbraid.mappers import GatedMapper, Mapper
 
 OPSET = 17
@@ -26,6 +27,38 @@ def export_text(encoder: nn.Module, path: Path) -> None:
     config = encoder.backbone.config  # type: ignore[union-attr]
     if config.model_type == "bert":  # type: ignore[union-attr]
         _fuse_bert(path, int(config.num_attention_heads), int(config.hidden_size))  # type: ignore[union-attr, arg-type]
+
+
+class _StaticGraph(nn.Module):
+    """A static encoder in operators that ONNX has; with `int8`, rows are rounded to 8 bits, each on its own scale.
+
+    A row is looked up and scaled, never multiplied by another int8, so nothing can overflow, and no activation is
+    rounded: a vector does not depend on its batch.
+    """
+
+    def __init__(self, encoder: StaticEncoder, *, int8: bool) -> None:
+        super().__init__()
+        table = encoder.table.detach()
+        self.projection = encoder.projection
+        self.scale: Tensor | None = None
+        if int8:
+            scale = table.abs().amax(1).clamp(min=1e-12) / 127
+            table = (table / scale[:, None]).round().to(torch.int8)
+            self.scale = nn.Parameter(scale, requires_grad=False)
+        self.table = nn.Parameter(table, requires_grad=False)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        weights = mask.float() if self.scale is None else mask.float() * self.scale[ids]
+        summed = torch.bmm(weights[:, None], self.table[ids].float())[:, 0]
+        return nn.functional.normalize(self.projection(summed), dim=-1)
+
+
+def export_static(encoder: StaticEncoder, path: Path, *, int8: bool = False) -> None:
+    """Write input_ids, attention_mask int64 [B, T] -> base_vector float32 [B, D]; the table in int8 if asked for."""
+    ids = torch.zeros((2, 8), dtype=torch.long)
+    axes = {"input_ids": {0: "batch", 1: "tokens"}, "attention_mask": {0: "batch", 1: "tokens"}}
+    graph = _StaticGraph(encoder, int8=int8)
+    _export(graph, (ids, torch.ones_like(ids)), path, ["input_ids", "attention_mask"], ["base_vector"], axes)
 
 
 def export_image(encoder: nn.Module, path: Path, size: int) -> None:

@@ -1,5 +1,6 @@
-"""A tiny bundle made by the real export from random weights: one encoder each, all four mappers, 512 dimensions."""
+"""A tiny bundle made by the real export from random weights: one encoder each, both text tiers, all four mappers, 512 dimensions."""
 
+import dataclasses
 import shutil
 import string
 from collections.abc import Iterator
@@ -48,13 +49,14 @@ def tiny_tokenizer(path: Path) -> int:
 
 
 def tiny_run(run: Path) -> None:
-    """Write text/, image/ and mappers/ with seeded random weights."""
+    """Write text/, nano/, image/ and mappers/ with seeded random weights."""
     import torch
     from transformers import BertConfig, BertModel
 
     from unbraid.base_encoders.image import start_image_encoder
+    from unbraid.base_encoders.static import StaticEncoder
     from unbraid.base_encoders.text import TextEncoder
-    from unbraid.distill.recipe import read_recipe
+    from unbraid.distill.recipe import StaticTraining, read_recipe
     from unbraid.image import ImagePreprocess
     from unbraid.mappers import LinearMapper, LowRankMapper, save_mapper
     from unbraid.training.record import write_record
@@ -77,6 +79,12 @@ def tiny_run(run: Path) -> None:
     projection = torch.nn.Linear(32, 512, bias=False)
     TextEncoder(BertModel(config, add_pooling_layer=False), projection).save(run / "text")
     write_record(run / "text", recipe, {}, {"items": 0, "energy kept by base": 1.0})
+
+    nano = StaticEncoder(torch.randn(pieces, 16), torch.randn(512, 16))
+    nano.save(run / "nano")
+    shutil.copy(run / "text" / "tokenizer.json", run / "nano")
+    with_nano = dataclasses.replace(recipe, nano=StaticTraining(width=16))
+    write_record(run / "nano", with_nano, {}, {"held-out cosine": 0.0})
 
     preprocess = ImagePreprocess(PICTURE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     start_image_encoder("timm:test_efficientnet", dim=512, preprocess=preprocess).save(run / "image")

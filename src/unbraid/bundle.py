@@ -20,6 +20,7 @@ from unbraid.items import MODALITIES
 FORMAT = 1
 MANIFEST = "bundle.json"
 PRECISIONS = ("int8", "fp32")  # of graphs
+SMALL = "small"  # the tier of text encoders that every bundle has
 # In an ONNX file, weights kept elsewhere are named by an entry whose key is the string "location": this tag,
 # length and word (onnx.proto3, StringStringEntryProto.key). Tag and length may be written longer than needed.
 _EXTERNAL_DATA = re.compile(rb"(\x0a|\x8a\x80*\x00)(\x08|\x88\x80*\x00)location")
@@ -65,7 +66,7 @@ class Bundle:
     base_id: str  # of the base space: vectors of different base ids must not be mixed
     dim: int
     dims: tuple[int, ...]  # supported truncations, largest first
-    text: Mapping[str, TextSpec]  # "text" and, where the bundle has it, "code"
+    tiers: Mapping[str, Mapping[str, TextSpec]]  # tier -> "text" and, where the bundle has it, "code"
     image: ImageSpec | None
     mappers: Mapping[str, MapperSpec]  # task -> mapper
     search_modes: Mapping[str, tuple[str, str]]  # mode -> (query task, document task)
@@ -74,16 +75,26 @@ class Bundle:
     sizes: Mapping[str, int]  # file -> bytes
 
     @property
+    def text(self) -> Mapping[str, TextSpec]:
+        """The text and code encoders of the tier that every bundle has."""
+        return self.tiers[SMALL]
+
+    @property
     def modalities(self) -> tuple[str, ...]:
         """What the bundle can encode, in the order text, code, image."""
         return (*self.text, *(("image",) if self.image else ()))
 
     @property
     def graphs(self) -> dict[str, Mapping[str, str]]:
-        """Graph files by precision, for every encoder and mapper by its name."""
+        """Graph files by precision, for every encoder and mapper by its name; "nano text" is text of that tier."""
         image = {"image": self.image.graphs} if self.image else {}
         mappers = {f"{task} mapper": spec.graphs for task, spec in self.mappers.items()}
-        return {name: spec.graphs for name, spec in self.text.items()} | image | mappers
+        text = {
+            name if tier == SMALL else f"{tier} {name}": spec.graphs
+            for tier, specs in self.tiers.items()
+            for name, spec in specs.items()
+        }
+        return text | image | mappers
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -158,16 +169,7 @@ def _parse(folder: Path, about: dict[str, Any]) -> Bundle:
         base_id=str(about["base_id"]),
         dim=int(about["dim"]),
         dims=tuple(int(dim) for dim in about["dims"]),
-        text={
-            name: TextSpec(
-                str(spec["id"]),
-                _graphs(spec),
-                str(spec["tokenizer"]),
-                int(spec["max_tokens"]),
-                bool(spec["split_identifiers"]),
-            )
-            for name, spec in modalities.items()
-        },
+        tiers=_tiers(modalities, about.get("tiers", {})),
         image=ImageSpec(
             str(image["id"]),
             _graphs(image),
@@ -188,6 +190,25 @@ def _parse(folder: Path, about: dict[str, Any]) -> Bundle:
     )
 
 
+def _tiers(small: dict[str, Any], further: dict[str, Any]) -> dict[str, dict[str, TextSpec]]:
+    """Text encoders by tier. Raises ValueError when a further tier is named as the first."""
+    if SMALL in further:
+        raise ValueError(f"tiers has {SMALL!r}, which is what modalities holds")
+    return {
+        tier: {
+            name: TextSpec(
+                str(spec["id"]),
+                _graphs(spec),
+                str(spec["tokenizer"]),
+                int(spec["max_tokens"]),
+                bool(spec["split_identifiers"]),
+            )
+            for name, spec in specs.items()
+        }
+        for tier, specs in {SMALL: small, **further}.items()
+    }
+
+
 def _graphs(spec: dict[str, Any]) -> dict[str, str]:
     return {str(precision): str(file) for precision, file in spec["graphs"].items()}
 
@@ -198,7 +219,10 @@ def _check_values(bundle: Bundle) -> None:
         raise ValueError(f"modalities {sorted(unknown)} are not known: expected some of {MODALITIES}")
     if bundle.dim not in bundle.dims or not all(0 < dim <= bundle.dim for dim in bundle.dims):
         raise ValueError(f"dims are {list(bundle.dims)}, expected {bundle.dim} (dim) and smaller ones")
-    for name, spec in bundle.text.items():
+    for tier, specs in bundle.tiers.items():
+        if set(specs) != set(bundle.text):
+            raise ValueError(f"tier {tier} encodes {sorted(specs)}, expected {sorted(bundle.text)}")
+    for name, spec in (item for specs in bundle.tiers.values() for item in specs.items()):
         if not 2 < spec.max_tokens < 1 << 20:  # below, a tokenizer would quietly not truncate at all
             raise ValueError(f"max_tokens of {name} is {spec.max_tokens}")
 
@@ -212,7 +236,8 @@ def _check_references(manifest: Path, bundle: Bundle, hashes: Mapping[str, str])
     for file in graphs:
         if not file.endswith(".onnx"):  # only those are searched for external data
             raise BundleError(f"{manifest}: graph {file!r} is not an .onnx file: refused")
-    for file in [*graphs, *(spec.tokenizer for spec in bundle.text.values())]:
+    tokenizers = [spec.tokenizer for specs in bundle.tiers.values() for spec in specs.values()]
+    for file in [*graphs, *tokenizers]:
         if file not in hashes:
             raise BundleError(f"{manifest}: {file!r} is used but has no sha256 under files: refused")
     tasks = {task for mode in bundle.search_modes.values() for task in mode}

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from unbraid import __version__, cli_distill, cli_teacher
-from unbraid.bundle import PRECISIONS
+from unbraid.bundle import PRECISIONS, SMALL
 from unbraid.embedder import Embedder
 from unbraid.errors import DataError, MissingExtraError, UnbraidError
 from unbraid.image import decode
@@ -34,6 +34,10 @@ app.add_typer(cli_distill.app)
 
 Model = Annotated[
     str | None, typer.Option("--model", help="A bundle folder or hub id org/name; the starter if left out.")
+]
+Tier = Annotated[
+    str,
+    typer.Option("--tier", help="Text encoders: small, or nano where the bundle has it: faster, less exact."),
 ]
 Threads = Annotated[
     int | None, typer.Option(help="Batches run at a time; all usable cores if left out.", min=1)
@@ -80,6 +84,7 @@ def encode(
         typer.Option(help="text, code or image, where the suffix misleads.", callback=_one_of(MODALITIES)),
     ] = None,
     model: Model = None,
+    tier: Tier = SMALL,
     threads: Threads = None,
 ) -> None:
     """Encode files, or the lines of standard input, into vectors."""
@@ -88,7 +93,7 @@ def encode(
     if out is not None:
         check_suffix(out)
     items: list[Any] = list(files) if files else _stdin_lines()
-    embedder = load(model, threads=threads)
+    embedder = load(model, threads=threads, tier=tier)
     vectors = embedder.encode(items, task=task, dim=dim, precision=precision, modality=modality)  # type: ignore[arg-type]
     names = [printable(str(item)) for item in items]
     about = provenance(embedder, task, precision)
@@ -107,6 +112,7 @@ def index(
     ],
     into: Annotated[Path, typer.Option("--into", help="Folder of the index; made when it does not exist.")],
     model: Model = None,
+    tier: Tier = SMALL,
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="The report as one JSON object.")] = False,
 ) -> None:
@@ -115,7 +121,7 @@ def index(
 
     from unbraid.index import Store, update
 
-    embedder = load(model, threads=threads)
+    embedder = load(model, threads=threads, tier=tier)
     with Store.open(into, base_id=embedder.base_id, dim=embedder.dim, create=True) as store:
         report = update(store, embedder, paths, progress=sys.stderr.isatty())
         total = store.count()
@@ -150,6 +156,7 @@ def search(
         str | None, typer.Option(help="Only text, code or image results.", callback=_one_of(MODALITIES))
     ] = None,
     model: Model = None,
+    tier: Tier = SMALL,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a result.")] = False,
 ) -> None:
     """Search an index by words, by code or by a picture."""
@@ -163,7 +170,7 @@ def search(
     if image is not None and code:
         raise typer.BadParameter("--code goes with a QUERY, not with --image")
     item: Item = decode(image) if image is not None else Code(query) if code else str(query)
-    embedder = load(model)
+    embedder = load(model, tier=tier)
     with Store.open(folder, base_id=embedder.base_id, dim=embedder.dim) as store:
         hits = search_index(store, embedder, item, mode=mode, k=k, modality=modality)  # type: ignore[arg-type]
     for hit in hits:
@@ -206,6 +213,7 @@ def info(
 @app.command()
 def doctor(
     model: Model = None,
+    tier: Tier = SMALL,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """Show cores, instruction sets and versions, verify the bundle, and measure which precision is fastest here."""
@@ -213,7 +221,7 @@ def doctor(
 
     from unbraid.doctor import fastest, machine, speeds
 
-    about, embedder = machine(), load(model)
+    about, embedder = machine(), load(model, tier=tier)
     found = speeds(embedder)
     best = {graph: fastest(found, graph) for graph in dict.fromkeys(speed.graph for speed in found)}
     if as_json:
@@ -264,6 +272,7 @@ def evaluate(
         ),
     ],
     model: Model = None,
+    tier: Tier = SMALL,
     mode: Annotated[str | None, typer.Option(help="Search mode; by default what fits each data set.")] = None,
     split: Annotated[str | None, typer.Option(help="Only rows of this split.")] = None,
     limit: Annotated[
@@ -285,7 +294,7 @@ def evaluate(
 
     if record:
         _read_record(record)  # refused before the work, not after it
-    embedder = load(model)
+    embedder = load(model, tier=tier)
     rows = [
         row
         for path in datasets
@@ -355,6 +364,7 @@ def _about_bundle(place: str | None) -> dict[str, Any]:
         "base id": bundle.base_id,
         "dims": ", ".join(map(str, bundle.dims)),
         "encoders": "; ".join(f"{name} ({', '.join(bundle.graphs[name])})" for name in bundle.modalities),
+        "tiers": ", ".join(bundle.tiers),
         "mappers": ", ".join(f"{task} ({spec.kind})" for task, spec in bundle.mappers.items()),
         "search modes": ", ".join(f"{mode} = {q} × {d}" for mode, (q, d) in bundle.search_modes.items()),
         "size": f"{sum(bundle.sizes.values()) / 1e6:.1f} MB in {len(bundle.sizes) + 1} files",

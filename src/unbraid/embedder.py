@@ -9,9 +9,9 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from unbraid.bundle import Bundle
+from unbraid.bundle import SMALL, Bundle
 from unbraid.cores import usable_cores
-from unbraid.errors import ItemError
+from unbraid.errors import BundleError, ItemError
 from unbraid.graph import open_checked, pick_graph, run_graph
 from unbraid.image_runtime import ImageRuntime
 from unbraid.items import MODALITIES, Item, Modality, check_items, item_modality
@@ -24,13 +24,25 @@ OnTruncate: TypeAlias = Literal["warn", "error", "ignore"]
 class Embedder:
     """A loaded bundle. Graphs are opened when they are first needed; one object may be used by many threads."""
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None, precision: str | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        precision: str | None = None,
+        tier: str = SMALL,
+    ) -> None:
         """Use `bundle` with `threads` batches at a time (default: the cores this process may use).
 
         `precision` "int8" or "fp32" picks the encoders' graphs where the bundle has both; by default the bundle
-        decides. Mappers always run in the bundle's default, fp32: folding needs them exactly linear.
+        decides. Mappers always run in the bundle's default, fp32: folding needs them exactly linear. `tier` picks
+        the text and code encoders; all tiers share the base space, the image encoder and the mappers. Raises
+        BundleError for a tier that the bundle does not have.
         """
         self.bundle = bundle
+        if tier not in bundle.tiers:
+            raise BundleError(f"{self.name} has no tier {tier!r}; it has {', '.join(bundle.tiers)}")
+        self.tier = tier
         if threads is not None and threads < 1:
             raise ItemError(f"threads is {threads}: expected 1 or more")
         self.threads = threads or usable_cores()
@@ -168,7 +180,7 @@ class Embedder:
 
     def _text_runtime(self, kind: str) -> TextRuntime:
         if kind not in self._texts:
-            spec = self.bundle.text[kind]
+            spec = self.bundle.tiers[self.tier][kind]
             same = (
                 one for one in self._texts.values() if one.serves(spec)
             )  # text and code may share a graph

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from unbraid.bundle import MANIFEST, PRECISIONS, read_bundle
+from unbraid.bundle import MANIFEST, PRECISIONS, SMALL, read_bundle
 from unbraid.embedder import Embedder
 from unbraid.errors import BundleError
 
@@ -18,19 +18,21 @@ def load(
     revision: str | None = None,
     threads: int | None = None,
     precision: str | None = None,
+    tier: str = SMALL,
 ) -> Embedder:
     """An embedder from the starter inside the package (None), a bundle folder, or a hub id "org/name".
 
     `revision` pins a hub id. `threads` is how many batches run at a time, `precision` "int8" or "fp32" picks
-    graphs where the bundle has both. Every file is verified before it is used. Raises BundleError when the
-    bundle is not found or refused.
+    graphs where the bundle has both, `tier` "small" or "nano" the text encoders where the bundle has a nano tier:
+    much faster, less exact, in the same base space. Every file is verified before it is used. Raises BundleError
+    when the bundle is not found or refused, or lacks the tier.
     """
     if precision not in (None, *PRECISIONS):
         raise BundleError(f"precision {precision!r} is not known: expected one of {', '.join(PRECISIONS)}")
     folder = STARTER if source is None else Path(source)
     if source is not None and not os.path.exists(folder):  # Path.exists raises for a name that is too long
         folder = _from_hub(str(source), revision)
-    return Embedder(read_bundle(folder), threads=threads, precision=precision)
+    return Embedder(read_bundle(folder), threads=threads, precision=precision, tier=tier)
 
 
 def _from_hub(name: str, revision: str | None) -> Path:
