@@ -67,6 +67,7 @@ def evaluate(
     dataset: Retrieval | Sts,
     *,
     mode: str | None = None,
+    every_mode: bool = False,
     limit: int | None = None,
     baselines: bool = True,
     progress: bool | None = None,
@@ -74,7 +75,8 @@ def evaluate(
     """Rows for `model` in the set's search mode, for its base vectors without mapper, and for the baselines.
 
     Text and code: BM25, all-MiniLM-L6-v2 and model + BM25. Images: chance. STS: all-MiniLM-L6-v2. `mode`
-    replaces the set's mode (STS: symmetric), `limit` keeps that many queries (see `datasets.sample`).
+    replaces the set's mode (STS: symmetric); with `every_mode` the model's other modes follow it, which shows what a
+    mapper costs where it does not belong. `limit` keeps that many queries (see `datasets.sample`).
     Raises ItemError for a mode that the model lacks.
     """
     if limit is not None:
@@ -84,13 +86,14 @@ def evaluate(
         raise ItemError(
             f"{model.name} has no search mode {mode!r}, only {', '.join(sorted(model.search_modes))}"
         )
+    modes = [mode, *(other for other in model.search_modes if every_mode and other != mode)]
     if isinstance(dataset, Sts):
-        return _evaluate_sts(model, dataset, mode, baselines, progress)
-    return _evaluate_retrieval(model, dataset, mode, baselines, progress)
+        return _evaluate_sts(model, dataset, modes, baselines, progress)
+    return _evaluate_retrieval(model, dataset, modes, baselines, progress)
 
 
 def _evaluate_retrieval(
-    model: Model, dataset: Retrieval, mode: str, baselines: bool, progress: bool | None
+    model: Model, dataset: Retrieval, modes: Sequence[str], baselines: bool, progress: bool | None
 ) -> list[Row]:
     queries, documents = list(dataset.queries.values()), list(dataset.documents.values())
 
@@ -102,12 +105,15 @@ def _evaluate_retrieval(
         return retrieval_scores(dataset, scorer)
 
     (base_q, base_d), speed = _encode(model.encode, queries, documents, progress)
-    query_task, document_task = model.search_modes[mode]
-    cosine = dense(model.map(base_q, query_task), model.map(base_d, document_task))
-    rows = [
-        row(model.name, mode, scores_of(cosine), speed),
-        row(f"{model.name}, no mapper", None, scores_of(dense(base_q, base_d))),
-    ]
+
+    def cosine(mode: str) -> Scorer:
+        query_task, document_task = model.search_modes[mode]
+        return dense(model.map(base_q, query_task), model.map(base_d, document_task))
+
+    own = cosine(modes[0])
+    rows = [row(model.name, modes[0], scores_of(own), speed)]
+    rows += [row(model.name, mode, scores_of(cosine(mode))) for mode in modes[1:]]
+    rows.append(row(f"{model.name}, no mapper", None, scores_of(dense(base_q, base_d))))
     if baselines and dataset.document_modality == "image":
         rows.append(row("chance", None, chance(dataset)))
     elif baselines:
@@ -119,7 +125,7 @@ def _evaluate_retrieval(
         rows.append(row("BM25", None, scores, speed))
         reference, speed = _encode(minilm().encode, texts_q, texts_d, progress)
         rows.append(row(minilm().name, None, scores_of(dense(*reference)), speed))
-        rows.append(row(f"{model.name} + BM25", mode, scores_of(hybrid(cosine, words, BM25_WEIGHT))))
+        rows.append(row(f"{model.name} + BM25", modes[0], scores_of(hybrid(own, words, BM25_WEIGHT))))
     return rows
 
 
@@ -132,7 +138,9 @@ def retrieval_scores(dataset: Retrieval, scorer: Scorer) -> dict[str, Score]:
     return ranking_scores(best, query_ids, document_ids, dataset.qrels)
 
 
-def _evaluate_sts(model: Model, dataset: Sts, mode: str, baselines: bool, progress: bool | None) -> list[Row]:
+def _evaluate_sts(
+    model: Model, dataset: Sts, modes: Sequence[str], baselines: bool, progress: bool | None
+) -> list[Row]:
     n = len(dataset.a)
     gold = np.asarray(dataset.scores)
 
@@ -141,11 +149,12 @@ def _evaluate_sts(model: Model, dataset: Sts, mode: str, baselines: bool, progre
         return Row(dataset.name, "sts", system, mode, n, n, {"Spearman": spearman(cosines, gold)}, speed)
 
     (base_a, base_b), speed = _encode(model.encode, dataset.a, dataset.b, progress)
-    tasks = model.search_modes[mode]
-    rows = [
-        row(model.name, mode, model.map(base_a, tasks[0]), model.map(base_b, tasks[1]), speed),
-        row(f"{model.name}, no mapper", None, base_a, base_b),
-    ]
+    rows = []
+    for place, mode in enumerate(modes):
+        tasks = model.search_modes[mode]
+        mapped = model.map(base_a, tasks[0]), model.map(base_b, tasks[1])
+        rows.append(row(model.name, mode, *mapped, None if place else speed))
+    rows.append(row(f"{model.name}, no mapper", None, base_a, base_b))
     if baselines:
         (a, b), speed = _encode(minilm().encode, dataset.a, dataset.b, progress)
         rows.append(row(minilm().name, None, a, b, speed))

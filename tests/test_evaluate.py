@@ -95,6 +95,16 @@ def test_mode_of_the_caller_wins_and_an_unknown_one_is_refused(model):
         evaluate(model, BEES, mode="colour")
 
 
+def test_every_mode_follows_the_sets_own_and_the_vectors_are_encoded_once(model):
+    rows = evaluate(model, BEES, every_mode=True, baselines=False)
+    assert [row.mode for row in rows] == ["retrieval", "symmetric", "bad", None]
+    assert rows[2].scores["nDCG@10"].value < rows[0].scores["nDCG@10"].value == 1
+    assert len(model.encoded) == 1
+    sts = Sts("pairs", ["a b", "c d", "e f"], ["a c", "c d", "x y"], [0.5, 1.0, 0.0])
+    rows = evaluate(model, sts, every_mode=True, baselines=False)
+    assert [row.mode for row in rows] == ["symmetric", "retrieval", "bad", None]
+
+
 def test_a_query_that_is_a_document_does_not_find_itself(model):
     documents = {"q0": "honey bees", **TEXTS}
     qrels = {"q0": {"d0": 1}}

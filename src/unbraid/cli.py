@@ -274,6 +274,9 @@ def evaluate(
     model: Model = None,
     tier: Tier = SMALL,
     mode: Annotated[str | None, typer.Option(help="Search mode; by default what fits each data set.")] = None,
+    every_mode: Annotated[
+        bool, typer.Option("--every-mode", help="Show the other search modes too: what each costs elsewhere.")
+    ] = False,
     split: Annotated[str | None, typer.Option(help="Only rows of this split.")] = None,
     limit: Annotated[
         int | None, typer.Option(help="At most this many queries, a seeded sample.", min=1)
@@ -302,6 +305,7 @@ def evaluate(
             embedder,
             read_dataset(path, split=split, mode=mode),
             mode=mode,
+            every_mode=every_mode,
             limit=limit,
             baselines=baselines,
         )
