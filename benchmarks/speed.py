@@ -15,31 +15,15 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch
-
 os.environ["RAYON_NUM_THREADS"] = "1"  # the tokenizer's threads; read when it is first used
 
+from minilm_int8 import minilm_runtime
+
 import unbraid
-from unbraid.base_encoders.text import TextEncoder, start_text_encoder
-from unbraid.bundle import TextSpec
-from unbraid.export.graphs import export_text, quantise
 from unbraid.export.samples import docstrings
-from unbraid.teacher.minilm import minilm_folder
 from unbraid.text_runtime import TextRuntime
 
 LENGTHS = {32: 96, 256: 16}  # tokens -> texts a round
-
-
-def minilm_runtime(folder: Path) -> TextRuntime:
-    """all-MiniLM-L6-v2 as an int8 graph in `folder`: all six layers, mean pooling, 384-d, unit length."""
-    encoder: TextEncoder = start_text_encoder(minilm_folder(), 384, attention="eager")
-    torch.nn.init.eye_(encoder.projection.weight)
-    export_text(encoder, folder / "minilm.fp32.onnx")
-    quantise(folder / "minilm.fp32.onnx", folder / "minilm.int8.onnx")
-    tokenizer = folder / "tokenizer.json"
-    tokenizer.write_bytes((minilm_folder() / "tokenizer.json").read_bytes())
-    spec = TextSpec("minilm", {"int8": "minilm.int8.onnx"}, tokenizer.name, 256, False)
-    return TextRuntime(folder, spec, "int8")
 
 
 def texts(runtime: TextRuntime, tokens: int, count: int) -> list[str]:

@@ -102,6 +102,25 @@ def test_every_kind_of_file_is_damaged_here(bundle_folder):
     assert {kind(name) for name in manifest_of(bundle_folder)["files"]} == {kind(name) for name in FILES}
 
 
+def test_a_bundle_names_its_tiers_and_their_graphs(bundle_folder):
+    bundle = read_bundle(bundle_folder)
+    assert list(bundle.tiers) == ["small", "nano"]
+    assert bundle.text is bundle.tiers["small"]
+    assert set(bundle.tiers["nano"]) == {"text", "code"} and bundle.tiers["nano"]["code"].split_identifiers
+    assert bundle.graphs["nano text"] == {"int8": "nano.int8.onnx", "fp32": "nano.fp32.onnx"}
+    assert bundle.graphs["text"] == {"int8": "text.int8.onnx", "fp32": "text.fp32.onnx"}
+
+
+def test_a_bundle_of_before_there_were_tiers_has_one(bundle_copy):
+    with changed(bundle_copy) as about:
+        del about["tiers"]
+        for spec in about["modalities"].values():
+            spec.pop("batch_tokens", None)
+    bundle = read_bundle(bundle_copy)
+    assert list(bundle.tiers) == ["small"]
+    assert bundle.text["text"].batch_tokens == 512
+
+
 def test_a_bundle_can_be_moved(bundle_copy, tmp_path, embedder):
     moved = bundle_copy.rename(tmp_path / "elsewhere")
     found = unbraid.load(moved, threads=1).encode(["cat"])
@@ -269,6 +288,16 @@ def set_in(*keys: str, to: Any) -> Callable[[dict[str, Any]], None]:
         (set_in("dim", to=float("nan")), "malformed"),
         (set_in("modalities", "text", "max_tokens", to=0), "max_tokens of text is 0"),
         (set_in("modalities", "text", "max_tokens", to=2**70), "max_tokens of text"),
+        (set_in("modalities", "text", "batch_tokens", to=0), "batch_tokens of text is 0"),
+        (set_in("tiers", "nano", "text", "batch_tokens", to=2**70), "batch_tokens of text"),
+        (set_in("tiers", "nano", "code", "max_tokens", to=1), "max_tokens of code is 1"),
+        (set_in("tiers", "nano", "text", "graphs", to={}), "precisions"),
+        (set_in("tiers", "nano", "text", "graphs", to={"int8": "README.md"}), "onnx"),
+        (set_in("tiers", "nano", "text", "tokenizer", to="README.txt"), r"README\.txt"),
+        (set_in("tiers", "nano", to={}), r"tier nano encodes \[\], expected"),
+        (set_in("tiers", "nano", to=3), "malformed"),
+        (set_in("tiers", "small", to={}), "small"),
+        (set_in("tiers", to=[3]), "malformed"),
         (set_in("modalities", "text", "graphs", to={}), "precisions"),
         (set_in("modalities", "text", "graphs", to={"fp16": GRAPH}), "fp16"),
         (set_in("modalities", "text", "graphs", "fp32", to=["a", "b"]), "onnx"),

@@ -12,7 +12,7 @@ from unbraid.bundle import Bundle, read_bundle
 from unbraid.code_text import split_identifiers
 from unbraid.errors import BundleError
 from unbraid.graph import open_graph, pick_graph
-from unbraid.text_runtime import TOKEN_BUDGET, TextRuntime
+from unbraid.text_runtime import TextRuntime
 
 MAX_TOKENS = 24
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=80)  # lone surrogates among it
@@ -131,7 +131,9 @@ def test_splitting_identifiers_only_adds_spaces(item):
 def test_vectors_come_back_in_the_order_of_the_texts(text):
     ids, _ = text.tokenise(sentences(60))
     together = text.encode(ids, threads=1, progress=False)
-    assert sum(map(len, ids)) > TOKEN_BUDGET  # else there is one batch and nothing to put back in order
+    assert (
+        sum(map(len, ids)) > text.spec.batch_tokens
+    )  # else there is one batch and nothing to put back in order
     alone = np.concatenate([text.encode([one], threads=1, progress=False) for one in ids])
     np.testing.assert_allclose(together, alone, atol=FP32)
 

@@ -35,6 +35,9 @@ class TextSpec:
     tokenizer: str
     max_tokens: int
     split_identifiers: bool
+    # Padded tokens in one run. Small runs of a transformer stay in the cache and pad little: 2.2 times the texts a
+    # second of runs of 16,384 tokens (benchmarks/batching.py, docs/experiments.md).
+    batch_tokens: int = 512
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,7 @@ def _tiers(small: dict[str, Any], further: dict[str, Any]) -> dict[str, dict[str
                 str(spec["tokenizer"]),
                 int(spec["max_tokens"]),
                 bool(spec["split_identifiers"]),
+                int(spec.get("batch_tokens", TextSpec.batch_tokens)),
             )
             for name, spec in specs.items()
         }
@@ -225,6 +229,8 @@ def _check_values(bundle: Bundle) -> None:
     for name, spec in (item for specs in bundle.tiers.values() for item in specs.items()):
         if not 2 < spec.max_tokens < 1 << 20:  # below, a tokenizer would quietly not truncate at all
             raise ValueError(f"max_tokens of {name} is {spec.max_tokens}")
+        if not 0 < spec.batch_tokens < 1 << 20:  # above, a run may not fit the memory
+            raise ValueError(f"batch_tokens of {name} is {spec.batch_tokens}")
 
 
 def _check_references(manifest: Path, bundle: Bundle, hashes: Mapping[str, str]) -> None:

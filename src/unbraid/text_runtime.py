@@ -17,10 +17,6 @@ from unbraid.graph import open_checked, pick_graph, run_graph
 from unbraid.progress import track
 from unbraid.word_cache import library_ids, word_cache
 
-# Padded tokens in one run. Small runs stay in the cache and pad little: 2.2 times the texts a second of runs of
-# 16,384 tokens (benchmarks/batching.py, docs/experiments.md).
-TOKEN_BUDGET = 512
-
 
 class TextRuntime:
     """One text or code encoder of a bundle, ready to run."""
@@ -62,7 +58,7 @@ class TextRuntime:
 
     def encode(self, ids: list[list[int]], *, threads: int, progress: bool | None) -> np.ndarray:
         """Base vectors float32 [n, dim] of token ids, in order; `threads` batches run at the same time."""
-        batches = token_budget_batches([len(one) for one in ids], budget=TOKEN_BUDGET)
+        batches = token_budget_batches([len(one) for one in ids], budget=self.spec.batch_tokens)
         with ThreadPoolExecutor(threads) as pool:
             runs = pool.map(lambda batch: self._run([ids[row] for row in batch]), batches)
             vectors = [

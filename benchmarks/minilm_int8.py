@@ -1,0 +1,23 @@
+"""all-MiniLM-L6-v2 as the benchmarks' yardstick: exported and run by this project's own code."""
+
+from pathlib import Path
+
+import torch
+
+from unbraid.base_encoders.text import TextEncoder, start_text_encoder
+from unbraid.bundle import TextSpec
+from unbraid.export.graphs import export_text, quantise
+from unbraid.teacher.minilm import minilm_folder
+from unbraid.text_runtime import TextRuntime
+
+
+def minilm_runtime(folder: Path) -> TextRuntime:
+    """all-MiniLM-L6-v2 as an int8 graph in `folder`: all six layers, mean pooling, 384-d, unit length."""
+    encoder: TextEncoder = start_text_encoder(minilm_folder(), 384, attention="eager")
+    torch.nn.init.eye_(encoder.projection.weight)
+    export_text(encoder, folder / "minilm.fp32.onnx")
+    quantise(folder / "minilm.fp32.onnx", folder / "minilm.int8.onnx")
+    tokenizer = folder / "tokenizer.json"
+    tokenizer.write_bytes((minilm_folder() / "tokenizer.json").read_bytes())
+    spec = TextSpec("minilm", {"int8": "minilm.int8.onnx"}, tokenizer.name, 256, False)
+    return TextRuntime(folder, spec, "int8")
