@@ -2,6 +2,9 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
@@ -9,16 +12,18 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from unbraid.bundle import SMALL, Bundle
+from unbraid.bundle import SMALL, Bundle, MapperSpec
 from unbraid.cores import usable_cores
 from unbraid.errors import BundleError, ItemError
 from unbraid.graph import open_checked, pick_graph, run_graph
 from unbraid.image_runtime import ImageRuntime
 from unbraid.items import MODALITIES, Item, Modality, check_items, item_modality
+from unbraid.mapper_file import OwnMapper, matrix_id, read_mapper
 from unbraid.text_runtime import TextRuntime
-from unbraid.vectors import VectorPrecision, store_as, truncate
+from unbraid.vectors import VectorPrecision, normalise, store_as, truncate
 
 OnTruncate: TypeAlias = Literal["warn", "error", "ignore"]
+ROWS = 4096  # base vectors that are mapped at a time: what a thread holds beside input and output is 16 MB
 
 
 class Embedder:
@@ -129,14 +134,24 @@ class Embedder:
         Raises ItemError for an unknown task or vectors of another shape.
         """
         self._check_task(task)
-        base = np.asarray(base, dtype=np.float32)
+        base = np.asarray(base)
         if base.ndim != 2 or base.shape[1] != self.dim:
             raise ItemError(f"base vectors have shape {list(base.shape)}, expected [n, {self.dim}]")
-        if len(base):
-            vectors = run_graph(self._mapper(task), "task_vector", {"base": base})
-        else:
-            vectors = np.empty((0, self.dim), dtype=np.float32)
-        return self._finish(vectors, dim, precision)
+        form = self._finish(np.empty((0, self.dim), dtype=np.float32), dim, precision)
+        result = np.empty((len(base), form.shape[1]), dtype=form.dtype)
+
+        def fill(start: int) -> None:
+            rows = slice(start, start + ROWS)
+            vectors = self._map_rows(np.asarray(base[rows], dtype=np.float32), task)
+            result[rows] = self._finish(vectors, dim, precision)
+
+        starts = range(0, len(base), ROWS)
+        if len(starts) > 1:
+            with ThreadPoolExecutor(self.threads) as pool:
+                list(pool.map(fill, starts))
+        elif starts:
+            fill(0)
+        return result
 
     def matrix(self, task: str) -> np.ndarray:
         """W float32 [dim, dim] with map(b) = normalise(W b), read off the mapper's own graph.
@@ -148,6 +163,40 @@ class Embedder:
             identity = np.eye(self.dim, dtype=np.float32)
             self._matrices[task] = run_graph(self._mapper(task), "mapped", {"base": identity}).T
         return self._matrices[task]
+
+    def with_mapper(self, mapper: OwnMapper | Path | str) -> "Embedder":
+        """This embedder and one more search mode, of a mapper that was fitted on pairs of one's own, or its file.
+
+        The mode is called as the mapper, and so is its task; where the sides differ the tasks are NAME-query and
+        NAME-document. Encoders are shared with this embedder. Raises DataError for a file that is no mapper,
+        BundleError for one that was fitted on another base, ItemError for a name that is taken.
+        """
+        own = mapper if isinstance(mapper, OwnMapper) else read_mapper(Path(mapper))
+        if own.base_id != self.base_id or own.query.shape[0] != self.dim:
+            raise BundleError(
+                f"mapper {own.name} was fitted on base {own.base_id}, and {self.name} has base {self.base_id}: fit it "
+                f"again with `unbraid mapper fit`, or use the bundle it was made with ({own.about.get('bundle')})"
+            )
+        if taken := {own.name, *own.matrices} & {*self.tasks, *self.search_modes}:
+            raise ItemError(f"mapper {own.name}: {self.name} has a task or mode {min(taken)!r} already")
+        specs = {
+            task: MapperSpec(matrix_id(matrix, own.base_id), "own", graphs={})
+            for task, matrix in own.matrices.items()
+        }
+        other = copy(self)
+        other.bundle = replace(
+            self.bundle,
+            mappers={**self.bundle.mappers, **specs},
+            search_modes={**self.bundle.search_modes, own.name: own.mode},
+        )
+        other._matrices = {**self._matrices, **own.matrices}
+        return other
+
+    def _map_rows(self, base: np.ndarray, task: str) -> np.ndarray:
+        """Task vectors of a few base vectors, by the bundle's graph or the matrix of one's own mapper."""
+        if self.bundle.mappers[task].graphs:
+            return run_graph(self._mapper(task), "task_vector", {"base": base})
+        return normalise(base @ self._matrices[task].T)
 
     def _finish(self, vectors: np.ndarray, dim: int | None, precision: VectorPrecision) -> np.ndarray:
         """`vectors` cut to `dim` and stored in `precision`."""

@@ -1,0 +1,1 @@
+../../src/unbraid/mapper_file.py

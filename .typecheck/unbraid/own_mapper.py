@@ -1,0 +1,1 @@
+../../src/unbraid/own_mapper.py

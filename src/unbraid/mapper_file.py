@@ -1,0 +1,131 @@
+"""A `.mapper` file: one or two matrices that were fitted on a base space, and what is known of them.
+
+It is a safetensors file. Tensor `query` float32 [D, D] maps both sides, or queries alone where `document` maps the
+documents. The metadata entry `unbraid` is a JSON object: `format`, `name`, `base_id` and `about`.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unbraid.errors import DataError, ItemError
+
+FORMAT = 1
+SUFFIX = ".mapper"
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True)
+class OwnMapper:
+    """A search mode of one's own: normalise(W b), with one matrix for both sides or one a side."""
+
+    name: str
+    base_id: str  # of the base space it was fitted on
+    query: np.ndarray  # float32 [D, D]
+    document: np.ndarray | None = None  # None: `query` maps the documents too
+    about: Mapping[str, Any] = field(default_factory=dict)  # how it was made and scored, as JSON
+
+    @property
+    def matrices(self) -> dict[str, np.ndarray]:
+        """Task -> matrix: the task NAME, or NAME-query and NAME-document where the sides differ."""
+        if self.document is None:
+            return {self.name: self.query}
+        return {f"{self.name}-query": self.query, f"{self.name}-document": self.document}
+
+    @property
+    def mode(self) -> tuple[str, str]:
+        """The tasks of its search mode: (of the query, of the documents)."""
+        tasks = tuple(self.matrices)
+        return tasks[0], tasks[-1]
+
+    def task(self, side: str | None) -> str:
+        """The task of one `side`, "query" or "document"; None will do where both are the same.
+
+        Raises ItemError when a side is needed and none is given.
+        """
+        if side is None and self.document is not None:
+            raise ItemError(
+                f"{self.name} maps queries and documents differently: say which, --side query or document"
+            )
+        return self.mode[side == "document"]
+
+
+def matrix_id(matrix: np.ndarray, base_id: str) -> str:
+    """Id of a mapper: a hash of its numbers and of the base space they are for."""
+    numbers = np.ascontiguousarray(matrix, dtype="<f4").tobytes()
+    return hashlib.sha256(base_id.encode() + numbers).hexdigest()[:16]
+
+
+def check_name(name: str) -> str:
+    """`name` itself when a mapper can be called so. Raises ItemError otherwise."""
+    if not NAME.fullmatch(name):
+        raise ItemError(f"{name!r} is no name for a mapper: use letters, digits, - and _, a letter first")
+    return name
+
+
+def write_mapper(path: Path, mapper: OwnMapper) -> None:
+    """Write `mapper` to `path`. Raises DataError when it cannot be written."""
+    from safetensors.numpy import save
+
+    tensors = {"query": mapper.query} | ({} if mapper.document is None else {"document": mapper.document})
+    about = {"format": FORMAT, "name": mapper.name, "base_id": mapper.base_id, "about": dict(mapper.about)}
+    content = save(
+        {side: np.ascontiguousarray(matrix, dtype=np.float32) for side, matrix in tensors.items()},
+        metadata={"unbraid": json.dumps(about, ensure_ascii=False)},
+    )
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def read_mapper(path: Path) -> OwnMapper:
+    """Read what `write_mapper` wrote; nothing is believed. Raises DataError that names the file and the fault."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise DataError(f"{path}: not a regular file")
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read: {reason}") from error
+    try:
+        tensors = load(content)
+        # `load` gives no metadata: the header is its length in 8 bytes, then JSON.
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        found = json.loads(header["__metadata__"]["unbraid"])
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{path}: not a {SUFFIX} file, or damaged: {error!r}") from error
+    fault = _fault(tensors, found)
+    if fault:
+        raise DataError(f"{path}: {fault}: fit it again with `unbraid mapper fit`")
+    return OwnMapper(
+        found["name"], found["base_id"], tensors["query"], tensors.get("document"), about=found["about"]
+    )
+
+
+def _fault(tensors: Mapping[str, np.ndarray], found: Any) -> str | None:
+    """What is wrong with a file's content, or None. `found` is whatever the JSON held."""
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        return f"a format that this version of unbraid does not know, it reads format {FORMAT}"
+    if not isinstance(found.get("name"), str) or not NAME.fullmatch(found["name"]):
+        return f"name {found.get('name')!r} is no name for a mapper"
+    if not isinstance(found.get("base_id"), str) or not isinstance(found.get("about"), dict):
+        return "base_id or about is missing"
+    if set(tensors) not in ({"query"}, {"query", "document"}):
+        return f"tensors {sorted(tensors)}, expected query, and document where it differs"
+    shape = tensors["query"].shape
+    for side, matrix in tensors.items():
+        if matrix.dtype != np.float32 or matrix.ndim != 2 or matrix.shape != shape or len(set(shape)) != 1:
+            return f"{side} is {matrix.dtype} {list(matrix.shape)}, expected float32 [dim, dim]"
+        if not np.isfinite(matrix).all():
+            return f"{side} holds numbers that are not finite"
+    return None
