@@ -2,13 +2,20 @@
 PYTHON ?= python3
 DEV := .venv-dev/bin
 
-.PHONY: demo test lint type dev clean
+.PHONY: demo test smoke lint type dev clean
 
 demo: .venv/installed
 	.venv/bin/python examples/demo.py
 
 test: .venv-dev/installed
 	$(DEV)/python -m pytest
+
+# The whole way from a teacher in the layout of jina-embeddings-v4 to a search, on random weights; about a minute.
+smoke: .venv-dev/installed
+	$(DEV)/python -m unbraid.distill.smoke .smoke/data
+	$(DEV)/unbraid distill smoke --data .smoke/data --run .smoke/run --out .smoke/bundle
+	$(DEV)/unbraid index docs --into .smoke/index --model .smoke/bundle
+	$(DEV)/unbraid search "base space" --in .smoke/index --model .smoke/bundle
 
 lint: .venv-dev/installed
 	$(DEV)/ruff check .
@@ -31,4 +38,4 @@ dev: .venv-dev/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-dev .demo-index build dist *.egg-info
+	rm -rf .venv .venv-dev .demo-index .smoke build dist *.egg-info

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,12 +62,11 @@ def label(
         raise DataError("nothing to label: the data hold no item")
     by_key = keyed(items)
     with open_labels(folder, describe(teacher, routes)) as store:
-        missing = {key: item for key, item in by_key.items() if key not in store.keys}
         before = len(store.keys)
         store.want(set(by_key))
         interrupted = False
         try:
-            _label_missing(missing, store, teacher, routes)
+            _label_missing(by_key, store, teacher, routes)
         except KeyboardInterrupt:
             interrupted = True
         return Labelled(store.wanted, before, len(store.keys) - before, interrupted)
@@ -145,31 +144,50 @@ def _key(item: TrainingItem) -> str:
 
 
 def _label_missing(
-    missing: Mapping[str, TrainingItem], store: LabelStore, teacher: Teacher, routes: Mapping[str, str]
+    items: Mapping[str, TrainingItem], store: LabelStore, teacher: Teacher, routes: Mapping[str, str]
 ) -> None:
-    """Label chunk by chunk; chunks become a shard when it is full, or time has passed."""
-    keys = list(missing)
+    """Label chunk by chunk what the store lacks; a shard takes so many items of `items` and grows until it is full.
+
+    Shards, chunks and the order in them depend on `items` alone, so that a stop at any moment leaves no trace: what
+    is labelled with whom decides a vector's last bits, and the order of rows that of training.
+    """
+    keys = list(items)
     place = {key: row for row, key in enumerate(keys)}
-    pending: list[Labels] = []
+    with counting("label", unit="items", total=store.wanted, done=len(store.keys)) as advance:
+        for start in range(0, len(keys), SHARD):
+            shard = {key: items[key] for key in keys[start : start + SHARD]}
+            if not shard.keys() <= store.keys:
+                _label_shard(shard, place, store, teacher, routes, advance)
+
+
+def _label_shard(
+    shard: Mapping[str, TrainingItem],
+    place: Mapping[str, int],
+    store: LabelStore,
+    teacher: Teacher,
+    routes: Mapping[str, str],
+    advance: Callable[[int], None],
+) -> None:
+    """Label the missing items of one shard, which is written when it is full, time has passed, or an error ends it."""
+    begun = store.reopen(shard.keys())
+    done = [begun] if begun else []
+    written = len(done)
     began = time.monotonic()
 
     def write() -> None:
-        nonlocal pending, began
-        # Taken first: when Ctrl-C falls into writing, they may be in the store and must not be written again.
-        chunks, pending = pending, []
-        if chunks:
-            store.append(_joined(chunks, place))
+        nonlocal began, written
+        if len(done) > written:
+            written = len(done)
+            store.grow(_joined(done, place))
         began = time.monotonic()
 
     try:
-        with counting("label", unit="items", total=store.wanted, done=len(store.keys)) as advance:
-            for start in range(0, len(keys), SHARD):
-                for chunk in _chunks({key: missing[key] for key in keys[start : start + SHARD]}):
-                    pending.append(_label_chunk(chunk, teacher, routes))
-                    advance(len(chunk))
-                    if time.monotonic() - began >= SHARD_SECONDS:
-                        write()
-                write()
+        for chunk in _chunks(shard):
+            if missing := {key: item for key, item in chunk.items() if key not in store.keys}:
+                done.append(_label_chunk(missing, teacher, routes))
+                advance(len(missing))
+                if time.monotonic() - began >= SHARD_SECONDS:
+                    write()
     finally:
         write()
 

@@ -1,51 +1,100 @@
-"""All stages after labelling, in order; a stage that left its record is not run again."""
+"""Every stage of a recipe, in order, from data to mappers; a stage that left its record is not run again."""
 
 import json
+import random
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from unbraid.distill.backbone import backbone_folder
+from unbraid.distill.ceiling_report import write_ceiling
+from unbraid.distill.data import TrainingItem, in_data, recipe_items
 from unbraid.distill.fit_mappers import fit_mappers
-from unbraid.distill.label import describe, teacher_dtype
-from unbraid.distill.recipe import Recipe, read_recipe
+from unbraid.distill.fit_space import fit_space
+from unbraid.distill.label import label, teacher_dtype, teacher_of_store
+from unbraid.distill.pictures import picture_items
+from unbraid.distill.recipe import Recipe
 from unbraid.distill.train_image import train_image
+from unbraid.distill.train_static import train_static
 from unbraid.distill.train_text import train_text
 from unbraid.errors import DataError
-from unbraid.teacher import Teacher, load
-from unbraid.teacher.labels import check_complete, check_same_store, read_description
-from unbraid.teacher.minilm import minilm_folder
-from unbraid.training.record import recipe_table
+from unbraid.teacher import load
+from unbraid.teacher.quiet import quiet_transformers
+from unbraid.training.record import recipe_table, write_record
+
+LABELLED = ("seed", "teacher", "items", "source")  # the parts of a recipe that decide what is labelled
 
 
-def run_stages(recipe: Path, data: Path, run: Path) -> Iterator[str]:
-    """Train text, train image, fit mappers, each into `run`; yields a line when a stage is done.
+def run_stages(plan: Recipe, data: Path, run: Path, *, device: str | None = None) -> Iterator[str]:
+    """Label, fit the base space, train text, nano and image, fit mappers, each into `run`; a line when one is done.
 
-    Raises DataError when `run` holds a stage that was made with another recipe.
+    `device` is the teacher's. Raises DataError when `run` holds a stage that was made with another recipe,
+    KeyboardInterrupt when labelling was interrupted.
     """
-    plan = read_recipe(recipe)
-    pictures = bool(plan.image.photos or plan.image.drawings)
+    labels = run / "labels"
     if not _finished(run / "text", plan, "text"):
-        check_complete(run / "labels")
-        if pictures:
-            _teacher_of(plan, run / "labels")  # refused now, and not after hours of training text
-        train_text(plan, run / "labels", run, backbone=minilm_folder())
+        yield _label(plan, data, labels, device)
+        space = fit_space(labels, run, seed=plan.seed)
+        yield f"base space: {space.kept:.2%} of the energy kept, {run / 'base_space.safetensors'}"
+        yield write_ceiling(labels, space, run)
+        with quiet_transformers():
+            train_text(plan, labels, run, backbone=backbone_folder(plan.text.backbone, data))
     yield f"text: {run / 'text'}"
-    if pictures:
+    if plan.nano:
+        if not _finished(run / "nano", plan, "nano"):
+            with quiet_transformers():
+                train_static(plan, labels, run, backbone=backbone_folder(plan.text.backbone, data))
+        yield f"nano: {run / 'nano'}"
+    if has_pictures(plan):
         if not _finished(run / "image", plan, "image"):
-            train_image(plan, data, run, _teacher_of(plan, run / "labels"))
+            name = in_data(plan.teacher, data)
+            train_image(plan, data, run, partial(teacher_of_store, name, labels, device=device))
         yield f"image: {run / 'image'}"
     if not _finished(run / "mappers", plan, "mapper"):
-        fit_mappers(plan, data, run)
+        with quiet_transformers():
+            fit_mappers(plan, data, run)
     yield f"mappers: {run / 'mappers'}"
 
 
-def _teacher_of(plan: Recipe, labels: Path) -> Teacher:
-    """The recipe's teacher, which encodes captions into the base space that was fitted to `labels`.
+def items_to_label(plan: Recipe, data: Path, labels: Path, *, most: int | None = None) -> list[TrainingItem]:
+    """The recipe's texts and code, at most `most`, and where it wants their own vectors the pictures beside them.
 
-    Raises DataError when the labels are another teacher's.
+    Pictures are unpacked into labels/pictures. The order is shuffled: any first part is a fair sample of the whole.
     """
-    teacher = load(plan.teacher, dtype=teacher_dtype(plan))
-    check_same_store(labels, describe(teacher, read_description(labels)["routes"]))
-    return teacher
+    items = recipe_items(plan, data, most=most)
+    if plan.image.own_vector:
+        items += picture_items(data, plan.image.photos, labels / "pictures")
+        random.Random(plan.seed).shuffle(items)
+    return items
+
+
+def has_pictures(plan: Recipe) -> bool:
+    """Whether the recipe trains an image tower."""
+    return bool(plan.image.photos or plan.image.drawings)
+
+
+def _label(plan: Recipe, data: Path, labels: Path, device: str | None) -> str:
+    """Label what is missing; the teacher of labels that are complete is not loaded again."""
+    if _labelled(labels, plan):
+        return f"labels: {labels}"
+    items = items_to_label(plan, data, labels)
+    teacher = load(in_data(plan.teacher, data), device=device, dtype=teacher_dtype(plan, device))
+    done = label(items, labels, teacher)
+    if done.interrupted:
+        raise KeyboardInterrupt
+    write_record(labels, plan, {}, {"items": done.before + done.now, "teacher": teacher.id})
+    return f"labels: {done.before + done.now:,} items by {teacher.id}, {labels}"
+
+
+def _labelled(labels: Path, plan: Recipe) -> bool:
+    """Whether all that the recipe wants labelled is. Another recipe's labels only lack items: they are not refused."""
+    record = labels / "record.json"
+    if not record.exists():
+        return False
+    made, now = json.loads(record.read_text())["recipe"], _plain(plan)
+    same = all(made.get(name) == now[name] for name in LABELLED)
+    return same and all(made["image"].get(name) == now["image"][name] for name in ("photos", "own_vector"))
 
 
 def _finished(folder: Path, plan: Recipe, section: str) -> bool:
@@ -53,11 +102,16 @@ def _finished(folder: Path, plan: Recipe, section: str) -> bool:
     record = folder / "record.json"
     if not record.exists():
         return False
-    made = json.loads(record.read_text())["recipe"]
-    now = json.loads(json.dumps(recipe_table(plan)))
-    for name in ("seed", "teacher", "items", "source", section):
+    made, now = json.loads(record.read_text())["recipe"], _plain(plan)
+    for name in (*LABELLED, section):
         if made.get(name) != now[name]:
             raise DataError(
                 f"{record}: made with another {name} than the recipe has now: choose another --run"
             )
     return True
+
+
+def _plain(plan: Recipe) -> dict[str, Any]:
+    """The recipe as JSON gives it back."""
+    plain: dict[str, Any] = json.loads(json.dumps(recipe_table(plan)))
+    return plain

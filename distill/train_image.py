@@ -70,7 +70,9 @@ def train_image(recipe: Recipe, data: Path, run: Path, teacher: Callable[[], Tea
     torch.manual_seed(recipe.seed)
     config = recipe.image
     space = load_base_space(run / "base_space.safetensors")
-    pictures = list(photographs(data, config.photos)) + list(drawn(config.drawings))
+    pictures = list(photographs(data, config.photos))
+    if config.drawings:
+        pictures += drawn(config.drawings)
     keys = {text_key("text", caption) for picture in pictures for caption in picture.captions}
     keys |= {picture.key for picture in pictures}
     stored = stored_base_vectors(run / "labels", space, keys)

@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -52,6 +53,7 @@ class LabelStore:
     description: Description
     keys: set[str] = field(default_factory=set)
     wanted: int = 0
+    growing: tuple[int, set[str]] | None = None  # number and keys of a shard that is not full
 
     def want(self, keys: set[str]) -> None:
         """Note on disk that the items of `keys` are wanted beside those that are here."""
@@ -61,12 +63,32 @@ class LabelStore:
 
     def append(self, labels: Labels) -> None:
         """Write `labels` as the next shard. Raises ValueError for keys that are in the store, or twice in `labels`."""
+        self.growing = None
+        self.grow(labels)
+        self.growing = None
+
+    def grow(self, labels: Labels) -> None:
+        """Write `labels` as the shard that grows, in place of what it holds, or as the next one. Raises as `append`.
+
+        The file is replaced at once: a crash leaves the old rows or the new ones.
+        """
+        number, held = self.growing or (max(map(_number, _shards(self.folder)), default=-1) + 1, set())
         fresh = set(labels.keys)
-        if len(fresh) < len(labels.keys) or fresh & self.keys:
-            raise ValueError("an item is labelled twice")
-        last = max(map(_number, _shards(self.folder)), default=-1)
-        write_shard(shard_path(self.folder, last + 1), labels, self.description.table())
+        if len(fresh) < len(labels.keys) or fresh & (self.keys - held) or held - fresh:
+            raise ValueError("an item is labelled twice, or lost from a shard that grows")
+        write_shard(shard_path(self.folder, number), labels, self.description.table())
         self.keys |= fresh
+        self.growing = number, fresh
+
+    def reopen(self, keys: AbstractSet[str]) -> Labels | None:
+        """The last shard, which then grows, when all of its items are among `keys`."""
+        self.growing = None
+        if found := _shards(self.folder):
+            labels = _checked(found[-1], self.description.table())
+            if set(labels.keys) <= keys:
+                self.growing = _number(found[-1]), set(labels.keys)
+                return labels
+        return None
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from unbraid.teacher import labels as labels_module
 from unbraid.teacher import shard as shard_module
 from unbraid.teacher.labels import (
     Description,
+    LabelStore,
     check_complete,
     open_labels,
     read_description,
@@ -206,8 +207,38 @@ def test_pictures_are_refused_by_a_teacher_that_reads_none(tmp_path):
 
 def test_a_slow_teachers_work_is_written_when_time_has_passed(tmp_path, monkeypatch):
     monkeypatch.setattr(label_module, "SHARD_SECONDS", 0.0)
+    sizes = []
+    whole = LabelStore.grow
+
+    def grow(store, labels):
+        whole(store, labels)
+        sizes.append([len(shard.texts) for shard in read_shards(tmp_path)])
+
+    monkeypatch.setattr(LabelStore, "grow", grow)
     label(texts(6), tmp_path, FakeTeacher())
-    assert [len(shard.texts) for shard in read_shards(tmp_path)] == [2, 2, 2]
+    assert sizes == [[2], [4], [4, 2]]
+
+
+def test_a_stop_leaves_no_trace_in_any_file(items, tmp_path, monkeypatch):
+    """Shards, chunks and the rows in them are those of an uninterrupted run: a vector's last bits depend on them."""
+    asked = FakeTeacher()
+    label(items, tmp_path / "whole", asked)
+    for calls in (1, 3, 5, 7):
+        seen = []
+        for teacher in (stopping_after(calls, KeyboardInterrupt(), monkeypatch), FakeTeacher()):
+            label(items, tmp_path / f"stopped {calls}", teacher)
+            seen += teacher.asked
+        assert {str(call) for call in seen} == {str(call) for call in asked.asked}
+        for path in sorted((tmp_path / "whole").iterdir()):
+            assert (tmp_path / f"stopped {calls}" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_shard_that_grows_keeps_its_rows(tmp_path):
+    description = Description("fake", ABOUT, ("search", "match"), 5)
+    with open_labels(tmp_path, description) as store:
+        store.grow(example_labels())
+        with pytest.raises(ValueError, match="lost from a shard"):
+            store.grow(replace(example_labels(), keys=["other 1", "other 2", "other 3"]))
 
 
 # -- being stopped -------------------------------------------------------------------------------------------
@@ -369,7 +400,10 @@ def test_labels_of_another_teacher_are_refused_with_both_named(change, differs, 
 
 def test_other_routes_are_refused_with_both_named(items, tmp_path):
     label(items, tmp_path, FakeTeacher(), tasks=["query"])
-    with pytest.raises(DataError, match="routes search instead of match, search, tasks .* instead of .*: choose another folder"):
+    with pytest.raises(
+        DataError,
+        match="routes search instead of match, search, tasks .* instead of .*: choose another folder",
+    ):
         label(items, tmp_path, FakeTeacher())
 
 

@@ -66,16 +66,20 @@ def label(
     _require("torch", "teacher")
     _require("pyarrow", "teacher")
     from unbraid.distill.check_labels import check_labels
-    from unbraid.distill.data import file_items, recipe_items
+    from unbraid.distill.data import file_items, in_data
     from unbraid.distill.label import label as label_items
+    from unbraid.distill.label import teacher_dtype
     from unbraid.distill.recipe import read_recipe
+    from unbraid.distill.run import items_to_label
     from unbraid.teacher import load as load_teacher
 
     plan = read_recipe(recipe)
-    found = recipe_items(plan, data, most=items) if data.is_dir() else file_items(data)[:items]
-    name = teacher or plan.teacher
+    found = items_to_label(plan, data, output, most=items) if data.is_dir() else file_items(data)[:items]
+    own = teacher in (None, plan.teacher)
     chosen = load_teacher(
-        name, device=device, dtype=dtype or (plan.precision if name == plan.teacher else None)
+        teacher or in_data(plan.teacher, data),
+        device=device,
+        dtype=dtype or (teacher_dtype(plan, device) if own else None),
     )
     wanted = [] if tasks == "all" else tasks.split(",")
     if check:
@@ -96,13 +100,43 @@ def label(
 
 
 @app.command()
-def distill(recipe: RecipeName, data: Data, run: Run) -> None:
-    """Train the base encoders and fit the mappers on the labels in RUN; finished stages are kept."""
+def distill(
+    recipe: RecipeName,
+    data: Data,
+    run: Run,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the bundle, exported when all is trained.")
+    ] = None,
+    device: Device = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only say what it will cost; nothing is made.")
+    ] = False,
+) -> None:
+    """Label, fit the base space and its ceiling, train the students, fit the mappers, export.
+
+    Says first what it will cost. Finished stages are kept and labels are added to: the same command goes on where it
+    stopped.
+    """
     _require("torch", "train")
+    _require("pyarrow", "teacher")
+    if out:
+        _require("onnx", "export")
+    from unbraid.distill.estimate import estimate_run
+    from unbraid.distill.recipe import read_recipe
     from unbraid.distill.run import run_stages
 
-    for line in run_stages(recipe, data, run):
+    plan = read_recipe(recipe)
+    if estimate or not (run / "text" / "record.json").exists():
+        typer.echo(estimate_run(plan, data, device=device))
+    if estimate:
+        return
+    for line in run_stages(plan, data, run, device=device):
         typer.echo(line)
+    if out:
+        from unbraid.export import export_bundle
+
+        export_bundle(run, out)
+        typer.echo(f"bundle: {out}")
 
 
 @app.command()

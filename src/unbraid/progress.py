@@ -53,14 +53,14 @@ def counting(
             shown, rate = now, here / (now - started)
             left = max(0, total - done - here) / rate
             sys.stderr.write(
-                f"{what}: {done + here:,} of {total:,} {unit}, {rate:,.1f}/s, {_duration(left)} left\n"
+                f"{what}: {done + here:,} of {total:,} {unit}, {rate:,.1f}/s, {duration(left)} left\n"
             )
             sys.stderr.flush()
 
     yield tell
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Hours, minutes and seconds, as 1:02:03."""
     minutes, second = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"
