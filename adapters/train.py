@@ -174,8 +174,10 @@ def _finished(folder: Path, recipe: Recipe, name: str) -> bool:
     # Held-out sources of every task count: no stage trains on what judges another.
     used = {*recipe.pair.sources, *recipe.stages[name].sources}
     used |= {source for stage in recipe.stages.values() for source in stage.held_out}
+    # How a licence is worded decides no weight.
     sources = [
-        [one for one in table["source"] if (one["alias"] or one["file"]) in used] for table in (made, now)
+        [one | {"licence": ""} for one in table["source"] if (one["alias"] or one["file"]) in used]
+        for table in (made, now)
     ]
     held_out = [{one: stage["held_out"] for one, stage in table["task"].items()} for table in (made, now)]
     if sources[0] != sources[1] or held_out[0] != held_out[1]:

@@ -13,17 +13,11 @@ from typing import TypeAlias
 
 from unbraid.errors import DataError
 
-SUMMARY = (20, 300)  # characters that a description may have
-LEAST_REST = 80  # characters that the rest of a docstring must have
-LEAST_CODE = 60
-MOST = 2000  # characters of a positive; training cuts far earlier
-NOT_READ = {
-    "test",
-    "tests",
-    "testing",
-    "_vendor",
-    "_vendored",
-}  # tests describe little, copies are others' work
+LEAST_SUMMARY, MOST_SUMMARY = 20, {"code": 300, "docs": 200}  # characters that a description may have
+LEAST = {"code": 60, "docs": 80}  # characters that a positive must have
+MOST = {"code": 2000, "docs": 1500}  # that are kept of it; training cuts far earlier
+LONGEST_CODE = 4000  # a longer function does more than its summary says
+NOT_READ = {"test", "tests", "testing", "_vendor"}  # tests describe little, copies are others' work
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -47,12 +41,12 @@ def mine(packages: Sequence[str]) -> Mined:
         for node in _documented(package):
             summary, _, rest = inspect.cleandoc(ast.get_docstring(node) or "").partition("\n\n")
             summary = " ".join(summary.split())
-            if not SUMMARY[0] <= len(summary) <= SUMMARY[1]:
-                continue
-            if len(rest) >= LEAST_REST:
-                docs.setdefault(summary, (summary, rest[:MOST], package))
-            if isinstance(node, Function) and len(body := _without_docstring(node)) >= LEAST_CODE:
-                code.setdefault(summary, (summary, body[:MOST], package))
+            if len(rest) >= LEAST["docs"] and LEAST_SUMMARY <= len(summary) <= MOST_SUMMARY["docs"]:
+                docs.setdefault(summary, (summary, rest[: MOST["docs"]], package))
+            if isinstance(node, Function) and LEAST_SUMMARY <= len(summary) <= MOST_SUMMARY["code"]:
+                body = _without_docstring(node)
+                if LEAST["code"] <= len(body) <= LONGEST_CODE:
+                    code.setdefault(summary, (summary, body[: MOST["code"]], package))
     return Mined(_distinct(code), _distinct(docs))
 
 
