@@ -28,7 +28,7 @@ ALLOWED = {
     "index": {SRC},
     "drawings": set(),
 }
-COMMAND_LINES = ["unbraid.cli", "unbraid.cli_distill", "unbraid.cli_teacher"]
+COMMAND_LINES = ["unbraid.cli", "unbraid.cli_distill", "unbraid.cli_mapper", "unbraid.cli_teacher"]
 HEAVY = {"torch", "torchvision", "transformers", "timm", "open_clip", "sentence_transformers"}
 LATE = HEAVY | {"fastapi", "qdrant_edge", "huggingface_hub", "pyarrow", "onnx", "scipy", "matplotlib", "rich"}
 

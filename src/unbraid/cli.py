@@ -11,13 +11,14 @@ from typing import Annotated, Any
 
 import typer
 
-from unbraid import __version__, cli_distill, cli_teacher
+from unbraid import __version__, cli_distill, cli_mapper, cli_teacher
 from unbraid.bundle import PRECISIONS, SMALL
 from unbraid.embedder import Embedder
 from unbraid.errors import DataError, MissingExtraError, UnbraidError
 from unbraid.image import decode
 from unbraid.items import MODALITIES, Code, Item
 from unbraid.loading import load
+from unbraid.mapper_file import SUFFIX, OwnMapper, read_mapper
 from unbraid.vectors import VECTOR_PRECISIONS
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_teacher.app, name="teacher")
+app.add_typer(cli_mapper.app, name="mapper")
 app.add_typer(cli_distill.app)
 
 Model = Annotated[
@@ -73,7 +75,15 @@ def encode(
         typer.Option("--out", "-o", help="FILE.npy, .jsonl or .parquet; JSON lines to stdout if left out."),
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="query, document, symmetric or code; base vectors if left out.")
+        str | None,
+        typer.Option(help="query, document, symmetric, code or a .mapper file; base vectors if left out."),
+    ] = None,
+    side: Annotated[
+        str | None,
+        typer.Option(
+            help="query or document, for a .mapper whose sides differ.",
+            callback=_one_of(("query", "document")),
+        ),
     ] = None,
     dim: Annotated[int | None, typer.Option(help="512, 256, 128 or 64 dimensions.")] = None,
     precision: Annotated[
@@ -94,6 +104,10 @@ def encode(
         check_suffix(out)
     items: list[Any] = list(files) if files else _stdin_lines()
     embedder = load(model, threads=threads, tier=tier)
+    if own := _own_mapper(task):
+        embedder, task = embedder.with_mapper(own), own.task(side)
+    elif side:
+        raise typer.BadParameter(f"--side goes with a {SUFFIX} file as --task")
     vectors = embedder.encode(items, task=task, dim=dim, precision=precision, modality=modality)  # type: ignore[arg-type]
     names = [printable(str(item)) for item in items]
     about = provenance(embedder, task, precision)
@@ -148,7 +162,10 @@ def search(
     query: Annotated[
         str | None, typer.Argument(help="Words, or code with --code; leave out with --image.")
     ] = None,
-    mode: Annotated[str, typer.Option(help="retrieval, symmetric (same meaning) or code.")] = "retrieval",
+    mode: Annotated[
+        str,
+        typer.Option("--mode", "--task", help="retrieval, symmetric (same meaning), code or a .mapper file."),
+    ] = "retrieval",
     image: Annotated[Path | None, typer.Option(help="A picture as the query.")] = None,
     code: Annotated[bool, typer.Option("--code", help="The query is a code snippet.")] = False,
     k: Annotated[int, typer.Option("-k", help="How many results.", min=1)] = 10,
@@ -171,6 +188,8 @@ def search(
         raise typer.BadParameter("--code goes with a QUERY, not with --image")
     item: Item = decode(image) if image is not None else Code(query) if code else str(query)
     embedder = load(model, tier=tier)
+    if own := _own_mapper(mode):
+        embedder, mode = embedder.with_mapper(own), own.name
     with Store.open(folder, base_id=embedder.base_id, dim=embedder.dim) as store:
         hits = search_index(store, embedder, item, mode=mode, k=k, modality=modality)  # type: ignore[arg-type]
     for hit in hits:
@@ -273,7 +292,10 @@ def evaluate(
     ],
     model: Model = None,
     tier: Tier = SMALL,
-    mode: Annotated[str | None, typer.Option(help="Search mode; by default what fits each data set.")] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(help="Search mode or .mapper file; by default what fits each data set."),
+    ] = None,
     every_mode: Annotated[
         bool, typer.Option("--every-mode", help="Show the other search modes too: what each costs elsewhere.")
     ] = False,
@@ -298,6 +320,8 @@ def evaluate(
     if record:
         _read_record(record)  # refused before the work, not after it
     embedder = load(model, tier=tier)
+    if own := _own_mapper(mode):
+        embedder, mode = embedder.with_mapper(own), own.name
     rows = [
         row
         for path in datasets
@@ -351,6 +375,11 @@ def _stdin_lines() -> list[str]:
         raise DataError("nothing to encode: give files, or pipe texts in, one a line")
     lines = sys.stdin.buffer.read().decode("utf-8", "replace").split("\n")
     return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
+
+
+def _own_mapper(name: str | None) -> OwnMapper | None:
+    """The mapper of a task or mode that names a file; None for one that is part of the bundle."""
+    return read_mapper(Path(name)) if name is not None and name.endswith(SUFFIX) else None
 
 
 def _require(package: str, extra: str) -> None:
