@@ -56,6 +56,30 @@ def test_index_then_search_finds_the_file(unbraid, folder, tmp_path):
     assert json.loads(found.out.splitlines()[0])["path"].endswith("moon.md")
 
 
+def test_one_tier_searches_what_the_other_has_indexed(unbraid, folder, tmp_path):
+    report = unbraid("index", folder, "--into", tmp_path / "ix", "--tier", "nano", "--json")
+    assert json.loads(report.out)["added"] == 3
+    again = unbraid("index", folder, "--into", tmp_path / "ix", "--json")
+    assert json.loads(again.out)["unchanged"] == 3
+    for tier in ("small", "nano"):
+        found = unbraid("search", "the moon", "--in", tmp_path / "ix", "--tier", tier, "--json")
+        assert len(found.out.splitlines()) == 3
+
+
+def test_encode_takes_a_tier(unbraid):
+    vectors = [
+        json.loads(unbraid("encode", "--tier", tier, stdin="cat\n").out)["vector"]
+        for tier in ("small", "nano")
+    ]
+    assert vectors[0] != vectors[1]
+
+
+def test_a_tier_that_the_bundle_lacks_is_one_clear_line(unbraid):
+    result = unbraid("encode", "--tier", "pico", stdin="cat\n")
+    assert (result.code, result.out) == (2, "")
+    assert "no tier 'pico'; it has small, nano" in result.err
+
+
 def test_readable_results_name_rank_score_file_and_lines(unbraid, folder, tmp_path):
     unbraid("index", folder, "--into", tmp_path / "ix")
     found = unbraid("search", "moon", "--in", tmp_path / "ix", "-k", 1, "--modality", "text")

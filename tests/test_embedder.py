@@ -545,3 +545,76 @@ def test_text_and_code_of_one_graph_open_it_once(embedder):
     text, code = embedder._texts["text"], embedder._texts["code"]
     assert text.session is code.session
     assert (text.spec.split_identifiers, code.spec.split_identifiers) == (False, True)
+
+
+# -- tiers -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def nano(bundle_folder) -> unbraid.Embedder:
+    return unbraid.load(bundle_folder, threads=1, precision="fp32", tier="nano")
+
+
+def test_tiers_share_the_base_space_and_differ_in_text_and_code(nano, exact):
+    items = ["cat", Code("catDog"), picture(0)]
+    assert (nano.base_id, nano.tier, exact.tier) == (exact.base_id, "nano", "small")
+    ours, theirs = nano.encode(items), exact.encode(items)
+    assert is_unit(ours)
+    assert (cosine(ours, theirs)[:2] < 0.9).all()
+    np.testing.assert_array_equal(ours[2], theirs[2])
+
+
+def test_a_nano_vector_is_what_torch_computes(nano, tiny):
+    import torch
+
+    from unbraid.base_encoders.static import load_static_encoder
+
+    encoder = load_static_encoder(tiny.run / "nano")
+    ids, _ = nano._text_runtime("text").tokenise(TEXTS)
+    with torch.inference_mode():
+        expected = [encoder(torch.tensor([one]), torch.ones(1, len(one), dtype=torch.long)) for one in ids]
+    np.testing.assert_allclose(nano.encode(TEXTS, on_truncate="ignore"), torch.cat(expected), atol=FP32)
+
+
+def test_the_batch_does_not_move_an_int8_nano_vector(bundle_folder):
+    model = unbraid.load(bundle_folder, threads=1, tier="nano")
+    alone = np.concatenate([model.encode([item], on_truncate="ignore") for item in TEXTS])
+    np.testing.assert_allclose(model.encode(TEXTS, on_truncate="ignore"), alone, atol=FP32)
+
+
+def test_mappers_are_the_same_in_every_tier(nano, exact, base):
+    np.testing.assert_array_equal(nano.map(base, "query"), exact.map(base, "query"))
+
+
+def test_code_is_read_with_its_names_split_in_every_tier(nano):
+    np.testing.assert_allclose(
+        nano.encode([Code("returnModel(catDog)")]), nano.encode(["return Model(cat Dog)"]), atol=FP32
+    )
+
+
+def test_a_tier_that_a_bundle_lacks_is_refused_with_those_it_has(bundle_folder):
+    with pytest.raises(BundleError, match=r"has no tier 'pico'; it has small, nano"):
+        unbraid.load(bundle_folder, tier="pico")
+
+
+@pytest.mark.parametrize(("first", "second"), [("small", "nano"), ("nano", "small")])
+def test_an_index_of_one_tier_is_searched_and_updated_with_the_other(bundle_folder, tmp_path, first, second):
+    from unbraid.index import Store, search, update
+
+    made, other = (unbraid.load(bundle_folder, threads=1, tier=tier) for tier in (first, second))
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "moon.md").write_text("bright green moon")
+    with Store.open(tmp_path / "ix", base_id=made.base_id, dim=made.dim, create=True) as store:
+        assert update(store, made, [notes]).added == 1
+    (notes / "cat.md").write_text("the cat is in the house")
+    with Store.open(tmp_path / "ix", base_id=other.base_id, dim=other.dim) as store:
+        report = update(store, other, [notes])
+        assert (report.added, report.unchanged) == (1, 1)
+        hits = search(store, other, "the cat is in the house", mode="symmetric")
+    scores = {Path(hit.path).name: hit.score for hit in hits}
+    assert scores["cat.md"] == pytest.approx(1, abs=1e-3)  # of the tier that asks
+    # and the one that the other tier has encoded is compared by its own vector
+    asked, found = other.encode(["the cat is in the house"]), made.encode(["bright green moon"])
+    expected = cosine(other.map(asked, "symmetric"), other.map(found, "symmetric"))[0]
+    assert scores["moon.md"] == pytest.approx(expected, abs=1e-3)

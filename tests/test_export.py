@@ -279,8 +279,8 @@ def run(tiny, tmp_path):
 def quick(monkeypatch):
     """Write empty graphs, for what does not depend on them."""
     writer = "unbraid.export.bundle_writer"
-    for name in ("export_text", "export_mapper", "quantise"):
-        monkeypatch.setattr(f"{writer}.{name}", lambda made, path, *more: path.write_bytes(b""))
+    for name in ("export_text", "export_mapper", "export_static", "quantise"):
+        monkeypatch.setattr(f"{writer}.{name}", lambda made, path, *more, **named: path.write_bytes(b""))
     parity = Parity("text.fp32.onnx", 1, 0.0, 1.0, 1.0)
     monkeypatch.setattr(f"{writer}.compare", lambda module, path, *more: parity)
 
@@ -324,6 +324,52 @@ def test_a_run_without_pictures_gives_a_bundle_without_them(run, tmp_path):
     assert list(bundle.text["text"].graphs) == ["fp32"]
     assert not [parity for parity in parities if parity.graph.startswith(("image", "text.int8"))]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "run"]
+
+
+def manifest(folder):
+    return json.loads((folder / "bundle.json").read_text())
+
+
+def test_a_nano_tier_changes_the_bundles_id_and_leaves_its_base(quick, run, tmp_path):
+    export_bundle(run, tmp_path / "both")
+    shutil.rmtree(run / "nano")
+    export_bundle(run, tmp_path / "small")
+    both, small = manifest(tmp_path / "both"), manifest(tmp_path / "small")
+    assert both["base_id"] == small["base_id"]
+    assert both["id"] != small["id"]
+    assert "tiers" not in small and list(read_bundle(tmp_path / "small").tiers) == ["small"]
+
+
+def test_the_ids_of_a_nano_tier_are_of_its_weights(quick, run, tmp_path):
+    export_bundle(run, tmp_path / "bundle")
+    before = manifest(tmp_path / "bundle")
+    weights = load_file(run / "nano" / "static.safetensors")
+    weights["table"][9, 9] += 1
+    save_file(weights, run / "nano" / "static.safetensors")
+    export_bundle(run, tmp_path / "bundle")
+    after = manifest(tmp_path / "bundle")
+    assert before["tiers"]["nano"]["text"]["id"] != after["tiers"]["nano"]["text"]["id"]
+    assert before["tiers"]["nano"]["code"]["id"] == before["tiers"]["nano"]["text"]["id"] + "-split"
+    assert before["base_id"] == after["base_id"]
+
+
+def test_tiers_share_one_tokenizer_file_where_it_is_the_same(quick, run, tmp_path):
+    export_bundle(run, tmp_path / "bundle")
+    assert manifest(tmp_path / "bundle")["tiers"]["nano"]["text"]["tokenizer"] == "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(run / "nano" / "tokenizer.json"))
+    tokenizer.enable_truncation(16)
+    tokenizer.save(str(run / "nano" / "tokenizer.json"))
+    export_bundle(run, tmp_path / "bundle")
+    about = manifest(tmp_path / "bundle")
+    assert about["tiers"]["nano"]["text"]["tokenizer"] == "nano.tokenizer.json" in about["files"]
+    assert about["tiers"]["nano"]["text"]["max_tokens"] == 16
+    assert about["modalities"]["text"]["max_tokens"] == 24
+
+
+def test_a_run_whose_nano_tier_is_unfinished_is_refused(run, tmp_path):
+    (run / "nano" / "record.json").unlink()
+    with pytest.raises(DataError, match=r"nano/record\.json: not found"):
+        export_bundle(run, tmp_path / "bundle")
 
 
 @pytest.mark.parametrize("file", ["text/encoder.json", "text/record.json", "mappers/record.json"])
