@@ -47,13 +47,13 @@ class StaticTraining:
     """How the nano tier, a static encoder, is trained; tokens and targets are those of the text student."""
 
     width: int = 256  # of a token's row
-    epochs: int = 5
+    epochs: int = 3
     batch: int = 1024
     learning_rate: float = 2e-3
     projection_learning_rate: float = 5e-4
-    warmup: float = 0.05
-    kl_weight: float = 1.0
-    prefix_weight: float = 0.25
+    warmup: float = 0.05  # share of the steps
+    kl_weight: float = 0.1  # in-batch score distribution, temperature 0.05
+    prefix_weight: float = 0.25  # cosine at each Matryoshka prefix
 
 
 @dataclass(frozen=True)
