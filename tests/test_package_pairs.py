@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from unbraid import cli
 from unbraid.errors import DataError
 from unbraid.training.package_pairs import licence, mine, write_pairs
 from unbraid.training.rows import rows
@@ -118,3 +119,19 @@ def test_written_pairs_are_what_training_reads(package, tmp_path):
 def test_licences_come_from_the_metadata():
     assert "BSD" in licence("numpy")
     assert licence("no_such_package_here") == "not stated"
+
+
+def test_the_command_writes_both_files_and_says_under_which_licence(package, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(
+        sys, "argv", ["unbraid", "pairs", package, "packaging", "--out", str(tmp_path / "data")]
+    )
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+    said = capsys.readouterr().out
+    assert f"{package}: not stated" in said and "packaging: " in said
+    assert {row["package"] for row in rows(tmp_path / "data" / "code" / "packages.jsonl.gz")} == {
+        package,
+        "packaging",
+    }
+    assert list(rows(tmp_path / "data" / "text" / "package_docs.jsonl.gz"))

@@ -13,6 +13,15 @@ from typing import TypeAlias
 
 from unbraid.errors import DataError
 
+# What the shipped recipes read: installed with the training extras, under permissive licences. scipy and sklearn are
+# left out, since their docstrings are a test set (benchmarks/dev_sets.py).
+PACKAGES = (
+    *("torch", "torchvision", "transformers", "sentence_transformers", "peft", "accelerate", "timm", "numpy"),
+    *("sympy", "networkx", "matplotlib", "huggingface_hub", "onnx", "onnxruntime", "pygments", "rich", "pip"),
+    *("setuptools", "open_clip", "tokenizers", "mpmath", "fsspec", "jinja2", "joblib", "typer", "click"),
+    *("pydantic", "psutil", "yaml", "regex", "anyio", "filelock", "packaging"),
+)
+
 LEAST_SUMMARY, MOST_SUMMARY = 20, {"code": 300, "docs": 200}  # characters that a description may have
 LEAST = {"code": 60, "docs": 80}  # characters that a positive must have
 MOST = {"code": 2000, "docs": 1500}  # that are kept of it; training cuts far earlier

@@ -31,6 +31,30 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[str | None], str | None]:
 
 
 @app.command()
+def pairs(
+    out: Annotated[
+        Path, typer.Option("--out", help="Data folder: text/ and code/ below it get a file each.")
+    ],
+    packages: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PACKAGE...", help="Installed packages; those of the shipped recipes if left out."
+        ),
+    ] = None,
+) -> None:
+    """Write pairs from the docstrings of installed Python packages: to their functions, and to their own rest."""
+    from unbraid.training.package_pairs import PACKAGES, licence, mine, write_pairs
+
+    names = packages or list(PACKAGES)
+    mined = mine(names)
+    for file, found in (("code/packages.jsonl.gz", mined.code), ("text/package_docs.jsonl.gz", mined.docs)):
+        write_pairs(out / file, found)
+        typer.echo(f"{len(found)} pairs in {out / file}")
+    for name in names:
+        typer.echo(f"{name}: {licence(name)}")
+
+
+@app.command()
 def label(
     data: Annotated[
         Path,
