@@ -12,6 +12,7 @@ from unbraid.errors import ItemError
 from unbraid.index.model import Model, Vectors
 from unbraid.index.store import Store
 from unbraid.items import MODALITIES, Item, Modality
+from unbraid.vectors import fold
 
 FETCH = 200  # candidates at least, and FETCH_FACTOR per result wanted
 FETCH_FACTOR = 20
@@ -62,7 +63,7 @@ def search_vector(
     query_task, document_task = _check(model, mode, k, modality)
     q = model.map(base.reshape(1, -1), query_task)[0]
     entries, vectors = store.nearest(
-        model.matrix(document_task).T @ q, max(FETCH, FETCH_FACTOR * k), modality
+        fold(model.matrix(document_task), q), max(FETCH, FETCH_FACTOR * k), modality
     )
     if not entries:
         return []

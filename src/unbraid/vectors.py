@@ -18,6 +18,16 @@ def normalise(vectors: np.ndarray) -> np.ndarray:
     return unit
 
 
+def fold(weight: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Wᵀq [d] for a mapper's matrix W [d, d] and a query's task vector q [d].
+
+    (Wᵀq)·b = q·(W b), so its inner products with stored base vectors b rank them as their mapped vectors would be
+    ranked but for their lengths: divided by |W b| they are the cosines.
+    """
+    folded: np.ndarray = weight.T @ query
+    return folded
+
+
 def truncate(vectors: np.ndarray, dim: int, dims: Sequence[int]) -> np.ndarray:
     """The first `dim` dimensions of unit vectors, at unit length again (Matryoshka).
 
