@@ -122,8 +122,9 @@ def caption_vectors(
     """
     stored = stored or {}
     distinct = list(dict.fromkeys(caption for picture in pictures for caption in picture.captions))
-    found = {caption: stored.get(text_key("text", caption)) for caption in distinct}
-    if missing := [caption for caption, vector in found.items() if vector is None]:
+    keys = {caption: text_key("text", caption) for caption in distinct}
+    found = {caption: stored[key] for caption, key in keys.items() if key in stored}
+    if missing := [caption for caption in distinct if caption not in found]:
         loaded = teacher()
         task_of = {route: task for task, route in loaded.routes.items()}
         vectors = {route: loaded.encode(missing, task_of[route]) for route in space.routes}
