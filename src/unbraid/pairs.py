@@ -80,11 +80,13 @@ def read_pairs(path: Path) -> Pairs:
         if graded:
             left.append(kind(_text(row, where, "a")))
             right.append(kind(_text(row, where, "b")))
+            negative.append(None)
             grades.append(_score(row, where))
         else:
             left.append(_text(row, where, "query", "anchor"))
             right.append(kind(_text(row, where, "positive", "document")))
-        negative.append(kind(_text(row, where, "negative")) if row.get("negative") is not None else None)
+            apart = row.get("negative") is not None
+            negative.append(kind(_text(row, where, "negative")) if apart else None)
     if not left:
         raise DataError(f"{path}: holds no pairs; expected rows {EXPECTED}")
     return Pairs(left, right, negative, np.array(grades) if grades else None)
