@@ -135,7 +135,7 @@ def _labels(
         seconds, known = tokens * len(routes) * each, f"{len(sample)} items timed through the teacher"
     kinds = [(amount.texts, "texts"), (amount.code, "code"), (amount.pictures, "pictures")]
     shown = ", ".join(f"{count:,} {kind}" for count, kind in kinds if count)
-    work = f"{shown}; {tokens / 1e6:,.1f} M tokens x {len(routes)} passes; "
+    work = f"{shown}; {tokens / 1e6:,.2f} M tokens x {len(routes)} passes; "
     work += f"{label_bytes(amount, len(routes), dim) / 1e9:,.2f} GB on disk"
     return StageCost("label", work, seconds, known)
 
@@ -147,7 +147,7 @@ def _students(plan: Recipe, data: Path, amount: Amount) -> list[StageCost]:
     tokens, epochs = amount.student_tokens, sum(plan.text.epochs)
     each, forward = _text_seconds(plan, backbone)
     stages = [
-        StageCost("text", f"{tokens / 1e6:,.1f} M tokens x {epochs} epochs", tokens * epochs * each, timed)
+        StageCost("text", f"{tokens / 1e6:,.2f} M tokens x {epochs} epochs", tokens * epochs * each, timed)
     ]
     texts = amount.texts + amount.code
     if plan.nano:

@@ -25,7 +25,7 @@ from unbraid.drawings import draw
 from unbraid.teacher.quiet import quiet_transformers
 from unbraid.teacher.tiny import write_tiny_checkpoint
 
-PAIRS, FUNCTIONS, GRADED, PICTURES = 200, 120, 200, 40
+PAIRS, FUNCTIONS, GRADED, PICTURES = 200, 200, 200, 40  # some rows of each are kept out of training
 TEACHER_WIDTH, STUDENT_WIDTH, TOKENS = 64, 48, 32
 _WHO = "cat dog teacher student river farmer engineer child moon city".split()
 _DOES = "finds paints counts opens follows measures repairs carries names watches".split()
