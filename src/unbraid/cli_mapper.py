@@ -11,7 +11,7 @@ import typer
 from unbraid.bundle import SMALL
 from unbraid.errors import DataError
 from unbraid.loading import load
-from unbraid.mapper_file import SUFFIX, OwnMapper, check_name, read_mapper, write_mapper
+from unbraid.mapper_file import IDENTITY, SUFFIX, OwnMapper, check_name, read_mapper, write_mapper
 
 app = typer.Typer(
     help="Mappers of your own: a search mode fitted on pairs, as a file that every command takes.",
@@ -95,12 +95,9 @@ def _scores(about: dict[str, Any]) -> list[str]:
     )
     lines = [f"fitted on {counted} with {about['bundle']}", "", f"| {'on these pairs':22s} | {metric:>8s} |"]
     lines.append(f"| {'-' * 22} | {'-' * 7}: |")
-    lines += [
-        f"| {'no mapper' if mode == 'identity' else mode:22s} | {score:8.3f} |"
-        for mode, score in about["existing"].items()
-    ]
+    lines += [f"| {_mode(mode):22s} | {score:8.3f} |" for mode, score in about["existing"].items()]
     lines += [f"| {_row(about):22s} | {after:8.3f} |", ""]
-    start = "base vectors without a mapper" if about["start"] == "identity" else f"mode {about['start']}"
+    start = "base vectors without a mapper" if about["start"] == IDENTITY else f"mode {about['start']}"
     if about["strength"]:
         lines.append(
             f"expect {metric} {before:.3f} -> {after:.3f} on unseen queries like these "
@@ -109,14 +106,24 @@ def _scores(about: dict[str, Any]) -> list[str]:
         )
     else:
         lines.append(f"fitting gained nothing sure on unseen queries: this mapper does the same as {start}")
-    kept = ", ".join(f"{share:.0%} of {mode}'s" for mode, share in about["agreement"].items())
-    lines.append(f"cost: its ten nearest documents on these texts keep {kept}; other modes stay as they are")
+    kept = ", ".join(f"{_mode(mode)} {share:.0%}" for mode, share in about["agreement"].items())
+    lines.append(
+        f"cost, if it took another mode's place: of that mode's ten nearest documents here it keeps {kept}"
+    )
+    lines.append("the other modes themselves stay as they are")
     return lines
 
 
 def _row(about: dict[str, Any]) -> str:
     """The name of the fitted mapper's row."""
-    return f"fitted, strength {about['strength']:.2f}" if about["strength"] else f"kept: {about['start']}"
+    return (
+        f"fitted, strength {about['strength']:.2f}" if about["strength"] else f"kept: {_mode(about['start'])}"
+    )
+
+
+def _mode(name: str) -> str:
+    """What people call a start."""
+    return "no mapper" if name == IDENTITY else name
 
 
 def _as_json(mapper: OwnMapper) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from unbraid.errors import DataError, ItemError
 
 FORMAT = 1
 SUFFIX = ".mapper"
+IDENTITY = "identity"  # in place of a search mode: base vectors as they are
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 

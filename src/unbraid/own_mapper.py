@@ -18,7 +18,7 @@ import numpy as np
 from unbraid.embedder import Embedder
 from unbraid.errors import DataError, ItemError
 from unbraid.fit import fit_answers, fit_grades, moved
-from unbraid.mapper_file import OwnMapper, check_name
+from unbraid.mapper_file import IDENTITY, OwnMapper, check_name
 from unbraid.pairs import Pairs
 from unbraid.progress import track
 from unbraid.vectors import normalise
@@ -28,7 +28,6 @@ FOLDS = 5
 LEAST_GROUPS = 20  # of pairs that share no text; below, five folds say nothing
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 SURE = 2.0  # standard errors that a gain must have
-IDENTITY = "identity"
 
 
 @dataclass(frozen=True)
