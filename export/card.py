@@ -53,10 +53,6 @@ def _limits(about: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
         *recipe["limits"],
         f"At most {texts[0]['max_tokens']} word pieces of a text are read; `encode` counts the texts it cuts.",
     ]
-    if any("int8" in spec["graphs"] for spec in texts):
-        lines.append(
-            "int8 graphs scale activations by batch: a text's vector moves a little with its batch mates."
-        )
     return "\n".join(f"- {line}" for line in lines)
 
 

@@ -118,7 +118,7 @@ def test_a_bundle_of_before_there_were_tiers_has_one(bundle_copy):
             spec.pop("batch_tokens", None)
     bundle = read_bundle(bundle_copy)
     assert list(bundle.tiers) == ["small"]
-    assert bundle.text["text"].batch_tokens == 512
+    assert bundle.text["text"].batch_tokens == 1
 
 
 def test_a_bundle_can_be_moved(bundle_copy, tmp_path, embedder):

@@ -50,7 +50,7 @@ def test_a_card_lists_every_licence(about, record, tmp_path):
 
 def test_a_card_states_the_limits(about, record, tmp_path):
     limits = card(about, record["recipe"], record, [PARITY], tmp_path).split("## Limits")[1].split("\n## ")[0]
-    for word in ("English", "256 word pieces", "teacher", "jina-embeddings-v4", "textbook", "int8", "slants"):
+    for word in ("English", "256 word pieces", "teacher", "jina-embeddings-v4", "textbook", "slants"):
         assert word in limits
 
 

@@ -35,9 +35,9 @@ class TextSpec:
     tokenizer: str
     max_tokens: int
     split_identifiers: bool
-    # Padded tokens in one run. Small runs of a transformer stay in the cache and pad little: 2.2 times the texts a
-    # second of runs of 16,384 tokens (benchmarks/batching.py, docs/experiments.md).
-    batch_tokens: int = 512
+    # Padded tokens in one run, or one text that has more. One text at a time costs a transformer nothing on a CPU and
+    # keeps its int8 vectors free of batch mates (benchmarks/batching.py, docs/decisions.md).
+    batch_tokens: int = 1
 
 
 @dataclass(frozen=True)
