@@ -47,7 +47,6 @@ def ridge(
     differ in frequency by five orders of magnitude.
     """
     back = shares.T.tocsr()
-    strength = np.float32(strength)  # else float64 creeps in
     scale = np.asarray(shares.multiply(shares).sum(0), dtype=np.float32).reshape(-1, 1) + strength
     rows = prior.copy()
     for first in range(0, targets.shape[1], COLUMNS):

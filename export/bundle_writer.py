@@ -70,7 +70,7 @@ def export_bundle(
 def _text(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str, Any], list[Parity]]:
     """Text and code: one graph, one tokenizer, two entries."""
     encoder = load_text_encoder(run / "text", attention="eager").eval()
-    tokenizer = _copy_tokenizer(run / "text", folder / "tokenizer.json")
+    tokenizer, max_tokens = _copy_tokenizer(run / "text", folder / "tokenizer.json")
     export_text(encoder, folder / "text.fp32.onnx")
     names, cases = ["input_ids", "attention_mask"], text_cases(tokenizer)
     parities = [compare(encoder, folder / "text.fp32.onnx", names, cases, "base_vector")]
@@ -81,7 +81,7 @@ def _text(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str,
         (folder / "text.fp32.onnx").unlink()
     weights = _hash(*sorted((run / "text").rglob("*.safetensors")), folder / "tokenizer.json")
     graphs = {precision: f"text.{precision}.onnx" for precision in precisions}
-    return _text_entries(weights, graphs, "tokenizer.json", tokenizer), parities
+    return _text_entries(weights, graphs, "tokenizer.json", max_tokens), parities
 
 
 def _nano(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str, Any], list[Parity]]:
@@ -89,7 +89,7 @@ def _nano(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str,
     encoder = load_static_encoder(run / "nano")
     same = (run / "nano" / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
     name = "tokenizer.json" if same else "nano.tokenizer.json"
-    tokenizer = _copy_tokenizer(run / "nano", folder / name)
+    tokenizer, max_tokens = _copy_tokenizer(run / "nano", folder / name)
     names, cases = ["input_ids", "attention_mask"], text_cases(tokenizer)
     graphs = {precision: f"nano.{precision}.onnx" for precision in precisions}
     parities = []
@@ -97,28 +97,27 @@ def _nano(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str,
         export_static(encoder, folder / file, int8=precision == "int8")
         parities.append(compare(encoder, folder / file, names, cases, "base_vector"))
     weights = _hash(run / "nano" / "static.safetensors", folder / name)
-    return _text_entries(weights, graphs, name, tokenizer, batch_tokens=STATIC_BATCH), parities
+    return _text_entries(weights, graphs, name, max_tokens, batch_tokens=STATIC_BATCH), parities
 
 
-def _copy_tokenizer(source: Path, target: Path) -> Tokenizer:
-    """Copy the tokenizer of a trained encoder. Raises DataError for one that does not truncate."""
+def _copy_tokenizer(source: Path, target: Path) -> tuple[Tokenizer, int]:
+    """Copy the tokenizer of a trained encoder; the tokenizer and the length it cuts at. Raises DataError for none."""
     shutil.copy(source / "tokenizer.json", target)
     tokenizer = Tokenizer.from_file(str(target))
     if not tokenizer.truncation:
         raise DataError(f"{source / 'tokenizer.json'}: sets no truncation length")
-    return tokenizer
+    return tokenizer, int(tokenizer.truncation["max_length"])
 
 
 def _text_entries(
     weights: str,
     graphs: dict[str, str],
     tokenizer_file: str,
-    tokenizer: Tokenizer,
+    max_tokens: int,
     *,
     batch_tokens: int = TextSpec.batch_tokens,
 ) -> dict[str, Any]:
     """The manifest's entries of an encoder that serves text and code."""
-    max_tokens = int(tokenizer.truncation["max_length"])
     shared = {
         "graphs": graphs,
         "tokenizer": tokenizer_file,
