@@ -154,6 +154,12 @@ def test_a_word_is_read_once_wherever_it_stands():
     assert set(cache.words) == {"cab", "bed"}
 
 
+def test_punctuation_splits_what_is_remembered():
+    cache = cached()
+    cache.tokenise(["cab.", "(cab)", "Cab"])
+    assert set(cache.words) == {"cab.", "(cab)", "cab", "Cab", ".", "(", ")"}
+
+
 def test_texts_with_other_characters_leave_no_words():
     cache = cached()
     cache.tokenise(["é cab", "a\x0bb"])
