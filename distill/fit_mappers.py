@@ -82,8 +82,8 @@ def read_outs(run: Path, students: Mapping[str, ToBase]) -> dict[str, Tensor]:
     teacher = torch.from_numpy(space.project(by_route))
     base = torch.cat([teacher, *(to_base(texts) for to_base in students.values())])
     solved: dict[str, Tensor] = {}
-    for route, found in by_route.items():
-        target = torch.from_numpy(task_target(found))
+    for route, given in by_route.items():
+        target = torch.from_numpy(task_target(given))
         own = ridge(teacher, target, 1e-6)
         solved[route] = ridge(base, target.repeat(1 + len(students), 1), RIDGE, own)
     return {task: solved[route] for task, route in read_description(run / "labels")["tasks"].items()}

@@ -66,8 +66,12 @@ def licence(package: str) -> str:
     except PackageNotFoundError:
         return "not stated"
     classifiers = [one for one in about.get_all("Classifier") or [] if one.startswith("License ::")]
-    stated = about.get("License-Expression") or "; ".join(one.split(" :: ")[-1] for one in classifiers)
-    return stated or (about.get("License") or "not stated").splitlines()[0]
+    said = [
+        *(about.get_all("License-Expression") or []),
+        "; ".join(one.split(" :: ")[-1] for one in classifiers),
+        *(about.get_all("License") or []),
+    ]
+    return next((one.splitlines()[0] for one in said if one.strip()), "not stated")
 
 
 def write_pairs(path: Path, pairs: Sequence[tuple[str, str, str]]) -> None:
