@@ -180,6 +180,9 @@ def ceiling(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for ceiling.json and ceiling.png.")
     ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="What the sets are: retrieval or code; by default what fits each.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(help="At most this many queries of a data set, a seeded sample.", min=1)
     ] = None,
@@ -203,7 +206,7 @@ def ceiling(
     from unbraid.evaluation import read_dataset
     from unbraid.teacher.labels import read_description, read_shards
 
-    sets = [read_dataset(path, limit=limit) for path in datasets or []]
+    sets = [read_dataset(path, mode=mode, limit=limit) for path in datasets or []]
     chosen = teacher_of_store(teacher, labels, device=device) if teacher and sets else None
     read_outs, held = fit_read_outs(read_shards(labels), fitted_space(labels, seed=seed))
     rows = [row for one in sets if chosen for row in dataset_rows(one, chosen, read_outs)]
