@@ -4,8 +4,6 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +11,9 @@ import typer
 
 from unbraid import __version__, cli_distill, cli_mapper, cli_teacher
 from unbraid.bundle import PRECISIONS, SMALL
+from unbraid.cli_options import Model, Threads, Tier, one_of, require
 from unbraid.embedder import Embedder
-from unbraid.errors import DataError, MissingExtraError, UnbraidError
+from unbraid.errors import DataError, UnbraidError
 from unbraid.image import decode
 from unbraid.items import MODALITIES, Code, Item
 from unbraid.loading import load
@@ -33,26 +32,6 @@ app = typer.Typer(
 app.add_typer(cli_teacher.app, name="teacher")
 app.add_typer(cli_mapper.app, name="mapper")
 app.add_typer(cli_distill.app)
-
-Model = Annotated[
-    str | None, typer.Option("--model", help="A bundle folder or hub id org/name; the starter if left out.")
-]
-Tier = Annotated[
-    str,
-    typer.Option("--tier", help="Text encoders: small, or nano where the bundle has it: faster, less exact."),
-]
-Threads = Annotated[
-    int | None, typer.Option(help="Batches run at a time; all usable cores if left out.", min=1)
-]
-
-
-def _one_of(choices: tuple[str, ...]) -> Callable[[str | None], str | None]:
-    def check(value: str | None) -> str | None:
-        if value is not None and value not in choices:
-            raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}")
-        return value
-
-    return check
 
 
 @app.callback(invoke_without_command=True)
@@ -82,16 +61,16 @@ def encode(
         str | None,
         typer.Option(
             help="query or document, for a .mapper whose sides differ.",
-            callback=_one_of(("query", "document")),
+            callback=one_of(("query", "document")),
         ),
     ] = None,
     dim: Annotated[int | None, typer.Option(help="512, 256, 128 or 64 dimensions.")] = None,
     precision: Annotated[
-        str, typer.Option(help="float32, int8 or binary numbers.", callback=_one_of(VECTOR_PRECISIONS))
+        str, typer.Option(help="float32, int8 or binary numbers.", callback=one_of(VECTOR_PRECISIONS))
     ] = "float32",
     modality: Annotated[
         str | None,
-        typer.Option(help="text, code or image, where the suffix misleads.", callback=_one_of(MODALITIES)),
+        typer.Option(help="text, code or image, where the suffix misleads.", callback=one_of(MODALITIES)),
     ] = None,
     model: Model = None,
     tier: Tier = SMALL,
@@ -170,7 +149,7 @@ def search(
     code: Annotated[bool, typer.Option("--code", help="The query is a code snippet.")] = False,
     k: Annotated[int, typer.Option("-k", help="How many results.", min=1)] = 10,
     modality: Annotated[
-        str | None, typer.Option(help="Only text, code or image results.", callback=_one_of(MODALITIES))
+        str | None, typer.Option(help="Only text, code or image results.", callback=one_of(MODALITIES))
     ] = None,
     model: Model = None,
     tier: Tier = SMALL,
@@ -269,7 +248,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a run as a bundle: ONNX graphs checked against torch, tokenizer, card, hashes."""
-    _require("onnx", "export")
+    require("onnx", "export")
     from dataclasses import asdict
 
     from unbraid.export import export_bundle
@@ -313,7 +292,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a bundle on data sets: nDCG@10, Recall@10, Spearman, with 95 % intervals."""
-    _require("ir_measures", "evaluate")
+    require("ir_measures", "evaluate")
     from unbraid.evaluation import evaluate as score
     from unbraid.evaluation import read_dataset, table, to_json
 
@@ -380,11 +359,6 @@ def _stdin_lines() -> list[str]:
 def _own_mapper(name: str | None) -> OwnMapper | None:
     """The mapper of a task or mode that names a file; None for one that is part of the bundle."""
     return read_mapper(Path(name)) if name is not None and name.endswith(SUFFIX) else None
-
-
-def _require(package: str, extra: str) -> None:
-    if find_spec(package) is None:
-        raise MissingExtraError(package, extra)
 
 
 def _about_bundle(place: str | None) -> dict[str, Any]:

@@ -1,13 +1,11 @@
 """`unbraid label`, `ceiling` and `distill`: from a teacher's vectors to trained encoders and mappers."""
 
-from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from unbraid.errors import MissingExtraError
+from unbraid.cli_options import Device, one_of, require
 
 DTYPES = ("float32", "bfloat16")  # of a teacher
 
@@ -18,16 +16,6 @@ Run = Annotated[Path, typer.Option("--run", help="Folder for everything that thi
 RecipeName = Annotated[
     Path, typer.Argument(metavar="RECIPE", help='A TOML file, or "starter" for the shipped one.')
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; a GPU where there is one.")]
-
-
-def _one_of(choices: tuple[str, ...]) -> Callable[[str | None], str | None]:
-    def check(value: str | None) -> str | None:
-        if value is not None and value not in choices:
-            raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}")
-        return value
-
-    return check
 
 
 @app.command()
@@ -73,7 +61,7 @@ def label(
     ] = None,
     dtype: Annotated[
         str | None,
-        typer.Option(help="float32 or bfloat16; the recipe's for its teacher.", callback=_one_of(DTYPES)),
+        typer.Option(help="float32 or bfloat16; the recipe's for its teacher.", callback=one_of(DTYPES)),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; a GPU where there is one.")] = None,
     check: Annotated[
@@ -87,8 +75,8 @@ def label(
     """
     if sample is not None and not check:
         raise typer.BadParameter("--sample goes with --check")
-    _require("torch", "teacher")
-    _require("pyarrow", "teacher")
+    require("torch", "teacher")
+    require("pyarrow", "teacher")
     from unbraid.distill.check_labels import check_labels
     from unbraid.distill.data import file_items, in_data
     from unbraid.distill.label import label as label_items
@@ -141,10 +129,10 @@ def distill(
     Says first what it will cost. Finished stages are kept and labels are added to: the same command goes on where it
     stopped.
     """
-    _require("torch", "train")
-    _require("pyarrow", "teacher")
+    require("torch", "train")
+    require("pyarrow", "teacher")
     if out:
-        _require("onnx", "export")
+        require("onnx", "export")
     from unbraid.distill.estimate import estimate_run
     from unbraid.distill.recipe import read_recipe
     from unbraid.distill.run import run_stages
@@ -196,9 +184,9 @@ def ceiling(
     """
     if datasets and teacher is None:
         raise typer.BadParameter("data sets are encoded by the labels' teacher: name it with --teacher")
-    _require("torch", "train")
-    _require("pyarrow", "teacher")
-    _require("ir_measures", "evaluate")
+    require("torch", "train")
+    require("pyarrow", "teacher")
+    require("ir_measures", "evaluate")
     from unbraid.distill.ceiling import dataset_rows, fit_read_outs, route_ceilings
     from unbraid.distill.ceiling_report import Report
     from unbraid.distill.fit_space import fitted_space
@@ -216,8 +204,3 @@ def ceiling(
     typer.echo(report.tables())
     if out:
         report.write(out)
-
-
-def _require(package: str, extra: str) -> None:
-    if find_spec(package) is None:
-        raise MissingExtraError(package, extra)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from unbraid.errors import MissingExtraError
+from unbraid.cli_options import Device, require
 
 app = typer.Typer(
     help="The teacher: train its adapters, score every task, merge one for vLLM.", no_args_is_help=True
@@ -19,7 +19,6 @@ TeacherName = Annotated[
         help="starter, minilm, a folder of trained adapters, a checkpoint folder or a hub id org/name.",
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one if left out.")]
 Dtype = Annotated[
     str | None, typer.Option(help="float32, bfloat16 or float16; what fits the device if left out.")
 ]
@@ -42,7 +41,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a recipe's adapters: one on pairs, then a copy for each task; goes on where it stopped."""
-    _require("torch", "train")
+    require("torch", "train")
     from unbraid.adapters import read_recipe, train_adapters
 
     shown = scores.read_text(encoding="utf-8") if scores else ""
@@ -68,7 +67,7 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row.")] = False,
 ) -> None:
     """Score every task of a teacher on every data set, beside all-MiniLM-L6-v2: who wins where."""
-    _require("ir_measures", "evaluate")
+    require("ir_measures", "evaluate")
     from unbraid.evaluation import conflict_rows, read_dataset, table, to_json
     from unbraid.teacher import load
 
@@ -101,7 +100,7 @@ def merge(
     dtype: Dtype = None,
 ) -> None:
     """Write one adapter merged into the base, in the layout that vLLM serves, and check that its vectors agree."""
-    _require("torch", "teacher")
+    require("torch", "teacher")
     from unbraid.teacher.loading import read_dtype
     from unbraid.teacher.merge import merge as merge_task
 
@@ -109,10 +108,3 @@ def merge(
     typer.echo(
         json.dumps({"folder": str(merged.folder), "difference": merged.difference, "cosine": merged.cosine})
     )
-
-
-def _require(package: str, extra: str) -> None:
-    from importlib.util import find_spec
-
-    if find_spec(package) is None:
-        raise MissingExtraError(package, extra)

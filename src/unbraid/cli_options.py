@@ -1,0 +1,38 @@
+"""What the command files share: options with one meaning, and checks before any work."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from unbraid.errors import MissingExtraError
+
+Model = Annotated[
+    str | None, typer.Option("--model", help="A bundle folder or hub id org/name; the starter if left out.")
+]
+Tier = Annotated[
+    str,
+    typer.Option("--tier", help="Text encoders: small, or nano where the bundle has it: faster, less exact."),
+]
+Threads = Annotated[
+    int | None, typer.Option(help="Batches run at a time; all usable cores if left out.", min=1)
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; a GPU where there is one.")]
+
+
+def one_of(choices: tuple[str, ...]) -> Callable[[str | None], str | None]:
+    """A check of an option's value; anything but one of `choices` is wrong use."""
+
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in choices:
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}")
+        return value
+
+    return check
+
+
+def require(package: str, extra: str) -> None:
+    """Raise MissingExtraError that names the `extra` when `package` is not installed."""
+    if find_spec(package) is None:
+        raise MissingExtraError(package, extra)
