@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unbraid import cli
+from unbraid import cli, cli_options
+from unbraid.distill.label import teacher_dtype
 from unbraid.distill.recipe import read_recipe
 
 
@@ -206,7 +207,7 @@ def test_cut_texts_are_counted_on_stderr(unbraid):
 
 
 def test_a_missing_extra_is_named(unbraid, monkeypatch):
-    monkeypatch.setattr(cli, "find_spec", lambda package: None)
+    monkeypatch.setattr(cli_options, "find_spec", lambda package: None)
     result = unbraid("evaluate", "data")
     assert result.code == 2
     assert "pip install 'unbraid[evaluate]'" in result.err
@@ -263,7 +264,7 @@ def test_label_takes_teacher_and_precision_from_the_recipe(unbraid, texts, tmp_p
     unbraid("label", texts, "--output", tmp_path / "a", model=False)
     about = json.loads((tmp_path / "a" / "labels.json").read_text())["about"]
     plan = read_recipe(Path("starter"))
-    assert about == {"model": plan.teacher, "dtype": plan.precision}
+    assert about == {"model": plan.teacher, "dtype": str(teacher_dtype(plan))}
     unbraid("label", texts, "--output", tmp_path / "b", "--teacher", "org/other", model=False)
     about = json.loads((tmp_path / "b" / "labels.json").read_text())["about"]
     assert about == {"model": "org/other", "dtype": "None"}
@@ -279,7 +280,7 @@ def test_label_reads_a_folder_by_its_recipe(unbraid, tmp_path, fake_teacher):
         '[[source]]\nfile = "a.jsonl"\nlicence = "MIT"\ntext = ["text"]\n'
     )
     words = ("label", tmp_path / "data", "--recipe", recipe, "--output", tmp_path / "labels")
-    assert unbraid(*words, model=False).out.startswith("20 items labelled by fake-float32")
+    assert unbraid(*words, model=False).out.startswith("20 items labelled by fake-torch.float32")
     assert unbraid(*words, "--items", 25, model=False).out.rstrip().endswith("5 of them now")
 
 

@@ -524,7 +524,7 @@ def test_a_broken_picture_among_good_ones_is_named(exact, tmp_path):
 
 
 def test_the_embedder_tells_what_its_bundle_can_do(embedder):
-    assert embedder.name == "starter 0.1.0"
+    assert embedder.name == f"starter {embedder.bundle.version}"
     assert embedder.dim == 512
     assert embedder.tasks == ("code", "document", "query", "symmetric")
     assert embedder.modalities == ("text", "code", "image")

@@ -38,7 +38,11 @@ def fit(
         typer.Option("--model", help="A bundle folder or hub id org/name; the starter if left out."),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(help="Batches encoded at a time; all usable cores if left out.", min=1)
+        int | None,
+        typer.Option(
+            help="Batches encoded at a time, all usable cores if left out; the fit takes as many, or one.",
+            min=1,
+        ),
     ] = None,
     tier: Annotated[
         str, typer.Option("--tier", help="Text encoders that encode the pairs: small or nano.")
@@ -46,6 +50,8 @@ def fit(
     as_json: Annotated[bool, typer.Option("--json", help="What is known of it as one JSON object.")] = False,
 ) -> None:
     """Fit a mapper on pairs, cross-validated; the best mode there is when fitting does not help."""
+    from threadpoolctl import threadpool_limits
+
     from unbraid.own_mapper import fit_mapper
     from unbraid.pairs import read_pairs
 
@@ -53,12 +59,14 @@ def fit(
     if place.suffix != SUFFIX or not place.absolute().parent.is_dir():
         raise DataError(f"{place}: expected a file that ends in {SUFFIX}, in a folder that exists")
     start = time.perf_counter()
-    mapper = fit_mapper(
-        load(model, threads=threads, tier=tier),
-        read_pairs(pairs),
-        name,
-        progress=None if sys.stderr.isatty() else False,
-    )
+    # numpy's threads wait by spinning: beside another busy program two of them take twice as long as one.
+    with threadpool_limits(threads or 1):
+        mapper = fit_mapper(
+            load(model, threads=threads, tier=tier),
+            read_pairs(pairs),
+            name,
+            progress=None if sys.stderr.isatty() else False,
+        )
     write_mapper(place, mapper)
     typer.echo(json.dumps(_as_json(mapper)) if as_json else report(mapper))
     seconds = time.perf_counter() - start
