@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -55,7 +56,7 @@ def start_text_encoder(
     model = _load_backbone(backbone, attention=attention)
     if layers:
         _keep_layers(model, layers)
-    linear = nn.Linear(model.config.hidden_size, dim, bias=False)  # type: ignore[union-attr, arg-type]
+    linear = nn.Linear(model.config.hidden_size, dim, bias=False)
     nn.init.zeros_(linear.weight)
     return TextEncoder(model, linear)
 
@@ -70,7 +71,7 @@ def load_text_encoder(folder: Path, *, attention: str = "sdpa") -> TextEncoder:
 
 def token_embeddings(backbone: str | Path) -> Tensor:
     """The embedding float32 [V, width] of every token of a pre-trained `backbone`, as it was published."""
-    weight: Tensor = _load_backbone(backbone).get_input_embeddings().weight.detach()  # type: ignore[operator]
+    weight: Tensor = _load_backbone(backbone).get_input_embeddings().weight.detach()
     return weight
 
 
@@ -97,13 +98,13 @@ def _keep_layers(model: nn.Module, layers: Sequence[int]) -> None:
         )
 
 
-def _load_backbone(source: str | Path, *, attention: str = "sdpa") -> nn.Module:
+def _load_backbone(source: str | Path, *, attention: str = "sdpa") -> Any:
+    """A transformers model; the library is untyped here."""
     ensure_torchvision()
     from transformers import AutoConfig, AutoModel
 
     config = AutoConfig.from_pretrained(source)
     pooler = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "xlm-roberta") else {}
-    model: nn.Module = AutoModel.from_pretrained(
+    return AutoModel.from_pretrained(
         source, config=config, dtype=torch.float32, attn_implementation=attention, **pooler
     )
-    return model

@@ -41,6 +41,9 @@ def fit_mappers(recipe: Recipe, data: Path, run: Path) -> dict[str, float]:
     """
     torch.manual_seed(recipe.seed)
     students = load_students(run, max_tokens=recipe.text.max_tokens, dtype=teacher_dtype(recipe))
+    needed = {task for mode in recipe.mapper for task in SEARCH_MODES[mode]}
+    if absent := sorted(needed - read_description(run / "labels")["tasks"].keys()):
+        raise DataError(f"{run / 'labels'}: no labels for {', '.join(absent)}: label again, with these tasks")
     starts = read_outs(run, students)
     results: dict[str, float] = {}
     curves: dict[str, list[float]] = {}

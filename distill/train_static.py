@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from unbraid.base_encoders.static import StaticEncoder, load_static_encoder
+from unbraid.base_encoders.static import StaticEncoder
 from unbraid.base_encoders.text import token_embeddings
 from unbraid.distill.base_space import load_base_space
 from unbraid.distill.fit_static import factorise, prior_rows, ridge, token_shares
@@ -23,12 +23,10 @@ from unbraid.errors import DataError
 from unbraid.progress import track
 from unbraid.teacher.labels import read_shards
 from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
-from unbraid.training.losses import cosine_loss, prefix_cosine_loss, score_kl
+from unbraid.training.losses import student_loss
 from unbraid.training.record import write_record
 from unbraid.training.schedule import learning_rate_factor
 
-PREFIXES = (64, 128, 256)
-TEMPERATURE = 0.05
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)  # of the ridge regression, one is chosen on the held-out items
 CHOSEN_ON = 64  # dimensions; all 512 choose the same strength and take eight times as long
 SAVE_EVERY = 200  # steps between resumable checkpoints
@@ -64,11 +62,6 @@ def train_static(recipe: Recipe, labels: Path, run: Path, *, backbone: Path) -> 
     write_record(run / "nano", recipe, curves, {**results, "held-out cosine": held_out_cosine(encoder, data)})
     (run / "nano.checkpoint.pt").unlink(missing_ok=True)
     return encoder
-
-
-def load_trained_static(run: Path) -> StaticEncoder:
-    """The nano encoder of a finished run."""
-    return load_static_encoder(run / "nano")
 
 
 def closed_form(data: TextSet, embeddings: np.ndarray, width: int) -> tuple[StaticEncoder, float]:
@@ -124,11 +117,7 @@ def _fit(
     for step, rows in enumerate(track(batches[first:], "train nano", unit="steps"), first):
         ids, mask, target = tensors(data, rows)
         student = encoder(ids, mask)
-        loss = (
-            cosine_loss(student, target)
-            + config.prefix_weight * prefix_cosine_loss(student, target, PREFIXES)
-            + config.kl_weight * score_kl(student, target, TEMPERATURE)
-        )
+        loss = student_loss(student, target, prefix_weight=config.prefix_weight, kl_weight=config.kl_weight)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from unbraid.base_encoders.prune import narrow_feed_forward
-from unbraid.base_encoders.text import TextEncoder, load_text_encoder, start_text_encoder
+from unbraid.base_encoders.text import TextEncoder, start_text_encoder
 from unbraid.batching import token_budget_batches
 from unbraid.distill.fit_space import fit_space
 from unbraid.distill.label import teacher_dtype
@@ -23,12 +23,10 @@ from unbraid.mappers import ridge
 from unbraid.progress import track
 from unbraid.teacher.labels import read_shards
 from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
-from unbraid.training.losses import cosine_loss, prefix_cosine_loss, score_kl
+from unbraid.training.losses import student_loss
 from unbraid.training.record import write_record
 from unbraid.training.schedule import learning_rate_factor
 
-PREFIXES = (64, 128, 256)
-TEMPERATURE = 0.05
 POOL = 4096  # items that are sorted by length together
 LARGEST_BATCH = 128
 SAVE_EVERY = 500  # steps between resumable checkpoints
@@ -60,11 +58,6 @@ def train_text(recipe: Recipe, labels: Path, run: Path, *, backbone: Path) -> Te
     write_record(run / "text", recipe, curves, {"items": len(data.ids), "energy kept by base": space.kept})
     (run / "text.checkpoint.pt").unlink(missing_ok=True)
     return encoder
-
-
-def load_trained_text(run: Path, *, attention: str = "sdpa") -> TextEncoder:
-    """The text encoder of a finished run."""
-    return load_text_encoder(run / "text", attention=attention).eval()
 
 
 def _start(config: TextTraining, backbone: Path, data: TextSet) -> TextEncoder:
@@ -130,11 +123,7 @@ def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) 
         with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
             student = encoder(ids, mask)
         student = student.float()
-        loss = (
-            cosine_loss(student, target)
-            + config.prefix_weight * prefix_cosine_loss(student, target, PREFIXES)
-            + config.kl_weight * score_kl(student, target, TEMPERATURE)
-        )
+        loss = student_loss(student, target, prefix_weight=config.prefix_weight, kl_weight=config.kl_weight)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)

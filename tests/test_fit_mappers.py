@@ -353,6 +353,14 @@ def test_whole_held_out_sources_are_never_trained_on(data):
     assert train
 
 
+def test_labels_that_lack_a_task_of_the_recipe_are_refused_by_name(run, data):
+    manifest = run / "labels" / "labels.json"
+    about = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(about | {"tasks": {"query": "plain"}}))
+    with pytest.raises(DataError, match="no labels for document: label again"):
+        fit_mappers(recipe(retrieval=QUICK), data, run)
+
+
 def test_files_without_held_out_pairs_are_refused(run, data):
     write_rows(data / "pairs.jsonl.gz", [{"anchor": "cat", "positive": "dog"}])
     with pytest.raises(DataError, match=r"pairs\.jsonl\.gz: 1 training and 0 held-out pairs"):

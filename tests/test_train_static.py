@@ -9,11 +9,12 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from unbraid.base_encoders.static import load_static_encoder
 from unbraid.distill import train_static as stage
 from unbraid.distill.base_space import fit_base_space
 from unbraid.distill.fit_static import factorise, prior_rows, ridge, token_shares
 from unbraid.distill.recipe import ImageTraining, Recipe, StaticTraining, TextTraining, read_recipe
-from unbraid.distill.train_static import load_trained_static, train_static
+from unbraid.distill.train_static import train_static
 from unbraid.errors import DataError
 from unbraid.teacher.labels import Description, open_labels
 from unbraid.teacher.shard import Labels
@@ -176,7 +177,7 @@ def test_a_run_leaves_encoder_tokenizer_record_and_curves(trained):
 def test_the_saved_encoder_is_the_one_returned(trained):
     run, encoder = trained
     ids, mask = torch.tensor([[2, 5, 9, 3]]), torch.ones(1, 4, dtype=torch.long)
-    assert torch.equal(load_trained_static(run)(ids, mask), encoder(ids, mask))
+    assert torch.equal(load_static_encoder(run / "nano")(ids, mask), encoder(ids, mask))
     assert encoder(ids, mask).shape == (1, 512)
 
 

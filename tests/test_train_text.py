@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from unbraid.base_encoders.text import start_text_encoder
+from unbraid.base_encoders.text import load_text_encoder, start_text_encoder
 from unbraid.distill import train_text as stage
 from unbraid.distill.base_space import fit_base_space, load_base_space
 from unbraid.distill.recipe import ImageTraining, Recipe, TextTraining
 from unbraid.distill.text_set import tensors, text_set, text_tokenizer
-from unbraid.distill.train_text import load_trained_text, train_text
+from unbraid.distill.train_text import train_text
 from unbraid.errors import DataError
 from unbraid.teacher.labels import Description, open_labels
 from unbraid.teacher.shard import Labels
@@ -173,7 +173,7 @@ def test_the_saved_encoder_is_the_one_returned(trained):
     run, encoder = trained
     ids, mask = torch.tensor([[2, 5, 9, 3]]), torch.ones(1, 4, dtype=torch.long)
     assert not encoder.training  # no dropout for whoever encodes with it
-    torch.testing.assert_close(load_trained_text(run)(ids, mask), encoder(ids, mask))
+    torch.testing.assert_close(load_text_encoder(run / "text").eval()(ids, mask), encoder(ids, mask))
 
 
 def test_the_saved_tokenizer_truncates_and_does_not_pad(trained):

@@ -35,6 +35,18 @@ def score_kl(student: Tensor, target: Tensor, temperature: float) -> Tensor:
     )
 
 
+def student_loss(student: Tensor, target: Tensor, *, prefix_weight: float, kl_weight: float) -> Tensor:
+    """What a text student is trained by: cosine, cosine at the prefixes, and in-batch neighbours, as a weighted sum.
+
+    student and target are unit vectors [B, D]; the prefixes have 64, 128 and 256 dimensions.
+    """
+    return (
+        cosine_loss(student, target)
+        + prefix_weight * prefix_cosine_loss(student, target, (64, 128, 256))
+        + kl_weight * score_kl(student, target, 0.05)
+    )
+
+
 def info_nce(query: Tensor, document: Tensor, temperature: float, *, same: Tensor | None = None) -> Tensor:
     """InfoNCE both ways with in-batch negatives: unit vectors [B, D], row i of each is a positive pair.
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from unbraid.bundle import SMALL
+from unbraid.cli_options import Model, Tier
 from unbraid.errors import DataError
 from unbraid.loading import load
 from unbraid.mapper_file import IDENTITY, SUFFIX, OwnMapper, check_name, read_mapper, write_mapper
@@ -33,10 +34,7 @@ def fit(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file; NAME.mapper if left out.")
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", help="A bundle folder or hub id org/name; the starter if left out."),
-    ] = None,
+    model: Model = None,
     threads: Annotated[
         int | None,
         typer.Option(
@@ -44,9 +42,7 @@ def fit(
             min=1,
         ),
     ] = None,
-    tier: Annotated[
-        str, typer.Option("--tier", help="Text encoders that encode the pairs: small or nano.")
-    ] = SMALL,
+    tier: Tier = SMALL,
     as_json: Annotated[bool, typer.Option("--json", help="What is known of it as one JSON object.")] = False,
 ) -> None:
     """Fit a mapper on pairs, cross-validated; the best mode there is when fitting does not help."""

@@ -197,9 +197,8 @@ class Embedder:
         if self.bundle.mappers[task].graphs:
             return run_graph(self._mapper(task), "task_vector", {"base": base})
         mapped = base @ self._matrices[task].T
-        lengths = np.sqrt(
-            np.einsum("nd,nd->n", mapped, mapped)
-        )  # `normalise` in place: half the time of a copy
+        # `normalise` in place: half the time of a copy.
+        lengths = np.sqrt(np.einsum("nd,nd->n", mapped, mapped))
         mapped /= np.where(lengths == 0, 1, lengths)[:, None]
         return mapped
 
