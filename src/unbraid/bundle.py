@@ -35,8 +35,8 @@ class TextSpec:
     tokenizer: str
     max_tokens: int
     split_identifiers: bool
-    # Padded tokens in one run, or one text that has more. One text at a time costs a transformer nothing on a CPU and
-    # keeps its int8 vectors free of batch mates (benchmarks/batching.py, docs/decisions.md).
+    # Padded tokens in one run, or one text that has more. One text at a time costs a transformer at most a tenth of
+    # its speed on a CPU and keeps its int8 vectors free of batch mates (benchmarks/batching.py, docs/decisions.md).
     batch_tokens: int = 1
 
 
