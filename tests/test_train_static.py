@@ -190,18 +190,18 @@ def test_rows_do_not_grow_far_beyond_the_closed_form(trained, labels, backbone, 
 def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
     trained, labels, backbone, tmp_path, monkeypatch
 ):
-    calls, whole = [], stage.score_kl
+    calls, whole = [], stage.student_loss
 
-    def stopping(*arguments):
+    def stopping(*arguments, **weights):
         calls.append(None)
         if len(calls) > 17:  # three steps after a checkpoint
             raise KeyboardInterrupt
-        return whole(*arguments)
+        return whole(*arguments, **weights)
 
     run = with_space(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(stage, "SAVE_EVERY", 7)
-        patch.setattr(stage, "score_kl", stopping)
+        patch.setattr(stage, "student_loss", stopping)
         with pytest.raises(KeyboardInterrupt):
             train_static(recipe(), labels, run, backbone=backbone)
     assert (run / "nano.checkpoint.pt").exists() and not (run / "nano").exists()

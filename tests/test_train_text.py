@@ -124,15 +124,15 @@ def trained(labels, backbone, tmp_path_factory):
 
 def interrupt_after(monkeypatch, steps):
     """Make training stop as by Ctrl-C in the step after `steps`."""
-    calls, whole = [], stage.score_kl
+    calls, whole = [], stage.student_loss
 
-    def stopping(*arguments):
+    def stopping(*arguments, **weights):
         calls.append(None)
         if len(calls) > steps:
             raise KeyboardInterrupt
-        return whole(*arguments)
+        return whole(*arguments, **weights)
 
-    monkeypatch.setattr(stage, "score_kl", stopping)
+    monkeypatch.setattr(stage, "student_loss", stopping)
 
 
 # -- a whole run ---------------------------------------------------------------------------------------------
