@@ -152,7 +152,20 @@ def test_a_layer_that_does_not_exist_is_refused(layers, backbone):
 
 def test_a_student_starts_with_a_projection_of_zeros(backbone):
     encoder = start_text_encoder(backbone("bert"), 16)
-    assert encoder.projection.weight.shape == (16, 32) and not encoder.projection.weight.any()
+    assert encoder.projection.weight.shape == (16, 3 * 32) and not encoder.projection.weight.any()
+
+
+def test_what_is_pooled_is_each_of_the_last_three_layers(backbone):
+    encoder, (ids, mask) = start(backbone("bert")), batch(9, 4)
+    states = encoder.backbone(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+    assert len(states) == 5  # the embeddings and four layers
+    expected = torch.cat([state[1, :4].mean(0) for state in states[2:]])
+    torch.testing.assert_close(encoder.pooled(ids, mask)[1], expected)
+
+
+def test_a_backbone_of_fewer_layers_is_pooled_without_its_embeddings(backbone):
+    encoder = start(backbone("bert"), layers=(0, 3))
+    assert encoder.projection.weight.shape == (16, 2 * 32)
 
 
 def test_a_first_layer_that_loading_would_change_is_refused(backbone):

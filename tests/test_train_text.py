@@ -258,7 +258,7 @@ def test_the_untrained_students_projection_is_the_best_for_what_it_pools(backbon
     every, mask, _ = tensors(data, range(400))
     with torch.no_grad():
         pooled = encoder.pooled(every, mask).double()
-    target = pooled @ torch.randn(WIDTH, 512, generator=torch.Generator().manual_seed(1)).double()
+    target = pooled @ torch.randn(3 * WIDTH, 512, generator=torch.Generator().manual_seed(1)).double()
     data = stage.TextSet(ids, torch.nn.functional.normalize(target, dim=-1).numpy().astype(np.float16))
     started = stage._start(TextTraining(layers=()), backbone, data)
     assert stage.held_out_cosine(started, data) > 0.9

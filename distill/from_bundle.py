@@ -1,0 +1,143 @@
+"""The text encoder in a bundle, back as a transformers folder: training can go on from it.
+
+    python -m unbraid.distill.from_bundle BUNDLE FOLDER
+
+A bundle keeps a BERT-type encoder as a fused int8 graph. Its weights come back as they are there, rounded to 7 bits a
+channel, which training soon mends; the projection does not, since every training starts with a new one.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+import onnx
+import torch
+import typer
+from onnx import numpy_helper
+from torch import Tensor
+
+from unbraid.bundle import read_bundle
+from unbraid.errors import DataError
+from unbraid.torchvision_shim import ensure_torchvision
+
+Weights: TypeAlias = dict[str, Tensor]
+
+EMBEDDING = ("word_embeddings.weight", "position_embeddings.weight", "token_type_embeddings.weight")
+NORM = ("LayerNorm.weight", "LayerNorm.bias")
+DENSE = ("attention.output.dense.weight", "intermediate.dense.weight", "output.dense.weight")
+
+
+def text_encoder_of_bundle(bundle: Path, folder: Path) -> None:
+    """Write the small text tier of `bundle` to `folder`: a BERT in its published layout, and its tokenizer.
+
+    Raises DataError when the bundle's int8 text graph is not a fused BERT, BundleError when it is no bundle.
+    """
+    spec = read_bundle(bundle).text["text"]
+    if "int8" not in spec.graphs:
+        raise DataError(f"{bundle}: its text encoder has no int8 graph, only {', '.join(spec.graphs)}")
+    model = bert_of_graph(bundle / spec.graphs["int8"])
+    model.save_pretrained(folder)
+    shutil.copyfile(bundle / spec.tokenizer, folder / "tokenizer.json")
+
+
+def bert_of_graph(path: Path) -> Any:
+    """The transformers BertModel, without pooler, whose fused and quantised graph is at `path`.
+
+    Raises DataError when that graph is of another kind.
+    """
+    ensure_torchvision()
+    from transformers import BertConfig, BertModel
+
+    graph = onnx.load(path).graph
+    nodes: dict[str, list[Any]] = {}
+    for node in graph.node:
+        nodes.setdefault(node.op_type, []).append(node)
+    if not all(kind in nodes for kind in ("QEmbedLayerNormalization", "QAttention", "BiasGelu")):
+        raise DataError(f"{path}: no fused int8 BERT, whose attention is one node a layer")
+    arrays = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    embed = nodes["QEmbedLayerNormalization"][0]
+    weights = {f"embeddings.{name}": _exact(arrays, name_in) for name, name_in in _embedding(embed)}
+    attentions = nodes["QAttention"]
+    for number, attention in enumerate(attentions):
+        layer = {
+            **_attention(arrays, attention),
+            **_dense(arrays, nodes["MatMulInteger"][3 * number : 3 * number + 3]),
+            **_norms(arrays, nodes["SkipLayerNormalization"][2 * number : 2 * number + 2]),
+            "intermediate.dense.bias": _exact(arrays, nodes["BiasGelu"][number].input[1]),
+        }
+        weights |= {f"encoder.layer.{number}.{name}": weight for name, weight in layer.items()}
+    vocabulary, width = weights["embeddings.word_embeddings.weight"].shape
+    config = BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        num_hidden_layers=len(attentions),
+        num_attention_heads=_attribute(attentions[0], "num_heads"),
+        intermediate_size=len(weights["encoder.layer.0.intermediate.dense.bias"]),
+        max_position_embeddings=len(weights["embeddings.position_embeddings.weight"]),
+        type_vocab_size=len(weights["embeddings.token_type_embeddings.weight"]),
+        layer_norm_eps=_attribute(embed, "epsilon"),
+    )
+    model = BertModel(config, add_pooling_layer=False)
+    model.load_state_dict(weights, strict=False)  # lacks only buffers: shapes and names are checked
+    if missing := sorted(set(dict(model.named_parameters())) - set(weights)):
+        raise DataError(f"{path}: lacks {', '.join(missing)}")
+    return model
+
+
+def _embedding(node: Any) -> list[tuple[str, str]]:
+    return list(zip((*EMBEDDING, *NORM), node.input[2:7], strict=True))
+
+
+def _attention(arrays: dict[str, np.ndarray], node: Any) -> Weights:
+    weight, bias = _exact(arrays, node.input[1]).T, _exact(arrays, node.input[2])
+    parts = zip(("query", "key", "value"), weight.chunk(3), bias.chunk(3), strict=True)
+    found = {name: (part.contiguous(), offset.clone()) for name, part, offset in parts}
+    return {f"attention.self.{name}.weight": part for name, (part, _) in found.items()} | {
+        f"attention.self.{name}.bias": offset for name, (_, offset) in found.items()
+    }
+
+
+def _dense(arrays: dict[str, np.ndarray], nodes: list[Any]) -> Weights:
+    """In the order of a layer's products: after attention, into the feed-forward part, out of it."""
+    return {
+        name: _exact(arrays, node.input[1]).T.contiguous() for name, node in zip(DENSE, nodes, strict=True)
+    }
+
+
+def _norms(arrays: dict[str, np.ndarray], nodes: list[Any]) -> Weights:
+    found: Weights = {}
+    for part, node in zip(("attention.output", "output"), nodes, strict=True):
+        scale, shift, bias = (_exact(arrays, name) for name in node.input[2:5])
+        found |= {f"{part}.LayerNorm.weight": scale, f"{part}.LayerNorm.bias": shift}
+        found[f"{part}.dense.bias"] = bias
+    return found
+
+
+def _exact(arrays: dict[str, np.ndarray], name: str) -> Tensor:
+    """The float32 initialiser `name`; a quantised one times its scale. Raises DataError where a graph has none."""
+    if name not in arrays:
+        raise DataError(f"{name}: the graph computes this weight, where a fused BERT stores it")
+    value = arrays[name]
+    if name.endswith("_quantized"):
+        stem = name.removesuffix("_quantized")
+        zero = arrays[f"{stem}_zero_point"].astype(np.float32)
+        value = (value.astype(np.float32) - zero) * arrays[f"{stem}_scale"]
+    return torch.from_numpy(value.astype(np.float32))
+
+
+def _attribute(node: Any, name: str) -> Any:
+    return next(onnx.helper.get_attribute_value(one) for one in node.attribute if one.name == name)
+
+
+def main(
+    bundle: Annotated[Path, typer.Argument(help="A bundle with an int8 text graph.")],
+    folder: Annotated[Path, typer.Argument(help="Where the encoder goes.")],
+) -> None:
+    """Write the small text tier of BUNDLE to FOLDER as a transformers encoder."""
+    text_encoder_of_bundle(bundle, folder)
+    typer.echo(f"{folder}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
