@@ -30,7 +30,9 @@ def bert(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bert")
     model = BertModel(config, add_pooling_layer=False).eval()
     for parameter in model.parameters():
-        if parameter.ndim == 1:  # they start at 0 or 1, all alike, where one in another's place would not show
+        if (
+            parameter.ndim == 1
+        ):  # they start at 0 or 1, all alike, where one in another's place would not show
             torch.nn.init.normal_(parameter, mean=0.5, std=0.2)
     model.save_pretrained(folder)
     return folder
