@@ -64,7 +64,7 @@ def _making(recipe: Mapping[str, Any], record: Mapping[str, Any], run: Path) -> 
             f"{record['results']['energy kept by base']:.2%} of the vectors' energy kept by the base space."
         ),
         (
-            f"- Text and code: layers {text['layers']} of the backbone, mean pooling, projection to 512, "
+            f"- Text and code: {_kept(text)}, the last three pooled, projection to 512, "
             f"{sum(text['epochs'])} epochs in {len(text['epochs'])} cosine cycle(s); code shares the encoder, with camelCase names split."
         ),
     ]
@@ -99,3 +99,10 @@ def _parity(parities: Sequence[Parity]) -> str:
 
 def _licences(licences: Mapping[str, str]) -> str:
     return "\n".join(f"- {name}: {licence}" for name, licence in licences.items())
+
+
+def _kept(text: dict[str, Any]) -> str:
+    """Which layers and neurons of which backbone the student of a recipe's [text] has."""
+    layers = f"layers {text['layers']}" if text["layers"] else "all layers"
+    neurons = f", {text['feed_forward']:,} neurons in each" if text["feed_forward"] else ""
+    return f"{layers} of {text['backbone']}{neurons}"
