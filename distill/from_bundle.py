@@ -1,19 +1,16 @@
 """The text encoder in a bundle, back as a transformers folder: training can go on from it.
 
-    python -m unbraid.distill.from_bundle BUNDLE FOLDER
-
 A bundle keeps a BERT-type encoder as a fused int8 graph. Its weights come back as they are there, rounded to 7 bits a
-channel, which training soon mends; the projection does not, since every training starts with a new one.
+channel; the projection does not, since every training starts with a new one.
 """
 
 import shutil
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
 import torch
-import typer
 from onnx import numpy_helper
 from torch import Tensor
 
@@ -31,8 +28,11 @@ DENSE = ("attention.output.dense.weight", "intermediate.dense.weight", "output.d
 def text_encoder_of_bundle(bundle: Path, folder: Path) -> None:
     """Write the small text tier of `bundle` to `folder`: a BERT in its published layout, and its tokenizer.
 
-    Raises DataError when the bundle's int8 text graph is not a fused BERT, BundleError when it is no bundle.
+    Raises DataError when the bundle's int8 text graph is not a fused BERT or `folder` is a file, BundleError when
+    `bundle` is none.
     """
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder}: a file, where the encoder needs a folder")
     spec = read_bundle(bundle).text["text"]
     if "int8" not in spec.graphs:
         raise DataError(f"{bundle}: its text encoder has no int8 graph, only {', '.join(spec.graphs)}")
@@ -57,7 +57,8 @@ def bert_of_graph(path: Path) -> Any:
         raise DataError(f"{path}: no fused int8 BERT, whose attention is one node a layer")
     arrays = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
     embed = nodes["QEmbedLayerNormalization"][0]
-    weights = {f"embeddings.{name}": _exact(arrays, name_in) for name, name_in in _embedding(embed)}
+    names = zip((*EMBEDDING, *NORM), embed.input[2:7], strict=True)
+    weights = {f"embeddings.{name}": _exact(arrays, stored) for name, stored in names}
     attentions = nodes["QAttention"]
     for number, attention in enumerate(attentions):
         layer = {
@@ -79,30 +80,21 @@ def bert_of_graph(path: Path) -> Any:
         layer_norm_eps=_attribute(embed, "epsilon"),
     )
     model = BertModel(config, add_pooling_layer=False)
-    model.load_state_dict(weights, strict=False)  # lacks only buffers: shapes and names are checked
-    if missing := sorted(set(dict(model.named_parameters())) - set(weights)):
-        raise DataError(f"{path}: lacks {', '.join(missing)}")
+    model.load_state_dict(weights)
     return model
 
 
-def _embedding(node: Any) -> list[tuple[str, str]]:
-    return list(zip((*EMBEDDING, *NORM), node.input[2:7], strict=True))
-
-
 def _attention(arrays: dict[str, np.ndarray], node: Any) -> Weights:
-    weight, bias = _exact(arrays, node.input[1]).T, _exact(arrays, node.input[2])
-    parts = zip(("query", "key", "value"), weight.chunk(3), bias.chunk(3), strict=True)
-    found = {name: (part.contiguous(), offset.clone()) for name, part, offset in parts}
-    return {f"attention.self.{name}.weight": part for name, (part, _) in found.items()} | {
-        f"attention.self.{name}.bias": offset for name, (_, offset) in found.items()
-    }
+    weights, biases = _exact(arrays, node.input[1]).T.chunk(3), _exact(arrays, node.input[2]).chunk(3)
+    found: Weights = {}
+    for name, weight, bias in zip(("query", "key", "value"), weights, biases, strict=True):
+        found |= {f"attention.self.{name}.weight": weight, f"attention.self.{name}.bias": bias}
+    return found
 
 
 def _dense(arrays: dict[str, np.ndarray], nodes: list[Any]) -> Weights:
     """In the order of a layer's products: after attention, into the feed-forward part, out of it."""
-    return {
-        name: _exact(arrays, node.input[1]).T.contiguous() for name, node in zip(DENSE, nodes, strict=True)
-    }
+    return {name: _exact(arrays, node.input[1]).T for name, node in zip(DENSE, nodes, strict=True)}
 
 
 def _norms(arrays: dict[str, np.ndarray], nodes: list[Any]) -> Weights:
@@ -128,16 +120,3 @@ def _exact(arrays: dict[str, np.ndarray], name: str) -> Tensor:
 
 def _attribute(node: Any, name: str) -> Any:
     return next(onnx.helper.get_attribute_value(one) for one in node.attribute if one.name == name)
-
-
-def main(
-    bundle: Annotated[Path, typer.Argument(help="A bundle with an int8 text graph.")],
-    folder: Annotated[Path, typer.Argument(help="Where the encoder goes.")],
-) -> None:
-    """Write the small text tier of BUNDLE to FOLDER as a transformers encoder."""
-    text_encoder_of_bundle(bundle, folder)
-    typer.echo(f"{folder}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

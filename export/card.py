@@ -64,7 +64,7 @@ def _making(recipe: Mapping[str, Any], record: Mapping[str, Any], run: Path) -> 
             f"{record['results']['energy kept by base']:.2%} of the vectors' energy kept by the base space."
         ),
         (
-            f"- Text and code: {_kept(text)}, the last three pooled, projection to 512, "
+            f"- Text and code: {_kept(text)}, at most the last three pooled, projection to 512, "
             f"{sum(text['epochs'])} epochs in {len(text['epochs'])} cosine cycle(s); code shares the encoder, with camelCase names split."
         ),
     ]

@@ -1,9 +1,11 @@
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from unbraid.base_encoders.text import start_text_encoder
+from unbraid.cli import app
 from unbraid.distill.from_bundle import bert_of_graph, text_encoder_of_bundle
-from unbraid.errors import DataError
+from unbraid.errors import BundleError, DataError
 from unbraid.export.graphs import export_mapper, export_text, quantise
 from unbraid.loading import STARTER
 from unbraid.mappers import LinearMapper
@@ -30,9 +32,7 @@ def bert(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bert")
     model = BertModel(config, add_pooling_layer=False).eval()
     for parameter in model.parameters():
-        if (
-            parameter.ndim == 1
-        ):  # they start at 0 or 1, all alike, where one in another's place would not show
+        if parameter.ndim == 1:  # all start at 0 or 1, where one in another's place would not show
             torch.nn.init.normal_(parameter, mean=0.5, std=0.2)
     model.save_pretrained(folder)
     return folder
@@ -65,3 +65,11 @@ def test_a_graph_of_another_kind_is_refused_by_its_path(tmp_path):
     export_mapper(LinearMapper(torch.eye(8)), path, 8)
     with pytest.raises(DataError, match=r"mapper\.onnx: no fused int8 BERT"):
         bert_of_graph(path)
+
+
+def test_unpack_says_what_is_no_bundle_and_what_is_no_folder(tmp_path):
+    missing = CliRunner().invoke(app, ["unpack", str(tmp_path / "nothing"), str(tmp_path / "encoder")])
+    assert isinstance(missing.exception, BundleError) and "not a bundle folder" in str(missing.exception)
+    (tmp_path / "file").write_text("mine")
+    refused = CliRunner().invoke(app, ["unpack", str(STARTER), str(tmp_path / "file")])
+    assert isinstance(refused.exception, DataError) and (tmp_path / "file").read_text() == "mine"

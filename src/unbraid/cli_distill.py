@@ -152,6 +152,19 @@ def distill(
 
 
 @app.command()
+def unpack(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle with an int8 text graph.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder for the encoder.")],
+) -> None:
+    """Write a bundle's text encoder as a transformers folder: the `backbone` of a recipe that goes on from it."""
+    require("onnx", "export")
+    from unbraid.distill.from_bundle import text_encoder_of_bundle
+
+    text_encoder_of_bundle(bundle, folder)
+    typer.echo(f"text encoder of {bundle} in {folder}")
+
+
+@app.command()
 def ceiling(
     labels: Annotated[Path, typer.Argument(metavar="LABELS", help="Folder that `unbraid label` wrote.")],
     datasets: Annotated[
