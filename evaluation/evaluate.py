@@ -23,6 +23,7 @@ from unbraid.evaluation.metrics import (
     ranking_scores,
     spearman,
 )
+from unbraid.evaluation.storage import stored_forms
 
 METRICS = (*RANKING_METRICS, "Spearman")
 BM25_WEIGHT = 0.5  # of its z-score beside the cosine's in the hybrid row
@@ -47,6 +48,9 @@ class Model(Protocol):
     def map(self, base: Vectors, task: str) -> Vectors:
         """Task vectors of base vectors."""
 
+    def matrix(self, task: str) -> Vectors:
+        """W [D, D] of a task's mapper."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -68,6 +72,7 @@ def evaluate(
     *,
     mode: str | None = None,
     every_mode: bool = False,
+    storage: bool = False,
     limit: int | None = None,
     baselines: bool = True,
     progress: bool | None = None,
@@ -76,7 +81,8 @@ def evaluate(
 
     Text and code: BM25, all-MiniLM-L6-v2 and model + BM25. Images: chance. STS: all-MiniLM-L6-v2. `mode`
     replaces the set's mode (STS: symmetric); with `every_mode` the model's other modes follow it, which shows what a
-    mapper costs where it does not belong. `limit` keeps that many queries (see `datasets.sample`).
+    mapper costs where it does not belong; with `storage` come the forms that vectors can be stored in (storage.py).
+    `limit` keeps that many queries (see `datasets.sample`).
     Raises ItemError for a mode that the model lacks.
     """
     if limit is not None:
@@ -89,11 +95,16 @@ def evaluate(
     modes = [mode, *(other for other in model.search_modes if every_mode and other != mode)]
     if isinstance(dataset, Sts):
         return _evaluate_sts(model, dataset, modes, baselines, progress)
-    return _evaluate_retrieval(model, dataset, modes, baselines, progress)
+    return _evaluate_retrieval(model, dataset, modes, storage, baselines, progress)
 
 
 def _evaluate_retrieval(
-    model: Model, dataset: Retrieval, modes: Sequence[str], baselines: bool, progress: bool | None
+    model: Model,
+    dataset: Retrieval,
+    modes: Sequence[str],
+    storage: bool,
+    baselines: bool,
+    progress: bool | None,
 ) -> list[Row]:
     queries, documents = list(dataset.queries.values()), list(dataset.documents.values())
 
@@ -114,6 +125,9 @@ def _evaluate_retrieval(
     rows = [row(model.name, modes[0], scores_of(own), speed)]
     rows += [row(model.name, mode, scores_of(cosine(mode))) for mode in modes[1:]]
     rows.append(row(f"{model.name}, no mapper", None, scores_of(dense(base_q, base_d))))
+    if storage:
+        forms = stored_forms(model, base_q, base_d, *model.search_modes[modes[0]])
+        rows += [row(f"{model.name}, {form}", modes[0], scores_of(scorer)) for form, scorer in forms.items()]
     if baselines and dataset.document_modality == "image":
         rows.append(row("chance", None, chance(dataset)))
     elif baselines:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from unbraid.errors import ItemError
-from unbraid.vectors import VECTOR_PRECISIONS, normalise, store_as, truncate
+from unbraid.vectors import VECTOR_PRECISIONS, candidates, normalise, store_as, truncate
 
 DIMS = (512, 256, 128, 64)
 QUICK = settings(max_examples=60, deadline=None)
@@ -122,3 +122,24 @@ def test_no_vectors_stay_no_vectors(precision, width):
 def test_an_unknown_precision_names_the_known_ones():
     with pytest.raises(ItemError, match="'float16' .*float32, int8, binary"):
         store_as(unit(1), "float16")  # type: ignore[arg-type]
+
+
+@QUICK
+@given(st.integers(0, 40), st.integers(1, 50), st.integers(0, 2**32 - 1))
+def test_candidates_are_the_rows_whose_signs_agree_best(rows, count, seed):
+    rng = np.random.default_rng(seed)
+    vectors, query = rng.standard_normal((rows, 16)), rng.standard_normal(16)
+    found = candidates(query, store_as(vectors, "binary"), count)
+    agree = ((vectors > 0) == (query > 0)).sum(1)
+    assert len(found) == len(set(found.tolist())) == min(count, rows)
+    # Rows that agree equally well may stand for each other.
+    assert sorted(agree[found], reverse=True) == sorted(agree, reverse=True)[:count]
+
+
+@pytest.mark.parametrize(
+    ("query", "codes", "count"),
+    [((64,), (3, 64), 1), ((1, 64), (3, 8), 1), ((64,), (8,), 1), ((64,), (3, 8), 0)],
+)
+def test_candidates_of_shapes_that_do_not_fit_are_refused(query, codes, count):
+    with pytest.raises(ItemError, match=r"expected 1 or more, \[n, d/8\] and \[d\]"):
+        candidates(np.zeros(query), np.zeros(codes, np.uint8), count)

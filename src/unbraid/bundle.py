@@ -93,11 +93,16 @@ class Bundle:
         image = {"image": self.image.graphs} if self.image else {}
         mappers = {f"{task} mapper": spec.graphs for task, spec in self.mappers.items()}
         text = {
-            name if tier == SMALL else f"{tier} {name}": spec.graphs
+            graph_name(tier, name): spec.graphs
             for tier, specs in self.tiers.items()
             for name, spec in specs.items()
         }
         return text | image | mappers
+
+
+def graph_name(tier: str, modality: str) -> str:
+    """What a text or code encoder is called where all graphs of a bundle are named."""
+    return modality if tier == SMALL else f"{tier} {modality}"
 
 
 def read_bundle(folder: Path) -> Bundle:

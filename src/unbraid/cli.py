@@ -212,16 +212,23 @@ def info(
 def doctor(
     model: Model = None,
     tier: Tier = SMALL,
+    save: Annotated[
+        bool,
+        typer.Option("--save", help="Let every later load of this bundle on this machine use the fastest."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """Show cores, instruction sets and versions, verify the bundle, and measure which precision is fastest here."""
     from dataclasses import asdict
 
     from unbraid.doctor import fastest, machine, speeds
+    from unbraid.picks import save_picks
 
     about, embedder = machine(), load(model, tier=tier)
     found = speeds(embedder)
     best = {graph: fastest(found, graph) for graph in dict.fromkeys(speed.graph for speed in found)}
+    if save:
+        save_picks(embedder.bundle.id, {name: best[name] for name in best if not name.endswith("mapper")})
     if as_json:
         typer.echo(json.dumps({**about, "speeds": [asdict(speed) for speed in found], "fastest": best}))
         return
@@ -234,6 +241,8 @@ def doctor(
         mark = " (fastest here)" if rivals and best[speed.graph] == speed.precision else ""
         only = "" if rivals else f" (the bundle has no other precision of {speed.graph})"
         typer.echo(f"{speed.graph + ' ' + speed.precision:23s}{rates} on one core{mark}{only}")
+    if save:
+        typer.echo("saved: later loads of this bundle on this machine use the fastest encoders")
 
 
 @app.command()
@@ -278,6 +287,12 @@ def evaluate(
     every_mode: Annotated[
         bool, typer.Option("--every-mode", help="Show the other search modes too: what each costs elsewhere.")
     ] = False,
+    storage: Annotated[
+        bool,
+        typer.Option(
+            "--storage", help="Show shorter vectors, int8 and binary ones too: what storing less loses."
+        ),
+    ] = False,
     split: Annotated[str | None, typer.Option(help="Only rows of this split.")] = None,
     limit: Annotated[
         int | None, typer.Option(help="At most this many queries, a seeded sample.", min=1)
@@ -309,6 +324,7 @@ def evaluate(
             read_dataset(path, split=split, mode=mode),
             mode=mode,
             every_mode=every_mode,
+            storage=storage,
             limit=limit,
             baselines=baselines,
         )

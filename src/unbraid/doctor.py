@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from unbraid.cores import instruction_sets, usable_cores
+from unbraid.bundle import graph_name
+from unbraid.cores import instruction_sets, processor, usable_cores
 from unbraid.embedder import Embedder
 from unbraid.graph import open_graph, run_graph
 from unbraid.image_runtime import ImageRuntime
@@ -43,16 +44,9 @@ class Speed:
 
 def machine() -> dict[str, str]:
     """Processor, cores, instruction sets and versions, as text."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                model = value.strip()
     known = [name for name in _INSTRUCTIONS if name in instruction_sets()]
     return {
-        "processor": model,
+        "processor": processor(),
         "cores": f"{usable_cores()} usable of {os.cpu_count()}",
         "instruction sets": ", ".join(known) or "not known on this system",
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
@@ -66,13 +60,14 @@ def speeds(model: Embedder) -> list[Speed]:
     rng = np.random.default_rng(0)
     bundle = model.bundle
     if spec := bundle.tiers[model.tier].get("text"):  # code runs the same graphs
+        text = graph_name(model.tier, "text")
         lengths = ((32, min(32, spec.max_tokens)), (8, spec.max_tokens))
         for precision in spec.graphs:
             runtime = TextRuntime(bundle.folder, spec, precision)
             most = runtime.tokenizer.get_vocab_size()
             for count, tokens in lengths:
                 ids = rng.integers(1, most, (count, tokens)).tolist()
-                jobs["text", precision, f"{tokens} tokens"] = count, _text_job(runtime, ids)
+                jobs[text, precision, f"{tokens} tokens"] = count, _text_job(runtime, ids)
     if bundle.image:
         picture = Image.fromarray(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8))
         for precision in bundle.image.graphs:
@@ -95,9 +90,19 @@ def speeds(model: Embedder) -> list[Speed]:
 
 
 def fastest(found: list[Speed], graph: str) -> str:
-    """The precision of `graph` that is fastest on its shortest items."""
-    candidates = [speed for speed in found if speed.graph == graph]
-    return max(candidates, key=lambda speed: next(iter(speed.items_per_s.values()))).precision
+    """The precision of `graph` to run here: fp32, unless another is faster on every kind of item; else the fastest.
+
+    Without fp32 it is the precision that is fastest on the shortest items.
+    """
+    rates = {speed.precision: speed.items_per_s for speed in found if speed.graph == graph}
+    exact = rates.get("fp32")
+    if exact:
+        rates = {
+            precision: own
+            for precision, own in rates.items()
+            if precision == "fp32" or all(own[kind] > exact[kind] for kind in exact)
+        }
+    return max(rates, key=lambda precision: next(iter(rates[precision].values())))
 
 
 def _text_job(runtime: TextRuntime, ids: list[list[int]]) -> Callable[[], object]:

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from unbraid.bundle import SMALL, Bundle, MapperSpec
+from unbraid.bundle import SMALL, Bundle, MapperSpec, graph_name
 from unbraid.cores import usable_cores
 from unbraid.errors import BundleError, ItemError
 from unbraid.graph import open_checked, pick_graph, run_graph
@@ -34,13 +34,13 @@ class Embedder:
         bundle: Bundle,
         *,
         threads: int | None = None,
-        precision: str | None = None,
+        precision: str | Mapping[str, str] | None = None,
         tier: str = SMALL,
     ) -> None:
         """Use `bundle` with `threads` batches at a time (default: the cores this process may use).
 
-        `precision` "int8" or "fp32" picks the encoders' graphs where the bundle has both; by default the bundle
-        decides. Mappers always run in the bundle's default, fp32: folding needs them exactly linear. `tier` picks
+        `precision` "int8" or "fp32" picks the encoders' graphs where the bundle has both, for all of them or by name
+        ("text", "nano text", "image"); by default the bundle decides. Mappers always run in the bundle's default, fp32: folding needs them exactly linear. `tier` picks
         the text and code encoders; all tiers share the base space, the image encoder and the mappers. Raises
         BundleError for a tier that the bundle does not have.
         """
@@ -227,6 +227,11 @@ class Embedder:
             _report_cut(len(cut), len(items), runtime.spec.max_tokens, on_truncate)
         return runtime.encode(ids, threads=self.threads, progress=progress)
 
+    def _precision(self, graph: str) -> str | None:
+        if self.precision is None or isinstance(self.precision, str):
+            return self.precision
+        return self.precision.get(graph)
+
     def _check_task(self, task: str) -> None:
         if task not in self.bundle.mappers:
             raise ItemError(f"unknown task {task!r}: {self.name} has {', '.join(self.tasks)}")
@@ -238,15 +243,17 @@ class Embedder:
                 one for one in self._texts.values() if one.serves(spec)
             )  # text and code may share a graph
             shared = next(same, None)
+            precision = self._precision(graph_name(self.tier, "text"))  # code runs the same graphs
             self._texts[kind] = (
-                shared.with_spec(spec) if shared else TextRuntime(self.bundle.folder, spec, self.precision)
+                shared.with_spec(spec) if shared else TextRuntime(self.bundle.folder, spec, precision)
             )
         return self._texts[kind]
 
     def _image_runtime(self) -> ImageRuntime:
         if self._images is None:
             assert self.bundle.image is not None  # `modalities` has been checked
-            self._images = ImageRuntime(self.bundle.folder, self.bundle.image, self.precision)
+            precision = self._precision("image")
+            self._images = ImageRuntime(self.bundle.folder, self.bundle.image, precision)
         return self._images
 
     def _mapper(self, task: str) -> onnxruntime.InferenceSession:

@@ -7,6 +7,7 @@ from pathlib import Path
 from unbraid.bundle import MANIFEST, PRECISIONS, SMALL, read_bundle
 from unbraid.embedder import Embedder
 from unbraid.errors import BundleError
+from unbraid.picks import saved_picks
 
 STARTER = Path(__file__).parent / "starter"
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -23,7 +24,8 @@ def load(
     """An embedder from the starter inside the package (None), a bundle folder, or a hub id "org/name".
 
     `revision` pins a hub id. `threads` is how many batches run at a time, `precision` "int8" or "fp32" picks
-    graphs where the bundle has both, `tier` "small" or "nano" the text encoders where the bundle has a nano tier:
+    graphs where the bundle has both (by default what `unbraid doctor --save` found fastest on this machine, or else the
+    bundle's own default), `tier` "small" or "nano" the text encoders where the bundle has a nano tier:
     much faster, less exact, in the same base space. Every file is verified before it is used. Raises BundleError
     when the bundle is not found or refused, or lacks the tier.
     """
@@ -32,7 +34,8 @@ def load(
     folder = STARTER if source is None else Path(source)
     if source is not None and not os.path.exists(folder):  # Path.exists raises for a name that is too long
         folder = _from_hub(str(source), revision)
-    return Embedder(read_bundle(folder), threads=threads, precision=precision, tier=tier)
+    bundle = read_bundle(folder)
+    return Embedder(bundle, threads=threads, precision=precision or saved_picks(bundle.id), tier=tier)
 
 
 def _from_hub(name: str, revision: str | None) -> Path:

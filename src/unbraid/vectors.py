@@ -1,4 +1,4 @@
-"""What can be done to finished vectors: cut to a prefix, store in fewer bits."""
+"""What can be done to finished vectors: cut to a prefix, store in fewer bits, search what is stored."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
@@ -56,3 +56,22 @@ def store_as(vectors: np.ndarray, precision: VectorPrecision) -> np.ndarray:
     raise ItemError(
         f"precision {precision!r} is not supported: expected one of {', '.join(VECTOR_PRECISIONS)}"
     )
+
+
+def candidates(query: np.ndarray, codes: np.ndarray, count: int = 100) -> np.ndarray:
+    """Rows int64 [count] of the stored vectors whose signs agree best with a query's, in no order; all of fewer.
+
+    `query` is float [d], `codes` are the stored vectors in binary, uint8 [n, d/8]. Reads 64 bytes of a 512-d vector;
+    what is returned is to be scored again with better numbers. To search under a task, fold the query (see `fold`).
+    Raises ItemError for shapes that do not fit.
+    """
+    if query.ndim != 1 or codes.ndim != 2 or len(query) != 8 * codes.shape[1] or count < 1:
+        raise ItemError(
+            f"{count} candidates of codes {list(codes.shape)} for a query {list(query.shape)}: expected 1 or more, "
+            "[n, d/8] and [d]"
+        )
+    differ = np.bitwise_count(codes ^ store_as(query[None], "binary")).sum(axis=1, dtype=np.int32)
+    if count >= len(differ):
+        return np.arange(len(differ))
+    rows: np.ndarray = np.argpartition(differ, count)[:count]
+    return rows

@@ -1,0 +1,60 @@
+"""The forms that vectors can be stored in, as ways of searching: what a shorter or coarser vector loses."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unbraid.evaluation.metrics import Scorer, dense
+from unbraid.vectors import candidates, fold, normalise, store_as
+
+DIMS = (256, 128, 64)
+RESCORED = 100  # candidates of a binary search
+LAST = -2.0  # below every cosine
+
+Vectors = NDArray[np.float32]
+
+
+class Mapped(Protocol):
+    """What the forms ask of a model."""
+
+    def map(self, base: Vectors, task: str) -> Vectors:
+        """Task vectors of base vectors."""
+
+    def matrix(self, task: str) -> Vectors:
+        """W [D, D] of a task's mapper."""
+
+
+def stored_forms(
+    model: Mapped, queries: Vectors, documents: Vectors, query_task: str, document_task: str
+) -> dict[str, Scorer]:
+    """Scorers by form for base vectors of queries [n, D] and documents [m, D]; a query is always whole.
+
+    Prefixes are of task vectors. int8 and binary are of the documents' base vectors, which is what an index stores
+    once: they are mapped after they were rounded, and binary ones only choose which int8 ones are.
+    """
+    wanted = model.map(queries, query_task)
+    whole = model.map(documents, document_task)
+    rounded = normalise(store_as(documents, "int8").astype(np.float32))
+    forms = {
+        f"{dim} dims": dense(normalise(wanted[:, :dim]), normalise(whole[:, :dim]))
+        for dim in DIMS
+        if dim < whole.shape[1]
+    }
+    forms["int8"] = dense(wanted, model.map(rounded, document_task))
+    forms[f"binary, {RESCORED} re-scored in int8"] = _rescored(model, wanted, rounded, document_task)
+    return forms
+
+
+def _rescored(model: Mapped, wanted: Vectors, rounded: Vectors, task: str) -> Scorer:
+    """Cosines of the candidates that the signs choose; all other documents come last."""
+    weight, codes = model.matrix(task), store_as(rounded, "binary")
+
+    def scores(rows: slice) -> Vectors:
+        block = np.full((len(wanted[rows]), len(rounded)), LAST, dtype=np.float32)
+        for place, query in enumerate(wanted[rows]):
+            chosen = candidates(fold(weight, query), codes, RESCORED)
+            block[place, chosen] = model.map(rounded[chosen], task) @ query
+        return block
+
+    return scores
