@@ -62,6 +62,7 @@ class ImageTraining:
 
     tower: str = "timm:mobilenetv4_conv_small"
     size: int = 128  # pixels, square, the whole picture padded with white
+    first_size: int = 0  # for the first half of the epochs, which learn faster from fewer pixels; 0 = size
     photos: tuple[str, ...] = ()  # NAME for NAME.tar beside NAME.jsonl.gz
     drawings: int = 0  # pictures made by unbraid.drawings
     own_vector: float = (
@@ -74,6 +75,10 @@ class ImageTraining:
     warmup: float = 0.05
     contrastive_weight: float = 1.0
     temperature: float = 0.07
+    neighbour_weight: float = 0.0  # in-batch scores against the captions', temperature as above
+    mixup: float = (
+        0.0  # both parameters of the beta distribution of mixed pictures' shares; 0 = none are mixed
+    )
     queue: int = 4096  # caption vectors kept as negatives
 
 

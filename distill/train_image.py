@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ from unbraid.teacher import Teacher
 from unbraid.teacher.labels import read_shards
 from unbraid.teacher.shard import text_key
 from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
-from unbraid.training.losses import cosine_loss
+from unbraid.training.losses import cosine_loss, cross_score_kl
 from unbraid.training.record import write_record
 
 KEPT_PIXELS = 160  # longer side of the copies kept in memory
@@ -204,25 +204,30 @@ def _fit(
         rng = random.Random(recipe.seed * 1000 + epoch)
         generator = torch.Generator().manual_seed(recipe.seed * 1000 + epoch)
         order = rng.sample(train, len(train))
+        early = epoch < config.epochs // 2
+        preprocess = replace(encoder.preprocess, size=(early and config.first_size) or config.size)
         encoder.train()
         for step in track(range(per_epoch), f"train image {epoch + 1}/{config.epochs}", unit="steps"):
             batch = order[step * config.batch : (step + 1) * config.batch]
-            pixels = torch.stack(
-                [
-                    torch.from_numpy(
-                        encoder.preprocess(
-                            augment(pictures[row].pixels, rng, photo="photos" in pictures[row].source)
-                        )
-                    )
-                    for row in batch
-                ]
-            )
-            chosen = torch.tensor([rng.choice(captions.of_picture[row]) for row in batch])
-            others = torch.randint(len(captions.vectors), (config.queue,), generator=generator)
+            seen = [
+                augment(pictures[row].pixels, rng, photo="photos" in pictures[row].source) for row in batch
+            ]
+            pixels = torch.from_numpy(np.stack([preprocess(image) for image in seen]))
+            chosen = captions.vectors[torch.tensor([rng.choice(captions.of_picture[row]) for row in batch])]
+            others = captions.vectors[
+                torch.randint(len(captions.vectors), (config.queue,), generator=generator)
+            ]
+            target = captions.targets[batch]
+            if config.mixup:
+                share = rng.betavariate(config.mixup, config.mixup)
+                pixels, target, chosen = (mixed(values, share) for values in (pixels, target, chosen))
+                target, chosen = normalize(target, dim=-1), normalize(chosen, dim=-1)
             image = encoder.raw(pixels)
-            loss = cosine_loss(image, captions.targets[batch]) + config.contrastive_weight * caption_nce(
-                image, captions.vectors[chosen], captions.vectors[others], config.temperature
-            )
+            loss = cosine_loss(image, target)
+            loss = loss + config.contrastive_weight * caption_nce(image, chosen, others, config.temperature)
+            if config.neighbour_weight:
+                near = cross_score_kl(image, target, config.temperature)
+                loss = loss + config.neighbour_weight * near
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
@@ -247,6 +252,14 @@ def caption_nce(image: Tensor, caption: Tensor, others: Tensor, temperature: flo
     same = caption @ bank.T > SAME_CAPTION
     same.fill_diagonal_(False)
     return cross_entropy(scores.masked_fill(same, -1e4), torch.arange(len(image)))
+
+
+def mixed(values: Tensor, share: float) -> Tensor:
+    """`share` of each row of values [B, ...] and the rest of the row after it, the last one's of the first.
+
+    Mixup (Zhang et al. 2018) with neighbours in a shuffled batch: pictures and their targets are mixed alike.
+    """
+    return share * values + (1 - share) * values.roll(-1, 0)
 
 
 @torch.inference_mode()

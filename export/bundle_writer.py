@@ -18,7 +18,14 @@ from unbraid.base_encoders.text import load_text_encoder
 from unbraid.bundle import FORMAT, MANIFEST, PRECISIONS, TextSpec, manifest_hash, read_bundle
 from unbraid.errors import DataError
 from unbraid.export.card import card
-from unbraid.export.graphs import export_image, export_mapper, export_static, export_text, quantise
+from unbraid.export.graphs import (
+    export_image,
+    export_mapper,
+    export_static,
+    export_text,
+    quantise,
+    store_in_half,
+)
 from unbraid.export.parity import Parity, compare
 from unbraid.export.samples import image_cases, mapper_cases, text_cases
 from unbraid.mappers import load_mapper
@@ -76,7 +83,9 @@ def _text(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str,
     parities = [compare(encoder, folder / "text.fp32.onnx", names, cases, "base_vector")]
     if "int8" in precisions:
         quantise(folder / "text.fp32.onnx", folder / "text.int8.onnx")
-        parities.append(compare(encoder, folder / "text.int8.onnx", names, cases, "base_vector"))
+        parities.append(
+            compare(encoder, folder / "text.int8.onnx", names, cases, "base_vector", rounded=True)
+        )
     if "fp32" not in precisions:
         (folder / "text.fp32.onnx").unlink()
     weights = _hash(*sorted((run / "text").rglob("*.safetensors")), folder / "tokenizer.json")
@@ -94,8 +103,9 @@ def _nano(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str,
     graphs = {precision: f"nano.{precision}.onnx" for precision in precisions}
     parities = []
     for precision, file in graphs.items():
-        export_static(encoder, folder / file, int8=precision == "int8")
-        parities.append(compare(encoder, folder / file, names, cases, "base_vector"))
+        int8 = precision == "int8"
+        export_static(encoder, folder / file, int8=int8)
+        parities.append(compare(encoder, folder / file, names, cases, "base_vector", rounded=int8))
     weights = _hash(run / "nano" / "static.safetensors", folder / name)
     return _text_entries(weights, graphs, name, max_tokens, batch_tokens=STATIC_BATCH), parities
 
@@ -133,8 +143,11 @@ def _text_entries(
 def _image(run: Path, folder: Path) -> tuple[dict[str, Any], Parity]:
     encoder = load_image_encoder(run / "image")
     size = encoder.preprocess.size
-    export_image(encoder, folder / "image.fp32.onnx", size)
-    parity = compare(encoder, folder / "image.fp32.onnx", ["pixel_values"], image_cases(size), "base_vector")
+    graph, names, cases = folder / "image.fp32.onnx", ["pixel_values"], image_cases(size)
+    export_image(encoder, graph, size)
+    compare(encoder, graph, names, cases, "base_vector")  # exact before its weights are rounded
+    store_in_half(graph)
+    parity = compare(encoder, graph, names, cases, "base_vector", rounded=True)
     entry = {
         "id": _hash(run / "image" / "image.safetensors", run / "image" / "encoder.json"),
         "graphs": {"fp32": "image.fp32.onnx"},
@@ -157,8 +170,10 @@ def _mappers(run: Path, folder: Path, *, dim: int) -> tuple[dict[str, Any], list
         entries[task] = {"id": _hash(path), "kind": mapper.kind, "graphs": graphs}
         unit = nn.Sequential(mapper, _Unit())
         parities += [
-            compare(unit, folder / name, ["base"], mapper_cases(dim), "task_vector")
-            for name in graphs.values()
+            compare(
+                unit, folder / name, ["base"], mapper_cases(dim), "task_vector", rounded=precision == "int8"
+            )
+            for precision, name in graphs.items()
         ]
     return entries, parities
 

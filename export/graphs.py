@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +16,7 @@ from unbraid.base_encoders.static import StaticEncoder
 from unbraid.mappers import GatedMapper, Mapper
 
 OPSET = 17
+LARGE = 1024  # numbers, from which on a tensor is worth rounding
 
 
 def export_text(encoder: nn.Module, path: Path) -> None:
@@ -107,6 +109,30 @@ def quantise(source: Path, target: Path) -> None:
         reduce_range=True,
         extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # fused nodes carry no type of their own
     )
+
+
+def store_in_half(path: Path) -> None:
+    """Round the graph's weights to float16 and store them so: half the file, and the arithmetic stays float32.
+
+    onnxruntime makes them float32 again once, when it opens the graph. Small tensors (biases, constants) are left.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(path)
+    graph = model.graph
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < LARGE:
+            continue
+        name, weights = tensor.name, numpy_helper.to_array(tensor)
+        tensor.CopyFrom(numpy_helper.from_array(weights.astype(np.float16), f"{name}.half"))
+        casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
 
 
 def _export(

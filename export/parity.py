@@ -12,7 +12,7 @@ from unbraid.errors import UnbraidError
 from unbraid.graph import open_graph, run_graph
 
 FP32_LIMIT = 1e-4  # largest absolute difference of any output number
-INT8_LIMIT = 0.99  # mean cosine over real inputs
+ROUNDED_LIMIT = 0.99  # mean cosine over real inputs, of a graph with rounded weights
 
 
 class ParityError(UnbraidError):
@@ -36,11 +36,13 @@ def compare(
     names: Sequence[str],
     cases: Sequence[tuple[Tensor, ...]],
     output: str,
+    *,
+    rounded: bool = False,
 ) -> Parity:
     """Run `module` and the graph at `path` (inputs `names`, one `output`) on every case.
 
-    Raises ParityError when an fp32 graph is more than 1e-4 away anywhere or an int8 graph's mean cosine is
-    under 0.99.
+    `rounded` says that the graph's weights were, to int8 or float16. Raises ParityError when a graph is more than 1e-4
+    away anywhere, or a rounded one's mean cosine is under 0.99.
     """
     session = open_graph(path)
     differences, cosines = [], []
@@ -53,10 +55,9 @@ def compare(
         lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
         cosines.extend(((found * expected).sum(1) / lengths).tolist())
     parity = Parity(path.name, len(cases), max(differences), float(np.mean(cosines)), float(np.min(cosines)))
-    int8 = ".int8." in path.name
-    if not (parity.mean_cosine >= INT8_LIMIT if int8 else parity.largest_difference <= FP32_LIMIT):
+    if not (parity.mean_cosine >= ROUNDED_LIMIT if rounded else parity.largest_difference <= FP32_LIMIT):
         raise ParityError(
             f"{path}: differs from torch by {parity.largest_difference:.2g} (cosine {parity.mean_cosine:.4f}); "
-            f"the limit is {f'mean cosine {INT8_LIMIT}' if int8 else FP32_LIMIT}"
+            f"the limit is {f'mean cosine {ROUNDED_LIMIT}' if rounded else FP32_LIMIT}"
         )
     return parity

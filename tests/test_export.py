@@ -18,7 +18,7 @@ from unbraid.base_encoders.text import TextEncoder, load_text_encoder
 from unbraid.bundle import read_bundle
 from unbraid.errors import BundleError, DataError
 from unbraid.export import export_bundle
-from unbraid.export.graphs import export_image, export_mapper, export_text, quantise
+from unbraid.export.graphs import LARGE, export_image, export_mapper, export_text, quantise, store_in_half
 from unbraid.export.parity import Parity, ParityError, compare
 from unbraid.export.samples import docstrings, image_cases, mapper_cases, text_cases
 from unbraid.image import ImagePreprocess
@@ -148,6 +148,20 @@ def test_an_image_graph_gives_what_torch_gives(image, count):
     )
 
 
+def test_half_precision_halves_the_file_and_keeps_the_vectors(image, tmp_path):
+    encoder, path = image
+    half = tmp_path / "image.fp32.onnx"
+    shutil.copy(path, half)
+    store_in_half(half)
+    assert half.stat().st_size < 0.62 * path.stat().st_size
+    pixels = torch.randn(3, 3, 32, 32)
+    found = run_graph(half, "base_vector", pixel_values=pixels)
+    assert found.dtype == np.float32
+    assert (found * encoder(pixels).numpy()).sum(1).min() > 0.999
+    large = [tensor for tensor in onnx.load(half).graph.initializer if np.prod(tensor.dims) >= LARGE]
+    assert large and all(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in large)
+
+
 # -- mapper graphs ---------------------------------------------------------------------------------------------
 
 
@@ -235,10 +249,12 @@ def test_an_int8_graph_is_held_to_its_mean_cosine(text, tmp_path):
     def slanted(share):
         return lambda ids, mask: encoder(ids, mask) + share * slant / slant.norm()
 
-    parity = compare(slanted(0.05), tmp_path / "text.int8.onnx", NAMES, [batch(5)], "base_vector")
+    parity = compare(
+        slanted(0.05), tmp_path / "text.int8.onnx", NAMES, [batch(5)], "base_vector", rounded=True
+    )
     assert 0.99 <= parity.mean_cosine < 1
     with pytest.raises(ParityError, match=r"the limit is mean cosine 0\.99"):
-        compare(slanted(0.5), tmp_path / "text.int8.onnx", NAMES, [batch(5)], "base_vector")
+        compare(slanted(0.5), tmp_path / "text.int8.onnx", NAMES, [batch(5)], "base_vector", rounded=True)
 
 
 # -- samples ---------------------------------------------------------------------------------------------------
@@ -282,7 +298,7 @@ def quick(monkeypatch):
     for name in ("export_text", "export_mapper", "export_static", "quantise"):
         monkeypatch.setattr(f"{writer}.{name}", lambda made, path, *more, **named: path.write_bytes(b""))
     parity = Parity("text.fp32.onnx", 1, 0.0, 1.0, 1.0)
-    monkeypatch.setattr(f"{writer}.compare", lambda module, path, *more: parity)
+    monkeypatch.setattr(f"{writer}.compare", lambda module, path, *more, **named: parity)
 
 
 def test_an_exported_bundle_encodes_as_the_trained_encoder(tiny, exact):

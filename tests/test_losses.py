@@ -8,6 +8,7 @@ import torch
 from unbraid.training.losses import (
     cosent,
     cosine_loss,
+    cross_score_kl,
     distribution_kl,
     info_nce,
     late_scores,
@@ -95,6 +96,19 @@ def test_score_kl_of_one_row_is_zero_and_has_a_finite_gradient():
     loss = score_kl(student, tensor(TARGET[:1]), 0.05)
     loss.backward()
     assert loss.item() == 0 and torch.isfinite(student.grad).all()
+
+
+def test_cross_score_kl_of_three_rows():
+    temperature, total = 0.5, 0.0
+    for i in range(3):
+        p = softmax([dot(TARGET[i], target) / temperature for target in TARGET])
+        q = softmax([dot(STUDENT[i], target) / temperature for target in TARGET])
+        total += sum(a * log(a / b) for a, b in zip(p, q, strict=True))
+    assert cross_score_kl(tensor(STUDENT), tensor(TARGET), temperature).item() == pytest.approx(total / 3)
+
+
+def test_cross_score_kl_is_zero_for_students_that_are_the_targets():
+    assert cross_score_kl(tensor(TARGET), tensor(TARGET), 0.05).item() == pytest.approx(0, abs=1e-12)
 
 
 # -- InfoNCE -------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ import io
 import json
 import random
 import tarfile
+from dataclasses import replace
 from math import exp, log
 
 import numpy as np
@@ -23,6 +24,7 @@ from unbraid.distill.train_image import (
     caption_vectors,
     dev_recall,
     drawn,
+    mixed,
     photographs,
     stored_base_vectors,
     train_image,
@@ -391,6 +393,29 @@ def test_caption_nce_leaves_out_captions_close_to_the_positive():
 def test_caption_nce_without_negatives_is_zero():
     one = torch.tensor([[0.6, 0.8]])
     assert caption_nce(one, one, torch.zeros(0, 2), 0.07).item() == 0
+
+
+def test_mixing_keeps_its_share_and_takes_the_rest_from_the_next_row():
+    values = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    assert mixed(values, 0.75).tolist() == [[1.5, 2.5], [3.5, 4.5], [4.0, 5.0]]
+    torch.testing.assert_close(mixed(values, 1.0), values)
+
+
+def test_the_first_half_of_the_epochs_sees_smaller_pictures(space, tmp_path, monkeypatch):
+    seen = []
+    raw = stage.ImageEncoder.raw
+
+    def watched(self, pixels):
+        if self.training and torch.is_grad_enabled():
+            seen.append((pixels.shape[-1], len(pixels)))
+        return raw(self, pixels)
+
+    monkeypatch.setattr(stage.ImageEncoder, "raw", watched)
+    short = replace(TRAINING, epochs=3, first_size=24, mixup=0.2, neighbour_weight=0.3)
+    space.save(tmp_path / "base_space.safetensors")
+    train_image(recipe(short), tmp_path, tmp_path, FakeTeacher)
+    per_epoch = len(seen) // 3
+    assert [size for size, _ in seen] == [24] * per_epoch + [32] * 2 * per_epoch
 
 
 def test_dev_recall_counts_pictures_among_the_ten_nearest(monkeypatch):

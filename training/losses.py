@@ -35,6 +35,21 @@ def score_kl(student: Tensor, target: Tensor, temperature: float) -> Tensor:
     )
 
 
+def cross_score_kl(student: Tensor, target: Tensor, temperature: float) -> Tensor:
+    """KL divergence from the targets' neighbour distribution among themselves to the students' among the targets.
+
+    student and target are unit vectors [B, D]. Unlike `score_kl` it holds students and targets, which are of two
+    modalities, to one geometry: an item near another's target is near that target as its own target is. Returns a
+    scalar in nats, the mean over items.
+    """
+    return kl_div(
+        log_softmax(student @ target.T / temperature, -1),
+        log_softmax(target @ target.T / temperature, -1),
+        log_target=True,
+        reduction="batchmean",
+    )
+
+
 def student_loss(student: Tensor, target: Tensor, *, prefix_weight: float, kl_weight: float) -> Tensor:
     """What a text student is trained by: cosine, cosine at the prefixes, and in-batch neighbours, as a weighted sum.
 
