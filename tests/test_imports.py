@@ -28,7 +28,9 @@ ALLOWED = {
     "index": {SRC},
     "drawings": set(),
 }
-COMMAND_LINES = ["unbraid.cli", "unbraid.cli_distill", "unbraid.cli_mapper", "unbraid.cli_teacher"]
+COMMAND_LINES = [
+    f"unbraid.{name}" for name in ("cli", "cli_analyse", "cli_distill", "cli_mapper", "cli_teacher")
+]
 HEAVY = {"torch", "torchvision", "transformers", "timm", "open_clip", "sentence_transformers"}
 LATE = HEAVY | {"fastapi", "qdrant_edge", "huggingface_hub", "pyarrow", "onnx", "scipy", "matplotlib", "rich"}
 

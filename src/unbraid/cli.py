@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unbraid import __version__, cli_distill, cli_mapper, cli_teacher
+from unbraid import __version__, cli_analyse, cli_distill, cli_mapper, cli_teacher
 from unbraid.bundle import PRECISIONS, SMALL
 from unbraid.cli_options import Model, Threads, Tier, one_of, require
 from unbraid.embedder import Embedder
@@ -32,6 +32,7 @@ app = typer.Typer(
 app.add_typer(cli_teacher.app, name="teacher")
 app.add_typer(cli_mapper.app, name="mapper")
 app.add_typer(cli_distill.app)
+app.add_typer(cli_analyse.app)
 
 
 @app.callback(invoke_without_command=True)
