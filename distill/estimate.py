@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -189,12 +190,16 @@ def _nano_seconds(plan: Recipe, backbone: Path) -> float:
 
 
 def _image_seconds(plan: Recipe) -> float:
-    """Seconds a picture of training the image tower."""
+    """Seconds a picture of training the image tower, the mean of both sizes."""
     config = plan.image
     preprocess = ImagePreprocess(config.size, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     encoder = start_image_encoder(config.tower, dim=DIM, preprocess=preprocess).train()
-    pixels = torch.randn(min(8, config.batch), 3, config.size, config.size)
-    return _step_seconds(encoder, lambda: encoder.raw(pixels)) / len(pixels)
+    sizes = (config.first_size or config.size, config.size)  # half of the epochs each
+    seconds = []
+    for size in sizes:
+        pixels = torch.randn(min(8, config.batch), 3, size, size)
+        seconds.append(_step_seconds(encoder, partial(encoder.raw, pixels)) / len(pixels))
+    return sum(seconds) / len(seconds)
 
 
 def _tokens(items: int, rows: int) -> tuple[Tensor, Tensor]:

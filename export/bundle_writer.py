@@ -215,7 +215,9 @@ def _manifest(
         "licences": _licences(recipe),
         "scores": scores,
     }
-    (folder / "README.md").write_text(card(about, recipe, record, parities, run), encoding="utf-8")
+    sizes = {path.name: path.stat().st_size for path in graphs}
+    text = card(about, recipe, record, parities, run, sizes)
+    (folder / "README.md").write_text(text, encoding="utf-8")
     about["files"] = {
         path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         for path in sorted(folder.iterdir())

@@ -14,8 +14,12 @@ def card(
     record: Mapping[str, Any],
     parities: Sequence[Parity],
     run: Path,
+    sizes: Mapping[str, int],
 ) -> str:
-    """README.md of the bundle that `about` describes; `record` is the text encoder's training record."""
+    """README.md of the bundle that `about` describes; `record` is the text encoder's training record.
+
+    `sizes` are the bytes of its graphs and tokenizers by file.
+    """
     parts = [
         f"# {about['name']} {about['version']}",
         "An unbraid bundle: small encoders for "
@@ -29,6 +33,7 @@ def card(
         "## Scores\n\n" + _scores(about["scores"]),
         "## How it was made\n\n" + _making(recipe, record, run),
         "## Limits\n\n" + _limits(about, recipe),
+        "## Files\n\n" + _files(sizes),
         "## Graph against torch\n\n" + _parity(parities),
         "## Data and licences\n\n" + _licences(about["licences"]),
         (
@@ -87,6 +92,13 @@ def _making(recipe: Mapping[str, Any], record: Mapping[str, Any], run: Path) -> 
             f"- Mapper {mode}: {mapper['kind']}, {mapper['loss']} loss, on {', '.join(mapper['files'])}."
         )
     return "\n".join(lines)
+
+
+def _files(sizes: Mapping[str, int]) -> str:
+    lines = [f"| {name} | {size / 1e6:.1f} |" for name, size in sizes.items()]
+    return "\n".join(
+        ["| file | MB |", "| --- | ---: |", *lines, f"| all of them | {sum(sizes.values()) / 1e6:.1f} |"]
+    )
 
 
 def _parity(parities: Sequence[Parity]) -> str:

@@ -8,6 +8,7 @@ from unbraid.export.card import card
 from unbraid.export.parity import Parity
 from unbraid.training.record import recipe_table
 
+SIZES = {"nano.int8.onnx": 8_460_000, "text.int8.onnx": 16_040_000}
 PARITY = Parity("text.fp32.onnx", 40, 2.1e-7, 1.0, 0.99999)
 
 
@@ -37,26 +38,32 @@ def record():
 
 
 def test_a_card_opens_with_name_version_and_what_it_encodes(about, record, tmp_path):
-    head = card(about, record["recipe"], record, [PARITY], tmp_path).split("```")[0]
+    head = card(about, record["recipe"], record, [PARITY], tmp_path, SIZES).split("```")[0]
     assert head.startswith("# starter 0.1.0\n")
     assert "text, code" in head and "query, document" in head and "512-d" in head
 
 
 def test_a_card_lists_every_licence(about, record, tmp_path):
-    licences = card(about, record["recipe"], record, [PARITY], tmp_path).split("## Data and licences")[1]
+    licences = card(about, record["recipe"], record, [PARITY], tmp_path, SIZES).split("## Data and licences")[
+        1
+    ]
     for name, licence in about["licences"].items():
         assert f"- {name}: {licence}" in licences
 
 
 def test_a_card_states_the_limits(about, record, tmp_path):
-    limits = card(about, record["recipe"], record, [PARITY], tmp_path).split("## Limits")[1].split("\n## ")[0]
+    limits = (
+        card(about, record["recipe"], record, [PARITY], tmp_path, SIZES)
+        .split("## Limits")[1]
+        .split("\n## ")[0]
+    )
     for word in ("English", "256 word pieces", "teacher", "jina-embeddings-v4", "textbook", "slants"):
         assert word in limits
 
 
 def test_a_card_says_how_the_bundle_was_made(about, record, tmp_path):
     making = (
-        card(about, record["recipe"], record, [PARITY], tmp_path)
+        card(about, record["recipe"], record, [PARITY], tmp_path, SIZES)
         .split("## How it was made")[1]
         .split("\n## ")[0]
     )
@@ -68,12 +75,12 @@ def test_a_card_says_how_the_bundle_was_made(about, record, tmp_path):
 
 def test_a_card_names_the_layers_that_a_student_keeps(about, record, tmp_path):
     text = {**record["recipe"]["text"], "backbone": "minilm", "layers": [0, 2, 5], "feed_forward": 0}
-    made = card(about, {**record["recipe"], "text": text}, record, [PARITY], tmp_path)
+    made = card(about, {**record["recipe"], "text": text}, record, [PARITY], tmp_path, SIZES)
     assert "layers [0, 2, 5] of minilm, at most the last three pooled" in made
 
 
 def test_a_card_speaks_of_pictures_only_where_a_tower_was_trained(about, record, tmp_path):
-    assert "- Image: " not in card(about, record["recipe"], record, [PARITY], tmp_path)
+    assert "- Image: " not in card(about, record["recipe"], record, [PARITY], tmp_path, SIZES)
     (tmp_path / "image").mkdir()
     (tmp_path / "image" / "record.json").write_text("{}")
     assert "- Image: timm:mobilenetv4_conv_small at 128 px" in card(
@@ -94,12 +101,18 @@ def test_a_card_has_the_parity_of_every_graph(about, record, tmp_path):
 
 
 def test_a_card_without_scores_says_so(about, record, tmp_path):
-    assert "Not measured yet: `unbraid evaluate" in card(about, record["recipe"], record, [PARITY], tmp_path)
+    assert "Not measured yet: `unbraid evaluate" in card(
+        about, record["recipe"], record, [PARITY], tmp_path, SIZES
+    )
 
 
 def test_a_card_shows_score_tables_with_the_commands_that_made_them(about, record, tmp_path):
     about["scores"] = {"tables": {"unbraid evaluate starter nfcorpus": "| set | nDCG@10 |\n| --- | --- |"}}
-    scores = card(about, record["recipe"], record, [PARITY], tmp_path).split("## Scores")[1].split("\n## ")[0]
+    scores = (
+        card(about, record["recipe"], record, [PARITY], tmp_path, SIZES)
+        .split("## Scores")[1]
+        .split("\n## ")[0]
+    )
     assert "| set | nDCG@10 |" in scores and "`unbraid evaluate starter nfcorpus`" in scores
     assert "Not measured yet" not in scores
 
@@ -115,3 +128,9 @@ def test_the_bundles_readme_is_its_card(bundle_folder):
     text = (bundle_folder / "README.md").read_text()
     assert text.startswith(f"# {about['name']} {about['version']}\n")
     assert all(f"- {name}: {licence}" in text for name, licence in about["licences"].items())
+
+
+def test_a_card_lists_the_files_and_their_sum(about, record, tmp_path):
+    files = card(about, record["recipe"], record, [PARITY], tmp_path, SIZES).split("## Files")[1]
+    for line in ("| nano.int8.onnx | 8.5 |", "| text.int8.onnx | 16.0 |", "| all of them | 24.5 |"):
+        assert line in files
