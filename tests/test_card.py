@@ -84,7 +84,7 @@ def test_a_card_speaks_of_pictures_only_where_a_tower_was_trained(about, record,
     (tmp_path / "image").mkdir()
     (tmp_path / "image" / "record.json").write_text("{}")
     assert "- Image: timm:mobilenetv4_conv_small at 128 px" in card(
-        about, record["recipe"], record, [PARITY], tmp_path
+        about, record["recipe"], record, [PARITY], tmp_path, SIZES
     )
 
 
@@ -95,6 +95,7 @@ def test_a_card_has_the_parity_of_every_graph(about, record, tmp_path):
         record,
         [PARITY, Parity("query.mapper.int8.onnx", 2, 0.01, 0.9991, 0.998)],
         tmp_path,
+        SIZES,
     )
     assert "| text.fp32.onnx | 40 | 2.1e-07 | 1.00000 | 0.99999 |" in text
     assert "| query.mapper.int8.onnx | 2 | 1.0e-02 | 0.99910 | 0.99800 |" in text
@@ -119,7 +120,7 @@ def test_a_card_shows_score_tables_with_the_commands_that_made_them(about, recor
 
 def test_a_card_names_base_space_bundle_and_commit(about, record, tmp_path):
     assert f"Base space `{'a' * 16}`, bundle `{'b' * 16}`, unbraid commit `abc1234`" in card(
-        about, record["recipe"], record, [PARITY], tmp_path
+        about, record["recipe"], record, [PARITY], tmp_path, SIZES
     )
 
 
