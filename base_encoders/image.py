@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from unbraid.base_encoders.tower_name import TowerName, read_tower_name
 from unbraid.image import ImagePreprocess
 from unbraid.torchvision_shim import ensure_torchvision
 
@@ -55,17 +56,37 @@ class ImageEncoder(nn.Module):
 
 
 def start_image_encoder(
-    name: str, *, dim: int, preprocess: ImagePreprocess, pretrained: bool = False
+    name: str, *, dim: int, preprocess: ImagePreprocess, published: bool = False
 ) -> ImageEncoder:
-    """An encoder around the tower `name`: "timm:MODEL" or "open_clip:MODEL" (+ "/TAG" for published weights).
+    """An encoder around the tower `name`: "timm:MODEL[.TAG]" or "open_clip:MODEL[/TAG]".
 
-    With `pretrained`, timm's default weights or the open_clip tag are fetched from a hub. Raises ValueError
-    for a name of neither kind.
+    With `published` the weights of the name's tag are fetched from a hub, else they are random. Raises ValueError for
+    a name of neither kind.
     """
-    tower = _tower(name, preprocess.size, pretrained=pretrained).eval()
+    tower = _tower(read_tower_name(name), preprocess.size, published=published).eval()
     with torch.inference_mode():
         width = tower(torch.zeros(1, 3, preprocess.size, preprocess.size)).shape[1]
     return ImageEncoder(tower, name, nn.Linear(width, dim), preprocess)
+
+
+def tower_preprocess(name: str, size: int) -> ImagePreprocess:
+    """How pictures of `size` pixels reach the tower `name`: by the mean and deviation its weights were trained with.
+
+    A tower without published weights has none, and takes every channel from -2 to 2.
+    """
+    tower = read_tower_name(name)
+    mean, std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+    ensure_torchvision()
+    if tower.published and tower.library == "timm":
+        import timm
+
+        about = timm.get_pretrained_cfg(f"{tower.model}.{tower.tag}")
+        mean, std = about.mean, about.std
+    elif tower.published:
+        import open_clip
+
+        mean, std = (open_clip.get_pretrained_cfg(tower.model, tower.tag)[key] for key in ("mean", "std"))
+    return ImagePreprocess(size, mean, std)
 
 
 def load_image_encoder(folder: Path) -> ImageEncoder:
@@ -77,22 +98,21 @@ def load_image_encoder(folder: Path) -> ImageEncoder:
     return encoder.eval()
 
 
-def _tower(name: str, size: int, *, pretrained: bool) -> nn.Module:
+def _tower(name: TowerName, size: int, *, published: bool) -> nn.Module:
     """The visual tower: pixels [B, 3, size, size] -> pooled features [B, width]."""
     ensure_torchvision()
-    library, _, model = name.partition(":")
-    if library == "timm":
+    if name.library == "timm":
         import timm
 
-        tower: nn.Module = timm.create_model(model, pretrained=pretrained, num_classes=0)
+        model = f"{name.model}.{name.tag}" if name.published else name.model
+        tower: nn.Module = timm.create_model(model, pretrained=published, num_classes=0)
         if hasattr(tower, "set_input_size"):  # transformers; convolutions take any size as they are
             tower.set_input_size(img_size=size)
         return tower
-    if library == "open_clip":
-        import open_clip
+    import open_clip
 
-        model, _, tag = model.partition("/")
-        clip = open_clip.create_model(model, pretrained=tag if pretrained else None, force_image_size=size)
-        visual: nn.Module = clip.visual
-        return visual
-    raise ValueError(f"unknown tower {name!r}: expected timm:MODEL or open_clip:MODEL[/TAG]")
+    clip = open_clip.create_model(
+        name.model, pretrained=name.tag if published else None, force_image_size=size
+    )
+    visual: nn.Module = clip.visual
+    return visual

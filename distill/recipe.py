@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from unbraid.base_encoders.tower_name import read_tower_name
 from unbraid.errors import DataError
 from unbraid.training.typed_toml import read_toml, read_typed
 
@@ -60,7 +61,9 @@ class StaticTraining:
 class ImageTraining:
     """How the image tower is trained."""
 
-    tower: str = "timm:mobilenetv4_conv_small"
+    tower: str = (
+        "timm:mobilenetv4_conv_small"  # with a tag, as in timm:MODEL.TAG or open_clip:MODEL/TAG, pre-trained
+    )
     size: int = 128  # pixels, square, the whole picture padded with white
     first_size: int = 0  # for the first half of the epochs, which learn faster from fewer pixels; 0 = size
     photos: tuple[str, ...] = ()  # NAME for NAME.tar beside NAME.jsonl.gz
@@ -120,14 +123,15 @@ class Recipe:
     backbone_licence: str = (
         ""  # for the card: name and licence of the pre-trained weights the students start from
     )
+    tower_licence: str = ""  # of the image tower's published weights; must be stated where its name has any
     limits: tuple[str, ...] = ()  # for the card: what a user should not expect
 
 
 def read_recipe(path: Path) -> Recipe:
     """Read the recipe at `path`; a bare name such as "starter" means the one shipped in distill/recipes.
 
-    Raises DataError for a file that is not TOML, an unknown key, a missing one, a value of another type, or a
-    data file that is used without a source that states its licence.
+    Raises DataError for a file that is not TOML, an unknown key, a missing one, a value of another type, a data file
+    that is used without a source that states its licence, or published weights without theirs.
     """
     values = read_toml(path, Path(__file__).parent / "recipes")
     recipe: Recipe = read_typed(
@@ -137,4 +141,12 @@ def read_recipe(path: Path) -> Recipe:
     used |= {f"{name}.jsonl.gz" for name in recipe.image.photos}
     if unlicensed := sorted(used - {source.file for source in recipe.source}):
         raise DataError(f"{path}: {', '.join(unlicensed)} used without a [[source]] that states its licence")
+    try:
+        tower = read_tower_name(recipe.image.tower)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
+    if tower.published and not recipe.tower_licence:
+        raise DataError(
+            f"{path}: {recipe.image.tower} has published weights: state their licence as tower_licence"
+        )
     return recipe

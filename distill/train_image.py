@@ -19,14 +19,15 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from unbraid.base_encoders.image import ImageEncoder, start_image_encoder
+from unbraid.base_encoders.image import ImageEncoder, start_image_encoder, tower_preprocess
+from unbraid.base_encoders.tower_name import read_tower_name
 from unbraid.distill.base_space import BaseSpace, load_base_space
 from unbraid.distill.pictures import members
 from unbraid.distill.recipe import Recipe
 from unbraid.distill.task_space import DIM
 from unbraid.drawings import draw
 from unbraid.errors import DataError
-from unbraid.image import ImagePreprocess, decode
+from unbraid.image import decode
 from unbraid.progress import track
 from unbraid.teacher import Teacher
 from unbraid.teacher.labels import read_shards
@@ -77,8 +78,9 @@ def train_image(recipe: Recipe, data: Path, run: Path, teacher: Callable[[], Tea
     keys |= {picture.key for picture in pictures}
     stored = stored_base_vectors(run / "labels", space, keys)
     captions = caption_vectors(pictures, teacher, space, stored=stored, own=config.own_vector)
-    preprocess = ImagePreprocess(config.size, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-    encoder = start_image_encoder(config.tower, dim=DIM, preprocess=preprocess)
+    preprocess = tower_preprocess(config.tower, config.size)
+    published = read_tower_name(config.tower).published
+    encoder = start_image_encoder(config.tower, dim=DIM, preprocess=preprocess, published=published)
     curves = _fit(encoder, pictures, captions, recipe, run / "image.checkpoint.pt")
     _remove_mean(encoder, pictures, captions)
     encoder.save(run / "image")

@@ -227,11 +227,11 @@ def _manifest(
 
 
 def _licences(recipe: dict[str, Any]) -> dict[str, str]:
-    """Licence of the backbone and of every data file that went into the weights."""
+    """Licence of the backbone, of a pre-trained tower, and of every data file that went into the weights."""
     backbone, _, licence = recipe["backbone_licence"].rpartition(": ")
-    return {backbone or "backbone": licence} | {
-        source["file"]: source["licence"] for source in recipe["source"]
-    }
+    tower = {recipe["image"]["tower"]: recipe["tower_licence"]} if recipe.get("tower_licence") else {}
+    sources = {source["file"]: source["licence"] for source in recipe["source"]}
+    return {backbone or "backbone": licence} | tower | sources
 
 
 def _hash(*paths: Path) -> str:

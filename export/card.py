@@ -83,7 +83,7 @@ def _making(recipe: Mapping[str, Any], record: Mapping[str, Any], run: Path) -> 
         )
     if (run / "image" / "record.json").exists():
         lines.append(
-            f"- Image: {image['tower']} at {image['size']} px from random weights, {image['epochs']} epochs over "
+            f"- Image: {image['tower']} at {image['size']} px from {'published' if recipe.get('tower_licence') else 'random'} weights, {image['epochs']} epochs over "
             f"{len(image['photos'])} picture sets and {image['drawings']:,} drawings, against the captions' base vectors; "
             "the pictures' mean vector is removed."
         )

@@ -3,8 +3,9 @@ import json
 import pytest
 import torch
 
-from unbraid.base_encoders.image import load_image_encoder, start_image_encoder
+from unbraid.base_encoders.image import load_image_encoder, start_image_encoder, tower_preprocess
 from unbraid.base_encoders.text import load_text_encoder, mean_pooling, start_text_encoder
+from unbraid.base_encoders.tower_name import read_tower_name
 from unbraid.image import ImagePreprocess
 from unbraid.torchvision_shim import ensure_torchvision
 
@@ -253,12 +254,54 @@ def test_published_weights_are_fetched_at_the_start_and_never_when_loading(clip_
 
     monkeypatch.setattr(open_clip, "create_model", recording)
     tower = f"open_clip:{clip_name}/laion"
-    start_image_encoder(tower, dim=16, preprocess=PREPROCESS, pretrained=True).save(tmp_path)
+    start_image_encoder(tower, dim=16, preprocess=PREPROCESS, published=True).save(tmp_path)
     load_image_encoder(tmp_path)
     assert asked == ["laion", None]
 
 
 @pytest.mark.parametrize("tower", ["resnet18", "torchvision:resnet18", ""])
 def test_a_tower_of_no_known_library_is_refused(tower):
-    with pytest.raises(ValueError, match=r"expected timm:MODEL or open_clip:MODEL"):
+    with pytest.raises(ValueError, match=r"expected timm:MODEL\[\.TAG\] or open_clip:MODEL"):
         start_image_encoder(tower, dim=16, preprocess=PREPROCESS)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "published"),
+    [
+        ("timm:mobilenetv4_conv_small", ("timm", "mobilenetv4_conv_small", ""), False),
+        ("timm:test_vit.r160_in1k", ("timm", "test_vit", "r160_in1k"), True),
+        ("open_clip:ViT-B-32", ("open_clip", "ViT-B-32", ""), False),
+        ("open_clip:ViT-B-32/laion2b_s34b_b79k", ("open_clip", "ViT-B-32", "laion2b_s34b_b79k"), True),
+    ],
+)
+def test_a_towers_name_says_whether_its_weights_are_published(name, parts, published):
+    found = read_tower_name(name)
+    assert (found.library, found.model, found.tag) == parts
+    assert found.published is published
+
+
+def test_a_published_tower_sees_pictures_as_its_weights_were_trained():
+    clip = tower_preprocess("open_clip:ViT-B-32/laion2b_s34b_b79k", 96)
+    assert (
+        clip.size == 96
+        and clip.mean[0] == pytest.approx(0.48145466)
+        and clip.std[2] == pytest.approx(0.27577711)
+    )
+    assert tower_preprocess("timm:mobilenetv4_conv_small.e2400_r224_in1k", 64).std == (0.229, 0.224, 0.225)
+    assert tower_preprocess("timm:mobilenetv4_conv_small", 64).mean == (0.5, 0.5, 0.5)
+
+
+def test_timm_is_asked_for_the_tag_at_the_start_and_never_when_loading(monkeypatch, tmp_path):
+    import timm
+
+    asked, create = [], timm.create_model
+
+    def recording(name, pretrained=False, **options):
+        asked.append((name, pretrained))
+        return create(name, pretrained=False, **options)
+
+    monkeypatch.setattr(timm, "create_model", recording)
+    tower = "timm:test_vit.r160_in1k"
+    start_image_encoder(tower, dim=16, preprocess=PREPROCESS, published=True).save(tmp_path)
+    load_image_encoder(tmp_path)
+    assert asked == [("test_vit.r160_in1k", True), ("test_vit.r160_in1k", False)]

@@ -156,3 +156,18 @@ def test_a_file_without_a_stated_licence_is_refused(tmp_path):
     )
     with pytest.raises(DataError, match=r"code/x\.jsonl\.gz used without a \[\[source\]\]"):
         read_recipe(recipe)
+
+
+def test_published_weights_of_a_tower_need_their_licence(written):
+    tower = '\n[image]\ntower = "timm:test_vit.r160_in1k"\n'
+    with pytest.raises(
+        DataError, match=r"timm:test_vit\.r160_in1k has published weights: state their licence"
+    ):
+        read_recipe(written(SMALL + tower))
+    stated = read_recipe(written(SMALL.replace("seed", 'tower_licence = "Apache-2.0"\nseed', 1) + tower))
+    assert stated.tower_licence == "Apache-2.0"
+
+
+def test_a_tower_of_no_known_library_is_refused(written):
+    with pytest.raises(DataError, match="unknown tower 'torchvision:resnet18'"):
+        read_recipe(written(SMALL + '\n[image]\ntower = "torchvision:resnet18"\n'))

@@ -1,0 +1,28 @@
+"""What the name of a visual tower says: its library, its architecture, and whether it comes with published weights."""
+
+from dataclasses import dataclass
+
+LIBRARIES = ("timm", "open_clip")
+
+
+@dataclass(frozen=True)
+class TowerName:
+    """timm:MODEL or timm:MODEL.TAG, open_clip:MODEL or open_clip:MODEL/TAG; without a tag weights are random."""
+
+    library: str
+    model: str
+    tag: str
+
+    @property
+    def published(self) -> bool:
+        """Whether weights are fetched from a hub when training starts."""
+        return bool(self.tag)
+
+
+def read_tower_name(name: str) -> TowerName:
+    """The parts of `name`. Raises ValueError for a name of neither library."""
+    library, _, rest = name.partition(":")
+    if library not in LIBRARIES or not rest:
+        raise ValueError(f"unknown tower {name!r}: expected timm:MODEL[.TAG] or open_clip:MODEL[/TAG]")
+    model, _, tag = rest.partition("." if library == "timm" else "/")
+    return TowerName(library, model, tag)
