@@ -3,14 +3,18 @@
 import functools
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from unbraid.evaluation.datasets import Retrieval
 from unbraid.evaluation.extra import require
 from unbraid.evaluation.metrics import Score, Scorer
+from unbraid.image import ImagePreprocess
 from unbraid.torchvision_shim import ensure_torchvision
+from unbraid.vectors import normalise
 
 # Between "get" and "Name", between "HTTP" and "Server", and at "_".
 IDENTIFIER_PARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_")
@@ -43,6 +47,18 @@ def bm25(queries: Sequence[str], documents: Sequence[str], *, code: bool = False
         return block
 
     return scorer
+
+
+def random_features(pictures: Sequence[Path | Image.Image], dim: int) -> NDArray[np.float32]:
+    """Unit vectors float32 [n, dim] of pictures that nobody trained: 16 x 16 pixels by a random matrix, centred.
+
+    Beside a trained tower they show what chance finds in vectors of pictures once their cone is taken away.
+    """
+    see = ImagePreprocess(16, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    pixels = np.stack([see.load(picture).ravel() for picture in pictures])
+    weights = np.random.default_rng(0).standard_normal((pixels.shape[1], dim)).astype(np.float32)
+    vectors = pixels @ weights
+    return normalise(vectors - vectors.mean(axis=0))
 
 
 class MiniLM:

@@ -5,13 +5,15 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from unbraid.errors import ItemError
-from unbraid.evaluation.baselines import bm25, chance, minilm
+from unbraid.evaluation.baselines import bm25, chance, minilm, random_features
 from unbraid.evaluation.datasets import Retrieval, Sts, sample
 from unbraid.evaluation.metrics import (
     RANKING_METRICS,
@@ -79,7 +81,7 @@ def evaluate(
 ) -> list[Row]:
     """Rows for `model` in the set's search mode, for its base vectors without mapper, and for the baselines.
 
-    Text and code: BM25, all-MiniLM-L6-v2 and model + BM25. Images: chance. STS: all-MiniLM-L6-v2. `mode`
+    Text and code: BM25, all-MiniLM-L6-v2 and model + BM25. Images: random features and chance. STS: all-MiniLM-L6-v2. `mode`
     replaces the set's mode (STS: symmetric); with `every_mode` the model's other modes follow it, which shows what a
     mapper costs where it does not belong; with `storage` come the forms that vectors can be stored in (storage.py).
     `limit` keeps that many queries (see `datasets.sample`).
@@ -129,6 +131,9 @@ def _evaluate_retrieval(
         forms = stored_forms(model, base_q, base_d, *model.search_modes[modes[0]])
         rows += [row(f"{model.name}, {form}", modes[0], scores_of(scorer)) for form, scorer in forms.items()]
     if baselines and dataset.document_modality == "image":
+        pictures = [item for item in documents if isinstance(item, Path | Image.Image)]
+        nothing = random_features(pictures, base_q.shape[1])
+        rows.append(row("random features", None, scores_of(dense(base_q - base_q.mean(axis=0), nothing))))
         rows.append(row("chance", None, chance(dataset)))
     elif baselines:
         texts_q, texts_d = [str(query) for query in queries], [str(document) for document in documents]

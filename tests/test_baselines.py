@@ -2,9 +2,10 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from unbraid.errors import MissingExtraError
-from unbraid.evaluation.baselines import bm25, chance, minilm
+from unbraid.evaluation.baselines import bm25, chance, minilm, random_features
 from unbraid.evaluation.datasets import Retrieval
 from unbraid.evaluation.metrics import rank, ranking_scores
 from unbraid.items import Code
@@ -95,3 +96,13 @@ def test_minilm_agrees_with_mean_pooling_by_transformers():
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert vectors[0] @ vectors[1] > 0.9
     assert vectors[0] @ vectors[2] < 0.2
+
+
+def test_random_features_are_centred_unit_vectors_that_follow_the_pixels():
+    rng = np.random.default_rng(0)
+    pictures = [Image.fromarray(rng.integers(0, 255, (20, 30, 3), dtype=np.uint8)) for _ in range(8)]
+    vectors = random_features([*pictures, pictures[0]], 64)
+    assert vectors.shape == (9, 64)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(vectors[0], vectors[8], atol=1e-5)
+    assert np.abs(vectors[:8].mean(axis=0)).max() < 0.2

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from unbraid.evaluation import Retrieval, Row, Sts, evaluate, table, to_json
 from unbraid.evaluation import evaluate as evaluate_function
@@ -112,8 +113,10 @@ def test_a_query_that_is_a_document_does_not_find_itself(model):
     assert [evaluate(model, s, baselines=False)[0].scores["MRR@10"].value for s in both] == [0.5, 1.0]
 
 
-def test_image_set_is_shown_beside_chance(model):
-    pictures = {"d0": Path("red square.png"), "d1": Path("blue circle.png")}
+def test_image_set_is_shown_beside_random_features_and_chance(model, tmp_path):
+    pictures = {"d0": tmp_path / "red square.png", "d1": tmp_path / "blue circle.png"}
+    for path, colour in zip(pictures.values(), ("red", "blue"), strict=True):
+        Image.new("RGB", (20, 20), colour).save(path)
     dataset = Retrieval(
         "shapes", {"q0": "red square"}, pictures, {"q0": {"d0": 1}}, document_modality="image"
     )
@@ -121,10 +124,11 @@ def test_image_set_is_shown_beside_chance(model):
     assert [(row.system, row.kind) for row in rows] == [
         ("fake", "image"),
         ("fake, no mapper", "image"),
+        ("random features", "image"),
         ("chance", "image"),
     ]
     assert rows[0].scores["MRR@10"].value == 1
-    assert "MRR@10" not in rows[2].scores
+    assert "MRR@10" not in rows[3].scores
 
 
 def test_sts_set_is_searched_symmetrically(model):

@@ -1,5 +1,6 @@
 """Parity is the contract of export: every graph against the torch module that it was made from."""
 
+import hashlib
 import json
 import logging
 import shutil
@@ -340,6 +341,19 @@ def test_a_run_without_pictures_gives_a_bundle_without_them(run, tmp_path):
     assert list(bundle.text["text"].graphs) == ["fp32"]
     assert not [parity for parity in parities if parity.graph.startswith(("image", "text.int8"))]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "run"]
+
+
+def test_pictures_move_no_text_and_no_code_vector(tiny, run, tmp_path):
+    """`run` is the same run without its image tower: the graphs and what they give are equal, byte by byte."""
+    export_bundle(tiny.run, tmp_path / "with")
+    export_bundle(run, tmp_path / "without")
+    pair = [unbraid.load(tmp_path / name) for name in ("with", "without")]
+    assert [model.modalities for model in pair] == [("text", "code", "image"), ("text", "code")]
+    for path in (tmp_path / "without").glob("*.onnx"):
+        assert (tmp_path / "with" / path.name).read_bytes() == path.read_bytes()
+    items = ["a red cat", unbraid.Code("def house(): return river")]
+    hashes = [hashlib.sha256(model.encode(items, task="document").tobytes()).hexdigest() for model in pair]
+    assert hashes[0] == hashes[1]
 
 
 def manifest(folder):
