@@ -81,7 +81,7 @@ def _start(config: TextTraining, backbone: Path, data: TextSet) -> TextEncoder:
     return encoder
 
 
-def _batches(data: TextSet, recipe: Recipe, epoch: int) -> Iterator[list[int]]:
+def epoch_batches(data: TextSet, recipe: Recipe, epoch: int) -> Iterator[list[int]]:
     """Batches of rows for one epoch: shuffled, sorted by length within pools, shuffled again."""
     rng = random.Random(recipe.seed * 1000 + epoch)
     order = list(range(data.held_out, len(data.ids)))
@@ -99,7 +99,7 @@ def _batches(data: TextSet, recipe: Recipe, epoch: int) -> Iterator[list[int]]:
 def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) -> dict[str, list[float]]:
     """Train in place; returns the curves."""
     config = recipe.text
-    epochs = [list(_batches(data, recipe, epoch)) for epoch in range(sum(config.epochs))]
+    epochs = [list(epoch_batches(data, recipe, epoch)) for epoch in range(sum(config.epochs))]
     batches = [batch for epoch in epochs for batch in epoch]
     optimizer = torch.optim.AdamW(
         [

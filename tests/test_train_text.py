@@ -323,20 +323,20 @@ def test_a_tenth_is_held_out_up_to_1024(items, held_out):
 def test_an_epoch_trains_on_every_item_once_but_the_held_out_ones(monkeypatch):
     monkeypatch.setattr(stage, "POOL", 64)
     data = set_of([1 + number % 12 for number in range(200)])
-    batches = list(stage._batches(data, recipe(), 0))
+    batches = list(stage.epoch_batches(data, recipe(), 0))
     assert Counter(row for batch in batches for row in batch) == Counter(range(20, 200))
 
 
 def test_batches_keep_to_the_token_budget_and_the_largest_batch():
     data = set_of([1 + number % 12 for number in range(2000)])
-    for batch in stage._batches(data, recipe(TextTraining(batch_tokens=1000)), 0):
+    for batch in stage.epoch_batches(data, recipe(TextTraining(batch_tokens=1000)), 0):
         assert len(batch) <= stage.LARGEST_BATCH
         assert len(batch) * max(len(data.ids[row]) for row in batch) <= 1000
 
 
 def test_epochs_differ_and_a_seed_repeats_them():
     data = set_of([1 + number % 12 for number in range(200)])
-    first, again, second = (list(stage._batches(data, recipe(), epoch)) for epoch in (0, 0, 1))
+    first, again, second = (list(stage.epoch_batches(data, recipe(), epoch)) for epoch in (0, 0, 1))
     assert first == again != second
 
 

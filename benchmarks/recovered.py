@@ -1,0 +1,171 @@
+"""How much of a task's gain a mapper on the frozen base recovers, against training the encoder for that task.
+
+    python benchmarks/recovered.py RUN --recipe starter --mode code SET... [--steps 300] [--own-code]
+
+RUN is a finished run of `unbraid distill`. Three systems on the same sets: base vectors, mapped base vectors, and a copy of
+the text encoder that starts as base and mapper together and goes on for some steps with the task's own labels as its
+targets, every weight free. Recovered = (mapper - base) / (trained - base). With --own-code the copy is trained on the
+labelled code alone, towards the base, and encodes the documents: a code encoder of its own beside the shared one.
+"""
+
+import argparse
+import copy
+import math
+from collections.abc import Callable
+from itertools import count, islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from unbraid.base_encoders.text import TextEncoder, load_text_encoder
+from unbraid.code_text import split_identifiers
+from unbraid.distill.base_space import load_base_space
+from unbraid.distill.recipe import Recipe, read_recipe
+from unbraid.distill.students import ToBase, encode
+from unbraid.distill.task_space import task_target
+from unbraid.distill.text_set import TextSet, tensors, text_set, text_tokenizer
+from unbraid.distill.train_text import epoch_batches
+from unbraid.evaluation import Retrieval, Sts, read_dataset
+from unbraid.evaluation.datasets import sample
+from unbraid.evaluation.evaluate import retrieval_scores
+from unbraid.evaluation.metrics import dense, spearman
+from unbraid.items import Code
+from unbraid.mappers import load_mapper
+from unbraid.progress import track
+from unbraid.tasks import SEARCH_MODES
+from unbraid.teacher.labels import read_description, read_shards
+from unbraid.training.losses import student_loss
+
+RATE, PROJECTION_RATE = 1e-4, 2e-5
+WARMUP = 20  # steps
+
+
+class Route:
+    """Stands for the base space where the targets are one route's task vectors."""
+
+    def __init__(self, route: str) -> None:
+        """The route whose vectors are the targets."""
+        self.route = route
+
+    def project(self, vectors: dict[str, np.ndarray]) -> np.ndarray:
+        """Task vectors [n, 512]."""
+        return task_target(vectors[self.route])
+
+
+def score(dataset: Retrieval | Sts, query: ToBase, document: ToBase) -> float:
+    """nDCG@10, or Spearman, of the two encoders' vectors."""
+    sts = isinstance(dataset, Sts)
+    left, right = (
+        (dataset.a, dataset.b) if sts else (list(dataset.queries.values()), list(dataset.documents.values()))
+    )
+    q, d = (
+        normalize(encode([split_identifiers(i) if isinstance(i, Code) else str(i) for i in items]), dim=-1)
+        for encode, items in ((query, left), (document, right))
+    )
+    if sts:
+        return spearman((q * d).sum(1).numpy(), np.asarray(dataset.scores)).value
+    return retrieval_scores(dataset, dense(q.numpy(), d.numpy()))["nDCG@10"].value
+
+
+def train(student: TextEncoder, data: TextSet, recipe: Recipe, steps: int) -> None:
+    """Go on for some steps, with the loss of the text stage."""
+    config = recipe.text
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": student.backbone.parameters(), "lr": RATE},
+            {"params": student.projection.parameters(), "lr": PROJECTION_RATE},
+        ],
+        weight_decay=0.01,
+    )
+    rate = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / WARMUP, 0.5 + 0.5 * math.cos(math.pi * step / steps))
+    )
+    endless = (rows for epoch in count(100) for rows in epoch_batches(data, recipe, epoch))
+    for rows in track(list(islice(endless, steps)), "train", unit="steps"):
+        ids, mask, target = tensors(data, rows)
+        loss = student_loss(
+            student(ids, mask), target, prefix_weight=config.prefix_weight, kl_weight=config.kl_weight
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        optimizer.step()
+        rate.step()
+
+
+def code_alone(data: TextSet, modalities: list[str]) -> TextSet:
+    """The labelled code of a set."""
+    rows = [row for row, modality in enumerate(modalities) if modality == "code"]
+    return TextSet([data.ids[row] for row in rows], data.targets[rows])
+
+
+def main() -> None:
+    """Train, score and print a row a system."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("sets", nargs="+", type=Path)
+    parser.add_argument("--recipe", type=Path, default=Path("starter"))
+    parser.add_argument("--mode", choices=tuple(SEARCH_MODES), required=True)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--limit", type=int, default=200, help="queries a set; STS sets stay whole")
+    parser.add_argument("--own-code", action="store_true")
+    given = parser.parse_args()
+    recipe, labels = read_recipe(given.recipe), given.run / "labels"
+    torch.manual_seed(recipe.seed)
+    tokenizer = text_tokenizer(given.run / "text" / "tokenizer.json", recipe.text.max_tokens)
+    shared = load_text_encoder(given.run / "text").eval()
+    query, document = (
+        load_mapper(given.run / "mappers" / f"{task}.safetensors") for task in SEARCH_MODES[given.mode]
+    )
+    datasets = [
+        read_dataset(path, mode=None if given.mode == "symmetric" else given.mode) for path in given.sets
+    ]
+    datasets = [one if isinstance(one, Sts) else sample(one, given.limit) for one in datasets]
+
+    def base(texts: list[str]) -> Tensor:
+        return encode(shared, tokenizer, texts)
+
+    def mapped(mapper: Callable[[Tensor], Tensor], to_base: ToBase) -> ToBase:
+        def to_task(texts: list[str]) -> Tensor:
+            with torch.inference_mode():
+                return mapper(to_base(texts))
+
+        return to_task
+
+    student = copy.deepcopy(shared)
+
+    def trained(texts: list[str]) -> Tensor:
+        return encode(student, tokenizer, texts)
+
+    shards = list(read_shards(labels))
+    if given.own_code:
+        data = text_set(
+            shards, load_base_space(given.run / "base_space.safetensors"), tokenizer, recipe.text.code_anchor
+        )
+        kinds = [kind for shard in shards for kind in shard.modalities if kind != "image"]
+        data = code_alone(data, kinds)
+        last = "code encoder of its own, mapper", mapped(query, base), mapped(document, trained)
+    else:
+        route = read_description(labels)["tasks"][SEARCH_MODES[given.mode][1]]
+        data = text_set(shards, Route(route), tokenizer, recipe.text.code_anchor)
+        with torch.no_grad():
+            student.projection.weight.copy_(document.matrix() @ shared.projection.weight)
+        last = "encoder trained for the task", trained, trained
+    train(student, data, recipe, given.steps)
+    student.eval()
+    systems = [("base", base, base), ("base and mapper", mapped(query, base), mapped(document, base)), last]
+    names = [path.name.split(".")[0] for path in given.sets]
+    print(f"| {given.mode} | {' | '.join(names)} | mean |\n| --- |{' --- |' * (len(names) + 1)}")
+    means = []
+    for name, left, right in systems:
+        scores = [score(dataset, left, right) for dataset in datasets]
+        means.append(float(np.mean(scores)))
+        print(f"| {name} | {' | '.join(f'{one:.3f}' for one in scores)} | {means[-1]:.4f} |", flush=True)
+    if not given.own_code:
+        print(f"recovered: {(means[1] - means[0]) / (means[2] - means[0]):.0%}")
+
+
+main()
