@@ -1,19 +1,38 @@
-"""Pictures of a data folder: NAME.tar, and what is known of its members in NAME.jsonl.gz."""
+"""Captioned pictures: those of a data folder, NAME.tar with NAME.jsonl.gz beside it, and drawings."""
 
+import io
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from unbraid.distill.data import TrainingItem
+from unbraid.drawings import draw
 from unbraid.errors import DataError
+from unbraid.image import decode
 from unbraid.progress import track
 from unbraid.teacher.shard import item_key
 from unbraid.training.rows import is_dev, rows
 
 CAPTIONS = ("caption", "alt", "title")
+KEPT_PIXELS = 160  # longer side of the copies kept in memory
+DEV_DRAWINGS = 300  # drawings of seeds that training never uses
 SHORTEST = 12  # characters; shorter ones say too little of a picture
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in memory (uint8 [H, W, 3], longer side 160), its captions, and where it comes from."""
+
+    pixels: np.ndarray
+    captions: tuple[str, ...]
+    source: str
+    dev: bool
+    key: str = ""  # under which it may be labelled; a drawing has none
 
 
 @dataclass(frozen=True)
@@ -46,6 +65,24 @@ def members(data: Path, name: str) -> Iterator[Member]:
         raise DataError(f"{data / name}.tar: cannot be read: {error}") from error
 
 
+def photographs(data: Path, names: tuple[str, ...]) -> Iterator[Picture]:
+    """Pictures of NAME.tar with the captions in NAME.jsonl.gz, for each of `names` below `data`."""
+    for name in names:
+        for member in members(data, name):
+            try:
+                pixels = _small(Image.open(io.BytesIO(member.content)))
+            except OSError as error:
+                raise DataError(f"{data / member.name}: cannot be read: {error}") from error
+            yield Picture(pixels, member.captions, name, member.dev, member.key)
+
+
+def drawn(count: int) -> Iterator[Picture]:
+    """`count` drawings for training and a few of other seeds for the dev score."""
+    for seed in track(range(-DEV_DRAWINGS, count), "draw", unit="pictures"):
+        drawing = draw(seed if seed >= 0 else 1_000_000 - seed)
+        yield Picture(_small(drawing.image), drawing.captions, "drawings", seed < 0)
+
+
 def picture_items(data: Path, names: Sequence[str], folder: Path) -> list[TrainingItem]:
     """The training pictures of `names` as items to label, each a file of `folder` named by its key.
 
@@ -69,3 +106,9 @@ def picture_items(data: Path, names: Sequence[str], folder: Path) -> list[Traini
 def _captions(row: dict[str, Any]) -> tuple[str, ...]:
     texts = (str(row.get(field) or "").strip() for field in CAPTIONS)
     return tuple(dict.fromkeys(text for text in texts if len(text) >= SHORTEST))
+
+
+def _small(image: Image.Image) -> np.ndarray:
+    small = decode(image).copy()
+    small.thumbnail((KEPT_PIXELS, KEPT_PIXELS), Image.Resampling.BICUBIC)
+    return np.asarray(small)

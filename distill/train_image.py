@@ -5,12 +5,10 @@ where the recipe asks for it and the teacher reads pictures. Beside it a contras
 captions of other pictures as negatives; those are vectors in memory, so thousands cost nothing.
 """
 
-import io
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,52 +19,27 @@ from torch.nn.functional import cross_entropy, normalize
 
 from unbraid.base_encoders.image import ImageEncoder, start_image_encoder, tower_preprocess
 from unbraid.base_encoders.tower_name import read_tower_name
-from unbraid.distill.base_space import BaseSpace, load_base_space
-from unbraid.distill.pictures import members
+from unbraid.distill.base_space import load_base_space
+from unbraid.distill.captions import Captions, caption_vectors, labelled_captions
+from unbraid.distill.pictures import Picture, drawn, photographs
 from unbraid.distill.recipe import Recipe
 from unbraid.distill.task_space import DIM
-from unbraid.drawings import draw
 from unbraid.errors import DataError
-from unbraid.image import decode
 from unbraid.progress import track
 from unbraid.teacher import Teacher
-from unbraid.teacher.labels import read_shards
-from unbraid.teacher.shard import text_key
 from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
 from unbraid.training.losses import cosine_loss, cross_score_kl
 from unbraid.training.record import write_record
 
-KEPT_PIXELS = 160  # longer side of the copies kept in memory
 SAME_CAPTION = 0.9  # a negative caption this close to the positive one is not a negative
-DEV_DRAWINGS = 300  # drawings of seeds that training never uses
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture in memory (uint8 [H, W, 3], longer side 160), its captions, and where it comes from."""
-
-    pixels: np.ndarray
-    captions: tuple[str, ...]
-    source: str
-    dev: bool
-    key: str = ""  # under which it may be labelled; a drawing has none
-
-
-@dataclass(frozen=True)
-class Captions:
-    """All captions as base vectors float32 [n, 512] with the picture of each, and each picture's mean target."""
-
-    vectors: Tensor
-    of_picture: list[list[int]]  # rows of `vectors`, for each picture
-    targets: Tensor  # [pictures, 512], unit length
 
 
 def train_image(recipe: Recipe, data: Path, run: Path, teacher: Callable[[], Teacher]) -> ImageEncoder:
     """Train the tower of `recipe`; reads run/base_space.safetensors and run/labels, writes run/image/.
 
-    `teacher` loads the labels' teacher, which is asked for the captions that are not labelled.
-    Interrupted training goes on from its last finished epoch and ends where it would have ended. Raises
-    DataError when there are fewer training pictures than one batch takes.
+    `teacher` loads the labels' teacher, which labels the captions that are not, in run/captions.
+    Interrupted training goes on from its last finished epoch and ends where it would have ended. Raises DataError when
+    there are fewer training pictures than one batch takes, KeyboardInterrupt when labelling captions was interrupted.
     """
     torch.manual_seed(recipe.seed)
     config = recipe.image
@@ -74,10 +47,8 @@ def train_image(recipe: Recipe, data: Path, run: Path, teacher: Callable[[], Tea
     pictures = list(photographs(data, config.photos))
     if config.drawings:
         pictures += drawn(config.drawings)
-    keys = {text_key("text", caption) for picture in pictures for caption in picture.captions}
-    keys |= {picture.key for picture in pictures}
-    stored = stored_base_vectors(run / "labels", space, keys)
-    captions = caption_vectors(pictures, teacher, space, stored=stored, own=config.own_vector)
+    stored = labelled_captions(pictures, run, space, teacher)
+    captions = caption_vectors(pictures, stored, own=config.own_vector)
     preprocess = tower_preprocess(config.tower, config.size)
     published = read_tower_name(config.tower).published
     encoder = start_image_encoder(config.tower, dim=DIM, preprocess=preprocess, published=published)
@@ -88,74 +59,6 @@ def train_image(recipe: Recipe, data: Path, run: Path, teacher: Callable[[], Tea
     write_record(run / "image", recipe, curves, results)
     (run / "image.checkpoint.pt").unlink(missing_ok=True)
     return encoder
-
-
-def photographs(data: Path, names: tuple[str, ...]) -> Iterator[Picture]:
-    """Pictures of NAME.tar with the captions in NAME.jsonl.gz, for each of `names` below `data`."""
-    for name in names:
-        for member in members(data, name):
-            try:
-                pixels = _small(Image.open(io.BytesIO(member.content)))
-            except OSError as error:
-                raise DataError(f"{data / member.name}: cannot be read: {error}") from error
-            yield Picture(pixels, member.captions, name, member.dev, member.key)
-
-
-def drawn(count: int) -> Iterator[Picture]:
-    """`count` drawings for training and a few of other seeds for the dev score."""
-    for seed in track(range(-DEV_DRAWINGS, count), "draw", unit="pictures"):
-        drawing = draw(seed if seed >= 0 else 1_000_000 - seed)
-        yield Picture(_small(drawing.image), drawing.captions, "drawings", seed < 0)
-
-
-def caption_vectors(
-    pictures: list[Picture],
-    teacher: Callable[[], Teacher],
-    space: BaseSpace,
-    *,
-    stored: Mapping[str, np.ndarray] | None = None,
-    own: float = 0.0,
-) -> Captions:
-    """Base vectors of every distinct caption, and the targets of the pictures.
-
-    `stored` are base vectors float32 [512] by the key of a text or picture; `teacher` gives a teacher for the captions
-    that are not among them. `own` is the share of a training photograph's own stored vector in its target.
-    Raises DataError when that vector is missing.
-    """
-    stored = stored or {}
-    distinct = list(dict.fromkeys(caption for picture in pictures for caption in picture.captions))
-    keys = {caption: text_key("text", caption) for caption in distinct}
-    found = {caption: stored[key] for caption, key in keys.items() if key in stored}
-    if missing := [caption for caption in distinct if caption not in found]:
-        loaded = teacher()
-        task_of = {route: task for task, route in loaded.routes.items()}
-        vectors = {route: loaded.encode(missing, task_of[route]) for route in space.routes}
-        found |= dict(zip(missing, space.project(vectors), strict=True))
-    base = torch.from_numpy(np.stack([found[caption] for caption in distinct]).astype(np.float32))
-    number = {caption: row for row, caption in enumerate(distinct)}
-    of_picture = [[number[caption] for caption in picture.captions] for picture in pictures]
-    targets = [normalize(base[numbers].mean(0), dim=0) for numbers in of_picture]
-    if own:
-        for row, picture in enumerate(pictures):
-            if picture.dev or not picture.key:
-                continue
-            if picture.key not in stored:
-                raise DataError(f"a picture of {picture.source} is not labelled: run `unbraid label` again")
-            mixed = (1 - own) * targets[row] + own * torch.from_numpy(stored[picture.key])
-            targets[row] = normalize(mixed, dim=0)
-    return Captions(base, of_picture, torch.stack(targets))
-
-
-def stored_base_vectors(labels: Path, space: BaseSpace, keys: AbstractSet[str]) -> dict[str, np.ndarray]:
-    """Base vectors float32 [512] of those of `keys` that the store in `labels` holds; none where there is no store."""
-    found: dict[str, np.ndarray] = {}
-    if not labels.exists():
-        return found
-    for shard in read_shards(labels):
-        rows = [row for row, key in enumerate(shard.keys) if key in keys]
-        base = space.project({route: vectors[rows] for route, vectors in shard.vectors.items()})
-        found |= {shard.keys[row]: vector for row, vector in zip(rows, base, strict=True)}
-    return found
 
 
 def augment(pixels: np.ndarray, rng: random.Random, *, photo: bool) -> Image.Image:
@@ -172,12 +75,6 @@ def augment(pixels: np.ndarray, rng: random.Random, *, photo: bool) -> Image.Ima
         image = ImageEnhance.Brightness(image).enhance(rng.uniform(0.7, 1.3))
         image = ImageEnhance.Color(image).enhance(rng.uniform(0.5, 1.4))
     return image
-
-
-def _small(image: Image.Image) -> np.ndarray:
-    small = decode(image).copy()
-    small.thumbnail((KEPT_PIXELS, KEPT_PIXELS), Image.Resampling.BICUBIC)
-    return np.asarray(small)
 
 
 def _fit(

@@ -5,6 +5,7 @@ import random
 import tarfile
 from dataclasses import replace
 from math import exp, log
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -13,22 +14,21 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from unbraid.base_encoders.image import load_image_encoder, start_image_encoder
+from unbraid.distill import pictures as picture_files
 from unbraid.distill import train_image as stage
 from unbraid.distill.base_space import fit_base_space
-from unbraid.distill.recipe import ImageTraining, Recipe, TextTraining
-from unbraid.distill.train_image import (
+from unbraid.distill.captions import (
     Captions,
-    Picture,
-    augment,
-    caption_nce,
     caption_vectors,
-    dev_recall,
-    drawn,
-    mixed,
-    photographs,
+    distinct_captions,
+    labelled_captions,
     stored_base_vectors,
-    train_image,
 )
+from unbraid.distill.data import TrainingItem
+from unbraid.distill.label import label
+from unbraid.distill.pictures import Picture, drawn, photographs
+from unbraid.distill.recipe import ImageTraining, Recipe, TextTraining
+from unbraid.distill.train_image import augment, caption_nce, dev_recall, mixed, train_image
 from unbraid.errors import DataError
 from unbraid.image import ImagePreprocess
 from unbraid.teacher.labels import Description, open_labels
@@ -63,6 +63,8 @@ class FakeTeacher:
 
     id, dim = "fake", 24
     routes = ROUTES
+    modalities = ("text",)
+    about = MappingProxyType({"words": "random"})
 
     def __init__(self):
         self.asked = []
@@ -85,10 +87,17 @@ def space():
     )
 
 
+def stored_vectors(pictures, space):
+    """Base vectors of all captions by key, as labelling would give them."""
+    texts = distinct_captions(pictures)
+    routes = {route: FakeTeacher().encode(texts, task) for task, route in ROUTES.items()}
+    return dict(zip([text_key("text", text) for text in texts], space.project(routes), strict=True))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def few_dev_drawings():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "DEV_DRAWINGS", 12)
+        patch.setattr(picture_files, "DEV_DRAWINGS", 12)
         yield
 
 
@@ -111,7 +120,7 @@ def test_training_lowers_the_loss(trained):
 
 def test_training_turns_pictures_towards_their_captions(trained, space):
     pictures = [picture for picture in drawn(40) if not picture.dev]
-    targets = caption_vectors(pictures, FakeTeacher, space).targets
+    targets = caption_vectors(pictures, stored_vectors(pictures, space)).targets
     fresh = start_image_encoder(TRAINING.tower, dim=512, preprocess=PREPROCESS)
     before, after = (
         (stage._raw_vectors(encoder, pictures) * targets).sum(1).mean() for encoder in (fresh, trained[1])
@@ -121,7 +130,7 @@ def test_training_turns_pictures_towards_their_captions(trained, space):
 
 def test_a_run_leaves_encoder_record_and_curves(trained):
     run, _ = trained
-    assert {path.name for path in run.iterdir()} == {"base_space.safetensors", "image"}
+    assert {path.name for path in run.iterdir()} == {"base_space.safetensors", "captions", "image"}
     assert {path.name for path in (run / "image").iterdir()} == {
         "curves.png",
         "encoder.json",
@@ -145,7 +154,7 @@ def test_the_saved_encoder_is_the_one_returned(trained):
 def test_training_pictures_are_centred_where_their_captions_are(trained, space):
     _, encoder = trained
     pictures = [picture for picture in drawn(40) if not picture.dev]
-    targets = caption_vectors(pictures, FakeTeacher, space).targets
+    targets = caption_vectors(pictures, stored_vectors(pictures, space)).targets
     raw = stage._raw_vectors(encoder, pictures)
     torch.testing.assert_close((raw - encoder.mean).mean(0), targets.mean(0), atol=1e-5, rtol=0)
 
@@ -304,42 +313,63 @@ def picture(*captions, source="drawings", dev=False):
     return Picture(np.zeros((4, 4, 3), np.uint8), captions, source, dev)
 
 
-def test_each_distinct_caption_is_encoded_once_per_route(space):
+def test_each_distinct_caption_is_labelled_once_per_route(space, tmp_path):
     teacher = FakeTeacher()
-    captions = caption_vectors([picture("one", "two"), picture("two", "three")], lambda: teacher, space)
-    assert sorted(teacher.asked) == [("match", ["one", "two", "three"]), ("search", ["one", "two", "three"])]
-    assert captions.of_picture == [[0, 1], [1, 2]]
+    pictures = [picture("one", "two"), picture("two", "three")]
+    stored = labelled_captions(pictures, tmp_path, space, lambda: teacher)
+    assert sorted((route, sorted(texts)) for route, texts in teacher.asked) == [
+        ("match", ["one", "three", "two"]),
+        ("search", ["one", "three", "two"]),
+    ]
+    expected = stored_vectors(pictures, space)
+    assert stored.keys() == expected.keys()
+    for key, vector in expected.items():
+        np.testing.assert_allclose(stored[key], vector, atol=2e-3)  # stored in float16
+    assert caption_vectors(pictures, stored).of_picture == [[0, 1], [1, 2]]
 
 
-def test_a_pictures_target_is_the_unit_mean_of_its_captions_base_vectors(space):
-    captions = caption_vectors([picture("one", "two"), picture("three")], FakeTeacher, space)
-    routes = {
-        route: FakeTeacher().encode(["one", "two", "three"], t) for t, route in FakeTeacher.routes.items()
-    }
-    base = space.project(routes)
-    np.testing.assert_allclose(captions.targets, [unit(base[:2].mean(0)), base[2]], atol=1e-6)
-
-
-def test_labelled_captions_are_not_encoded_again(space):
-    teacher = FakeTeacher()
+def test_captions_are_labelled_once_for_all_runs(space, tmp_path):
     pictures = [picture("one", "two"), picture("three")]
-    whole = caption_vectors(pictures, lambda: teacher, space)
-    stored = {text_key("text", text): whole.vectors[row].numpy() for row, text in ((0, "one"), (2, "three"))}
-    teacher.asked.clear()
-    found = caption_vectors(pictures, lambda: teacher, space, stored=stored)
-    assert [texts for _, texts in teacher.asked] == [["two"]] * 2
-    torch.testing.assert_close(found.vectors, whole.vectors)
-    torch.testing.assert_close(found.targets, whole.targets)
-
-
-def test_a_teacher_is_not_loaded_when_all_captions_are_labelled(space):
-    vector = space.project({route: unit(np.ones((1, 24))) for route in space.routes})[0]
+    first = labelled_captions(pictures, tmp_path, space, FakeTeacher)
 
     def no_teacher():
         raise AssertionError
 
-    captions = caption_vectors([picture("one")], no_teacher, space, stored={text_key("text", "one"): vector})
-    np.testing.assert_allclose(captions.targets[0], vector, atol=1e-6)
+    again = labelled_captions(pictures, tmp_path, space, no_teacher)
+    assert all(np.array_equal(first[key], again[key]) for key in first)
+
+
+def test_captions_among_the_labels_are_not_labelled_again(space, tmp_path):
+    label([TrainingItem("one", "text"), TrainingItem("three", "text")], tmp_path / "labels", FakeTeacher())
+    teacher = FakeTeacher()
+    labelled_captions([picture("one", "two"), picture("three")], tmp_path, space, lambda: teacher)
+    assert [texts for _, texts in teacher.asked] == [["two"]] * 2
+
+
+def test_an_interrupted_labelling_of_captions_stops_and_goes_on(space, tmp_path, monkeypatch):
+    pictures = [picture(*(f"a{number}" for number in range(300)))]
+    whole, calls = FakeTeacher.encode, []
+
+    def stopping(self, items, task):
+        calls.append(len(items))
+        if len(calls) > 2:  # in the second chunk
+            raise KeyboardInterrupt
+        return whole(self, items, task)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeTeacher, "encode", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            labelled_captions(pictures, tmp_path, space, FakeTeacher)
+    teacher = FakeTeacher()
+    stored = labelled_captions(pictures, tmp_path, space, lambda: teacher)
+    assert len(stored) == 300 and {len(texts) for _, texts in teacher.asked} == {300 - calls[0]}
+
+
+def test_a_pictures_target_is_the_unit_mean_of_its_captions_base_vectors(space):
+    pictures = [picture("one", "two"), picture("three")]
+    base = np.stack(list(stored_vectors(pictures, space).values()))
+    targets = caption_vectors(pictures, stored_vectors(pictures, space)).targets
+    np.testing.assert_allclose(targets, [unit(base[:2].mean(0)), base[2]], atol=1e-6)
 
 
 def test_a_photographs_own_vector_has_its_share_of_the_target(space):
@@ -348,8 +378,8 @@ def test_a_photographs_own_vector_has_its_share_of_the_target(space):
         Picture(np.zeros((4, 4, 3), np.uint8), ("one",), "photos", dev, key="k") for dev in (False, True)
     )
     pictures = [seen, kept_out, picture("two")]
-    plain = caption_vectors(pictures, FakeTeacher, space).targets
-    mixed = caption_vectors(pictures, FakeTeacher, space, stored={"k": own}, own=0.25).targets
+    plain = caption_vectors(pictures, stored_vectors(pictures, space)).targets
+    mixed = caption_vectors(pictures, stored_vectors(pictures, space) | {"k": own}, own=0.25).targets
     np.testing.assert_allclose(mixed[0], unit(0.75 * plain[0].numpy() + 0.25 * own), atol=1e-6)
     torch.testing.assert_close(mixed[1:], plain[1:])  # dev pictures and drawings are their captions alone
 
@@ -357,7 +387,7 @@ def test_a_photographs_own_vector_has_its_share_of_the_target(space):
 def test_a_photograph_without_labels_is_refused_where_its_own_vector_is_wanted(space):
     photograph = Picture(np.zeros((4, 4, 3), np.uint8), ("one",), "photos", False, key="k")
     with pytest.raises(DataError, match="photos is not labelled"):
-        caption_vectors([photograph], FakeTeacher, space, own=0.5)
+        caption_vectors([photograph], stored_vectors([photograph], space), own=0.5)
 
 
 def test_base_vectors_of_stored_keys_are_found_in_any_shard(space, tmp_path):
@@ -433,6 +463,6 @@ def test_dev_recall_counts_pictures_among_the_ten_nearest(monkeypatch):
 
 def test_dev_recall_does_not_look_at_training_pictures(space, monkeypatch):
     pictures = [picture("one"), picture("two"), picture("three", dev=True)]
-    captions = caption_vectors(pictures, FakeTeacher, space)
+    captions = caption_vectors(pictures, stored_vectors(pictures, space))
     encoder = start_image_encoder("timm:test_efficientnet", dim=512, preprocess=PREPROCESS)
     assert dev_recall(encoder, pictures, captions) == {"drawings (1)": 1.0}
