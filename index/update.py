@@ -1,13 +1,14 @@
 """Bring an index in line with the disk, encoding only what changed.
 
 A file's new chunks are written beside its old ones, which go when the last new one is in: no search in between
-misses the file. A run that is cut off, by Ctrl-C or kill -9, loses at most the group of chunks being encoded; the
+misses the file. A new file whose content the index holds under another path takes that one's vectors over, be it
+moved or copied. A run that is cut off, by Ctrl-C or kill -9, loses at most the group of chunks being encoded; the
 next run finds the file it was in, because fewer chunks are there than the file has, and takes it again.
 """
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,9 @@ import numpy as np
 
 from unbraid.errors import ImageError
 from unbraid.index.chunk import PICTURE, Chunk, chunk
+from unbraid.index.entry import Entry
 from unbraid.index.model import Model, Vectors
-from unbraid.index.store import Entry, FileState, Store
+from unbraid.index.store import FileState, Store
 from unbraid.index.walk import File, Skipped, Skips, is_binary, resolve_roots, walk
 from unbraid.items import Code, Item
 from unbraid.progress import track
@@ -32,7 +34,8 @@ class Report:
     added: int = 0
     changed: int = 0
     unchanged: int = 0
-    deleted: int = 0
+    moved: int = 0  # or copied: their content was in the index under another path, nothing was encoded
+    deleted: int = 0  # gone, and not found again elsewhere
     chunks: int = 0  # encoded and written
     skipped: dict[str, Skipped] = field(default_factory=dict)  # by reason
     seconds: dict[str, float] = field(default_factory=dict)  # by phase: walk, read, encode, write
@@ -88,6 +91,10 @@ class _Run:
             files = [file for file in walk(roots, self.skips) if self._encodable(file)]
             self.known = self.store.files()
             stale = [file for file in files if not self._unchanged_by_stat(file)]
+            copies = self._held_elsewhere(stale)
+        with self._phase("write"):
+            taken = self._take_over(copies)
+            stale = [file for file in stale if file.path.as_posix() not in taken]
         for group in _groups(self._rows(track(stale, "indexing", unit="files", shown=progress)), GROUP):
             self._write(group)
         with self._phase("write"):
@@ -96,7 +103,47 @@ class _Run:
                 path for path in self.known if path not in self.present and self._is_gone(Path(path), roots)
             ]
             self.store.delete(gone)
-        self.report.deleted = len(gone)
+        found_again = {copies[path][0] for path in taken}
+        self.report.deleted = sum(path not in found_again for path in gone)
+
+    def _held_elsewhere(self, files: Iterable[File]) -> dict[str, tuple[str, int]]:
+        """New files whose content the index has whole under another path: {path: (that path, mtime in ns)}.
+
+        Only those are read that have the size of such a file. The suffix has to be the same too: it decides how a
+        file is cut and encoded.
+        """
+        held: dict[tuple[int, str], dict[str, str]] = {}  # by size and suffix: content -> path
+        for path, state in self.known.items():
+            if state.complete:
+                held.setdefault((state.size, Path(path).suffix.lower()), {})[state.sha256] = path
+        copies = {}
+        for file in files:
+            same_size = held.get((file.size, file.path.suffix.lower()))
+            if same_size is None or file.path.as_posix() in self.known:
+                continue
+            try:
+                sha256 = hashlib.sha256(file.path.read_bytes()).hexdigest()
+            except OSError:  # told when it is to be encoded
+                continue
+            if sha256 in same_size:
+                copies[file.path.as_posix()] = (same_size[sha256], file.mtime_ns)
+        return copies
+
+    def _take_over(self, copies: Mapping[str, tuple[str, int]]) -> set[str]:
+        """Store `copies`, some hundred chunks at a time; returns those that are in."""
+        taken: set[str] = set()
+        group: dict[str, tuple[str, int]] = {}
+        chunks = 0
+        for path, copy in copies.items():
+            group[path] = copy
+            chunks += self.known[copy[0]].expected
+            if chunks >= GROUP:
+                taken |= self.store.take_over(group)
+                group, chunks = {}, 0
+        taken |= self.store.take_over(group)
+        self.present |= taken
+        self.report.moved = len(taken)
+        return taken
 
     def _encodable(self, file: File) -> bool:
         """Whether the model encodes this modality; if not, what a fuller bundle of the same base put in stays."""

@@ -29,10 +29,14 @@ ALLOWED = {
     "drawings": set(),
 }
 COMMAND_LINES = [
-    f"unbraid.{name}" for name in ("cli", "cli_analyse", "cli_distill", "cli_mapper", "cli_teacher")
+    f"unbraid.{name}"
+    for name in ("cli", "cli_analyse", "cli_distill", "cli_index", "cli_mapper", "cli_teacher")
 ]
 HEAVY = {"torch", "torchvision", "transformers", "timm", "open_clip", "sentence_transformers"}
-LATE = HEAVY | {"fastapi", "qdrant_edge", "huggingface_hub", "pyarrow", "onnx", "scipy", "matplotlib", "rich"}
+LATE = HEAVY | {
+    *("fastapi", "qdrant_edge", "huggingface_hub", "pyarrow", "onnx", "scipy", "matplotlib", "rich"),
+    *("tree_sitter", "pypdf"),
+}
 
 
 def python_folders() -> list[str]:
@@ -141,6 +145,11 @@ def test_what_works_on_vectors_or_pictures_imports_no_model_library_at_module_le
         if top and target.split(".")[0] in HEAVY
     ]
     assert wrong == []
+
+
+def test_importing_the_index_loads_no_parser_of_an_extra():
+    loaded = fresh("import sys, json, unbraid.index; print(json.dumps(sorted(sys.modules)))")
+    assert not [name for name in loaded if name.startswith(("tree_sitter", "pypdf"))]
 
 
 def test_no_folder_is_imported_by_its_bare_name():  # it would be a second copy of every class

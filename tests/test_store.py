@@ -1,14 +1,19 @@
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from unbraid.errors import StoreError
-from unbraid.index.store import FORMAT, META_FILE, Entry, Store, point_id, read_meta
+from unbraid.index.entry import Entry, point_id
+from unbraid.index.meta import FORMAT, META_FILE, Meta, Provenance, read_meta
+from unbraid.index.meta import write_meta as write_whole_meta
+from unbraid.index.store import Store
 from unbraid.items import Modality
 
 DIM = 4
@@ -42,9 +47,10 @@ def open_store(folder: Path, **changes: object) -> Store:
 def write_meta(folder: Path, **changes: object) -> Path:
     """A folder that is an index in name; the shard is made when it is first opened."""
     folder.mkdir()
-    path = folder / META_FILE
-    path.write_text(json.dumps({"format": FORMAT, "base_id": "b1", "dim": DIM, "unbraid": "0"} | changes))
-    return path
+    write_whole_meta(
+        folder, replace(Meta(FORMAT, "b1", DIM, "0", provenance=Provenance("starter 0.1")), **changes)
+    )
+    return folder / META_FILE
 
 
 @pytest.fixture(scope="module")
@@ -180,17 +186,36 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("changes", [{"base_id": "b2"}, {"dim": 8}])
 def test_another_base_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
     write_meta(tmp_path / "i")
-    with pytest.raises(StoreError, match=r"holds vectors of base b1 \(4 dimensions\), the model makes b"):
+    with pytest.raises(
+        StoreError, match=r"holds vectors of base b1 \(4 dimensions\) by starter 0.1, the model makes b"
+    ):
+        open_store(tmp_path / "i", **changes)
+    with pytest.raises(StoreError, match=r"--model, or encode again: unbraid index PATH\.\.\. --into"):
         open_store(tmp_path / "i", **changes)
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     write_meta(tmp_path / "i", format=99)
-    with pytest.raises(StoreError, match="has format 99, this unbraid reads 1"):
+    with pytest.raises(StoreError, match="has format 99, this unbraid reads 2"):
         open_store(tmp_path / "i")
 
 
-@pytest.mark.parametrize("content", [b"", b"[1]", b'{"format": 1}', b"\xff"])
+def test_an_index_of_the_first_format_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "i").mkdir()
+    old = {"format": 1, "base_id": "b1", "dim": DIM, "unbraid": "0.1.0"}
+    (tmp_path / "i" / META_FILE).write_text(json.dumps(old))
+    with pytest.raises(StoreError, match="format 1, this unbraid reads 2; index again into another folder"):
+        open_store(tmp_path / "i")
+
+
+def test_a_changed_byte_in_the_meta_file_is_noticed(tmp_path: Path) -> None:
+    path = write_meta(tmp_path / "i")
+    path.write_text(path.read_text().replace("b1", "b3"))
+    with pytest.raises(StoreError, match="its checksum does not match"):
+        open_store(tmp_path / "i", base_id="b3")
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b'{"format": 2}', b"\xff"])
 def test_a_broken_meta_file_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     write_meta(tmp_path / "i").write_bytes(content)
     with pytest.raises(StoreError, match=f"cannot read .*{META_FILE}"):
@@ -223,8 +248,8 @@ def test_an_index_open_elsewhere_is_refused(store: Store) -> None:
         "except StoreError as error: sys.exit(str(error))"
     )
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "open in another process" in child.stderr
-    with pytest.raises(StoreError, match="twice in this one"):
+    assert f"is open in process {os.getpid()} (" in child.stderr and "pytest" in child.stderr
+    with pytest.raises(StoreError, match="is open in this process already"):
         open_store(store.folder)
 
 

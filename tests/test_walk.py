@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from unbraid.errors import DataError
-from unbraid.index.store import META_FILE
+from unbraid.index.meta import META_FILE
 from unbraid.index.walk import MAX_TEXT_BYTES, NEVER_ENTERED_WITH, Skips, is_binary, walk
 
 

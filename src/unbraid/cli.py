@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unbraid import __version__, cli_analyse, cli_distill, cli_mapper, cli_teacher
+from unbraid import __version__, cli_analyse, cli_distill, cli_index, cli_mapper, cli_teacher
 from unbraid.bundle import PRECISIONS, SMALL
 from unbraid.cli_options import Model, Threads, Tier, one_of, require
 from unbraid.embedder import Embedder
@@ -29,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.add_typer(cli_index.app, name="index")
 app.add_typer(cli_teacher.app, name="teacher")
 app.add_typer(cli_mapper.app, name="mapper")
 app.add_typer(cli_distill.app)
@@ -100,43 +101,6 @@ def encode(
 
 
 @app.command()
-def index(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Files and folders to make searchable.")
-    ],
-    into: Annotated[Path, typer.Option("--into", help="Folder of the index; made when it does not exist.")],
-    model: Model = None,
-    tier: Tier = SMALL,
-    threads: Threads = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The report as one JSON object.")] = False,
-) -> None:
-    """Make folders of text, code and pictures searchable; run it again after changes."""
-    from dataclasses import asdict
-
-    from unbraid.index import Store, update
-
-    embedder = load(model, threads=threads, tier=tier)
-    with Store.open(into, base_id=embedder.base_id, dim=embedder.dim, create=True) as store:
-        report = update(store, embedder, paths, progress=sys.stderr.isatty())
-        total = store.count()
-    if as_json:
-        typer.echo(json.dumps({**asdict(report), "total_chunks": total}, ensure_ascii=False))
-    else:
-        typer.echo(
-            f"{report.added} added, {report.changed} changed, {report.unchanged} unchanged, {report.deleted} gone; "
-            f"{report.chunks} chunks encoded, {total} in {into}"
-        )
-        typer.echo(", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.seconds.items()))
-        for reason, skipped in report.skipped.items():
-            typer.echo(f"skipped {skipped.count} {reason}: {', '.join(skipped.examples)}")
-    if report.interrupted:
-        typer.echo(
-            "unbraid: interrupted; what is counted above is in the index, run again for the rest", err=True
-        )
-        raise typer.Exit(130)
-
-
-@app.command()
 def search(
     folder: Annotated[Path, typer.Option("--in", help="Folder of the index.")],
     query: Annotated[
@@ -159,7 +123,7 @@ def search(
     """Search an index by words, by code or by a picture."""
     from dataclasses import asdict
 
-    from unbraid.index import Store
+    from unbraid.index import Store, provenance
     from unbraid.index import search as search_index
 
     if (query is None) == (image is None):
@@ -170,7 +134,8 @@ def search(
     embedder = load(model, tier=tier)
     if own := _own_mapper(mode):
         embedder, mode = embedder.with_mapper(own), own.name
-    with Store.open(folder, base_id=embedder.base_id, dim=embedder.dim) as store:
+    made_with = provenance(embedder)
+    with Store.open(folder, base_id=embedder.base_id, dim=embedder.dim, provenance=made_with) as store:
         hits = search_index(store, embedder, item, mode=mode, k=k, modality=modality)  # type: ignore[arg-type]
     for hit in hits:
         typer.echo(json.dumps(asdict(hit), ensure_ascii=False) if as_json else readable(hit))
@@ -179,10 +144,11 @@ def search(
 
 
 def readable(hit: Any, *, lines: int = 3, width: int = 110) -> str:
-    """A hit for people: rank, score, file and lines, then the first lines of its snippet."""
+    """A hit for people: rank, score, file and lines (a PDF's pages), then the first lines of its snippet."""
     relative = os.path.relpath(hit.path)
     path = hit.path if relative.startswith(f"..{os.sep}..") else relative
-    place = path if hit.first_line is None else f"{path}:{hit.first_line}-{hit.last_line}"
+    unit = " page " if path.lower().endswith(".pdf") else ":"
+    place = path if hit.first_line is None else f"{path}{unit}{hit.first_line}-{hit.last_line}"
     shown = [line for line in hit.snippet.splitlines() if line.strip()][:lines]
     return "\n".join(
         [f"{hit.rank:3d}  {hit.score:.3f}  {place}", *(f"            {line[:width]}" for line in shown)]
@@ -398,11 +364,10 @@ def _about_bundle(place: str | None) -> dict[str, Any]:
 
 
 def _about_index(folder: Path) -> dict[str, Any]:
-    from unbraid.index.store import Store, read_meta
+    from unbraid.index import Store
 
-    meta = read_meta(folder)
-    with Store.open(folder, base_id=meta.base_id, dim=meta.dim) as store:
-        stats = store.stats()
+    with Store.reopen(folder) as store:
+        meta, stats = store.meta, store.stats()
     return {
         "index": str(folder),
         "base id": meta.base_id,

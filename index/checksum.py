@@ -1,0 +1,57 @@
+"""One checksum an item, over its vector and its payload, stored in the payload itself.
+
+The store reads a flipped bit back without complaint, so what comes out of it is checked here. BLAKE2b, cut to 64 bits:
+a CRC is no slower to write down, but two flips can cancel out in it (docs/decisions.md has what it costs).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from unbraid.index.entry import Entry, point_id
+from unbraid.index.model import Vectors
+
+FIELD = "checksum"
+BYTES = 8
+
+
+def checksum(payload: Mapping[str, Any], vector: Vectors) -> str:
+    """Hex digest of a base vector [dim] and every field of `payload` but the checksum itself."""
+    digest = hashlib.blake2b(np.ascontiguousarray(vector, "<f4").tobytes(), digest_size=BYTES)
+    fields = {name: value for name, value in payload.items() if name != FIELD}
+    digest.update(json.dumps(fields, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def to_payload(entry: Entry, vector: Vectors) -> dict[str, Any]:
+    """The payload that `entry` is stored as beside `vector` [dim]."""
+    fields = asdict(entry)
+    return {**fields, FIELD: checksum(fields, vector)}
+
+
+def to_entry(payload: Mapping[str, Any]) -> Entry:
+    """The entry of a payload that is sound. Raises TypeError for one that has other fields."""
+    return Entry(**{name: value for name, value in payload.items() if name != FIELD})
+
+
+def damage(identity: object, payload: Mapping[str, Any] | None, vector: Vectors) -> str | None:
+    """What is wrong with a stored item, None if it is as it was written; `identity` is the id it was found under."""
+    if not payload or FIELD not in payload:
+        return "its payload has no checksum"
+    if payload[FIELD] != checksum(payload, vector):
+        return "its vector or payload is not what was written"
+    if str(identity) != identity_of(payload):
+        return "it lies under the id of another item"
+    return None
+
+
+def identity_of(payload: Mapping[str, Any]) -> str | None:
+    """The id that an item with this payload has to have; None when the payload does not say."""
+    try:
+        return str(point_id(payload["path"], payload["sha256"], payload["chunk"]))
+    except (KeyError, TypeError):
+        return None

@@ -1,0 +1,30 @@
+"""What is stored of one chunk beside its vector, and the id it is stored under."""
+
+import uuid
+from dataclasses import dataclass
+
+from unbraid.items import Modality
+
+# Any fixed value: ids must not change between runs.
+_NAMESPACE = uuid.UUID("5d1c6c0e-3c55-5b0e-9f4e-0a6f6c1c2f11")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One chunk of one file, the payload of a point; lines count from 1 and are None for a picture."""
+
+    path: str  # absolute, with forward slashes
+    modality: Modality
+    first_line: int | None
+    last_line: int | None
+    snippet: str
+    sha256: str  # of the whole file
+    size: int  # of the file, with mtime_ns the quick sign that it has not changed
+    mtime_ns: int
+    chunk: int  # this chunk's place among the file's `chunks`
+    chunks: int
+
+
+def point_id(path: str, sha256: str, chunk: int) -> uuid.UUID:
+    """Id of a chunk: the same content at the same path has it again; new content stands beside the old."""
+    return uuid.uuid5(_NAMESPACE, f"{path}\0{sha256}\0{chunk}")

@@ -1,0 +1,116 @@
+"""unbraid.json: what an index was made with. Vectors of another base or length are not comparable with its own."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from unbraid.embedder import Embedder
+from unbraid.errors import StoreError
+
+FORMAT = 2
+META_FILE = "unbraid.json"
+SHARD_FOLDER = "shard"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The bundle that an index was made with.
+
+    Encoder ids cover weights, tokenizer and preprocessing; `base_id` of an index is made from them. Mapper ids are
+    written down but bind nobody: any mapper of the same base may search the index.
+    """
+
+    bundle: str = ""  # name and version
+    bundle_id: str = ""
+    encoders: Mapping[str, str] = field(default_factory=dict)  # modality -> id
+    mappers: Mapping[str, str] = field(default_factory=dict)  # task -> id
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What `unbraid.json` says."""
+
+    format: int
+    base_id: str
+    dim: int
+    unbraid: str
+    shard: str = (
+        SHARD_FOLDER  # the folder beside it that counts; a repair writes another and changes this last
+    )
+    provenance: Provenance = field(default_factory=Provenance)
+
+
+def provenance(model: Embedder) -> Provenance:
+    """Where the base vectors of `model` come from."""
+    bundle = model.bundle
+    encoders = {name: spec.id for name, spec in bundle.tiers[model.tier].items()}
+    if bundle.image:
+        encoders["image"] = bundle.image.id
+    mappers = {task: spec.id for task, spec in bundle.mappers.items()}
+    return Provenance(model.name, bundle.id, encoders, mappers)
+
+
+def read_meta(folder: str | Path) -> Meta:
+    """What the index in `folder` was made with, without opening it. Raises StoreError when it is not an index."""
+    path = Path(folder) / META_FILE
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"{folder} is not an unbraid index: it has no {META_FILE}") from None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"cannot read {path}: {error}; make the index again") from error
+    if not isinstance(about, dict) or "format" not in about:
+        raise StoreError(f"cannot read {path}: it is not what an index begins with; make the index again")
+    if about["format"] != FORMAT:
+        raise StoreError(
+            f"{path} has format {about['format']}, this unbraid reads {FORMAT}; index again into another folder: "
+            "unbraid index PATH... --into FOLDER"
+        )
+    try:
+        if about.pop("checksum") != _checksum(about):
+            raise ValueError("its checksum does not match")
+        return Meta(**{**about, "provenance": Provenance(**about["provenance"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"cannot read {path}: {error!r}; make the index again") from error
+
+
+def write_meta(folder: Path, meta: Meta) -> None:
+    """Write `unbraid.json` whole or not at all, also through a power cut."""
+    about = asdict(meta)
+    write_whole(folder / META_FILE, json.dumps({**about, "checksum": _checksum(about)}, indent=1))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace the file at `path` by `text`: after a crash it is the old one or the new one."""
+    temporary = path.with_name(path.name + ".new")
+    with open(temporary, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in `folder` on disk: a new, renamed or removed file is not there before."""
+    if os.name == "posix":  # Windows cannot open a folder
+        handle = os.open(folder, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+
+
+def metadata_version() -> str:
+    """Version of the installed unbraid, or "unknown" when it runs from a checkout that is not installed."""
+    try:
+        return metadata.version("unbraid")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _checksum(about: Mapping[str, Any]) -> str:
+    return hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=8).hexdigest()
