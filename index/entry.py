@@ -11,7 +11,7 @@ _NAMESPACE = uuid.UUID("5d1c6c0e-3c55-5b0e-9f4e-0a6f6c1c2f11")
 
 @dataclass(frozen=True)
 class Entry:
-    """One chunk of one file, the payload of a point; lines count from 1 and are None for a picture."""
+    """One chunk of one file, the payload of a point; lines (pages of a PDF) from 1, None for a picture."""
 
     path: str  # absolute, with forward slashes
     modality: Modality

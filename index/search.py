@@ -1,7 +1,7 @@
 """Search under any mode over base vectors that were stored once.
 
 The cosine of a query vector q with a mapped document is (Wᵀq)·b / ‖W b‖. So the index is asked for the largest
-(Wᵀq)·b, more of them than are wanted, and those are scored exactly with the mapper.
+(Wᵀq)·b, more of them than are wanted, and those are scored exactly with the mapper. Neighbours are then merged.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import numpy as np
 
 from unbraid.errors import ItemError
 from unbraid.index.model import Model, Vectors
+from unbraid.index.neighbours import joined, merge
 from unbraid.index.store import Store
 from unbraid.items import MODALITIES, Item, Modality
 from unbraid.vectors import fold
@@ -20,7 +21,11 @@ FETCH_FACTOR = 20
 
 @dataclass(frozen=True)
 class Hit:
-    """One result; `score` is the cosine in the task space, lines are None for a picture."""
+    """One result: a chunk, or up to three neighbouring ones of a file.
+
+    `score` is the best chunk's cosine in the task space. Lines count from 1; they are pages for a PDF, None for a
+    picture.
+    """
 
     rank: int
     score: float
@@ -40,7 +45,7 @@ def search(
     k: int = 10,
     modality: Modality | None = None,
 ) -> list[Hit]:
-    """The `k` best chunks for a text, code snippet or picture, best first; `modality` keeps one kind only.
+    """The `k` best hits for a text, code snippet or picture, best first; `modality` keeps one kind only.
 
     Raises ItemError for a mode the model does not have and for a query that cannot be encoded.
     """
@@ -73,11 +78,12 @@ def search_vector(
     order = sorted(
         range(len(entries)), key=lambda i: (-round(scores[i], 6), entries[i].path, entries[i].chunk)
     )
+    entries, scores = [entries[i] for i in order], [scores[i] for i in order]
     hits = []
-    for rank, i in enumerate(order[:k], start=1):
-        entry = entries[i]
-        lines = entry.first_line, entry.last_line
-        hits.append(Hit(rank, scores[i], entry.path, entry.modality, *lines, entry.snippet))
+    for rank, result in enumerate(merge(entries, k), start=1):
+        best = result[0]
+        place = joined([entries[i] for i in result])
+        hits.append(Hit(rank, scores[best], entries[best].path, entries[best].modality, *place))
     return hits
 
 

@@ -15,15 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from unbraid.errors import ImageError
-from unbraid.index.chunk import PICTURE, Chunk, chunk
+from unbraid.errors import DataError, ImageError
+from unbraid.index.chunk import chunk_file
+from unbraid.index.chunk_pdf import PDF_SUFFIXES, can_read_pdf
 from unbraid.index.entry import Entry
 from unbraid.index.model import Model, Vectors
+from unbraid.index.sections import Chunk
 from unbraid.index.store import FileState, Store
-from unbraid.index.walk import File, Skipped, Skips, is_binary, resolve_roots, walk
-from unbraid.items import Code, Item
+from unbraid.index.walk import File, Skipped, Skips, resolve_roots, walk
+from unbraid.items import Code, Item, Modality
 from unbraid.progress import track
 
+PICTURE = Chunk(None, None, "")
 GROUP = 256  # chunks encoded and written at once: enough to batch by length, little to lose
 
 
@@ -146,10 +149,14 @@ class _Run:
         return taken
 
     def _encodable(self, file: File) -> bool:
-        """Whether the model encodes this modality; if not, what a fuller bundle of the same base put in stays."""
-        if file.modality in self.model.modalities:
+        """Whether the file can be read and encoded here; if not, what a fuller installation or bundle put in stays."""
+        if file.modality not in self.model.modalities:
+            reason = f"no {file.modality} encoder"
+        elif file.path.suffix.lower() in PDF_SUFFIXES and not can_read_pdf():
+            reason = "PDF, read with: pip install 'unbraid[documents]'"
+        else:
             return True
-        self.skips.add(f"no {file.modality} encoder", file.path)
+        self.skips.add(reason, file.path)
         self.present.add(file.path.as_posix())
         return False
 
@@ -186,20 +193,19 @@ class _Run:
             self.touched[path] = file.mtime_ns
             self._keep(path)
             return []
-        if file.modality != "image" and is_binary(data):
-            self.skips.add("binary", file.path)
+        try:
+            chunks = [PICTURE] if file.modality == "image" else chunk_file(data, file.path.suffix)
+        except DataError as error:
+            self.skips.add(str(error), file.path)
             return []
-        chunks = [PICTURE]
-        if file.modality != "image":
-            chunks = chunk(data.decode("utf-8-sig"), file.path.suffix)
         if not chunks:
             self.skips.add("empty", file.path)
         return [
             _Row(
-                _item(file, part),
+                _item(file.path, part, self._modality(file, part)),
                 Entry(
                     path=path,
-                    modality=file.modality,
+                    modality=self._modality(file, part),
                     first_line=part.first_line,
                     last_line=part.last_line,
                     snippet=part.snippet,
@@ -212,6 +218,10 @@ class _Run:
             )
             for number, part in enumerate(chunks)
         ]
+
+    def _modality(self, file: File, part: Chunk) -> Modality:
+        """The chunk's own, such as text in a notebook, where the model encodes that; else the file's."""
+        return part.modality if part.modality in self.model.modalities and part.modality else file.modality
 
     def _write(self, group: list[_Row]) -> None:
         """Encode and store one group, then drop the older content of each file that ends in it."""
@@ -265,10 +275,10 @@ class _Run:
             self.report.seconds[name] += time.perf_counter() - start
 
 
-def _item(file: File, part: Chunk) -> Item:
-    if file.modality == "image":
-        return file.path
-    return Code(part.encoded) if file.modality == "code" else part.encoded
+def _item(path: Path, part: Chunk, modality: Modality) -> Item:
+    if modality == "image":
+        return path
+    return Code(part.encoded) if modality == "code" else part.encoded
 
 
 def _groups(rows: Iterable[_Row], size: int) -> Iterator[list[_Row]]:

@@ -19,6 +19,7 @@ from unbraid.errors import DataError
 from unbraid.items import Modality, suffix_modality
 
 MAX_TEXT_BYTES = 4 * 1024**2
+MAX_BYTES = {".pdf": 50 * 1024**2, ".ipynb": 32 * 1024**2}  # a notebook holds pictures that are not read
 MAX_IMAGE_BYTES = 50 * 1024**2
 SNIFF_BYTES = 8192  # git looks at the first 8,000 bytes to call a file binary
 NEVER_ENTERED = frozenset({".git", ".hg", ".svn", "node_modules", "__pycache__"})
@@ -205,13 +206,16 @@ def _refusal(path: Path, about: os.stat_result, modality: Modality) -> str | Non
         return "not a regular file"
     if about.st_size == 0:
         return "empty"
-    if about.st_size > (MAX_IMAGE_BYTES if modality == "image" else MAX_TEXT_BYTES):
+    suffix = path.suffix.lower()
+    if about.st_size > (MAX_IMAGE_BYTES if modality == "image" else MAX_BYTES.get(suffix, MAX_TEXT_BYTES)):
         return "too large"
     if printable(path) != str(path):
         return "name is not UTF-8"
     with open(path, "rb") as stream:
         head = stream.read(SNIFF_BYTES)
-    return "binary" if modality != "image" and is_binary(head, final=len(head) < SNIFF_BYTES) else None
+    if modality == "image" or suffix == ".pdf":  # binary by nature
+        return None
+    return "binary" if is_binary(head, final=len(head) < SNIFF_BYTES) else None
 
 
 def is_binary(data: bytes, *, final: bool = True) -> bool:

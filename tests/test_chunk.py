@@ -4,7 +4,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from unbraid.index.chunk import _PIECE, MAX_LINES, MAX_PIECES, PICTURE, Chunk, chunk
+from unbraid.errors import DataError
+from unbraid.index.chunk import chunk, chunk_file
+from unbraid.index.sections import MAX_LINES, MAX_PIECES, PIECE, Chunk
+from unbraid.index.update import PICTURE
 
 WORDS = "the quick brown fox jumps over the lazy dog near the river bank "
 
@@ -26,7 +29,7 @@ def check(text: str, chunks: list[Chunk]) -> None:
         assert part.snippet in "\n".join(lines[part.first_line - 1 : part.last_line])
         assert lines[part.first_line - 1].strip() and lines[part.last_line - 1].strip()
         assert part.snippet.count("\n") == part.last_line - part.first_line <= MAX_LINES
-        assert len(_PIECE.findall(part.snippet)) <= MAX_PIECES
+        assert len(PIECE.findall(part.snippet)) <= MAX_PIECES
         covered |= set(range(part.first_line, part.last_line + 1))
     assert {number for number, line in enumerate(lines, 1) if line.strip()} <= covered
     assert "".join("".join(part.snippet for part in chunks).split()) == "".join(text.split())
@@ -43,6 +46,11 @@ pieces = st.sampled_from(
         "def f():\n",
         "    return 1\n",
         "class C:\n",
+        "class C { m() {\n",
+        "}\n",
+        "const f = () => {\n",
+        "template <typename T>\n",
+        "int f(int x) {\n",
         "@d\n",
         "  # c\n",
     ]
@@ -66,7 +74,7 @@ pieces = st.sampled_from(
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(pieces | st.text(max_size=30), max_size=25).map("".join),
-    st.sampled_from([".md", ".py", ".js", ".txt"]),
+    st.sampled_from([".md", ".py", ".js", ".tsx", ".hpp", ".rb", ".go", ".txt"]),
 )
 @example("# T\n\n" + WORDS * 40, ".md")
 @example("x\n" + "\n" * 500 + "y\n" * 3, ".txt")
@@ -162,3 +170,14 @@ def test_python_that_does_not_parse_is_chunked_all_the_same(text: str) -> None:
 
 def test_a_picture_has_no_lines() -> None:
     assert (PICTURE.first_line, PICTURE.last_line, PICTURE.encoded) == (None, None, "")
+
+
+@pytest.mark.parametrize("data", [b"a\0b", b"\xff\xfe", "é".encode("latin-1")])
+def test_what_is_not_utf8_is_named_binary(data: bytes) -> None:
+    for suffix in (".txt", ".html", ".ipynb"):
+        with pytest.raises(DataError, match="^binary$"):
+            chunk_file(data, suffix)
+
+
+def test_a_suffix_in_capitals_is_the_same() -> None:
+    assert chunk("# A\n\n<b>x</b>", ".HTML") == chunk("# A\n\n<b>x</b>", ".html")

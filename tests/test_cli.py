@@ -14,6 +14,7 @@ from PIL import Image
 from unbraid import cli, cli_options
 from unbraid.distill.label import teacher_dtype
 from unbraid.distill.recipe import read_recipe
+from unbraid.index import Hit
 
 
 class Result:
@@ -55,6 +56,15 @@ def test_index_then_search_finds_the_file(unbraid, folder, tmp_path):
     found = unbraid("search", "the moon is bright", "--in", tmp_path / "ix", "--json", "--modality", "text")
     assert found.code == 0
     assert json.loads(found.out.splitlines()[0])["path"].endswith("moon.md")
+
+
+def test_a_hit_names_lines_and_in_a_pdf_pages():
+    def place(path: str, first: int, last: int) -> str:
+        hit = Hit(1, 0.5, path, "text", first, last, "words")
+        return cli.readable(hit).split("\n")[0].split("  ")[-1]
+
+    assert place("/a.md", 3, 3) == "/a.md:3-3"
+    assert (place("/a.pdf", 3, 4), place("/a.pdf", 3, 3)) == ("/a.pdf page 3-4", "/a.pdf page 3")
 
 
 def test_one_tier_searches_what_the_other_has_indexed(unbraid, folder, tmp_path):

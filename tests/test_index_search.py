@@ -152,6 +152,23 @@ def test_equal_scores_are_ordered_by_path_and_line(empty: Store) -> None:
     assert [(hit.path, hit.first_line) for hit in hits] == [(f"/{n // 3:03}.md", n + 1) for n in range(6)]
 
 
+@pytest.mark.parametrize("mode", ["retrieval", "symmetric"])
+def test_neighbouring_hits_are_one_with_the_best_score(empty: Store, mode: str) -> None:
+    parts = [
+        Entry("/a.md", "text", 10 * n + 1, 10 * n + 9, f"part {n}", "s", 1, 1, n, 9) for n in (0, 1, 5, 7)
+    ]
+    near = BASE[0] + np.array([[0.2], [0.1], [0.4], [0.3]], np.float32) * BASE[1]
+    empty.upsert(parts, unit(near))
+    hits = search_vector(empty, FakeModel(), BASE[0], mode=mode, k=3)
+    assert [(hit.first_line, hit.last_line, hit.snippet) for hit in hits] == [
+        (1, 19, "part 0\n\npart 1"),
+        (71, 79, "part 7"),
+        (51, 59, "part 5"),
+    ]
+    assert hits[0].score == pytest.approx(float(unit(near)[1] @ BASE[0]), abs=1e-5)
+    assert [hit.rank for hit in hits] == [1, 2, 3]
+
+
 def test_an_empty_index_has_no_hits(empty: Store) -> None:
     assert search(empty, FakeModel(), "words") == []
 

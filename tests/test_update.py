@@ -1,5 +1,6 @@
 import hashlib
 import importlib
+import json
 import os
 import signal
 import subprocess
@@ -154,6 +155,80 @@ def test_deleted_files_leave(root: Path, store: Store, model: FakeModel) -> None
     assert names(store) == ["a.md", "c.md"]
 
 
+@pytest.mark.parametrize("target", ["z.md", "sub/a.md"])
+def test_a_moved_file_keeps_its_vectors(root: Path, store: Store, model: FakeModel, target: str) -> None:
+    (root / "a.md").write_text(paragraphs(3))
+    update(store, model, [root])
+    before = store.file(str(root / "a.md"))[1]
+    encoded = len(model.encoded)
+    (root / "sub").mkdir()
+    (root / "a.md").rename(root / target)
+    report = update(store, model, [root])
+    assert (*counts(report), report.moved, len(model.encoded)) == (0, 0, 2, 0, 1, encoded)
+    entries, vectors = store.file(str(root / target))
+    assert [entry.chunk for entry in entries] and {entry.path for entry in entries} == {str(root / target)}
+    np.testing.assert_array_equal(np.sort(vectors, axis=0), np.sort(before, axis=0))
+    assert str(root / "a.md") not in store.files() and store.count() == 5
+    assert counts(update(store, model, [root])) == (0, 0, 3, 0)
+
+
+def test_a_copied_file_takes_the_vectors_and_leaves_the_first(
+    root: Path, store: Store, model: FakeModel
+) -> None:
+    update(store, model, [root])
+    (root / "z.md").write_bytes((root / "a.md").read_bytes())
+    report = update(store, model, [root])
+    assert (*counts(report), report.moved, len(model.encoded)) == (0, 0, 3, 0, 1, 3)
+    assert names(store) == ["a.md", "b.md", "c.md", "z.md"]
+
+
+def test_a_file_moved_in_from_outside_the_given_paths_is_not_encoded(
+    root: Path, store: Store, model: FakeModel
+) -> None:
+    (root / "sub").mkdir()
+    update(store, model, [root])
+    (root / "a.md").rename(root / "sub" / "a.md")
+    report = update(store, model, [root / "sub"])
+    assert (report.moved, report.deleted, len(model.encoded)) == (1, 0, 3)
+    assert names(store) == ["a.md", "a.md", "b.md", "c.md"]  # the old one is not under the path given
+
+
+def test_another_suffix_or_another_content_of_the_same_size_is_encoded(
+    root: Path, store: Store, model: FakeModel
+) -> None:
+    update(store, model, [root])
+    (root / "a.md").rename(root / "a.txt")  # headings mean nothing there
+    (root / "b.md").unlink()
+    (root / "y.md").write_text("about y")
+    report = update(store, model, [root])
+    assert (report.moved, report.added, report.deleted) == (0, 2, 2)
+
+
+def test_many_moved_files_are_taken_over_in_groups(
+    root: Path, store: Store, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(update_module, "GROUP", 2)
+    update(store, model, [root])
+    root.rename(root.parent / "renamed")
+    root.mkdir()
+    report = update(store, model, [root.parent / "renamed", root])
+    assert (report.moved, report.deleted, len(model.encoded)) == (3, 0, 3)
+    assert {Path(path).parent.name for path in store.files()} == {"renamed"}
+
+
+def test_a_file_cut_off_half_way_is_no_source_of_vectors(
+    root: Path, store: Store, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(update_module, "GROUP", 2)
+    (root / "a.md").write_text(paragraphs(5))
+    interrupt_at(model, 1)
+    update(store, model, [root / "a.md"])
+    model.fail = lambda items: None
+    (root / "a.md").rename(root / "z.md")
+    report = update(store, model, [root])
+    assert (report.moved, store.files()[str(root / "z.md")].complete) == (0, True)
+
+
 def test_files_that_became_ignored_or_binary_leave(root: Path, store: Store, model: FakeModel) -> None:
     update(store, model, [root])
     (root / ".gitignore").write_text("a.md\n")
@@ -251,6 +326,44 @@ def test_the_byte_order_mark_is_not_part_of_the_text(root: Path, store: Store, m
     (root / "a.md").write_bytes(b"\xef\xbb\xbfmarked")
     update(store, model, [root / "a.md"])
     assert model.encoded == ["marked"]
+
+
+def test_broken_documents_are_counted_by_reason_and_the_rest_goes_in(
+    root: Path, store: Store, model: FakeModel
+) -> None:
+    (root / "n.ipynb").write_text("no notebook")
+    (root / "p.pdf").write_bytes(b"no PDF")
+    (root / "h.html").write_text("<p>seen</p><script>unseen</script>")
+    report = update(store, model, [root])
+    assert skipped(report) == {"broken notebook": 1, "broken PDF": 1} and report.added == 4
+    assert "seen" in model.encoded
+
+
+def test_a_notebook_has_text_and_code_where_the_model_encodes_both(
+    root: Path, store: Store, model: FakeModel
+) -> None:
+    cells = [
+        {"cell_type": "markdown", "source": paragraphs(1)},
+        {"cell_type": "code", "source": paragraphs(1, "code")},
+    ]
+    (root / "n.ipynb").write_text(json.dumps({"cells": cells}))
+    update(store, model, [root / "n.ipynb"])
+    assert [type(item) for item in model.encoded] == [str, Code]
+    assert store.stats().chunks == {"code": 1, "text": 1}
+    store.delete(store.files())
+    model.modalities = ("code",)
+    update(store, model, [root / "n.ipynb"])
+    assert store.stats().chunks == {"code": 2}
+
+
+def test_without_the_extra_pdfs_are_skipped_and_stay(
+    root: Path, store: Store, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(update_module, "can_read_pdf", lambda: False)
+    (root / "p.pdf").write_bytes(b"%PDF-1.4")
+    report = update(store, model, [root])
+    assert skipped(report) == {"PDF, read with: pip install 'unbraid[documents]'": 1}
+    assert counts(report) == (3, 0, 0, 0)
 
 
 def test_files_are_batched_together(

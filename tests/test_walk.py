@@ -218,6 +218,20 @@ def test_pictures_are_not_sniffed(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.png"]
 
 
+def test_pdfs_are_text_and_not_sniffed_and_notebooks_are_code(tmp_path: Path) -> None:
+    write(tmp_path / "a.pdf", b"%PDF-1.4\0\xff")
+    write(tmp_path / "b.ipynb", "{}")
+    write(tmp_path / "c.html", "<p>")
+    assert [file.modality for file in walk([tmp_path], Skips())] == ["text", "code", "text"]
+
+
+def test_pdfs_and_notebooks_may_be_longer_than_text(tmp_path: Path) -> None:
+    for suffix in ("pdf", "ipynb", "md"):
+        write(tmp_path / f"a.{suffix}", b"x" * (MAX_TEXT_BYTES + 1))
+    assert names(tmp_path) == ["a.ipynb", "a.pdf"]
+    assert reasons(tmp_path) == {"too large": 1}
+
+
 @pytest.mark.parametrize(
     ("data", "final", "binary"),
     [

@@ -149,6 +149,8 @@ def readable(hit: Any, *, lines: int = 3, width: int = 110) -> str:
     path = hit.path if relative.startswith(f"..{os.sep}..") else relative
     unit = " page " if path.lower().endswith(".pdf") else ":"
     place = path if hit.first_line is None else f"{path}{unit}{hit.first_line}-{hit.last_line}"
+    if unit == " page " and hit.first_line == hit.last_line:
+        place = f"{path} page {hit.first_line}"
     shown = [line for line in hit.snippet.splitlines() if line.strip()][:lines]
     return "\n".join(
         [f"{hit.rank:3d}  {hit.score:.3f}  {place}", *(f"            {line[:width]}" for line in shown)]

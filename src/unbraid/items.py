@@ -13,9 +13,9 @@ MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
 CODE_SUFFIXES = frozenset(
-    ".py .pyi .ipynb .js .mjs .cjs .jsx .ts .tsx .java .kt .scala .c .h .cc .cpp .cxx .hpp .cs .go .rs .rb .php"
-    " .swift .m .lua .pl .r .jl .sh .bash .zsh .fish .ps1 .sql .hs .ml .ex .exs .erl .clj .dart .zig .vue"
-    " .css .scss .mk .cmake .gradle .proto .tf".split()
+    ".py .pyi .ipynb .js .mjs .cjs .jsx .ts .mts .cts .tsx .java .kt .kts .scala .c .h .cc .cpp .cxx .hh .hpp .hxx"
+    " .cs .go .rs .rb .php .swift .m .lua .pl .r .jl .sh .bash .zsh .fish .ps1 .sql .hs .ml .ex .exs .erl .clj"
+    " .dart .zig .vue .css .scss .mk .cmake .gradle .proto .tf".split()
 )
 
 
