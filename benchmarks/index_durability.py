@@ -187,7 +187,11 @@ def kill_cycles(folder: Path, cycles: int, rng: random.Random) -> dict[str, int]
             except BaseException:  # noqa: BLE001  # this process must not go on as its parent
                 traceback.print_exc()
             os._exit(3)
-        time.sleep(rng.uniform(0.1, 5))
+        started = rng.random() < 0.2  # one time in five it may die while it opens the index
+        while not started:
+            time.sleep(0.02)
+            started = log_file.stat().st_size > 0
+        time.sleep(rng.uniform(0, 3))
         os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         os.close(log)

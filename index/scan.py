@@ -19,13 +19,15 @@ from typing import Any
 import numpy as np
 import qdrant_edge as edge
 
-from unbraid.errors import StoreError
+from unbraid.errors import DataError, StoreError
 from unbraid.index.checksum import damage, identity_of, to_entry
+from unbraid.index.chunk import chunk_file
 from unbraid.index.entry import Entry, point_id
 from unbraid.index.meta import sync_folder, write_meta
 from unbraid.index.seal import sealed_items
 from unbraid.index.shard import edge_errors, make_shard, require_room
 from unbraid.index.store import WITH_VECTORS, Store, upsert_points
+from unbraid.items import suffix_modality
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,20 @@ def _matching(nameless: dict[str, Damage], path: str, sha256: str | None, chunks
     for chunk in range(chunks if sha256 else 0):
         item = nameless.pop(str(point_id(path, str(sha256), chunk)), None)
         if item:
-            yield replace(item, path=path, chunk=chunk, sha256=sha256)
+            first, last = _lines(path, str(sha256), chunk)
+            yield replace(item, path=path, chunk=chunk, sha256=sha256, first_line=first, last_line=last)
+
+
+def _lines(path: str, sha256: str, chunk: int) -> tuple[int | None, int | None]:
+    """The lines of a chunk, from the file itself where it still has this content."""
+    try:
+        data = Path(path).read_bytes()
+        if hashlib.sha256(data).hexdigest() == sha256 and suffix_modality(Path(path)) != "image":
+            part = chunk_file(data, Path(path).suffix)[chunk]
+            return part.first_line, part.last_line
+    except (OSError, DataError, IndexError):
+        pass
+    return None, None
 
 
 def sha256_of(path: str) -> str | None:

@@ -320,7 +320,7 @@ class Store:
         sound = [
             number
             for number, record in enumerate(records)
-            if damage(record.id, record.payload, rows[number]) is None
+            if damage(None, record.payload, rows[number]) is None
         ]
         return [to_entry(records[number].payload or {}) for number in sound], rows[sound]
 

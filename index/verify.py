@@ -178,6 +178,8 @@ def _scan(folder: Path, into: str | None, found: Verification, progress: Progres
         child.wait()
         for thread in threads:
             thread.join()
+        child.stdout.close()
+        child.stderr.close()
     if not finished:
         said = " ".join("".join(errors).split())
         files = re.findall(r"[\w./-]*segments/[\w./-]+", said)
