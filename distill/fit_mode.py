@@ -22,7 +22,7 @@ from unbraid.mappers import GatedMapper, LinearMapper, LowRankMapper, Mapper, tr
 from unbraid.training.losses import cosent, cosine_loss, info_nce, over_prefixes
 
 TEMPERATURE = 0.05
-CHECK_EVERY = 25  # steps between held-out scores
+CHECK_EVERY = 5  # steps between held-out scores
 SAME_POSITIVE = 0.98  # base vectors of two positives this close are one positive
 DIFFERENCE = 16  # rank of what the query's mapper adds to the document's
 
