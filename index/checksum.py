@@ -1,7 +1,7 @@
 """One checksum an item, over its vector and its payload, stored in the payload itself.
 
-The store reads a flipped bit back without complaint, so what comes out of it is checked here. BLAKE2b, cut to 64 bits:
-a CRC is no slower to write down, but two flips can cancel out in it (docs/decisions.md has what it costs).
+The store reads a flipped bit back without complaint, so what comes out of it is checked here. BLAKE2b, cut to 64 bits,
+and no CRC: docs/decisions.md says why, and what it costs.
 """
 
 import hashlib
@@ -25,7 +25,9 @@ def checksum(payload: Mapping[str, Any], vector: Vectors) -> str:
         if name != FIELD:
             value = payload[name]
             text, kind = (value, "=") if isinstance(value, str) else (repr(value), ":")
-            parts.append(f"{name}{kind}{len(text)} {text}")  # with its length, so that no two payloads read alike
+            parts.append(
+                f"{name}{kind}{len(text)} {text}"
+            )  # with its length, so that no two payloads read alike
     digest = hashlib.blake2b(np.asarray(vector, "<f4").tobytes(), digest_size=BYTES)
     digest.update("".join(parts).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

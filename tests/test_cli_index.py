@@ -146,6 +146,24 @@ def test_export_then_import_searches_the_same(unbraid, index, tmp_path, bundle_f
     assert "3 chunks imported, 3 in" in unbraid("index", "import", out, other).out
 
 
+def test_import_after_ctrl_c_says_what_is_in(unbraid, index, tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    unbraid("index", "export", index, tmp_path / "o.parquet")
+    real = Store.upsert
+
+    def upsert(self, entries, vectors):
+        real(self, entries, vectors)
+        if self.count() == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("unbraid.index.parquet_file.ROWS", 1)
+    monkeypatch.setattr(Store, "upsert", upsert)
+    result = unbraid("index", "import", tmp_path / "o.parquet", tmp_path / "other")
+    assert result.code == 130
+    assert "1 chunks imported, 2 in" in result.out and "run again for the rest" in result.err
+    monkeypatch.undo()
+
+
 def test_verify_names_what_is_damaged_and_repair_encodes_it_again(unbraid, index, notes, bundle_folder):
     assert "3 chunks in" in unbraid("index", "verify", index).out
     spoil(index, notes / "moon.md")

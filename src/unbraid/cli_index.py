@@ -206,13 +206,27 @@ def import_(
     with Store.open(
         folder, base_id=meta.base_id, dim=meta.dim, create=True, provenance=meta.provenance
     ) as store:
-        with counting("importing", unit="chunks", total=given.items) as done:
-            count = given.load(store, done)
+        count, whole = 0, False
+
+        def tell(more: int) -> None:
+            nonlocal count
+            count += more
+            done(more)
+
+        try:
+            with counting("importing", unit="chunks", total=given.items) as done:
+                given.load(store, tell)
+            whole = True
+        except KeyboardInterrupt:
+            pass
         total = store.count()
     if as_json:
         typer.echo(json.dumps({"items": count, "total_chunks": total, "index": str(folder)}))
     else:
         typer.echo(f"{count:,} chunks imported, {total:,} in {folder}")
+    if not whole:
+        typer.echo("unbraid: interrupted; what is counted above is in, run again for the rest", err=True)
+        raise typer.Exit(130)
 
 
 @app.command()
