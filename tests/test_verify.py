@@ -210,6 +210,23 @@ def test_verify_and_repair_of_what_can_be_encoded_again_and_what_cannot(index: P
     assert verify(index) == Verification(items=4)
 
 
+@pytest.mark.parametrize("name", ["mutable_id_tracker.mappings", "open-1"])
+def test_a_broken_table_or_log_is_repaired_by_what_can_still_be_read(
+    index: Path, root: Path, name: str
+) -> None:
+    path = next(index.rglob(name))
+    data = bytearray(path.read_bytes())
+    data[10 if "id" in name else 400] ^= 1
+    path.write_bytes(data)
+    assert list(verify(index).broken) == [path.relative_to(index).as_posix()]
+    result = repair(index, FakeModel())
+    assert verify(index).sound
+    with Store.reopen(index) as store:  # whatever was lost comes back from the files
+        update(store, FakeModel(), [root])
+        assert (store.count(), len(store.files())) == (5, 3)
+    assert result.kept + len(result.lost) + result.missing + len(result.encoded) >= 5
+
+
 def test_a_repair_that_was_cut_off_leaves_the_old_shard(index: Path) -> None:
     (index / "shard-2.new").mkdir()
     (index / "shard-3").mkdir()
