@@ -28,7 +28,7 @@ from unbraid.training.rows import is_dev, rows
 
 ROWS_PER_FILE = 3000
 ROWS_HELD_OUT = 300  # of a source
-LEAST_HELD_OUT = 50  # pairs; sources with fewer are scored as one
+LEAST_HELD_OUT = 50  # pairs; files with fewer are scored as one
 READ_OUT = 12288  # labelled texts that the read-outs are fitted on
 RIDGE = 1e-4  # pull of a read-out towards the teacher's own, a share of the items
 
@@ -102,19 +102,17 @@ def _encode_pairs(
 
 
 def training_rows(config: MapperTraining, data: Path, seed: int) -> tuple[list[dict], dict[str, list[dict]]]:
-    """Rows to train on, and rows by source that choose the step: whole sources, or the dev rows of each file.
+    """Rows to train on, and rows by source that choose the step: whole sources, and the dev rows of each file.
 
     Raises DataError when either is empty.
     """
-    if config.held_out:
-        dev = {name: _sample(list(rows(data / name)), ROWS_HELD_OUT, seed) for name in config.held_out}
-    else:
-        dev = {name: [row for row in rows(data / name) if is_dev(row)] for name in config.files}
-        few = {name for name, found in dev.items() if len(found) < LEAST_HELD_OUT}
-        small = [row for name in dev if name in few for row in dev[name]]
-        dev = {name: _sample(found, ROWS_HELD_OUT, seed) for name, found in dev.items() if name not in few}
-        if small:
-            dev["small sources"] = small
+    dev = {name: list(rows(data / name)) for name in config.held_out}
+    dev |= {name: [row for row in rows(data / name) if is_dev(row)] for name in config.files}
+    few = {name for name in config.files if len(dev[name]) < LEAST_HELD_OUT}
+    small = [row for name in dev if name in few for row in dev[name]]
+    dev = {name: _sample(found, ROWS_HELD_OUT, seed) for name, found in dev.items() if name not in few}
+    if small:
+        dev["small sources"] = small
     known = {text for found in dev.values() for row in found for text in _sides(row, config)}
     train: list[dict] = []
     for name in config.files:

@@ -92,9 +92,7 @@ class MapperTraining:
     kind: Literal["linear", "low-rank", "gated"]
     loss: Literal["ranking", "cosent"]  # of pairs, of graded pairs
     files: tuple[str, ...]
-    held_out: tuple[
-        str, ...
-    ] = ()  # whole files that choose the step; without them the dev rows of `files` do
+    held_out: tuple[str, ...] = ()  # whole files that choose the step, beside the dev rows of `files`
     rank: int = 32  # of a low-rank change; hidden units of a gated mapper
     steps: int = 400
     batch: int = 512

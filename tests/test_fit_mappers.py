@@ -154,6 +154,22 @@ def test_the_mappers_returned_are_the_best_of_the_curve(monkeypatch):
     assert torch.equal(mapper.matrix(), seen[2])
 
 
+def test_of_the_steps_that_lose_nowhere_too_much_the_largest_mean_gain_is_kept(monkeypatch):
+    #            read-outs | both gain | more in the mean, a loss within the tolerance | one loses too much
+    scores = iter([0.5, 0.5, 0.51, 0.51, 0.6, 0.497, 0.9, 0.495])
+    seen = []
+
+    def scripted(config, mappers, dev, others):
+        seen.append(mappers[0].matrix().detach().clone())
+        return next(scores)
+
+    monkeypatch.setattr(module, "held_out_score", scripted)
+    monkeypatch.setattr(module, "CHECK_EVERY", 1)
+    dev = [noisy_pairs(50, 2), noisy_pairs(50, 3)]
+    (mapper,), _ = fit_mode(replace(RANKING, steps=3), [EYE], noisy_pairs(100, 1), dev, seed=0)
+    assert torch.equal(mapper.matrix(), seen[4])
+
+
 @pytest.mark.parametrize("kind", ["linear", "low-rank", "gated"])
 @pytest.mark.parametrize("sides", [1, 2])
 def test_mappers_stay_the_read_outs_when_nothing_beats_them(kind, sides):
@@ -168,7 +184,8 @@ def test_mappers_stay_the_read_outs_when_nothing_beats_them(kind, sides):
     assert all(torch.equal(mapper.matrix(), EYE) for mapper in mappers)
 
 
-def test_a_mapper_that_harms_one_source_is_not_taken():
+def test_a_mapper_that_harms_one_source_is_not_taken(monkeypatch):
+    monkeypatch.setattr(module, "TOLERANCE", 0.0)
     same = noisy_pairs(50, 2).left[0]
     helped, harmed = noisy_pairs(100, 3), of_one_encoder(same, same + 1e-3 * same.flip(0))
     alone, _ = fit_mode(RANKING, [EYE], noisy_pairs(400, 1), [helped], seed=0)
