@@ -49,7 +49,7 @@ def test_its_card_states_scores_limits_and_licences():
 
 def test_its_parity_report_is_within_the_limits():
     for row in json.loads((STARTER / "parity.json").read_text()):
-        if ".int8." in row["graph"]:
+        if ".int8." in row["graph"] or row["graph"].startswith("image"):  # rounded to int8, to float16
             assert row["mean_cosine"] >= 0.99
         else:
             assert row["largest_difference"] <= 1e-4
@@ -108,11 +108,21 @@ def test_words_find_drawings_better_than_chance(starter):
     assert (rank < 3).mean() >= 0.5  # by chance 3 of 14
 
 
-def test_int8_vectors_of_one_text_differ_little_between_batches(starter):
+def test_a_text_has_the_same_int8_vector_alone_and_among_others(starter):
     text = "The quick brown fox jumps over the lazy dog."
     (alone,) = starter.encode([text])
     among = starter.encode([text, "a", "An entirely different and much longer sentence about tax law."])[0]
-    assert alone @ among > 0.97
+    assert np.array_equal(alone, among)
+
+
+def test_its_nano_tier_lies_in_the_same_space(starter):
+    nano = unbraid.load(tier="nano")
+    texts = [
+        "How do plants make food from light?",
+        "Rain falls from clouds.",
+        "def area(r): return 3.14 * r * r",
+    ]
+    assert (nano.encode(texts) @ starter.encode(texts).T).argmax(axis=1).tolist() == [0, 1, 2]
 
 
 def test_the_mappers_differ_and_fold(starter):
