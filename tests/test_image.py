@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 
 from unbraid import image as unbraid_image
 from unbraid.errors import ImageError
-from unbraid.image import ImagePreprocess, decode
+from unbraid.image import ImagePreprocess, decode, picture_size
 
 RED, GREEN, BLUE, WHITE = (220, 30, 40), (30, 200, 60), (20, 40, 210), (255, 255, 255)
 PLAIN = ImagePreprocess(32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -477,3 +477,13 @@ def test_the_description_survives_json_and_refuses_nonsense():
     ):
         with pytest.raises(ValueError):
             ImagePreprocess(*fields)
+
+
+def test_bytes_are_decoded_as_their_file_and_measured_by_the_header(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (5, 3), "red").save(path)
+    assert picture_size(path.read_bytes()) == (5, 3)
+    assert np.array_equal(np.asarray(decode(path.read_bytes())), np.asarray(decode(path)))
+    for content in (b"", b"not a picture", path.read_bytes()[:40]):
+        with pytest.raises(ImageError, match="picture"):
+            decode(content)

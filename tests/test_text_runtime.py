@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from unbraid.bundle import Bundle, read_bundle
 from unbraid.code_text import split_identifiers
-from unbraid.errors import BundleError
+from unbraid.errors import BundleError, ItemError
 from unbraid.graph import open_graph, pick_graph
 from unbraid.text_runtime import TextRuntime
 
@@ -270,3 +270,19 @@ def test_padding_that_the_tokenizer_file_asks_for_is_left_out(bundle, text_folde
     tokenizer.save(path)
     ids, _ = TextRuntime(text_folder, bundle.text["text"], "fp32").tokenise(["cat"])
     assert len(ids[0]) == 3
+
+
+def test_token_ids_of_a_text_are_known_again_and_give_its_vector(exact):
+    ids, _ = exact.tokenise(["the red house"])
+    exact.check_tokens(ids[0])
+    np.testing.assert_allclose(exact.encode_tokens(ids), exact.encode(["the red house"]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [[], [2], [5, 6, 7], [2, 5, 6], [5, 6, 3], [2, 100_000, 3], [2, -1, 3], [2, *[5] * 30, 3]],
+    ids=["none", "half", "bare", "no end", "no start", "beyond", "negative", "long"],
+)
+def test_token_ids_that_are_not_this_tokenizers_are_refused(exact, ids):
+    with pytest.raises(ItemError, match="token ids"):
+        exact.check_tokens(ids)

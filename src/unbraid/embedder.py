@@ -126,6 +126,20 @@ class Embedder:
         vectors = self.map(base, task) if task is not None else base
         return self._finish(vectors, dim, precision)
 
+    def tokenise(
+        self, texts: Sequence[str], modality: Literal["text", "code"] = "text"
+    ) -> tuple[list[list[int]], list[int]]:
+        """Token ids of each text, and the positions of the texts that were cut to the encoder's length."""
+        return self._text_runtime(modality).tokenise(texts)
+
+    def encode_tokens(self, ids: list[list[int]], modality: Literal["text", "code"] = "text") -> np.ndarray:
+        """Base vectors float32 [n, dim] of at least one text's token ids, as `tokenise` gives them."""
+        return self._text_runtime(modality).encode(ids, threads=self.threads, progress=False)
+
+    def check_tokens(self, ids: Sequence[int]) -> None:
+        """Raise ItemError for token ids from elsewhere that cannot be of this embedder's tokenizer."""
+        self._text_runtime("text").check(ids)
+
     def map(
         self, base: np.ndarray, task: str, *, dim: int | None = None, precision: VectorPrecision = "float32"
     ) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Safe decoding of pictures, and the one definition of how a picture becomes an encoder's input.
 
-`decode` turns a file or a PIL image into RGB, or raises ImageError; `ImagePreprocess` turns RGB into an array.
-Training, export and the CPU runtime all call both, so they agree by construction.
+`decode` turns a file, its bytes or a PIL image into RGB, or raises ImageError; `ImagePreprocess` turns RGB into an
+array. Training, export and the CPU runtime all call both, so they agree by construction.
 """
 
 import re
@@ -10,8 +10,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 from PIL import Image, WebPImagePlugin
@@ -43,21 +44,34 @@ _ORIENTATION = 0x0112
 _JPEG = {"JPEG", "MPO"}  # MPO is a JPEG with more pictures behind it, as phones write
 
 
-def decode(source: Path | Image.Image, *, at_least: int | None = None) -> Image.Image:
+def decode(source: Path | bytes | Image.Image, *, at_least: int | None = None) -> Image.Image:
     """The picture as RGB: the first frame, upright, transparency on white.
 
     A JPEG file may be decoded at 1/2, 1/4 or 1/8 of its size while its longer side keeps `at_least` pixels: a
     picture of 12 megapixels then takes half the time, and its thumbnail differs by 0.2 grey levels on average.
-    A PIL image is left as it is; one that needs no change is returned itself.
+    `bytes` are a file's content. A PIL image is left as it is; one that needs no change is returned itself.
     Raises ImageError, which names the file and the reason, for everything that is not a picture of at most
     MAX_PIXELS pixels and MAX_SIDE on a side.
     """
     if isinstance(source, Path):
         return _decode_file(source, at_least)
+    if isinstance(source, bytes):
+        with _refusals("picture"):
+            return _decode_stream(BytesIO(source), "picture", at_least)
     name = f"PIL image {getattr(source, 'filename', '') or ''}".rstrip()
     with _refusals(name):
         _check_size(source, name)
         return _to_rgb(source)
+
+
+def picture_size(content: bytes) -> tuple[int, int]:
+    """Width and height that the header of a picture file's `content` claims; nothing is decoded.
+
+    Raises ImageError as `decode` does.
+    """
+    with _refusals("picture"), Image.open(BytesIO(content), formats=FORMATS) as image:
+        _check_size(image, "picture")
+        return image.size
 
 
 @dataclass(frozen=True)
@@ -110,14 +124,20 @@ def _decode_file(path: Path, at_least: int | None) -> Image.Image:
             raise ImageError(f"{path}: {'is a directory' if path.is_dir() else 'is not a regular file'}")
         if status.st_size > MAX_BYTES:
             raise ImageError(f"{path}: {status.st_size:,} bytes, more than the cap of {MAX_BYTES:,}")
-        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
-            _check_size(image, str(path))
-            if at_least and image.format in _JPEG:
-                width, height = (max(1, side * at_least // max(image.size)) for side in image.size)
-                image.draft(None, (width, height))
-            rgb = _to_rgb(image)
-            rgb.info = {}  # profiles and EXIF can be megabytes, and a second turn would be wrong
-            return rgb
+        with path.open("rb") as file:
+            return _decode_stream(file, str(path), at_least)
+
+
+def _decode_stream(file: IO[bytes], name: str, at_least: int | None) -> Image.Image:
+    """RGB of an open picture file; to be called inside `_refusals`."""
+    with Image.open(file, formats=FORMATS) as image:
+        _check_size(image, name)
+        if at_least and image.format in _JPEG:
+            width, height = (max(1, side * at_least // max(image.size)) for side in image.size)
+            image.draft(None, (width, height))
+        rgb = _to_rgb(image)
+        rgb.info = {}  # profiles and EXIF can be megabytes, and a second turn would be wrong
+        return rgb
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from unbraid.batching import token_budget_batches
 from unbraid.bundle import TextSpec
 from unbraid.code_text import split_identifiers
-from unbraid.errors import BundleError
+from unbraid.errors import BundleError, ItemError
 from unbraid.graph import open_checked, pick_graph, run_graph
 from unbraid.progress import track
 from unbraid.word_cache import library_ids, word_cache
@@ -38,6 +38,7 @@ class TextRuntime:
             raise BundleError(f"{folder / spec.tokenizer}: not a tokenizer: {error}") from error
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(spec.max_tokens)
+        self.frame: list[int] = self.tokenizer.encode("").ids  # around every text
         self.words = word_cache(self.tokenizer, spec.max_tokens)
 
     def serves(self, spec: TextSpec) -> bool:
@@ -55,6 +56,25 @@ class TextRuntime:
         """Token ids of each text, and the positions of the texts that were cut to max_tokens."""
         prepared = [self._prepare(text) for text in texts]
         return self.words.tokenise(prepared) if self.words else library_ids(self.tokenizer, prepared)
+
+    def check(self, ids: Sequence[int]) -> None:
+        """Raise ItemError for ids that cannot be of this tokenizer.
+
+        What a tokenizer puts around every text tells its ids from those of others: without it, another vocabulary's
+        ids would give vectors of other words, and nobody would notice.
+        """
+        if len(ids) > self.spec.max_tokens:
+            raise ItemError(f"{len(ids):,} token ids, at most {self.spec.max_tokens:,} fit: split them")
+        size, frame = self.tokenizer.get_vocab_size(), self.frame
+        framed = any(
+            list(ids[:place]) == frame[:place] and list(ids[len(ids) - len(frame) + place :]) == frame[place:]
+            for place in range(len(frame) + 1)
+        )
+        if len(ids) < max(1, len(frame)) or not framed or min(ids) < 0 or max(ids) >= size:
+            raise ItemError(
+                f"token ids that are not of this model's tokenizer: expected 0 to {size - 1:,} with its special tokens"
+                f" {frame} around them; send the text itself (LangChain: check_embedding_ctx_length=False)"
+            )
 
     def encode(self, ids: list[list[int]], *, threads: int, progress: bool | None) -> np.ndarray:
         """Base vectors float32 [n, dim] of token ids, in order; `threads` batches run at the same time."""
