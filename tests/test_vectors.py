@@ -114,14 +114,21 @@ def test_zero_vectors_stay_zero(precision):
     assert not store_as(np.zeros((2, 64), np.float32), precision).any()
 
 
-@pytest.mark.parametrize(("precision", "width"), [("float32", 64), ("int8", 64), ("binary", 8)])
+@pytest.mark.parametrize(("precision", "width"), [("float32", 64), ("float16", 64), ("int8", 64), ("binary", 8)])
 def test_no_vectors_stay_no_vectors(precision, width):
     assert store_as(np.empty((0, 64), np.float32), precision).shape == (0, width)
 
 
+def test_float16_keeps_cosines_to_a_thousandth():
+    vectors = unit(9)
+    stored = store_as(vectors, "float16")
+    assert stored.dtype == np.float16
+    assert (cosine(stored.astype(np.float32), vectors) >= 0.999).all()
+
+
 def test_an_unknown_precision_names_the_known_ones():
-    with pytest.raises(ItemError, match="'float16' .*float32, int8, binary"):
-        store_as(unit(1), "float16")  # type: ignore[arg-type]
+    with pytest.raises(ItemError, match="'float8' .*float32, float16, int8, binary"):
+        store_as(unit(1), "float8")  # type: ignore[arg-type]
 
 
 @QUICK
