@@ -160,7 +160,8 @@ def _check_schema(source: Source, schema: pa.Schema, columns: Columns) -> None:
 
 def _slice(file: pq.ParquetFile, shard: Shard, columns: Columns) -> Iterator[pa.RecordBatch]:
     """The batches of a shard's rows, read from the row groups that hold them."""
-    groups, start, place = [], 0, 0  # `start` is the first row of the first group taken
+    groups: list[int] = []
+    start = place = 0  # `start` is the first row of the first group taken
     for number in range(file.num_row_groups):
         rows = file.metadata.row_group(number).num_rows
         if place < shard.last and place + rows > shard.first:

@@ -57,12 +57,13 @@ def _student(spec: EncoderSpec) -> LoadedEncoder:
     def encode(items: Any) -> np.ndarray:
         return embedder.encode(items, task=task, dim=spec.dim, precision=spec.precision, progress=False)
 
+    empty = encode([])  # refuses an unknown task or dimension
     about = {
         **provenance(embedder, task, spec.precision),
         "bundle_id": embedder.bundle.id,
         "tier": spec.tier,
     }
-    return LoadedEncoder(encode, encode([]), about)
+    return LoadedEncoder(encode, empty, about)
 
 
 def _teacher(spec: EncoderSpec, name: str) -> LoadedEncoder:

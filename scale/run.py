@@ -9,10 +9,11 @@ Ray Data's actors and checkpoints.
 import json
 import logging
 import os
+import sys
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -132,7 +133,8 @@ def _run(job: Job, left: Sequence[Shard], report: Report, workers: int | None) -
     """Keep the cluster busy until `left` is done, counting in `report`; Ctrl-C ends it at once."""
     # Without max_calls Ray ends a process after each task on a GPU, and with it the loaded teacher.
     task = ray.remote(num_cpus=1, num_gpus=_gpus(job.spec), max_retries=RETRIES, max_calls=0)(encode_shard)
-    waiting, running = iter(left), {}
+    waiting = iter(left)
+    running: dict[Any, Shard] = {}
     with counting("encode", unit="rows", total=report.rows, done=report.before) as done:
         try:
             while len(report.failed) <= FAILURES:
@@ -228,7 +230,8 @@ def _cluster() -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        yield
+        with redirect_stdout(sys.stderr):  # where Ray reports that a node died
+            yield
     finally:
         ray.shutdown()
 
