@@ -2,8 +2,9 @@
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from unbraid.evaluation.datasets import Retrieval
 from unbraid.evaluation.extra import require
 from unbraid.evaluation.metrics import Score, Scorer
 from unbraid.image import ImagePreprocess
+from unbraid.index.terms import document_terms, query_terms
 from unbraid.torchvision_shim import ensure_torchvision
 from unbraid.vectors import normalise
 
@@ -45,6 +47,34 @@ def bm25(queries: Sequence[str], documents: Sequence[str], *, code: bool = False
             if words and any(corpus):
                 scores[:] = index.get_scores(words)
         return block
+
+    return scorer
+
+
+def index_bm25(queries: Sequence[str], documents: Sequence[str]) -> Scorer:
+    """BM25 of each query with each document as an index has it (index/terms.py), its IDF over these documents."""
+    sparse = require("scipy.sparse", "scipy")
+    columns: dict[int, int] = {}
+
+    def matrix(texts: Sequence[str], terms: Callable[[str], Any]) -> tuple[list[float], list[int], list[int]]:
+        values, places, ends = [], [], [0]
+        for text in texts:
+            vector = terms(text)
+            values += vector.values
+            places += [columns.setdefault(word, len(columns)) for word in vector.indices]
+            ends.append(len(values))
+        return values, places, ends
+
+    parts = matrix(documents, document_terms), matrix(queries, query_terms)
+    stored, asked = (
+        sparse.csr_matrix(part, shape=(len(part[2]) - 1, len(columns)), dtype=np.float32) for part in parts
+    )
+    holding = np.bincount(stored.indices, minlength=len(columns))
+    idf = np.log1p((len(documents) - holding + 0.5) / (holding + 0.5)).astype(np.float32)
+    stored = stored.multiply(idf).T.tocsr()
+
+    def scorer(rows: slice) -> NDArray[np.float32]:
+        return np.asarray((asked[rows] @ stored).toarray(), np.float32)
 
     return scorer
 

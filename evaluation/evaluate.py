@@ -13,22 +13,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unbraid.errors import ItemError
-from unbraid.evaluation.baselines import bm25, chance, minilm, random_features
+from unbraid.evaluation.baselines import bm25, chance, index_bm25, minilm, random_features
 from unbraid.evaluation.datasets import Retrieval, Sts, sample
 from unbraid.evaluation.metrics import (
     RANKING_METRICS,
     Score,
     Scorer,
     dense,
-    hybrid,
     rank,
     ranking_scores,
     spearman,
 )
 from unbraid.evaluation.storage import stored_forms
+from unbraid.index.hybrid import mixed
 
 METRICS = (*RANKING_METRICS, "Spearman")
-BM25_WEIGHT = 0.5  # of its z-score beside the cosine's in the hybrid row
 
 Vectors = NDArray[np.float32]
 
@@ -144,8 +143,20 @@ def _evaluate_retrieval(
         rows.append(row("BM25", None, scores, speed))
         reference, speed = _encode(minilm().encode, texts_q, texts_d, progress)
         rows.append(row(minilm().name, None, scores_of(dense(*reference)), speed))
-        rows.append(row(f"{model.name} + BM25", modes[0], scores_of(hybrid(own, words, BM25_WEIGHT))))
+        both = hybrid(own, index_bm25(texts_q, texts_d))
+        rows.append(row(f"{model.name} + BM25", modes[0], scores_of(both)))
     return rows
+
+
+def hybrid(cosine: Scorer, words: Scorer) -> Scorer:
+    """What `unbraid search --hybrid` ranks by: cosines with BM25 scores mixed in, weighed for each query."""
+
+    def scorer(rows: slice) -> NDArray[np.float32]:
+        cosines, counts = cosine(rows), words(rows)
+        both = mixed(cosines, counts, cosines.std(axis=1), counts.max(axis=1))
+        return np.asarray(both, np.float32)
+
+    return scorer
 
 
 def retrieval_scores(dataset: Retrieval, scorer: Scorer) -> dict[str, Score]:

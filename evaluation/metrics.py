@@ -29,18 +29,6 @@ def dense(queries: NDArray[np.float32], documents: NDArray[np.float32]) -> Score
     return lambda rows: queries[rows] @ documents.T
 
 
-def hybrid(first: Scorer, second: Scorer, weight: float) -> Scorer:
-    """z(first) + weight * z(second), each standardised over all documents of its query."""
-    return lambda rows: _standardise(first(rows)) + np.float32(weight) * _standardise(second(rows))
-
-
-def _standardise(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Zero mean and unit variance per row; zeros where a row is constant."""
-    spread = scores.std(axis=1, keepdims=True)
-    centred: NDArray[np.float32] = scores - scores.mean(axis=1, keepdims=True)
-    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 1e-9)
-
-
 def rank(
     scorer: Scorer,
     n_queries: int,

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import bootstrap, spearmanr
 
 from unbraid.evaluation import metrics
-from unbraid.evaluation.metrics import dense, hybrid, mean_score, rank, ranking_scores, spearman
+from unbraid.evaluation.metrics import dense, mean_score, rank, ranking_scores, spearman
 
 QUERIES = ["qa", "qb", "qc"]
 DOCUMENTS = ["da", "db", "dc", "dd"]
@@ -71,18 +71,6 @@ def test_ignored_document_comes_last():
 def test_nan_is_refused():
     with pytest.raises(ValueError, match="found NaN"):
         rank(lambda rows: np.full((1, 3), np.nan, np.float32), 1, 3)
-
-
-def test_hybrid_adds_z_scores_and_a_constant_row_counts_nothing():
-    def first(rows):
-        return np.array([[1.0, 2.0, 3.0]], np.float32)[rows]
-
-    def constant(rows):
-        return np.full((1, 3), 7.0, np.float32)[rows]
-
-    z = np.array([[-1.0, 0.0, 1.0]]) * math.sqrt(1.5)
-    np.testing.assert_allclose(hybrid(first, constant, 0.5)(slice(0, 1)), z, rtol=1e-6)
-    np.testing.assert_allclose(hybrid(constant, first, 0.5)(slice(0, 1)), z / 2, rtol=1e-6)
 
 
 def test_spearman_by_hand_and_by_scipy():
