@@ -105,7 +105,7 @@ def work(folder: Path, log: int, held: Held, rng: random.Random) -> None:
                 store.upsert(entries, vectors_of(content, change["chunks"]))
                 store.delete_older(entries[:1])
             elif kind == "move":
-                store.take_over({change["path"]: (change["old"], 1)})
+                store.take_over({change["path"]: (change["old"], 1)}, {})
                 store.delete([change["old"]])
             elif kind == "delete":
                 store.delete([change["old"]])

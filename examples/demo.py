@@ -10,8 +10,8 @@ from pathlib import Path
 
 start = time.perf_counter()
 import unbraid
-from unbraid.cli import readable
-from unbraid.index import Store, search_vector, update
+from unbraid.cli_search import readable
+from unbraid.index import Only, Store, search_vectors, update
 
 ROOT = Path(__file__).resolve().parent.parent
 INDEX = ROOT / ".demo-index"
@@ -62,9 +62,9 @@ with Store.open(INDEX, base_id=model.base_id, dim=model.dim, create=True) as sto
         """Search and print, with the time that encoding and searching took."""
         heading(f"{title}\n   {item if isinstance(item, str) else item.name!r}, mode {mode}")
         moment = time.perf_counter()
-        base = model.encode([item])[0]
+        base = model.encode([item])
         encoded, moment = since(moment), time.perf_counter()
-        hits = search_vector(store, model, base, mode=mode, k=k, modality=modality)
+        (hits,) = search_vectors(store, model, base, mode=mode, k=k, only=Only(modality))
         print(f"   encoded in {encoded}, searched in {since(moment)}")
         for hit in hits:
             print(readable(hit))
@@ -77,10 +77,10 @@ with Store.open(INDEX, base_id=model.base_id, dim=model.dim, create=True) as sto
 
     question = "split a long header over several lines"
     heading(f"6. One query, two search modes, encoded once\n   {question!r}")
-    base = model.encode([question])[0]
+    base = model.encode([question])
     for mode in ("code", "retrieval"):
         moment = time.perf_counter()
-        hits = search_vector(store, model, base, mode=mode, k=3)
+        (hits,) = search_vectors(store, model, base, mode=mode, k=3)
         print(f"   mode {mode}: {since(moment)}, nothing encoded")
         for hit in hits:
             print(readable(hit, lines=1))

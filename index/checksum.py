@@ -24,6 +24,8 @@ def checksum(payload: Mapping[str, Any], vector: Vectors) -> str:
     for name in sorted(payload):
         if name != FIELD:
             value = payload[name]
+            if isinstance(value, Mapping):  # a store may give names back in another order
+                value = sorted(value.items())
             text, kind = (value, "=") if isinstance(value, str) else (repr(value), ":")
             parts.append(
                 f"{name}{kind}{len(text)} {text}"

@@ -1,9 +1,13 @@
 """What is stored of one chunk beside its vector, and the id it is stored under."""
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from unbraid.items import Modality
+
+Fields: TypeAlias = Mapping[str, str | int]  # what a user says of a file, by name
 
 # Any fixed value: ids must not change between runs.
 _NAMESPACE = uuid.UUID("5d1c6c0e-3c55-5b0e-9f4e-0a6f6c1c2f11")
@@ -23,6 +27,8 @@ class Entry:
     mtime_ns: int
     chunk: int  # this chunk's place among the file's `chunks`
     chunks: int
+    language: str = ""  # of the file, one of language.LANGUAGES; none of a picture
+    fields: Fields = field(default_factory=dict)
 
 
 def point_id(path: str, sha256: str, chunk: int) -> uuid.UUID:

@@ -11,8 +11,9 @@ from typing import Any
 
 from unbraid.embedder import Embedder
 from unbraid.errors import StoreError
+from unbraid.index.storage import Storage
 
-FORMAT = 2
+FORMAT = 3
 META_FILE = "unbraid.json"
 SHARD_FOLDER = "shard"
 
@@ -29,6 +30,9 @@ class Provenance:
     bundle_id: str = ""
     encoders: Mapping[str, str] = field(default_factory=dict)  # modality -> id
     mappers: Mapping[str, str] = field(default_factory=dict)  # task -> id
+    converted: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # where items were not encoded but converted: from what
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class Meta:
 
     format: int
     base_id: str
-    dim: int
+    dim: int  # of a base vector
+    storage: Storage
     unbraid: str
     shard: str = (
         SHARD_FOLDER  # the folder beside it that counts; a repair writes another and changes this last
@@ -74,9 +79,15 @@ def read_meta(folder: str | Path) -> Meta:
     try:
         if about.pop("checksum") != _checksum(about):
             raise ValueError("its checksum does not match")
-        return Meta(**{**about, "provenance": Provenance(**about["provenance"])})
-    except (ValueError, TypeError, KeyError) as error:
+        return meta_of(about)
+    except (ValueError, TypeError, KeyError, StoreError) as error:
         raise StoreError(f"cannot read {path}: {error!r}; make the index again") from error
+
+
+def meta_of(about: Mapping[str, Any]) -> Meta:
+    """What `asdict` made of a Meta. Raises TypeError, KeyError or StoreError for anything else."""
+    parts = {"storage": Storage(**about["storage"]), "provenance": Provenance(**about["provenance"])}
+    return Meta(**{**about, **parts})
 
 
 def write_meta(folder: Path, meta: Meta) -> None:

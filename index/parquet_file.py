@@ -12,7 +12,7 @@ import numpy as np
 from unbraid.errors import DataError, MissingExtraError, StoreError
 from unbraid.index.checksum import FIELD, damage, identity_of, to_entry
 from unbraid.index.entry import Entry
-from unbraid.index.meta import FORMAT, Meta, Provenance
+from unbraid.index.meta import FORMAT, Meta, meta_of
 from unbraid.index.store import Store
 
 ROWS = 2_000  # a row group: 4 MB of vectors, what either way holds in memory at a time
@@ -26,7 +26,7 @@ def write_index(store: Store, out: Path, say: Callable[[int], None]) -> int:
     """
     pa = _pyarrow()
     about = {"kind": KIND, **asdict(store.meta)}
-    schema = pa.schema([*_columns(pa), ("vector", pa.list_(pa.float32(), store.meta.dim))])
+    schema = pa.schema([*_columns(pa), ("vector", pa.list_(pa.float32(), store.meta.storage.dim))])
     temporary = out.with_name(out.name + ".new")
     count = 0
     try:
@@ -41,10 +41,13 @@ def write_index(store: Store, out: Path, say: Callable[[int], None]) -> int:
                             f"an item of {store.folder} is damaged ({reason}): unbraid index verify {store.folder} --repair"
                         )
                 payloads = [record.payload or {} for record in records]
+                payloads = [{**one, "fields": json.dumps(one["fields"])} for one in payloads]
                 arrays = [
                     pa.array([payload[name] for payload in payloads], kind) for name, kind in _columns(pa)
                 ]
-                rows = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), store.meta.dim)
+                rows = pa.FixedSizeListArray.from_arrays(
+                    pa.array(vectors.reshape(-1)), store.meta.storage.dim
+                )
                 writer.write_batch(pa.record_batch([*arrays, rows], schema=schema), row_group_size=ROWS)
                 count += len(records)
                 say(len(records))
@@ -80,13 +83,17 @@ class IndexFile:
         done = 0
         for batch in self._file.iter_batches(ROWS):
             columns = {name: batch.column(name) for name in batch.schema.names}
-            vectors = np.asarray(columns.pop("vector").flatten(), np.float32).reshape(-1, self.meta.dim)
+            vectors = np.asarray(columns.pop("vector").flatten(), np.float32).reshape(
+                -1, self.meta.storage.dim
+            )
             values = {name: column.to_pylist() for name, column in columns.items()}
+            values["fields"] = [json.loads(text) for text in values["fields"]]
             payloads = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
             for number, (payload, vector) in enumerate(zip(payloads, vectors, strict=True)):
                 if reason := damage(identity_of(payload), payload, vector):
                     raise DataError(f"{self.path}: row {done + number}: {reason}; export it again")
-            store.upsert([to_entry(payload) for payload in payloads], vectors)
+            base = self.meta.storage.widen(vectors, self.meta.dim)
+            store.upsert([to_entry(payload) for payload in payloads], base)
             done += len(payloads)
             say(len(payloads))
         return done
@@ -108,8 +115,8 @@ class IndexFile:
                 raise DataError(
                     f"{self.path}: has format {about['format']}, this unbraid reads {FORMAT}: export it again"
                 )
-            return Meta(**{**about, "provenance": Provenance(**about["provenance"])})
-        except (ValueError, TypeError, KeyError) as error:
+            return meta_of(about)
+        except (ValueError, TypeError, KeyError, StoreError) as error:
             if isinstance(error, DataError):
                 raise
             raise DataError(f"{self.path}: what it says of itself cannot be read: {error!r}") from error

@@ -25,7 +25,7 @@ from unbraid.index.chunk import chunk_file
 from unbraid.index.entry import Entry, point_id
 from unbraid.index.meta import sync_folder, write_meta
 from unbraid.index.seal import sealed_items
-from unbraid.index.shard import edge_errors, make_shard, require_room
+from unbraid.index.shard import edge_errors, index_fields, make_shard, require_room
 from unbraid.index.store import WITH_VECTORS, Store, upsert_points
 from unbraid.items import suffix_modality
 
@@ -175,12 +175,15 @@ def rewrite(store: Store, name: str, say: Callable[[dict[str, Any]], None]) -> i
     path = store.folder / name
     unfinished = path.with_name(name + ".new")
     shutil.rmtree(unfinished, ignore_errors=True)
-    shard = make_shard(unfinished, store.meta.dim)
+    shard = make_shard(unfinished, store.meta.storage)
 
     def keep(entries: list[Entry], rows: Any) -> None:
         require_room(store.folder, rows.nbytes + sum(500 + 4 * len(entry.snippet) for entry in entries))
+        given = {name: value for entry in entries for name, value in entry.fields.items()}
         with edge_errors():
-            shard.update(upsert_points(entries, rows))
+            for operation in index_fields(shard.info().payload_schema, given):
+                shard.update(operation)
+            shard.update(upsert_points(entries, rows, store.meta.storage))
 
     sound = scan(store, say, keep)
     with edge_errors():

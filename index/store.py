@@ -22,16 +22,27 @@ import qdrant_edge as edge
 
 from unbraid.errors import StoreError
 from unbraid.index.checksum import damage, to_entry, to_payload
-from unbraid.index.entry import Entry, point_id
+from unbraid.index.entry import Entry, Fields, point_id
 from unbraid.index.holder import hold, release
 from unbraid.index.meta import FORMAT, SHARD_FOLDER, Meta, Provenance, metadata_version, read_meta, write_meta
 from unbraid.index.model import Vectors
+from unbraid.index.only import ANYTHING, Only, matching, merged
 from unbraid.index.seal import seal, unseal
-from unbraid.index.shard import edge_errors, load_shard, require_room, where
-from unbraid.items import Modality
+from unbraid.index.shard import (
+    edge_errors,
+    edge_filter,
+    index_fields,
+    load_shard,
+    require_room,
+    search_params,
+    where,
+)
+from unbraid.index.storage import Storage
 
 SCROLL = 10_000
 WITH_VECTORS = 500  # points read at a time where their vectors are wanted: Python lists of 512 floats
+# Points without the smaller copy that are searched as they are: fewer cost less than making the copy anew.
+UNSETTLED, UNSETTLED_SHARE = 20_000, 0.1
 
 
 @dataclass
@@ -42,6 +53,7 @@ class FileState:
     size: int
     mtime_ns: int
     expected: int
+    fields: Fields
     points: int = 0
     versions: int = 1
 
@@ -58,6 +70,7 @@ class Stats:
     files: int
     incomplete: int  # of the files: a run was cut off in them, the next one takes them again
     chunks: dict[str, int]
+    languages: dict[str, int]  # chunks by language, pictures left out
     bytes: int
 
 
@@ -82,24 +95,32 @@ class Store:
         dim: int,
         create: bool = False,
         provenance: Provenance | None = None,
+        storage: Storage | None = None,
     ) -> Self:
         """The index in `folder`; `create` makes one, of this `provenance`, where there is nothing or an empty folder.
 
-        Raises StoreError when there is no index, when it was made with another base id or dim or format, or when
-        it is open elsewhere.
+        A new one keeps its vectors as `storage` says, whole and in float32 where it says nothing. Raises StoreError
+        when there is no index, when it was made with another base id, dim, format or `storage`, or is open elsewhere.
         """
         folder = Path(folder)
         try:
             if create and (not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))):
                 folder.mkdir(parents=True, exist_ok=True)
-                made_with = provenance or Provenance()
-                write_meta(folder, Meta(FORMAT, base_id, dim, metadata_version(), SHARD_FOLDER, made_with))
+                kept, made_with = storage or Storage(dim), provenance or Provenance()
+                write_meta(
+                    folder, Meta(FORMAT, base_id, dim, kept, metadata_version(), SHARD_FOLDER, made_with)
+                )
         except OSError as error:
             raise StoreError(f"cannot make an index in {folder}: {error}") from error
         if not folder.is_dir():
             raise StoreError(f"no index at {folder}; make one with: unbraid index PATH --into {folder}")
         meta = read_meta(folder)
         check_base(folder, meta, base_id, dim, provenance)
+        if storage not in (None, meta.storage):
+            raise StoreError(
+                f"{folder} keeps its vectors in another way ({meta.storage}): leave these options out, or make a new "
+                "index with them in ANOTHER_FOLDER"
+            )
         return cls._locked(folder)
 
     @classmethod
@@ -118,7 +139,7 @@ class Store:
             for leftover in folder.glob("shard*"):
                 if leftover.name != meta.shard:  # of a creation or a repair that was cut off
                     shutil.rmtree(leftover, ignore_errors=True)
-            return cls(folder, meta, load_shard(folder / meta.shard, meta.dim), lock)
+            return cls(folder, meta, load_shard(folder / meta.shard, meta.storage), lock)
         except BaseException:
             release(lock)
             raise
@@ -137,7 +158,7 @@ class Store:
                 # Loading applies what the write-ahead log and journals hold once more, and changes files by it; after
                 # one load they stay as they are.
                 path = self.folder / self.meta.shard
-                load_shard(path, self.meta.dim).close()
+                load_shard(path, self.meta.storage).close()
                 seal(self.folder, path, items)
         except (OSError, StoreError) as error:  # what was acknowledged is safe; only the seal is missing
             warnings.warn(f"{self.folder} could not be sealed: {error}", stacklevel=2)
@@ -162,7 +183,8 @@ class Store:
             )
         if entries:
             size = vectors.nbytes + sum(500 + 4 * len(entry.snippet) for entry in entries)
-            self._update([upsert_points(entries, vectors)], size)
+            self._index_fields({name: value for entry in entries for name, value in entry.fields.items()})
+            self._update([upsert_points(entries, vectors, self.meta.storage)], size)
 
     def delete(self, paths: Iterable[str]) -> None:
         """Remove every chunk of `paths`; gone from the disk when this returns, as with all that follow."""
@@ -177,19 +199,23 @@ class Store:
             operations.append(edge.UpdateOperation.delete_points_by_filter(others))
         self._update(operations)
 
-    def touch(self, mtimes: Mapping[str, int]) -> None:
-        """Remember new modification times, in ns by path, of files whose content is the same."""
+    def restate(self, files: Mapping[str, tuple[int, Fields]]) -> None:
+        """Remember a new modification time in ns and new fields, by path, of files whose content is the same."""
+        self._index_fields({name: value for _, fields in files.values() for name, value in fields.items()})
         self._update(
-            upsert_points([replace(entry, mtime_ns=ns) for entry in entries], vectors)
-            for path, ns in mtimes.items()
+            upsert_points(
+                [replace(entry, mtime_ns=ns, fields=fields) for entry in entries], vectors, self.meta.storage
+            )
+            for path, (ns, fields) in files.items()
             for entries, vectors in [self.file(path)]
             if entries
         )
 
-    def take_over(self, copies: Mapping[str, tuple[str, int]]) -> set[str]:
+    def take_over(self, copies: Mapping[str, tuple[str, int]], fields: Fields) -> set[str]:
         """Store files under new paths with the vectors of another path, nothing encoded: {new: (old, mtime in ns)}.
 
-        Returns the new paths that now are in; the others' old path is not whole. The old ones stay.
+        They keep the old ones' fields, and get `fields`. Returns the new paths that now are in; the others' old path
+        is not whole. The old ones stay.
         """
         done = set()
 
@@ -197,11 +223,15 @@ class Store:
             for new, (old, mtime_ns) in copies.items():
                 entries, vectors = self.file(old)
                 if entries and len(entries) == entries[0].chunks == len({entry.chunk for entry in entries}):
+                    kept = merged(entries[0].fields, fields)
                     yield upsert_points(
-                        [replace(entry, path=new, mtime_ns=mtime_ns) for entry in entries], vectors
+                        [replace(entry, path=new, mtime_ns=mtime_ns, fields=kept) for entry in entries],
+                        vectors,
+                        self.meta.storage,
                     )
                     done.add(new)
 
+        self._index_fields(fields)
         self._update(operations())
         return done
 
@@ -213,58 +243,72 @@ class Store:
     def files(self) -> dict[str, FileState]:
         """What the index holds, by path."""
         states: dict[str, FileState] = {}
-        for payload in self._scroll(["path", "sha256", "size", "mtime_ns", "chunks"]):
-            state = states.setdefault(
-                payload["path"],
-                FileState(payload["sha256"], payload["size"], payload["mtime_ns"], payload["chunks"]),
-            )
+        for payload in self._scroll(["path", "sha256", "size", "mtime_ns", "chunks", "fields"]):
+            known = (payload[name] for name in ("sha256", "size", "mtime_ns", "chunks", "fields"))
+            state = states.setdefault(payload["path"], FileState(*known))
             if payload["sha256"] == state.sha256:
                 state.points += 1
             else:
                 state.versions = 2
         return states
 
-    def count(self, modality: Modality | None = None) -> int:
-        """Number of chunks."""
-        kind = where("modality", modality) if modality else None
+    def count(self, only: Only = ANYTHING) -> int:
+        """Number of chunks that `only` lets through."""
         with edge_errors():
-            return self._shard.count(edge.CountRequest(exact=True, filter=kind))
+            return self._shard.count(edge.CountRequest(exact=True, filter=self._filter(only)))
 
     def stats(self) -> Stats:
-        """Files, chunks by modality, bytes on disk."""
-        chunks: dict[str, int] = {}
-        for payload in self._scroll(["modality"]):
-            chunks[payload["modality"]] = chunks.get(payload["modality"], 0) + 1
+        """Files, chunks by modality and language, bytes on disk."""
+        chunks, languages = self._facet("modality"), self._facet("language")
+        languages.pop("", None)
         states = self.files().values()
         incomplete = sum(not state.complete for state in states)
         # st_blocks, since Edge sets aside sparse files of 32 MB that take no room until they are written.
         sizes = (path.stat().st_blocks * 512 for path in self.folder.rglob("*") if path.is_file())
-        return Stats(len(states), incomplete, dict(sorted(chunks.items())), sum(sizes))
+        return Stats(len(states), incomplete, chunks, languages, sum(sizes))
 
-    def nearest(
-        self, vector: Vectors, limit: int, modality: Modality | None = None
-    ) -> tuple[list[Entry], Vectors]:
-        """The `limit` chunks with the largest inner product with `vector` [dim], and their base vectors [n, dim].
+    def nearest(self, queries: Vectors, limit: int, only: Only = ANYTHING) -> list[tuple[list[str], Vectors]]:
+        """For each query [dim] of [n, dim] the `limit` chunks of the largest inner products: ids, base vectors [m, dim].
 
-        One whose checksum does not match is left out, with a warning.
+        Only among those that `only` lets through. Nothing is checked here: `entries` does that for what is shown.
         """
-        request = edge.QueryRequest(
-            limit=limit,
-            query=edge.Query.Nearest(vector.astype(np.float32).tolist()),
-            filter=where("modality", modality) if modality else None,
-            with_payload=True,
-            with_vector=True,
-            params=edge.SearchParams(exact=True),
-        )
-        with edge_errors():
-            found = self._shard.query(request)
-        entries, vectors = self._sound_items(found)
-        if len(entries) < len(found):
-            warnings.warn(
-                f"{len(found) - len(entries)} damaged chunks were left out: unbraid index verify {self.folder}",
-                stacklevel=2,
+        kind, params = self._filter(only), search_params(self.meta.storage)
+        requests = [
+            edge.QueryRequest(
+                limit=limit,
+                query=edge.Query.Nearest(query.tolist()),
+                filter=kind,
+                with_payload=False,
+                with_vector=True,
+                params=params,
             )
-        return entries, vectors
+            for query in np.asarray(queries, np.float32)[:, : self.meta.storage.dim]
+        ]
+        with edge_errors():
+            found = self._shard.query_batch(edge.QueryBatchRequest(requests))
+        return [([str(point.id) for point in points], self._base_vectors(points)) for points in found]
+
+    def entries(self, ids: Sequence[str]) -> list[Entry | None]:
+        """What is stored under each of `ids`; None, and one warning, where the checksum does not match."""
+        records = {str(record.id): record for record in self.retrieve([uuid.UUID(one) for one in ids])}
+        entries = [self._sound_entry(records.get(one)) for one in ids]
+        if damaged := sum(entry is None for entry in entries):
+            warnings.warn(
+                f"{damaged} damaged chunks were left out: unbraid index verify {self.folder}", stacklevel=2
+            )
+        return entries
+
+    def settle(self) -> bool:
+        """After many writes, make the smaller copy that candidates come from; whether there was anything to do.
+
+        Blocks, even for Ctrl-C: 20 s for a million vectors.
+        """
+        if self.meta.storage.candidates == "exact":
+            return False
+        with edge_errors():
+            about = self._shard.info()
+        without = about.points_count - about.indexed_vectors_count
+        return without > max(UNSETTLED, UNSETTLED_SHARE * about.points_count) and self.compact()
 
     def compact(self) -> bool:
         """Free what deleted and replaced chunks take; False when nothing was to be done. Blocks, even for Ctrl-C."""
@@ -288,6 +332,12 @@ class Store:
             if offset is None:
                 return
 
+    def items(self, only: edge.Filter | None = None) -> Iterator[tuple[list[Entry], Vectors, int]]:
+        """As `records`, what is not damaged and its base vectors [n, dim], and how many others there were."""
+        for records in self.records(only):
+            entries, vectors = self._sound_items(records)
+            yield entries, vectors, len(records) - len(entries)
+
     def unseal(self) -> None:
         """Remove the seal, and write none at close: the shard that it was made of no longer counts."""
         unseal(self.folder)
@@ -299,9 +349,7 @@ class Store:
 
     def paths(self) -> dict[str, int]:
         """Chunks by path as the index over paths has them, which is stored apart from the payloads."""
-        with edge_errors():
-            hits = self._shard.facet(edge.FacetRequest(key="path", limit=1 << 30, exact=True)).hits
-        return {str(hit.value): hit.count for hit in hits}
+        return self._facet("path")
 
     def identities(self) -> list[uuid.UUID]:
         """The id of every point, neither payloads nor vectors read."""
@@ -315,14 +363,36 @@ class Store:
             wanted: list[edge.PointId] = list(identities)
             return self._shard.retrieve(wanted, True, True)
 
-    def _sound_items(self, records: Sequence[edge.Record | edge.ScoredPoint]) -> tuple[list[Entry], Vectors]:
-        rows = np.asarray([record.vector for record in records], np.float32).reshape(-1, self.meta.dim)
-        sound = [
-            number
-            for number, record in enumerate(records)
-            if damage(None, record.payload, rows[number]) is None
-        ]
-        return [to_entry(records[number].payload or {}) for number in sound], rows[sound]
+    def _filter(self, only: Only) -> edge.Filter | None:
+        paths = matching(list(self.paths()), only.patterns) if only.patterns else None
+        return edge_filter(only, paths)
+
+    def _facet(self, key: str) -> dict[str, int]:
+        """Chunks by value of a payload field that has an index."""
+        with edge_errors():
+            hits = self._shard.facet(edge.FacetRequest(key=key, limit=1 << 30, exact=True)).hits
+        return dict(sorted((str(hit.value), hit.count) for hit in hits if hit.count))
+
+    def _base_vectors(self, points: Sequence[edge.Record | edge.ScoredPoint]) -> Vectors:
+        rows = np.asarray([point.vector for point in points], np.float32).reshape(-1, self.meta.storage.dim)
+        return self.meta.storage.widen(rows, self.meta.dim)
+
+    def _sound_entry(self, record: edge.Record | None) -> Entry | None:
+        if record is None or damage(None, record.payload, np.asarray(record.vector, np.float32)) is not None:
+            return None
+        return to_entry(record.payload or {})
+
+    def _sound_items(self, records: Sequence[edge.Record]) -> tuple[list[Entry], Vectors]:
+        entries = [self._sound_entry(record) for record in records]
+        sound = [number for number, entry in enumerate(entries) if entry is not None]
+        return [entry for entry in entries if entry is not None], self._base_vectors(
+            [records[number] for number in sound]
+        )
+
+    def _index_fields(self, fields: Fields) -> None:
+        with edge_errors():
+            known = self._shard.info().payload_schema
+        self._update(index_fields(known, fields))
 
     def _update(self, operations: Iterable[edge.UpdateOperation], size: int = 0) -> None:
         """Apply, then one flush: it costs 20 to 200 ms, an operation well below one."""
@@ -362,9 +432,9 @@ class Store:
                 return
 
 
-def upsert_points(entries: Sequence[Entry], vectors: Vectors) -> edge.UpdateOperation:
+def upsert_points(entries: Sequence[Entry], vectors: Vectors, storage: Storage) -> edge.UpdateOperation:
     """The write of `entries` with their base vectors [n, dim], each with its checksum."""
-    rows = np.asarray(vectors, np.float32)
+    rows = storage.narrow(vectors)
     points = [
         edge.Point(point_id(entry.path, entry.sha256, entry.chunk), row.tolist(), to_payload(entry, row))
         for entry, row in zip(entries, rows, strict=True)

@@ -12,14 +12,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from unbraid.errors import DataError, ImageError
 from unbraid.index.chunk import chunk_file
 from unbraid.index.chunk_pdf import PDF_SUFFIXES, can_read_pdf
-from unbraid.index.entry import Entry
+from unbraid.index.entry import Entry, Fields
+from unbraid.index.language import language
 from unbraid.index.model import Model, Vectors
+from unbraid.index.only import merged
 from unbraid.index.sections import Chunk
 from unbraid.index.store import FileState, Store
 from unbraid.index.walk import File, Skipped, Skips, resolve_roots, walk
@@ -58,17 +61,23 @@ class _Row:
 
 
 def update(
-    store: Store, model: Model, paths: Iterable[str | Path], *, progress: bool | None = False
+    store: Store,
+    model: Model,
+    paths: Iterable[str | Path],
+    *,
+    fields: Fields = MappingProxyType({}),
+    progress: bool | None = False,
 ) -> Report:
     """Index the files under `paths`, skip those that have not changed, and drop those that are gone.
 
     Only what lies under `paths` is looked at. A file is unchanged when its size and modification time are, or
     else its sha256. Gone is what the walk no longer yields, be it deleted, ignored or no longer readable as text
     or a picture; but what lies in a folder or file that cannot be read now stays. Raises DataError for a path
-    that does not exist. Ctrl-C ends the run and sets `interrupted`; what was written stays. `progress` None draws
+    that does not exist. `fields` are added to what is known of every file under `paths`, an empty value takes one
+    away; a file keeps those it has. Ctrl-C ends the run and sets `interrupted`; what was written stays. `progress` None draws
     a bar only where a person watches standard error.
     """
-    run = _Run(store, model)
+    run = _Run(store, model, fields)
     try:
         run(resolve_roots(paths), progress)
     except KeyboardInterrupt:
@@ -80,14 +89,15 @@ def update(
 class _Run:
     """One update under way."""
 
-    def __init__(self, store: Store, model: Model) -> None:
+    def __init__(self, store: Store, model: Model, fields: Fields) -> None:
         self.store = store
         self.model = model
+        self.fields = fields
         self.report = Report(seconds=dict.fromkeys(("walk", "read", "encode", "write"), 0.0))
         self.skips = Skips()
         self.known: dict[str, FileState] = {}
         self.present: set[str] = set()  # paths that the index holds as they are on disk
-        self.touched: dict[str, int] = {}
+        self.restated: dict[str, tuple[int, Fields]] = {}  # same content: modification time in ns, fields
 
     def __call__(self, roots: Sequence[Path], progress: bool | None) -> None:
         with self._phase("walk"):
@@ -101,11 +111,12 @@ class _Run:
         for group in _groups(self._rows(track(stale, "indexing", unit="files", shown=progress)), GROUP):
             self._write(group)
         with self._phase("write"):
-            self.store.touch(self.touched)
+            self.store.restate(self.restated)
             gone = [
                 path for path in self.known if path not in self.present and self._is_gone(Path(path), roots)
             ]
             self.store.delete(gone)
+            self.store.settle()
         found_again = {copies[path][0] for path in taken}
         self.report.deleted = sum(path not in found_again for path in gone)
 
@@ -141,9 +152,9 @@ class _Run:
             group[path] = copy
             chunks += self.known[copy[0]].expected
             if chunks >= GROUP:
-                taken |= self.store.take_over(group)
+                taken |= self.store.take_over(group, self.fields)
                 group, chunks = {}, 0
-        taken |= self.store.take_over(group)
+        taken |= self.store.take_over(group, self.fields)
         self.present |= taken
         self.report.moved = len(taken)
         return taken
@@ -165,12 +176,20 @@ class _Run:
         state = self.known.get(path)
         if state is None or not state.complete or (state.size, state.mtime_ns) != (file.size, file.mtime_ns):
             return False
-        self._keep(path)
+        self._keep(path, file.mtime_ns)
         return True
 
-    def _keep(self, path: str) -> None:
+    def _keep(self, path: str, mtime_ns: int) -> None:
+        """Count a file whose content is the one indexed, and note what else there is to remember of it."""
         self.present.add(path)
         self.report.unchanged += 1
+        state, fields = self.known[path], self._fields(path)
+        if (state.mtime_ns, state.fields) != (mtime_ns, fields):
+            self.restated[path] = (mtime_ns, fields)
+
+    def _fields(self, path: str) -> Fields:
+        known = self.known.get(path)
+        return merged(known.fields if known else {}, self.fields)
 
     def _rows(self, files: Iterable[File]) -> Iterator[_Row]:
         """The chunks of every file whose content is new."""
@@ -190,8 +209,7 @@ class _Run:
         sha256 = hashlib.sha256(data).hexdigest()
         state = self.known.get(path)
         if state is not None and state.complete and state.sha256 == sha256:
-            self.touched[path] = file.mtime_ns
-            self._keep(path)
+            self._keep(path, file.mtime_ns)
             return []
         try:
             chunks = [PICTURE] if file.modality == "image" else chunk_file(data, file.path.suffix)
@@ -200,6 +218,7 @@ class _Run:
             return []
         if not chunks:
             self.skips.add("empty", file.path)
+        fields = self._fields(path)
         return [
             _Row(
                 _item(file.path, part, self._modality(file, part)),
@@ -214,6 +233,8 @@ class _Run:
                     mtime_ns=file.mtime_ns,
                     chunk=number,
                     chunks=len(chunks),
+                    language="" if file.modality == "image" else language(file.path.suffix),
+                    fields=fields,
                 ),
             )
             for number, part in enumerate(chunks)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unbraid import cli, cli_options
+from unbraid import cli, cli_options, cli_search
 from unbraid.distill.label import teacher_dtype
 from unbraid.distill.recipe import read_recipe
 from unbraid.index import Hit
@@ -58,10 +58,65 @@ def test_index_then_search_finds_the_file(unbraid, folder, tmp_path):
     assert json.loads(found.out.splitlines()[0])["path"].endswith("moon.md")
 
 
+def test_a_search_keeps_to_paths_languages_and_fields(unbraid, folder, tmp_path):
+    index = tmp_path / "ix"
+    unbraid("index", folder / "dog.py", "--into", index, "--field", "team=pets", "--field", "year=2024")
+    unbraid("index", folder, "--into", index)
+
+    def found(*options: object) -> set[str]:
+        result = unbraid("search", "the moon", "--in", index, "--json", *options)
+        assert result.code == 0
+        return {Path(json.loads(line)["path"]).name for line in result.out.splitlines()}
+
+    assert found() == {"moon.md", "dog.py", "red.png"}
+    assert found("--path", folder / "moon.md", "--path", "*.png") == {"moon.md", "red.png"}
+    assert found("--language", "python") == {"dog.py"}
+    assert found("--where", "team=pets", "--where", "year>=2024") == {"dog.py"}
+    assert found("--where", "team!=pets", "--modality", "text") == {"moon.md"}
+    assert "unknown language" in unbraid("search", "x", "--in", index, "--language", "pyton").err
+    assert "expected NAME=VALUE" in unbraid("search", "x", "--in", index, "--where", "what").err
+
+
+def test_several_queries_are_answered_in_one_run(unbraid, folder, tmp_path):
+    unbraid("index", folder, "--into", tmp_path / "ix")
+    (tmp_path / "asked.txt").write_text("the moon\n\na dog\n")
+    options = ("--queries", tmp_path / "asked.txt", "--image", folder / "red.png", "-k", "1")
+    shown = unbraid("search", "--in", tmp_path / "ix", *options)
+    assert [line for line in shown.out.splitlines() if line.endswith(":")] == [
+        "the moon:",
+        "a dog:",
+        f"{folder / 'red.png'}:",
+    ]
+    rows = [
+        json.loads(line)
+        for line in unbraid("search", "--in", tmp_path / "ix", *options, "--json").out.splitlines()
+    ]
+    assert [row["query"] for row in rows] == ["the moon", "a dog", str(folder / "red.png")]
+    (tmp_path / "asked.txt").write_text("\n")
+    assert (
+        "holds no query"
+        in unbraid("search", "--in", tmp_path / "ix", "--queries", tmp_path / "asked.txt").err
+    )
+
+
+def test_an_index_may_be_smaller(unbraid, folder, tmp_path):
+    index = tmp_path / "ix"
+    options = ("--dim", "256", "--numbers", "float16", "--candidates", "int8")
+    assert unbraid("index", folder, "--into", index, *options).code == 0
+    assert json.loads(unbraid("index", "stats", index, "--json", model=False).out)["storage"] == {
+        "dim": 256,
+        "numbers": "float16",
+        "candidates": "int8",
+    }
+    assert "moon.md" in unbraid("search", "the moon is bright", "--in", index, "-k", "1").out
+    assert "another way" in unbraid("index", folder, "--into", index, "--dim", "128").err
+    assert "expected one of 512" in unbraid("index", folder, "--into", tmp_path / "no", "--dim", "100").err
+
+
 def test_a_hit_names_lines_and_in_a_pdf_pages():
     def place(path: str, first: int, last: int) -> str:
         hit = Hit(1, 0.5, path, "text", first, last, "words")
-        return cli.readable(hit).split("\n")[0].split("  ")[-1]
+        return cli_search.readable(hit).split("\n")[0].split("  ")[-1]
 
     assert place("/a.md", 3, 3) == "/a.md:3-3"
     assert (place("/a.pdf", 3, 4), place("/a.pdf", 3, 3)) == ("/a.pdf page 3-4", "/a.pdf page 3")
@@ -179,7 +234,7 @@ def test_doctor_times_every_precision_of_every_encoder(unbraid):
     ("words", "says"),
     [
         (("search", "moon"), "--in"),
-        (("search", "--in", "x"), "give either a QUERY or --image"),
+        (("search", "--in", "x"), "give a QUERY, --image FILE or --queries FILE"),
         (("search", "moon", "--in", "/does/not/exist"), "no index at"),
         (("index", "/does/not/exist", "--into", "{tmp}/ix"), "/does/not/exist"),
         (("encode", "/does/not/exist.txt"), "/does/not/exist.txt"),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import unbraid
-from unbraid.index import Store, search_vector
+from unbraid.index import Store, search_vectors
 from unbraid.index.store import Entry
 from unbraid.items import MODALITIES
 from unbraid.vectors import fold, normalise
@@ -40,9 +40,12 @@ class Base:
     def __init__(self, base, most):
         self.base, self.most = base, most
 
-    def nearest(self, vector, limit, modality=None):
-        rows = np.argsort(-(self.base @ vector))[: min(limit, self.most)]
-        return [Entry(f"{row:06}", "text", 1, 1, str(row), "s", 1, 1, 0, 1) for row in rows], self.base[rows]
+    def nearest(self, queries, limit, only):
+        best = [np.argsort(-(self.base @ query))[: min(limit, self.most)] for query in queries]
+        return [([str(row) for row in rows], self.base[rows]) for rows in best]
+
+    def entries(self, ids):
+        return [Entry(f"{int(row):06}", "text", 1, 1, row, "s", 1, 1, 0, 1) for row in ids]
 
 
 def agreement(weight, base, queries, most):
@@ -53,7 +56,7 @@ def agreement(weight, base, queries, most):
     for query in queries:
         scores = documents @ model.map(query[None], "own")[0]
         tenth = np.sort(scores)[-TOP] - 1e-6  # equal scores may change places
-        hits = search_vector(store, model, query, mode="own", k=TOP)
+        (hits,) = search_vectors(store, model, query[None], mode="own", k=TOP)
         found += sum(scores[int(hit.snippet)] >= tenth for hit in hits)
     return found / (TOP * len(queries))
 

@@ -24,18 +24,19 @@ ALLOWED = {
     "adapters": {SRC, "teacher", "training", "evaluation"},
     "distill": {SRC, "teacher", "training", "base_encoders", "mappers", "drawings", "evaluation"},
     "export": {SRC, "base_encoders", "mappers"},
-    "evaluation": {SRC},
+    "evaluation": {SRC, "index"},
     "index": {SRC},
+    "scale": {SRC, "teacher"},
     "drawings": set(),
 }
 COMMAND_LINES = [
     f"unbraid.{name}"
-    for name in ("cli", "cli_analyse", "cli_distill", "cli_index", "cli_mapper", "cli_teacher")
+    for name in ("cli", "cli_analyse", "cli_distill", "cli_encode", "cli_index", "cli_mapper", "cli_search", "cli_teacher")
 ]
 HEAVY = {"torch", "torchvision", "transformers", "timm", "open_clip", "sentence_transformers"}
 LATE = HEAVY | {
     *("fastapi", "qdrant_edge", "huggingface_hub", "pyarrow", "onnx", "scipy", "matplotlib", "rich"),
-    *("tree_sitter", "pypdf"),
+    *("tree_sitter", "pypdf", "ray", "qdrant_client"),
 }
 
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbraid.errors import ItemError
-from unbraid.index import Store, search, search_vector
+from unbraid.index import Hit, Only, Store, search, search_vectors
 from unbraid.index.model import Vectors
 from unbraid.index.store import Entry
-from unbraid.items import MODALITIES, Item, Modality
+from unbraid.items import MODALITIES, Item
 
 DIM = 24
 search_module = importlib.import_module("unbraid.index.search")  # the package's `search` is the function
@@ -52,6 +52,11 @@ class FakeModel:
 
     def matrix(self, task: str) -> Vectors:
         return self.matrices.get(task, np.eye(DIM, dtype=np.float32))
+
+
+def search_vector(store: Store, model: FakeModel, base: Vectors, **options: object) -> list[Hit]:
+    (hits,) = search_vectors(store, model, base[None], **options)  # type: ignore[arg-type]
+    return hits
 
 
 def entries(count: int) -> list[Entry]:
@@ -103,9 +108,9 @@ def test_more_is_fetched_than_wanted(store: Store, monkeypatch: pytest.MonkeyPat
     limits: list[int] = []
     real = store.nearest
 
-    def nearest(vector: Vectors, limit: int, modality: Modality | None = None) -> tuple[list[Entry], Vectors]:
+    def nearest(queries: Vectors, limit: int, only: Only) -> list[tuple[list[str], Vectors]]:
         limits.append(limit)
-        return real(vector, limit, modality)
+        return real(queries, limit, only)
 
     monkeypatch.setattr(store, "nearest", nearest)
     for k in (1, 10, 50):
@@ -136,13 +141,13 @@ def test_another_mode_encodes_nothing(store: Store) -> None:
 def test_a_text_finds_the_chunk_with_its_words(empty: Store) -> None:
     model = FakeModel()
     empty.upsert(entries(3), model.encode(["red green blue", "north south", "one two three"]))
-    (hit,) = search(empty, model, "south north", k=1)
+    ((hit,),) = search(empty, model, ["south north"], k=1)
     assert (hit.rank, hit.path, hit.modality, hit.first_line, hit.last_line) == (1, "/000.md", "code", 2, 3)
     assert hit.score == pytest.approx(1.0)
 
 
 def test_modality_keeps_one_kind(store: Store) -> None:
-    hits = search(store, FakeModel(), "words", modality="image", k=99)
+    (hits,) = search(store, FakeModel(), ["words"], only=Only("image"), k=99)
     assert len(hits) == 50 and {hit.modality for hit in hits} == {"image"}
 
 
@@ -170,15 +175,34 @@ def test_neighbouring_hits_are_one_with_the_best_score(empty: Store, mode: str) 
 
 
 def test_an_empty_index_has_no_hits(empty: Store) -> None:
-    assert search(empty, FakeModel(), "words") == []
+    assert search(empty, FakeModel(), ["words"]) == [[]]
 
 
 def test_wrong_arguments_name_the_choices(store: Store) -> None:
     model = FakeModel()
     with pytest.raises(ItemError, match="unknown search mode 'fuzzy': choose one of retrieval, symmetric"):
-        search(store, model, "words", mode="fuzzy")
+        search(store, model, ["words"], mode="fuzzy")
     with pytest.raises(ItemError, match="at least one"):
-        search(store, model, "words", k=0)
+        search(store, model, ["words"], k=0)
     with pytest.raises(ItemError, match="choose one of text, code, image"):
-        search(store, model, "words", modality="sound")  # type: ignore[arg-type]
+        Only("sound")  # type: ignore[arg-type]
     assert model.calls == 0
+
+
+def test_several_queries_have_results_of_their_own(store: Store) -> None:
+    model = FakeModel()
+    together = search_vectors(store, model, BASE[:3], mode="symmetric", k=4)
+    assert together == [search_vector(store, model, base, mode="symmetric", k=4) for base in BASE[:3]]
+    assert search(store, model, [], k=4) == []
+
+
+def test_more_entries_are_read_where_one_file_takes_many(
+    empty: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "READ", 2)
+    monkeypatch.setattr(search_module, "READ_FACTOR", 1)
+    parts = [Entry("/a.md", "text", n, n, f"part {n}", "s", 1, 1, n, 9) for n in range(9)]
+    near = BASE[0] + np.arange(9, dtype=np.float32)[:, None] * 0.1 * BASE[1]
+    empty.upsert(parts, unit(near))
+    hits = search_vector(empty, FakeModel(), BASE[0], k=3)
+    assert [(hit.first_line, hit.last_line) for hit in hits] == [(0, 2), (3, 5), (6, 8)]

@@ -10,13 +10,27 @@ from unbraid.index import Store
 from unbraid.index.entry import Entry
 from unbraid.index.meta import Provenance
 from unbraid.index.parquet_file import IndexFile, write_index
+from unbraid.index.storage import Storage
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 DIM = 4
 MADE_WITH = Provenance("starter 0.1", "b1", {"text": "e1"}, {"query": "m1"})
 ENTRIES = [
-    Entry("/ä.md", "text", 1, 2, "snippet", "s1", 10, 1_764_000_000_123_456_789, 0, 1),
+    Entry(
+        "/ä.md",
+        "text",
+        1,
+        2,
+        "snippet",
+        "s1",
+        10,
+        1_764_000_000_123_456_789,
+        0,
+        1,
+        "markdown",
+        {"year": 2025, "by": "ä"},
+    ),
     Entry("/p.png", "image", None, None, "", "s2", 10, 5, 0, 1),
 ]
 VECTORS = np.array([[1, 2, 3, 4], [0.1, -0.0, 0.2, 1e-30]], np.float32)
@@ -87,8 +101,8 @@ def test_a_changed_row_is_refused_by_its_number(file: Path, tmp_path: Path) -> N
         (None, "is not what `unbraid index export` writes"),
         ({"bundle": "starter", "task": None}, "is not what `unbraid index export` writes"),
         ({"bundle": "starter", "task": "query", "mapper_id": "m1"}, r"holds query vectors \(mapper m1\)"),
-        ({"kind": "unbraid index", "format": 1}, "has format 1, this unbraid reads 2"),
-        ({"kind": "unbraid index", "format": 2}, "what it says of itself cannot be read"),
+        ({"kind": "unbraid index", "format": 1}, "has format 1, this unbraid reads 3"),
+        ({"kind": "unbraid index", "format": 3}, "what it says of itself cannot be read"),
         ({"kind": "unbraid index"}, "what it says of itself cannot be read"),
     ],
 )
@@ -119,3 +133,17 @@ def test_an_import_into_another_base_is_refused(file: Path, source: Path) -> Non
     meta = replace(IndexFile(file).meta, base_id="other")
     with pytest.raises(StoreError, match="holds vectors of base base .* by starter 0.1"):
         Store.open(source, base_id=meta.base_id, dim=meta.dim)
+
+
+def test_a_file_of_shorter_vectors_fills_an_index_of_longer_ones(tmp_path: Path) -> None:
+    out = tmp_path / "half.parquet"
+    with Store.open(tmp_path / "half", base_id="base", dim=DIM, create=True, storage=Storage(2)) as store:
+        store.upsert(ENTRIES, VECTORS)
+        write_index(store, out, lambda count: None)
+    given = IndexFile(out)
+    assert given.meta.storage == Storage(2)
+    with Store.open(tmp_path / "whole", base_id="base", dim=DIM, create=True) as store:
+        given.load(store, lambda count: None)
+        entries, rows = store.file("/ä.md")
+        assert entries == ENTRIES[:1]
+        np.testing.assert_array_equal(rows, [[1, 2, 0, 0]])

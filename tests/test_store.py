@@ -13,6 +13,8 @@ from unbraid.errors import StoreError
 from unbraid.index.entry import Entry, point_id
 from unbraid.index.meta import FORMAT, META_FILE, Meta, Provenance, read_meta
 from unbraid.index.meta import write_meta as write_whole_meta
+from unbraid.index.only import ANYTHING, Condition, Only
+from unbraid.index.storage import Storage
 from unbraid.index.store import Store
 from unbraid.items import Modality
 
@@ -40,6 +42,14 @@ def vectors(*axes: int) -> np.ndarray:
     return np.eye(DIM, dtype=np.float32)[list(axes)]
 
 
+def best(
+    store: Store, query: np.ndarray, limit: int, only: Only = ANYTHING
+) -> tuple[list[Entry | None], np.ndarray]:
+    """The entries that a query finds, and their vectors."""
+    ((ids, found),) = store.nearest(query[None], limit, only)
+    return store.entries(ids), found
+
+
 def open_store(folder: Path, **changes: object) -> Store:
     return Store.open(folder, **{"base_id": "b1", "dim": DIM, "create": True, **changes})  # type: ignore[arg-type]
 
@@ -48,7 +58,8 @@ def write_meta(folder: Path, **changes: object) -> Path:
     """A folder that is an index in name; the shard is made when it is first opened."""
     folder.mkdir()
     write_whole_meta(
-        folder, replace(Meta(FORMAT, "b1", DIM, "0", provenance=Provenance("starter 0.1")), **changes)
+        folder,
+        replace(Meta(FORMAT, "b1", DIM, Storage(DIM), "0", provenance=Provenance("starter 0.1")), **changes),
     )
     return folder / META_FILE
 
@@ -69,7 +80,7 @@ def store(shared: Store) -> Iterator[Store]:
 def test_an_entry_comes_back_as_it_was_put(store: Store) -> None:
     put = entry("/ä/b c.md", modality="code")
     store.upsert([put], vectors(1))
-    entries, found = store.nearest(vectors(1)[0], 5)
+    entries, found = best(store, vectors(1)[0], 5)
     assert entries == [put]
     np.testing.assert_array_equal(found, vectors(1))
 
@@ -85,7 +96,7 @@ def test_putting_the_same_content_again_adds_nothing(store: Store) -> None:
     store.upsert([entry()], vectors(0))
     store.upsert([entry()], vectors(2))
     assert store.count() == 1
-    np.testing.assert_array_equal(store.nearest(vectors(2)[0], 1)[1], vectors(2))
+    np.testing.assert_array_equal(best(store, vectors(2)[0], 1)[1], vectors(2))
 
 
 def test_ids_do_not_change_between_versions_of_unbraid() -> None:
@@ -96,12 +107,12 @@ def test_nearest_orders_by_inner_product_and_filters_by_modality(store: Store) -
     kinds: list[Modality] = ["text", "code", "image"]
     store.upsert([entry(f"/{kind}", modality=kind) for kind in kinds], vectors(0, 1, 2))
     query = np.array([1, 3, 2, 0], np.float32)
-    assert [found.modality for found in store.nearest(query, 2)[0]] == ["code", "image"]
-    assert [found.modality for found in store.nearest(query, 9, "text")[0]] == ["text"]
+    assert [found.modality for found in best(store, query, 2)[0]] == ["code", "image"]
+    assert [found.modality for found in best(store, query, 9, Only("text"))[0]] == ["text"]
 
 
 def test_an_empty_index_finds_nothing(store: Store) -> None:
-    entries, found = store.nearest(vectors(0)[0], 5)
+    entries, found = best(store, vectors(0)[0], 5)
     assert entries == [] and found.shape == (0, DIM)
 
 
@@ -141,9 +152,9 @@ def test_delete_older_keeps_the_content_given(store: Store) -> None:
     assert (state.sha256, state.points, state.complete, store.count()) == ("s2", 2, True, 3)
 
 
-def test_touch_sets_the_modification_time(store: Store) -> None:
+def test_restating_sets_time_and_fields(store: Store) -> None:
     store.upsert([entry("/a"), entry("/b")], vectors(0, 1))
-    store.touch({"/a": 7})
+    store.restate({"/a": (7, {"year": 2025})})
     assert {path: state.mtime_ns for path, state in store.files().items()} == {
         "/a": 7,
         "/b": entry().mtime_ns,
@@ -153,7 +164,7 @@ def test_touch_sets_the_modification_time(store: Store) -> None:
 def test_stats_count_files_chunks_and_bytes(store: Store) -> None:
     store.upsert([entry("/a", 0, 2), entry("/a", 1, 2), entry("/p", modality="image")], vectors(0, 1, 2))
     stats = store.stats()
-    assert (stats.files, stats.chunks, store.count("image")) == (2, {"image": 1, "text": 2}, 1)
+    assert (stats.files, stats.chunks, store.count(Only("image"))) == (2, {"image": 1, "text": 2}, 1)
     assert 10_000 < stats.bytes < 40_000_000  # how sparse files count depends on the file system
 
 
@@ -196,7 +207,7 @@ def test_another_base_is_refused(tmp_path: Path, changes: dict[str, object]) -> 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     write_meta(tmp_path / "i", format=99)
-    with pytest.raises(StoreError, match="has format 99, this unbraid reads 2"):
+    with pytest.raises(StoreError, match="has format 99, this unbraid reads 3"):
         open_store(tmp_path / "i")
 
 
@@ -204,7 +215,7 @@ def test_an_index_of_the_first_format_is_refused_with_what_to_do(tmp_path: Path)
     (tmp_path / "i").mkdir()
     old = {"format": 1, "base_id": "b1", "dim": DIM, "unbraid": "0.1.0"}
     (tmp_path / "i" / META_FILE).write_text(json.dumps(old))
-    with pytest.raises(StoreError, match="format 1, this unbraid reads 2; index again into another folder"):
+    with pytest.raises(StoreError, match="format 1, this unbraid reads 3; index again into another folder"):
         open_store(tmp_path / "i")
 
 
@@ -215,7 +226,7 @@ def test_a_changed_byte_in_the_meta_file_is_noticed(tmp_path: Path) -> None:
         open_store(tmp_path / "i", base_id="b3")
 
 
-@pytest.mark.parametrize("content", [b"", b"[1]", b'{"format": 2}', b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"[1]", b'{"format": 3}', b"\xff"])
 def test_a_broken_meta_file_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     write_meta(tmp_path / "i").write_bytes(content)
     with pytest.raises(StoreError, match=f"cannot read .*{META_FILE}"):
@@ -259,3 +270,98 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
     store.close()
     with pytest.raises(StoreError, match="has been closed"):
         store.count()
+
+
+ROWS = np.random.default_rng(0).standard_normal((6, DIM)).astype(np.float32)
+
+
+def put_files(store: Store) -> None:
+    """/d/a.md and /d/sub/b.py of 2024, /d2/c.md of 2025, all of a team."""
+    about = [("/d/a.md", "markdown", 2024), ("/d/sub/b.py", "python", 2024), ("/d2/c.md", "markdown", 2025)]
+    put = [
+        replace(entry(path), language=language, fields={"year": year, "team": "x" if year == 2024 else "y"})
+        for path, language, year in about
+    ]
+    store.upsert(put, vectors(0, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (Only(), {"/d/a.md", "/d/sub/b.py", "/d2/c.md"}),
+        (Only(paths=("/d",)), {"/d/a.md", "/d/sub/b.py"}),
+        (Only(paths=("/d/sub/b.py", "/d2")), {"/d/sub/b.py", "/d2/c.md"}),
+        (Only(paths=("/",)), {"/d/a.md", "/d/sub/b.py", "/d2/c.md"}),
+        (Only(patterns=("*.md",)), {"/d/a.md", "/d2/c.md"}),
+        (Only(patterns=("/d/**/*.py",)), {"/d/sub/b.py"}),
+        (Only(patterns=("*.none",)), set()),
+        (Only(paths=("/d2",), patterns=("*.py",)), {"/d/sub/b.py", "/d2/c.md"}),
+        (Only(languages=("python", "c")), {"/d/sub/b.py"}),
+        (Only(paths=("/d",), languages=("markdown",)), {"/d/a.md"}),
+        (Only(conditions=(Condition("year", "=", 2025),)), {"/d2/c.md"}),
+        (Only(conditions=(Condition("year", "<=", 2024),)), {"/d/a.md", "/d/sub/b.py"}),
+        (Only(conditions=(Condition("year", ">", 2024),)), {"/d2/c.md"}),
+        (Only(conditions=(Condition("team", "!=", "x"),)), {"/d2/c.md"}),
+        (Only(conditions=(Condition("none", "!=", "x"),)), {"/d/a.md", "/d/sub/b.py", "/d2/c.md"}),
+        (Only(conditions=(Condition("none", "=", "x"),)), set()),
+        (Only("image"), set()),
+    ],
+)
+def test_a_search_finds_only_what_is_let_through(store: Store, wanted: Only, expected: set[str]) -> None:
+    put_files(store)
+    found, _ = best(store, np.ones(DIM, np.float32), 9, wanted)
+    assert {one.path for one in found if one} == expected
+    assert store.count(wanted) == len(expected)
+
+
+def test_a_field_has_one_kind_of_value(store: Store) -> None:
+    put_files(store)
+    with pytest.raises(
+        StoreError, match="the field year holds whole numbers in this index, 'late' is of another"
+    ):
+        store.upsert([replace(entry("/z"), fields={"year": "late"})], vectors(0))
+    assert "/z" not in store.files()
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [Storage(DIM, "float16"), Storage(2), Storage(3, "float16", "int8"), Storage(DIM, "float32", "binary")],
+)
+def test_vectors_come_back_as_the_storage_keeps_them(tmp_path: Path, storage: Storage) -> None:
+    with open_store(tmp_path / "index", storage=storage) as store:
+        store.upsert([entry(chunk=n, chunks=6) for n in range(6)], ROWS)
+    with open_store(tmp_path / "index", create=False) as store:
+        assert store.meta.storage == storage and not store.settle()  # far too few
+        entries, rows = store.file("/a.md")
+        kept = storage.widen(storage.narrow(ROWS), DIM)
+        np.testing.assert_array_equal(rows, kept[[one.chunk for one in entries]])
+        found, _ = best(store, ROWS[3], 6)
+        scores = kept @ ROWS[3]
+        assert [one.chunk for one in found if one] == list(np.argsort(-scores))
+        store.compact()
+        assert len(best(store, ROWS[3], 6)[0]) == 6
+
+
+def test_an_index_keeps_the_storage_it_was_made_with(tmp_path: Path) -> None:
+    with open_store(tmp_path / "index"):
+        pass
+    with pytest.raises(StoreError, match="keeps its vectors in another way"):
+        open_store(tmp_path / "index", storage=Storage(2))
+    with open_store(tmp_path / "index", storage=Storage(DIM)):
+        pass
+
+
+def test_the_smaller_copy_is_made_when_enough_was_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unbraid.index.store.UNSETTLED", 5)
+    monkeypatch.setattr("unbraid.index.shard._INDEXED_FROM", {"int8": 1})
+    many = np.random.default_rng(1).standard_normal((400, DIM)).astype(np.float32)
+    with open_store(tmp_path / "index", storage=Storage(DIM, "float32", "int8")) as store:
+        store.upsert([entry(chunk=n, chunks=400) for n in range(400)], many)
+        assert store.settle() and not store.settle()
+        found, _ = best(store, many[7], 10)
+        exact = np.argsort(-(many @ many[7]))[:10]
+        assert len({one.chunk for one in found if one} & set(exact.tolist())) >= 9
+    with open_store(tmp_path / "index", create=False) as store:
+        assert store.count() == 400

@@ -116,7 +116,7 @@ def test_a_first_run_indexes_text_code_and_pictures(root: Path, store: Store, mo
     assert set(report.seconds) == {"walk", "read", "encode", "write"}
     types = [type(item) for item in model.encoded]
     assert (types.count(str), types.count(Code), len(types)) == (3, 1, 5) and root / "p.png" in model.encoded
-    picture = store.nearest(np.ones(DIM, np.float32), 9, "image")[0][0]
+    picture = store.file((root / "p.png").as_posix())[0][0]
     assert (picture.path, picture.first_line, picture.snippet) == ((root / "p.png").as_posix(), None, "")
 
 
@@ -295,7 +295,9 @@ def test_vectors_belong_to_their_rows_after_a_broken_picture(
 ) -> None:
     (root / "0.png").write_bytes(b"broken")
     update(store, model, [root])
-    entries, vectors = store.nearest(np.ones(DIM, np.float32), 9)
+    found = [store.file(path) for path in store.files()]
+    entries = [entry for part, _ in found for entry in part]
+    vectors = np.concatenate([rows for _, rows in found])
     np.testing.assert_array_equal(vectors, model.encode([entry.snippet for entry in entries]))
 
 
@@ -430,11 +432,11 @@ def test_a_changed_file_is_never_missing_in_between(
     (root / "a.md").write_text(paragraphs(3, "new"))
     interrupt_at(model, len(model.batches) + 1)
     update(store, model, [root / "a.md"])
-    snippets = [entry.snippet[:3] for entry in store.nearest(np.ones(DIM, np.float32), 99)[0]]
+    snippets = [entry.snippet[:3] for entry in store.file((root / "a.md").as_posix())[0]]
     assert (snippets.count("old"), snippets.count("new")) == (5, 2)
     model.fail = lambda items: None
     update(store, model, [root / "a.md"])
-    snippets = [entry.snippet[:3] for entry in store.nearest(np.ones(DIM, np.float32), 99)[0]]
+    snippets = [entry.snippet[:3] for entry in store.file((root / "a.md").as_posix())[0]]
     assert (snippets.count("old"), snippets.count("new")) == (0, 3)
 
 
@@ -473,3 +475,31 @@ if __name__ == "__main__":  # the child of test_kill_9_loses_only_the_group_unde
 
     killed.fail = kill
     update(open_store(Path(sys.argv[1])), killed, [sys.argv[1]])
+
+
+def test_fields_are_kept_added_and_taken_away(root: Path, store: Store, model: FakeModel) -> None:
+    update(store, model, [root], fields={"team": "search", "year": 2024})
+    report = update(store, model, [root / "a.md"], fields={"year": 2025, "team": ""})
+    assert report.chunks == 0 and report.unchanged == 1
+    (root / "b.md").write_text("changed")
+    update(store, model, [root])
+    fields = {Path(path).name: state.fields for path, state in store.files().items()}
+    both = {"team": "search", "year": 2024}
+    assert fields == {"a.md": {"year": 2025}, "b.md": both, "c.md": both}
+
+
+def test_a_moved_file_keeps_its_fields_and_gets_those_of_the_run(
+    root: Path, store: Store, model: FakeModel
+) -> None:
+    update(store, model, [root], fields={"team": "search"})
+    (root / "a.md").rename(root / "z.md")
+    update(store, model, [root], fields={"year": 2025})
+    assert store.files()[(root / "z.md").as_posix()].fields == {"team": "search", "year": 2025}
+
+
+def test_every_chunk_knows_the_language_of_its_file(root: Path, store: Store, model: FakeModel) -> None:
+    (root / "f.py").write_text("def f():\n    pass\n")
+    Image.new("RGB", (2, 2)).save(root / "p.png")
+    update(store, model, [root])
+    languages = {Path(path).name: store.file(path)[0][0].language for path in store.files()}
+    assert languages == {**dict.fromkeys(("a.md", "b.md", "c.md"), "markdown"), "f.py": "python", "p.png": ""}

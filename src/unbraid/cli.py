@@ -9,16 +9,23 @@ from typing import Annotated, Any
 
 import typer
 
-from unbraid import __version__, cli_analyse, cli_distill, cli_index, cli_mapper, cli_teacher
+from unbraid import (
+    __version__,
+    cli_analyse,
+    cli_convert,
+    cli_distill,
+    cli_encode,
+    cli_index,
+    cli_mapper,
+    cli_retask,
+    cli_search,
+    cli_teacher,
+)
 from unbraid.bundle import PRECISIONS, SMALL
-from unbraid.cli_options import Model, Threads, Tier, one_of, require
+from unbraid.cli_options import Model, Tier, own_mapper, require
 from unbraid.embedder import Embedder
 from unbraid.errors import DataError, UnbraidError
-from unbraid.image import decode
-from unbraid.items import MODALITIES, Code, Item
 from unbraid.loading import load
-from unbraid.mapper_file import SUFFIX, OwnMapper, read_mapper
-from unbraid.vectors import VECTOR_PRECISIONS
 
 app = typer.Typer(
     name="unbraid",
@@ -29,7 +36,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.add_typer(cli_encode.app)
 app.add_typer(cli_index.app, name="index")
+app.add_typer(cli_search.app)
+app.add_typer(cli_retask.app)
+app.add_typer(cli_convert.app)
 app.add_typer(cli_teacher.app, name="teacher")
 app.add_typer(cli_mapper.app, name="mapper")
 app.add_typer(cli_distill.app)
@@ -43,118 +54,6 @@ def _options(
     if version:
         typer.echo(__version__)
         raise typer.Exit
-
-
-@app.command()
-def encode(
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Files, one item each; without any, one text a line from stdin."),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="FILE.npy, .jsonl or .parquet; JSON lines to stdout if left out."),
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(help="query, document, symmetric, code or a .mapper file; base vectors if left out."),
-    ] = None,
-    side: Annotated[
-        str | None,
-        typer.Option(
-            help="query or document, for a .mapper whose sides differ.",
-            callback=one_of(("query", "document")),
-        ),
-    ] = None,
-    dim: Annotated[int | None, typer.Option(help="512, 256, 128 or 64 dimensions.")] = None,
-    precision: Annotated[
-        str, typer.Option(help="float32, int8 or binary numbers.", callback=one_of(VECTOR_PRECISIONS))
-    ] = "float32",
-    modality: Annotated[
-        str | None,
-        typer.Option(help="text, code or image, where the suffix misleads.", callback=one_of(MODALITIES)),
-    ] = None,
-    model: Model = None,
-    tier: Tier = SMALL,
-    threads: Threads = None,
-) -> None:
-    """Encode files, or the lines of standard input, into vectors."""
-    from unbraid.vector_file import check_suffix, json_rows, printable, provenance, write_vectors
-
-    if out is not None:
-        check_suffix(out)
-    items: list[Any] = list(files) if files else _stdin_lines()
-    embedder = load(model, threads=threads, tier=tier)
-    if own := _own_mapper(task):
-        embedder, task = embedder.with_mapper(own), own.task(side)
-    elif side:
-        raise typer.BadParameter(f"--side goes with a {SUFFIX} file as --task")
-    vectors = embedder.encode(items, task=task, dim=dim, precision=precision, modality=modality)  # type: ignore[arg-type]
-    names = [printable(str(item)) for item in items]
-    about = provenance(embedder, task, precision)
-    if out is None:
-        for line in json_rows(names, vectors, about):
-            typer.echo(line)
-    else:
-        write_vectors(out, names, vectors, about)
-        typer.echo(f"{len(items)} vectors of {vectors.shape[1]} {vectors.dtype} in {out}", err=True)
-
-
-@app.command()
-def search(
-    folder: Annotated[Path, typer.Option("--in", help="Folder of the index.")],
-    query: Annotated[
-        str | None, typer.Argument(help="Words, or code with --code; leave out with --image.")
-    ] = None,
-    mode: Annotated[
-        str,
-        typer.Option("--mode", "--task", help="retrieval, symmetric (same meaning), code or a .mapper file."),
-    ] = "retrieval",
-    image: Annotated[Path | None, typer.Option(help="A picture as the query.")] = None,
-    code: Annotated[bool, typer.Option("--code", help="The query is a code snippet.")] = False,
-    k: Annotated[int, typer.Option("-k", help="How many results.", min=1)] = 10,
-    modality: Annotated[
-        str | None, typer.Option(help="Only text, code or image results.", callback=one_of(MODALITIES))
-    ] = None,
-    model: Model = None,
-    tier: Tier = SMALL,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a result.")] = False,
-) -> None:
-    """Search an index by words, by code or by a picture."""
-    from dataclasses import asdict
-
-    from unbraid.index import Store, provenance
-    from unbraid.index import search as search_index
-
-    if (query is None) == (image is None):
-        raise typer.BadParameter("give either a QUERY or --image FILE")
-    if image is not None and code:
-        raise typer.BadParameter("--code goes with a QUERY, not with --image")
-    item: Item = decode(image) if image is not None else Code(query) if code else str(query)
-    embedder = load(model, tier=tier)
-    if own := _own_mapper(mode):
-        embedder, mode = embedder.with_mapper(own), own.name
-    made_with = provenance(embedder)
-    with Store.open(folder, base_id=embedder.base_id, dim=embedder.dim, provenance=made_with) as store:
-        hits = search_index(store, embedder, item, mode=mode, k=k, modality=modality)  # type: ignore[arg-type]
-    for hit in hits:
-        typer.echo(json.dumps(asdict(hit), ensure_ascii=False) if as_json else readable(hit))
-    if not hits:
-        typer.echo("nothing found: the index is empty or holds nothing of that modality", err=True)
-
-
-def readable(hit: Any, *, lines: int = 3, width: int = 110) -> str:
-    """A hit for people: rank, score, file and lines (a PDF's pages), then the first lines of its snippet."""
-    relative = os.path.relpath(hit.path)
-    path = hit.path if relative.startswith(f"..{os.sep}..") else relative
-    unit = " page " if path.lower().endswith(".pdf") else ":"
-    place = path if hit.first_line is None else f"{path}{unit}{hit.first_line}-{hit.last_line}"
-    if unit == " page " and hit.first_line == hit.last_line:
-        place = f"{path} page {hit.first_line}"
-    shown = [line for line in hit.snippet.splitlines() if line.strip()][:lines]
-    return "\n".join(
-        [f"{hit.rank:3d}  {hit.score:.3f}  {place}", *(f"            {line[:width]}" for line in shown)]
-    )
 
 
 @app.command()
@@ -283,7 +182,7 @@ def evaluate(
     if record:
         _read_record(record)  # refused before the work, not after it
     embedder = load(model, tier=tier)
-    if own := _own_mapper(mode):
+    if own := own_mapper(mode):
         embedder, mode = embedder.with_mapper(own), own.name
     rows = [
         row
@@ -332,18 +231,6 @@ def _fail(message: str) -> None:
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     typer.echo(f"unbraid: {message}", err=True)
-
-
-def _stdin_lines() -> list[str]:
-    if sys.stdin.isatty():
-        raise DataError("nothing to encode: give files, or pipe texts in, one a line")
-    lines = sys.stdin.buffer.read().decode("utf-8", "replace").split("\n")
-    return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
-
-
-def _own_mapper(name: str | None) -> OwnMapper | None:
-    """The mapper of a task or mode that names a file; None for one that is part of the bundle."""
-    return read_mapper(Path(name)) if name is not None and name.endswith(SUFFIX) else None
 
 
 def _about_bundle(place: str | None) -> dict[str, Any]:

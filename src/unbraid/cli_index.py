@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -48,6 +48,25 @@ def add(
         list[Path], typer.Argument(metavar="PATH...", help="Files and folders to make searchable.")
     ],
     into: Annotated[Path, typer.Option("--into", help="Folder of the index; made when it does not exist.")],
+    field: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=VALUE that a search can ask for, of every file under PATH; NAME= takes it away."
+        ),
+    ] = None,
+    dim: Annotated[
+        int | None,
+        typer.Option(help="Of a new index: keep 512, 256, 128 or 64 dimensions of each base vector."),
+    ] = None,
+    numbers: Annotated[
+        str | None, typer.Option(help="Of a new index: keep vectors in float32 or float16.")
+    ] = None,
+    candidates: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a new index: find candidates exact, or by a copy in int8 or binary (large ones)."
+        ),
+    ] = None,
     model: Model = None,
     tier: Tier = SMALL,
     threads: Threads = None,
@@ -56,14 +75,21 @@ def add(
     """Make folders searchable; run it again after changes. The same as `unbraid index PATH... --into FOLDER`."""
     from dataclasses import asdict
 
-    from unbraid.index import Store, provenance, update
+    from unbraid.index import Storage, Store, provenance, update
+    from unbraid.index.only import field_of
 
+    fields = dict(field_of(text) for text in field or [])
     embedder = load(model, threads=threads, tier=tier)
+    if dim is not None and dim not in embedder.bundle.dims:
+        raise DataError(f"--dim {dim}: expected one of {', '.join(map(str, embedder.bundle.dims))}")
+    storage = None
+    if dim or numbers or candidates:
+        storage = Storage(dim or embedder.dim, numbers or "float32", candidates or "exact")  # type: ignore[arg-type]
     made_with = provenance(embedder)
     with Store.open(
-        into, base_id=embedder.base_id, dim=embedder.dim, create=True, provenance=made_with
+        into, base_id=embedder.base_id, dim=embedder.dim, create=True, provenance=made_with, storage=storage
     ) as store:
-        report = update(store, embedder, paths, progress=sys.stderr.isatty())
+        report = update(store, embedder, paths, fields=fields, progress=sys.stderr.isatty())
         total = store.count()
     if as_json:
         typer.echo(json.dumps({**asdict(report), "total_chunks": total}, ensure_ascii=False))
@@ -100,14 +126,17 @@ def stats(folder: Folder, as_json: AsJson = False) -> None:
         "index": str(folder),
         "files": f"{about.files:,}{unfinished}",
         "chunks": ", ".join(f"{count:,} {kind}" for kind, count in about.chunks.items()) or "none",
+        "languages": ", ".join(f"{count:,} {name}" for name, count in about.languages.items()) or "none",
         "size": f"{about.bytes / 1e6:.1f} MB",
+        "vectors": f"{meta.storage.dim} dimensions in {meta.storage.numbers}, candidates {meta.storage.candidates}",
         "base id": f"{meta.base_id}, {meta.dim} dimensions",
         "made by": f"{made.bundle or 'unknown'} {made.bundle_id} with unbraid {meta.unbraid}",
+        **({"converted": _origin(made.converted)} if made.converted else {}),
         "encoders": ", ".join(f"{name} {one}" for name, one in made.encoders.items()),
         "mappers": ", ".join(f"{task} {one}" for task, one in made.mappers.items()),
     }
     for name, value in rows.items():
-        typer.echo(f"{name:10s}{value}")
+        typer.echo(f"{name:11s}{value}")
 
 
 @app.command()
@@ -204,7 +233,12 @@ def import_(
     given = IndexFile(file)
     meta = given.meta
     with Store.open(
-        folder, base_id=meta.base_id, dim=meta.dim, create=True, provenance=meta.provenance
+        folder,
+        base_id=meta.base_id,
+        dim=meta.dim,
+        create=True,
+        provenance=meta.provenance,
+        storage=None if folder.exists() and any(folder.iterdir()) else meta.storage,
     ) as store:
         count, whole = 0, False
 
@@ -264,6 +298,12 @@ def delete(
     if removed < len(chosen):
         typer.echo("unbraid: interrupted; what is counted above is gone, run again for the rest", err=True)
         raise typer.Exit(130)
+
+
+def _origin(converted: Mapping[str, Any]) -> str:
+    """From what, and how well, the vectors of an index were converted."""
+    kept = ", ".join(f"{kind} {found['nearest']:.0%}" for kind, found in converted["quality"].items())
+    return f"from {converted['bundle'] or converted['base_id']}; of the nearest items kept: {kept}"
 
 
 def _below(given: Path, known: Sequence[str] | Any) -> list[str]:

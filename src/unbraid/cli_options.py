@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from unbraid.errors import MissingExtraError
+from unbraid.mapper_file import SUFFIX, OwnMapper, read_mapper
 
 Model = Annotated[
     str | None, typer.Option("--model", help="A bundle folder or hub id org/name; the starter if left out.")
@@ -36,3 +38,8 @@ def require(package: str, extra: str) -> None:
     """Raise MissingExtraError that names the `extra` when `package` is not installed."""
     if find_spec(package) is None:
         raise MissingExtraError(package, extra)
+
+
+def own_mapper(name: str | None) -> OwnMapper | None:
+    """The mapper of a task or mode that names a file; None for one that is part of the bundle."""
+    return read_mapper(Path(name)) if name is not None and name.endswith(SUFFIX) else None

@@ -7,7 +7,7 @@ import numpy as np
 
 from unbraid.errors import ItemError
 
-VectorPrecision: TypeAlias = Literal["float32", "int8", "binary"]
+VectorPrecision: TypeAlias = Literal["float32", "float16", "int8", "binary"]
 VECTOR_PRECISIONS: tuple[VectorPrecision, ...] = get_args(VectorPrecision)
 
 
@@ -19,12 +19,12 @@ def normalise(vectors: np.ndarray) -> np.ndarray:
 
 
 def fold(weight: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """Wᵀq [d] for a mapper's matrix W [d, d] and a query's task vector q [d].
+    """Wᵀq [d], or a row for each of [n, d], for a mapper's matrix W [d, d] and a query's task vector q.
 
     (Wᵀq)·b = q·(W b), so its inner products with stored base vectors b rank them as their mapped vectors would be
     ranked but for their lengths: divided by |W b| they are the cosines.
     """
-    folded: np.ndarray = weight.T @ query
+    folded: np.ndarray = query @ weight
     return folded
 
 
@@ -39,7 +39,7 @@ def truncate(vectors: np.ndarray, dim: int, dims: Sequence[int]) -> np.ndarray:
 
 
 def store_as(vectors: np.ndarray, precision: VectorPrecision) -> np.ndarray:
-    """Unit vectors [n, d] as float32 [n, d], int8 [n, d] or binary uint8 [n, d/8].
+    """Unit vectors [n, d] as float32, float16 or int8 [n, d], or binary uint8 [n, d/8].
 
     int8 scales every vector by its own largest value to ±127: cosine does not see a vector's scale, so no
     calibration set is needed. binary keeps the signs, most significant bit first; compare by Hamming distance.
@@ -47,6 +47,8 @@ def store_as(vectors: np.ndarray, precision: VectorPrecision) -> np.ndarray:
     """
     if precision == "float32":
         return vectors
+    if precision == "float16":
+        return vectors.astype(np.float16)
     if precision == "int8":
         largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
         scaled: np.ndarray = np.rint(vectors * (127 / np.where(largest == 0, 1, largest))).astype(np.int8)
