@@ -8,7 +8,7 @@ That is a second file, so the old one is removed before either is renamed, and n
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -60,20 +60,17 @@ def task_file(out: Path, about: dict[str, Any], width: int, dtype: np.dtype[Any]
     """
     parts = [out, sidecar(out)] if out.suffix == ".npy" else [out]
     unfinished = [part.with_name(part.name + ".new") for part in parts]
-    streams: list[IO[bytes]] = []
     try:
-        streams += [open(path, "wb") for path in unfinished]
-        writer: Writer = {".npy": _Npy, ".jsonl": _JsonLines, ".parquet": _Parquet}[out.suffix](
-            streams, about, width, dtype
-        )
-        try:
-            yield writer
-        finally:
-            writer.finish()  # also after an error: pyarrow closes what is open later, when its file is gone
-        for stream in streams:
-            stream.flush()
-            os.fsync(stream.fileno())
-            stream.close()
+        with ExitStack() as files:
+            streams = [files.enter_context(open(path, "wb")) for path in unfinished]
+            writer = _WRITERS[out.suffix](streams, about, width, dtype)
+            try:
+                yield writer
+            finally:
+                writer.finish()  # also after an error: pyarrow closes what is open later, when its file is gone
+            for stream in streams:
+                stream.flush()
+                os.fsync(stream.fileno())
         if len(parts) > 1:
             parts[1].unlink(missing_ok=True)
         for path, part in zip(unfinished, parts, strict=True):
@@ -82,11 +79,6 @@ def task_file(out: Path, about: dict[str, Any], width: int, dtype: np.dtype[Any]
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror or error}") from error
     finally:
-        for stream in streams:
-            try:
-                stream.close()
-            except OSError:  # a full disk: what was buffered is given up with the file
-                pass
         for path in unfinished:
             path.unlink(missing_ok=True)
 
@@ -178,6 +170,13 @@ class _Parquet:
             self._writer.close()
         finally:
             self._writer.is_open = False  # on a full disk it would try again when it is collected
+
+
+_WRITERS: dict[str, type[_Npy] | type[_JsonLines] | type[_Parquet]] = {
+    ".npy": _Npy,
+    ".jsonl": _JsonLines,
+    ".parquet": _Parquet,
+}
 
 
 def _json(value: dict[str, Any]) -> bytes:

@@ -97,7 +97,9 @@ def test_shorter_and_smaller_numbers_are_those_of_encode(
     whole = embedder.map(BASE[[IDS.index(one) for one in ids]], "query")
     wanted = store_as(normalise(whole[:, :dim]), precision)
     assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
-    assert np.mean(found == wanted) > 0.99 if precision != "float32" else np.allclose(found, wanted, atol=1e-6)
+    assert (
+        np.mean(found == wanted) > 0.99 if precision != "float32" else np.allclose(found, wanted, atol=1e-6)
+    )
 
 
 def test_a_search_over_the_file_finds_what_a_folded_search_finds(store, embedder, tmp_path) -> None:

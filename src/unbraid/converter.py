@@ -58,6 +58,17 @@ def fit_ridge(old: np.ndarray, new: np.ndarray, strength: float, towards: np.nda
     return weight
 
 
+def evidence(old: np.ndarray, vectors: np.ndarray, strength: float) -> float:
+    """Share of the squared length of unit vectors [m, A] that a ridge of this strength on old [n, A] speaks for.
+
+    1 where the fit has seen plenty of every direction in them, 0 where it has seen none and the map is a guess.
+    """
+    gram = old.T.astype(np.float64) @ old
+    pull = strength * np.trace(gram) / len(gram)
+    seen = np.linalg.solve(gram + pull * np.eye(len(gram)), gram)
+    return float(np.einsum("md,md->m", vectors @ seen, vectors).mean())
+
+
 def fit_converter(
     old: np.ndarray, new: np.ndarray, kinds: Sequence[str], *, seed: int = 0
 ) -> tuple[np.ndarray, float, dict[str, Quality]]:
@@ -92,8 +103,8 @@ def quality(new: np.ndarray, converted: np.ndarray) -> Quality:
     truth, found = new @ new.T, new @ converted.T
     np.fill_diagonal(truth, -np.inf)
     np.fill_diagonal(found, -np.inf)
-    wanted = np.argsort(-truth, axis=1)[:, :NEAREST]
-    have = np.argpartition(-found, NEAREST, axis=1)[:, :NEAREST]
+    wanted, have = (np.argpartition(-one, NEAREST, axis=1)[:, :NEAREST] for one in (truth, found))
     kept = (wanted[:, :, None] == have[:, None, :]).any(axis=2)
+    first = (have == truth.argmax(axis=1)[:, None]).any(axis=1)
     cosine = np.einsum("nd,nd->n", new, converted).mean()
-    return Quality(len(new), float(cosine), float(kept.mean()), float(kept[:, 0].mean()))
+    return Quality(len(new), float(cosine), float(kept.mean()), float(first.mean()))
