@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from unbraid.errors import ItemError
+from unbraid.index.collection import Collection
 from unbraid.index.entry import Entry
 from unbraid.index.model import Model, Vectors
 from unbraid.index.neighbours import joined, merge
 from unbraid.index.only import ANYTHING, Only
-from unbraid.index.store import Store
 from unbraid.items import Item, Modality
 from unbraid.vectors import fold
 
@@ -42,7 +42,7 @@ class Hit:
 
 
 def search(
-    store: Store,
+    store: Collection,
     model: Model,
     queries: Sequence[Item],
     *,
@@ -59,7 +59,7 @@ def search(
 
 
 def search_vectors(
-    store: Store,
+    store: Collection,
     model: Model,
     base: Vectors,
     *,
@@ -84,7 +84,7 @@ def search_vectors(
     return results
 
 
-def _hits(store: Store, ids: Sequence[str], scores: np.ndarray, k: int) -> list[Hit]:
+def _hits(store: Collection, ids: Sequence[str], scores: np.ndarray, k: int) -> list[Hit]:
     """The `k` best results from candidates and their scores [n]; only the entries that are needed are read."""
     order = np.argsort(-scores, kind="stable")
     entries: list[Entry] = []

@@ -23,12 +23,16 @@ import qdrant_edge as edge
 from unbraid.errors import StoreError
 from unbraid.index.checksum import damage, to_entry, to_payload
 from unbraid.index.entry import Entry, Fields, point_id
+from unbraid.index.file_state import PAYLOAD, FileState, file_states
+from unbraid.index.hybrid import Scores
 from unbraid.index.holder import hold, release
 from unbraid.index.meta import FORMAT, SHARD_FOLDER, Meta, Provenance, metadata_version, read_meta, write_meta
 from unbraid.index.model import Vectors
 from unbraid.index.only import ANYTHING, Only, matching, merged
 from unbraid.index.seal import seal, unseal
 from unbraid.index.shard import (
+    DENSE,
+    WORDS,
     edge_errors,
     edge_filter,
     index_fields,
@@ -38,29 +42,13 @@ from unbraid.index.shard import (
     where,
 )
 from unbraid.index.storage import Storage
+from unbraid.index.terms import document_terms
 
 SCROLL = 10_000
+SAMPLE = 256  # chunks that stand for all where a query's spread of cosines is wanted: 4.4 % standard error
 WITH_VECTORS = 500  # points read at a time where their vectors are wanted: Python lists of 512 floats
 # Points without the smaller copy that are searched as they are: fewer cost less than making the copy anew.
 UNSETTLED, UNSETTLED_SHARE = 20_000, 0.1
-
-
-@dataclass
-class FileState:
-    """What the index holds of one file; `points` of `expected` chunks of content `sha256` are in."""
-
-    sha256: str
-    size: int
-    mtime_ns: int
-    expected: int
-    fields: Fields
-    points: int = 0
-    versions: int = 1
-
-    @property
-    def complete(self) -> bool:
-        """False when a run was cut off within this file, so that it must be indexed again."""
-        return self.versions == 1 and self.points == self.expected
 
 
 @dataclass(frozen=True)
@@ -242,15 +230,7 @@ class Store:
 
     def files(self) -> dict[str, FileState]:
         """What the index holds, by path."""
-        states: dict[str, FileState] = {}
-        for payload in self._scroll(["path", "sha256", "size", "mtime_ns", "chunks", "fields"]):
-            known = (payload[name] for name in ("sha256", "size", "mtime_ns", "chunks", "fields"))
-            state = states.setdefault(payload["path"], FileState(*known))
-            if payload["sha256"] == state.sha256:
-                state.points += 1
-            else:
-                state.versions = 2
-        return states
+        return file_states(self._scroll(PAYLOAD))
 
     def count(self, only: Only = ANYTHING) -> int:
         """Number of chunks that `only` lets through."""
@@ -279,7 +259,7 @@ class Store:
                 query=edge.Query.Nearest(query.tolist()),
                 filter=kind,
                 with_payload=False,
-                with_vector=True,
+                with_vector=[DENSE],
                 params=params,
             )
             for query in np.asarray(queries, np.float32)[:, : self.meta.storage.dim]
@@ -287,6 +267,40 @@ class Store:
         with edge_errors():
             found = self._shard.query_batch(edge.QueryBatchRequest(requests))
         return [([str(point.id) for point in points], self._base_vectors(points)) for points in found]
+
+    def nearest_words(
+        self, queries: Sequence[edge.SparseVector], limit: int, only: Only = ANYTHING
+    ) -> list[tuple[list[str], Vectors, Scores]]:
+        """For each query's words the `limit` chunks of the best BM25 scores: ids, base vectors [m, dim], scores [m].
+
+        A chunk without any of the words is not among them. Unchecked, as `nearest`.
+        """
+        kind = self._filter(only)
+        found = self._words(queries, [kind] * len(queries), limit, with_vector=[DENSE])
+        return [
+            (
+                [str(point.id) for point in points],
+                self._base_vectors(points),
+                np.asarray([point.score for point in points], np.float32),
+            )
+            for points in found
+        ]
+
+    def word_scores(self, queries: Sequence[edge.SparseVector], ids: Sequence[Sequence[str]]) -> list[Scores]:
+        """BM25 scores [m] of the chunks `ids[i]` for the words of query i; 0 without any of them."""
+        only = [edge.Filter(must=[edge.HasIdCondition({uuid.UUID(one) for one in some})]) for some in ids]
+        found = self._words(queries, only, max(map(len, ids), default=0), with_vector=False)
+        scores = []
+        for some, points in zip(ids, found, strict=True):
+            known = {str(point.id): point.score for point in points}
+            scores.append(np.asarray([known.get(one, 0.0) for one in some], np.float32))
+        return scores
+
+    def sample(self) -> Vectors:
+        """Base vectors [n, dim] of up to SAMPLE chunks, drawn at random: those of the lowest ids, which are hashes."""
+        request = edge.ScrollRequest(limit=SAMPLE, with_payload=False, with_vector=[DENSE])
+        with edge_errors():
+            return self._base_vectors(self._shard.scroll(request)[0])
 
     def entries(self, ids: Sequence[str]) -> list[Entry | None]:
         """What is stored under each of `ids`; None, and one warning, where the checksum does not match."""
@@ -323,7 +337,7 @@ class Store:
         offset = None
         while True:
             request = edge.ScrollRequest(
-                offset=offset, limit=WITH_VECTORS, filter=only, with_payload=True, with_vector=True
+                offset=offset, limit=WITH_VECTORS, filter=only, with_payload=True, with_vector=[DENSE]
             )
             with edge_errors():
                 found, offset = self._shard.scroll(request)
@@ -361,7 +375,27 @@ class Store:
         """The points of these ids as they are stored, checked by nobody."""
         with edge_errors():
             wanted: list[edge.PointId] = list(identities)
-            return self._shard.retrieve(wanted, True, True)
+            return self._shard.retrieve(wanted, True, [DENSE])
+
+    def _words(
+        self,
+        queries: Sequence[edge.SparseVector],
+        only: Sequence[edge.Filter | None],
+        limit: int,
+        with_vector: bool | list[str],
+    ) -> list[list[edge.ScoredPoint]]:
+        requests = [
+            edge.QueryRequest(
+                limit=limit,
+                query=edge.Query.Nearest(query, using=WORDS),
+                filter=kind,
+                with_payload=False,
+                with_vector=with_vector,
+            )
+            for query, kind in zip(queries, only, strict=True)
+        ]
+        with edge_errors():
+            return self._shard.query_batch(edge.QueryBatchRequest(requests))
 
     def _filter(self, only: Only) -> edge.Filter | None:
         paths = matching(list(self.paths()), only.patterns) if only.patterns else None
@@ -433,16 +467,22 @@ class Store:
 
 
 def upsert_points(entries: Sequence[Entry], vectors: Vectors, storage: Storage) -> edge.UpdateOperation:
-    """The write of `entries` with their base vectors [n, dim], each with its checksum."""
+    """The write of `entries` with their base vectors [n, dim], each with its checksum and its words."""
     rows = storage.narrow(vectors)
     points = [
-        edge.Point(point_id(entry.path, entry.sha256, entry.chunk), row.tolist(), to_payload(entry, row))
+        edge.Point(
+            point_id(entry.path, entry.sha256, entry.chunk),
+            {DENSE: row.tolist(), WORDS: document_terms(entry.text)},
+            to_payload(entry, row),
+        )
         for entry, row in zip(entries, rows, strict=True)
     ]
     return edge.UpdateOperation.upsert_points(points)
 
 
-def check_base(folder: Path, meta: Meta, base_id: str, dim: int, wanted: Provenance | None = None) -> None:
+def check_base(
+    place: Path | str, meta: Meta, base_id: str, dim: int, wanted: Provenance | None = None
+) -> None:
     """Raise StoreError when vectors of this base do not belong into an index of `meta`; it says what to do."""
     if (meta.base_id, meta.dim) == (base_id, dim):
         return
@@ -450,7 +490,7 @@ def check_base(folder: Path, meta: Meta, base_id: str, dim: int, wanted: Provena
     made = f" by {bundle}" if bundle else ""
     model = f"the model ({wanted.bundle})" if wanted and wanted.bundle else "the model"
     raise StoreError(
-        f"{folder} holds vectors of base {meta.base_id} ({meta.dim} dimensions){made}, {model} makes"
+        f"{place} holds vectors of base {meta.base_id} ({meta.dim} dimensions){made}, {model} makes"
         f" {base_id} ({dim} dimensions), and nothing converts one into the other: give the bundle it was made with"
         " as --model, or encode again: unbraid index PATH... --into ANOTHER_FOLDER"
     )

@@ -19,12 +19,13 @@ import numpy as np
 from unbraid.errors import DataError, ImageError
 from unbraid.index.chunk import chunk_file
 from unbraid.index.chunk_pdf import PDF_SUFFIXES, can_read_pdf
+from unbraid.index.collection import Collection
 from unbraid.index.entry import Entry, Fields
+from unbraid.index.file_state import FileState
 from unbraid.index.language import language
 from unbraid.index.model import Model, Vectors
 from unbraid.index.only import merged
 from unbraid.index.sections import Chunk
-from unbraid.index.store import FileState, Store
 from unbraid.index.walk import File, Skipped, Skips, resolve_roots, walk
 from unbraid.items import Code, Item, Modality
 from unbraid.progress import track
@@ -61,7 +62,7 @@ class _Row:
 
 
 def update(
-    store: Store,
+    store: Collection,
     model: Model,
     paths: Iterable[str | Path],
     *,
@@ -89,7 +90,7 @@ def update(
 class _Run:
     """One update under way."""
 
-    def __init__(self, store: Store, model: Model, fields: Fields) -> None:
+    def __init__(self, store: Collection, model: Model, fields: Fields) -> None:
         self.store = store
         self.model = model
         self.fields = fields
@@ -228,6 +229,7 @@ class _Run:
                     first_line=part.first_line,
                     last_line=part.last_line,
                     snippet=part.snippet,
+                    context=" > ".join(part.context),
                     sha256=sha256,
                     size=len(data),
                     mtime_ns=file.mtime_ns,

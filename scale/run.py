@@ -228,12 +228,12 @@ def _cluster() -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    try:
-        with redirect_stdout(sys.stderr):  # where Ray reports that a node died
+    with redirect_stdout(sys.stderr):  # Ray reports on standard output that a node died
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        try:
             yield
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 @contextmanager

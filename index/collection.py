@@ -1,0 +1,86 @@
+"""What an index is, wherever it is kept: in a folder (store.py) or on a Qdrant server (qdrant_server.py)."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, Self
+
+from unbraid.index.entry import Entry, Fields
+from unbraid.index.file_state import FileState
+from unbraid.index.meta import Meta
+from unbraid.index.model import Vectors
+from unbraid.index.only import ANYTHING, Only
+
+
+class Collection(Protocol):
+    """An open index. A write has happened, and lasts, when its call returns; doing it again changes nothing.
+
+    What may be missing from it is damaged: an item whose checksum does not match is never handed out.
+    """
+
+    meta: Meta
+
+    def upsert(self, entries: Sequence[Entry], vectors: Vectors) -> None:
+        """Add or replace `entries` with their base vectors [n, dim]."""
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """Remove every chunk of `paths`."""
+
+    def delete_older(self, files: Iterable[Entry]) -> None:
+        """Remove every chunk of each entry's path that is not of the entry's content."""
+
+    def restate(self, files: Mapping[str, tuple[int, Fields]]) -> None:
+        """Remember a new modification time in ns and new fields, by path, of files whose content is the same."""
+
+    def take_over(self, copies: Mapping[str, tuple[str, int]], fields: Fields) -> set[str]:
+        """Store files under new paths with the vectors of another path: {new: (old, mtime in ns)}; returns those in."""
+        ...
+
+    def settle(self) -> bool:
+        """Put in order what many writes left behind; whether there was anything to do."""
+        ...
+
+    def files(self) -> dict[str, FileState]:
+        """What the index holds, by path."""
+        ...
+
+    def count(self, only: Only = ANYTHING) -> int:
+        """Number of chunks that `only` lets through."""
+        ...
+
+    def nearest(self, queries: Vectors, limit: int, only: Only = ANYTHING) -> list[tuple[list[str], Vectors]]:
+        """For each query of [n, dim] the `limit` chunks of the largest inner products: ids, base vectors [m, dim]."""
+        ...
+
+    def entries(self, ids: Sequence[str]) -> list[Entry | None]:
+        """What is stored under each of `ids`; None, and one warning, where it is damaged."""
+        ...
+
+    def items(self) -> Iterator[tuple[list[Entry], Vectors, int]]:
+        """Every item that is sound with its base vector, some hundred at a time, and how many of them are damaged."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it; a second call does nothing."""
+
+    def __enter__(self) -> Self:
+        """The collection itself."""
+        ...
+
+    def __exit__(self, *about: object) -> None:
+        """Close."""
+
+
+def copy(source: Collection, target: Collection, say: Callable[[int], None]) -> int:
+    """Put every sound item of `source` into `target`, nothing encoded; returns how many were damaged and left out.
+
+    Of a file that `target` had with another content, the older chunks go once the new ones are all in. What else
+    `target` has stays.
+    """
+    left_out, files = 0, {}
+    for entries, vectors, damaged in source.items():
+        target.upsert(entries, vectors)
+        files.update({entry.path: entry for entry in entries})
+        left_out += damaged
+        say(len(entries))
+    states = target.files()
+    target.delete_older(entry for path, entry in files.items() if states[path].versions > 1)
+    return left_out
