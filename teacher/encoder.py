@@ -127,6 +127,14 @@ class AdapterTeacher:
                 several[row] = tokens[: len(one.ids)].copy()
         return several if multi_vector else single
 
+    def count_tokens(self, texts: Sequence[str], task: str, rows: Sequence[int]) -> list[int]:
+        """Tokens of each text or code snippet under `task`, its prompt's among them; nothing is computed.
+
+        Raises ItemError, naming the row as in `rows`, for a text that cannot be read.
+        """
+        inputs = self.reader.read_texts(texts, self._routes_of(texts, task), rows)
+        return [len(one.ids) for one in inputs]
+
     def _routes_of(self, items: Sequence[Item], task: str | Sequence[str]) -> list[Route]:
         tasks = [task] * len(items) if isinstance(task, str) else list(task)
         if len(tasks) != len(items):

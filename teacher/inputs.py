@@ -53,6 +53,9 @@ class Reader(Protocol):
     def read_picture(self, item: Item) -> Input:
         """Input of one picture. Raises ItemError."""
 
+    def picture_tokens(self, width: int, height: int) -> int:
+        """Tokens that `read_picture` would give a picture of this size. Raises ItemError."""
+
 
 def collate(inputs: Sequence[Input], device: torch.device | str = "cpu") -> Batch:
     """`inputs`, all texts or all pictures, padded on the right and moved to `device`."""

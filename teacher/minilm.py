@@ -55,6 +55,10 @@ class BertReader:
         """Never: raises ItemError."""
         raise ItemError("all-MiniLM-L6-v2 encodes text and code, not pictures")
 
+    def picture_tokens(self, width: int, height: int) -> int:
+        """Never: raises ItemError."""
+        raise ItemError("all-MiniLM-L6-v2 encodes text and code, not pictures")
+
 
 def minilm_folder() -> Path:
     """Folder of the published weights. Raises MissingExtraError when their package is not installed."""

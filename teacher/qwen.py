@@ -160,6 +160,16 @@ class QwenReader:
         pooled = (self._pooled_from, len(self._before) + count + self._pooled_after)
         return Input(ids, pooled, Picture(read["pixel_values"].float(), (time, height, width)))
 
+    def picture_tokens(self, width: int, height: int) -> int:
+        """Tokens that `read_picture` gives a picture of this size. Raises ItemError for one that is too long."""
+        if (ratio := max(width, height) / min(width, height)) > MAX_RATIO:
+            raise ItemError(
+                f"{width} x {height} is {ratio:.0f} : 1, more than {MAX_RATIO} : 1: crop the picture"
+            )
+        limits = {"min_pixels": self.size["shortest_edge"], "max_pixels": self.size["longest_edge"]}
+        patches: int = self.processor.get_number_of_image_patches(height, width, limits)
+        return len(self._before) + patches // self.processor.merge_size**2 + len(self._after)
+
 
 def load_jina_v4(
     source: str | Path = PUBLISHED.hub_id,

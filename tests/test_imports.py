@@ -27,16 +27,17 @@ ALLOWED = {
     "evaluation": {SRC, "index"},
     "index": {SRC},
     "scale": {SRC, "teacher"},
+    "serve": {SRC, "index", "teacher"},
     "drawings": set(),
 }
 COMMAND_LINES = [
     f"unbraid.{name}"
-    for name in ("cli", "cli_analyse", "cli_distill", "cli_encode", "cli_index", "cli_mapper", "cli_search", "cli_teacher")
+    for name in ("cli", "cli_analyse", "cli_distill", "cli_encode", "cli_index", "cli_mapper", "cli_search", "cli_serve", "cli_teacher")
 ]
 HEAVY = {"torch", "torchvision", "transformers", "timm", "open_clip", "sentence_transformers"}
 LATE = HEAVY | {
     *("fastapi", "qdrant_edge", "huggingface_hub", "pyarrow", "onnx", "scipy", "matplotlib", "rich"),
-    *("tree_sitter", "pypdf", "ray", "qdrant_client"),
+    *("tree_sitter", "pypdf", "ray", "qdrant_client", "uvicorn", "pydantic", "orjson", "prometheus_client"),
 }
 
 

@@ -283,6 +283,15 @@ def turn_to_left(batch: Batch) -> Batch:
     return Batch(turned(batch.ids), turned(batch.mask), turned(batch.pooled), batch.patches, batch.grids)
 
 
+@pytest.mark.parametrize("name", ["wide picture", "high picture"])
+def test_tokens_are_counted_as_they_are_read(teacher, name):
+    item = ITEMS[name]
+    assert teacher.reader.picture_tokens(*item.size) == len(teacher.reader.read_picture(item).ids)
+    texts = [ITEMS["text"], ITEMS["long text"]]
+    read = teacher.reader.read_texts(texts, [JINA_V4["document"]] * 2)
+    assert teacher.count_tokens(texts, "document", [0, 1]) == [len(one.ids) for one in read]
+
+
 @pytest.mark.parametrize("names", [("text", "long text"), ("wide picture", "high picture")])
 def test_the_side_of_the_padding_changes_nothing(teacher, names):
     items = [ITEMS[name] for name in names]

@@ -19,6 +19,7 @@ from unbraid import (
     cli_mapper,
     cli_retask,
     cli_search,
+    cli_serve,
     cli_teacher,
 )
 from unbraid.bundle import PRECISIONS, SMALL
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.add_typer(cli_encode.app)
 app.add_typer(cli_index.app, name="index")
 app.add_typer(cli_search.app)
+app.add_typer(cli_serve.app)
 app.add_typer(cli_retask.app)
 app.add_typer(cli_convert.app)
 app.add_typer(cli_teacher.app, name="teacher")

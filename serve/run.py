@@ -1,0 +1,90 @@
+"""Serving the application until it is told to stop: sockets, signals, logs."""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+import time
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from unbraid.serve.errors import ApiError
+from unbraid.serve.limits import Limits
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but SIGTERM first turns /ready false, then stops taking connections, then gives up what is left."""
+
+    def __init__(
+        self, app: FastAPI, limits: Limits, *, host: str, port: int, socket: str | None = None
+    ) -> None:
+        """Serve `app` on `host` and `port`, or on a Unix `socket`."""
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                uds=socket,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                ws="none",
+                lifespan="on",
+                timeout_keep_alive=30,
+                # One second more than what waits is given, for the answers that say so.
+                timeout_graceful_shutdown=int(limits.drain_seconds) + 1,
+            )
+        )
+        self.app, self.limits = app, limits
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list | None = None) -> None:  # type: ignore[type-arg]
+        """As uvicorn's."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A first SIGTERM drains; SIGINT, or a second signal, stops at once, but for what is being answered."""
+        first = self.app.state.ready
+        self.app.state.ready = False
+        if self._loop is None or sig != signal.SIGTERM or not first:
+            super().handle_exit(sig, frame)
+            return
+        self._loop.call_soon_threadsafe(self._drain, sig)
+
+    def _drain(self, sig: int) -> None:
+        loop, limits = asyncio.get_running_loop(), self.limits
+        logging.getLogger("unbraid.serve").info("draining")
+        late = ApiError(503, "shutting_down", "the server is shutting down", retry_after=1)
+        loop.call_later(limits.drain_notice, super().handle_exit, sig, None)
+        loop.call_later(limits.drain_notice + limits.drain_seconds, self.app.state.batcher.close, late)
+
+
+class JsonLines(logging.Formatter):
+    """A log record as one JSON object: time, level, message, and what the record says about a request."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        about = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **getattr(record, "about", {}),
+        }
+        if record.exc_info:
+            about["exception"] = self.formatException(record.exc_info)
+        return json.dumps(about)
+
+
+def log_to_stderr() -> None:
+    """Send everything from here and from uvicorn to standard error, a JSON object a line."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)
+    logging.captureWarnings(True)

@@ -1,0 +1,69 @@
+"""An index behind the server: one search at a time, and the pictures that are in it."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from unbraid.embedder import Embedder
+from unbraid.index import Store, only, search_vectors
+from unbraid.serve.errors import ApiError
+from unbraid.serve.forms import SearchForm
+from unbraid.serve.pictures import thumbnail
+
+
+class Index:
+    """An open index and the embedder of its base space. Used by one thread at a time."""
+
+    def __init__(self, store: Store, embedder: Embedder) -> None:
+        """`store` is closed by whoever opened it."""
+        self.store, self.embedder = store, embedder
+        self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="search")
+
+    def check_mode(self, mode: str) -> None:
+        """Raise ApiError 400 for a mode that the bundle does not have."""
+        if mode not in self.embedder.search_modes:
+            known = ", ".join(self.embedder.search_modes)
+            raise ApiError(
+                400, "invalid_mode", f"unknown mode {mode[:50]!r}: expected one of {known}", param="mode"
+            )
+
+    async def search(self, base: np.ndarray, text: str | None, form: SearchForm) -> list[dict[str, Any]]:
+        """The hits of a query's base vector [dim], as the answer shows them."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._search, base, text, form)
+
+    def _search(self, base: np.ndarray, text: str | None, form: SearchForm) -> list[dict[str, Any]]:
+        wanted = only(
+            modality=form.modality,
+            paths=form.paths or (),
+            languages=form.languages or (),
+            where=form.where or (),
+        )
+        with self._lock:
+            (hits,) = search_vectors(
+                self.store, self.embedder, base[None], mode=form.mode, k=form.k, only=wanted
+            )
+        return [
+            {**asdict(hit), "picture": picture_url(hit.path) if hit.modality == "image" else None}
+            for hit in hits
+        ]
+
+    def picture(self, path: str) -> bytes:
+        """JPEG thumbnail of a picture in the index. Raises ApiError 404 for every other path."""
+        with self._lock:
+            entries, _ = self.store.file(path)
+        pictures = [entry for entry in entries if entry.modality == "image"]
+        if not pictures:
+            raise ApiError(404, "not_found", "this picture is not in the index")
+        return thumbnail(Path(path), pictures[0].sha256)
+
+
+def picture_url(path: str) -> str:
+    """Where the page finds a picture of the index."""
+    return f"/v1/pictures?path={quote(path)}"
