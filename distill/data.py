@@ -72,7 +72,12 @@ def recipe_items(recipe: Recipe, folder: Path, *, most: int | None = None) -> li
 
 
 def in_data(name: str, data: Path) -> str:
-    """A recipe's `name` of a teacher or backbone: the folder below `data` where there is one, else as it is."""
+    """A recipe's `name` of a teacher or backbone: the folder below `data` where there is one, else as it is.
+
+    Raises DataError for a recipe that names none.
+    """
+    if not name:
+        raise DataError("the recipe names no teacher, and only `unbraid tower` needs none: add teacher = ...")
     return str(data / name) if os.path.isdir(data / name) else name
 
 

@@ -1,10 +1,11 @@
-"""The text encoder in a bundle, back as a transformers folder: training can go on from it.
+"""The encoders in a bundle, back in torch, so that training can go on from them.
 
 A bundle keeps a BERT-type encoder as a fused int8 graph. Its weights come back as they are there, rounded to 7 bits a
 channel; the projection does not, since every training starts with a new one.
 """
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,8 +13,9 @@ import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
-from torch import Tensor
+from torch import Tensor, nn
 
+from unbraid.base_encoders.image import ImageEncoder
 from unbraid.bundle import read_bundle
 from unbraid.errors import DataError
 from unbraid.torchvision_shim import ensure_torchvision
@@ -120,3 +122,69 @@ def _exact(arrays: dict[str, np.ndarray], name: str) -> Tensor:
 
 def _attribute(node: Any, name: str) -> Any:
     return next(onnx.helper.get_attribute_value(one) for one in node.attribute if one.name == name)
+
+
+def start_from_graph(encoder: ImageEncoder, path: Path, pixels: Tensor) -> None:
+    """Give a convolutional `encoder` the weights of the image graph at `path`, so that training can go on from it.
+
+    A graph has batch normalisation folded into its convolutions. Each one is set to the statistics that `pixels`
+    float32 [B, 3, size, size] have before it, scaled back and shifted: then it changes nothing, in training neither.
+    Raises DataError when the graph is of another tower.
+    """
+    graph = onnx.load(path).graph
+    arrays = {one.name: numpy_helper.to_array(one).astype(np.float32) for one in graph.initializer}
+    for node in graph.node:  # stored in float16, or once for two that are equal
+        if node.op_type in {"Cast", "Identity"} and node.input[0] in arrays:
+            arrays[node.output[0]] = arrays[node.input[0]]
+    folded = [
+        [torch.from_numpy(arrays[name].copy()) for name in node.input[1:]]
+        for node in graph.node
+        if node.op_type == "Conv"
+    ]
+    ran = _in_order(encoder, pixels[:1])
+    convolutions = [number for number, module in enumerate(ran) if isinstance(module, nn.Conv2d)]
+    shapes = [tuple(ran[number].weight.shape) for number in convolutions]
+    if shapes != [tuple(weights[0].shape) for weights in folded]:
+        raise DataError(
+            f"{path}: not a graph of {encoder.name}: its {len(folded)} convolutions have other shapes"
+        )
+    handles = []
+    for number, (weight, *rest) in zip(convolutions, folded, strict=True):
+        convolution, after = ran[number], ran[number + 1] if number + 1 < len(ran) else None
+        bias = rest[0] if rest else torch.zeros(len(weight))
+        convolution.weight.data.copy_(weight)
+        if convolution.bias is not None:
+            convolution.bias.data.copy_(bias)
+        elif isinstance(after, nn.BatchNorm2d):
+            handles.append(after.register_forward_pre_hook(partial(_undo, bias)))
+        elif bias.any():
+            raise DataError(f"{path}: not a graph of {encoder.name}: convolution {number} has a bias there")
+    encoder.projection.weight.data.copy_(torch.from_numpy(arrays["projection.weight"].copy()))
+    encoder.projection.bias.data.copy_(torch.from_numpy(arrays["projection.bias"].copy()))
+    encoder.mean.copy_(torch.from_numpy(arrays["mean"].copy()))
+    with torch.inference_mode():
+        encoder.eval()(pixels)
+    for handle in handles:
+        handle.remove()
+
+
+def _in_order(encoder: ImageEncoder, pixels: Tensor) -> list[Any]:
+    """The convolutions and batch normalisations of `encoder` as they run."""
+    ran: list[Any] = []
+    kinds = (nn.Conv2d, nn.BatchNorm2d)
+    found = [module for module in encoder.modules() if isinstance(module, kinds)]
+    handles = [module.register_forward_hook(lambda module, *_: ran.append(module)) for module in found]
+    with torch.inference_mode():
+        encoder.eval()(pixels)
+    for handle in handles:
+        handle.remove()
+    return ran
+
+
+def _undo(bias: Tensor, norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
+    """Set a batch normalisation, before it sees `inputs`, to add `bias` to them and do no more."""
+    variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)
+    norm.weight.data.copy_((variance + norm.eps).sqrt())
+    norm.bias.data.copy_(bias + mean)

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from unbraid.distill.data import TrainingItem
+from unbraid.distill.recipe import ImageTraining
 from unbraid.drawings import draw
 from unbraid.errors import DataError
 from unbraid.image import decode
@@ -19,14 +20,17 @@ from unbraid.teacher.shard import item_key
 from unbraid.training.rows import is_dev, rows
 
 CAPTIONS = ("caption", "alt", "title")
-KEPT_PIXELS = 160  # longer side of the copies kept in memory
+KEPT_PIXELS = (
+    224  # longer side of the copies kept in memory: a crop of them still has the pixels of a tower's input
+)
+DRAWN = "drawings"  # the source of drawings
 DEV_DRAWINGS = 300  # drawings of seeds that training never uses
 SHORTEST = 12  # characters; shorter ones say too little of a picture
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in memory (uint8 [H, W, 3], longer side 160), its captions, and where it comes from."""
+    """A picture in memory (uint8 [H, W, 3], longer side 224), its captions, and where it comes from."""
 
     pixels: np.ndarray
     captions: tuple[str, ...]
@@ -48,6 +52,14 @@ class Member:
     def key(self) -> str:
         """The key under which its vectors are labelled."""
         return item_key("image", self.content)
+
+
+def recipe_pictures(config: ImageTraining, data: Path) -> list[Picture]:
+    """Every picture of a recipe, with those kept for the dev score. Raises DataError as `photographs` does."""
+    pictures = list(photographs(data, config.photos))
+    if config.drawings:
+        pictures += drawn(config.drawings)
+    return pictures
 
 
 def members(data: Path, name: str) -> Iterator[Member]:
@@ -80,7 +92,7 @@ def drawn(count: int) -> Iterator[Picture]:
     """`count` drawings for training and a few of other seeds for the dev score."""
     for seed in track(range(-DEV_DRAWINGS, count), "draw", unit="pictures"):
         drawing = draw(seed if seed >= 0 else 1_000_000 - seed)
-        yield Picture(_small(drawing.image), drawing.captions, "drawings", seed < 0)
+        yield Picture(_small(drawing.image), drawing.captions, DRAWN, seed < 0)
 
 
 def picture_items(data: Path, names: Sequence[str], folder: Path) -> list[TrainingItem]:

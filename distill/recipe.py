@@ -68,6 +68,8 @@ class ImageTraining:
     first_size: int = 0  # for the first half of the epochs, which learn faster from fewer pixels; 0 = size
     photos: tuple[str, ...] = ()  # NAME for NAME.tar beside NAME.jsonl.gz
     drawings: int = 0  # pictures made by unbraid.drawings
+    epoch_drawings: int = 0  # of the drawings in one epoch, the next ones in the one after; 0 = all in each
+    start: Literal["new", "bundle"] = "new"  # `unbraid tower`: with "bundle" its own tower is trained further
     own_vector: float = (
         0.0  # share of the teacher's vector of the picture in its target; it labels pictures then
     )
@@ -109,7 +111,7 @@ class Recipe:
     name: str
     version: str
     seed: int
-    teacher: str  # a name, a folder, here or below the data folder, or a hub id
+    teacher: str  # a name, a folder, here or below the data folder, or a hub id; "" for a tower alone
     items: int  # label and train on this many of the sources' items, a seeded sample; 0 = all
     # Of the matrix products of teacher and training; "auto" is bfloat16 where the device has it in hardware.
     precision: Literal["auto", "float32", "bfloat16"]
@@ -125,6 +127,18 @@ class Recipe:
     limits: tuple[str, ...] = ()  # for the card: what a user should not expect
 
 
+# What a recipe may leave out; without a teacher it is one for `unbraid tower` only.
+_LEFT_OUT = {
+    "teacher": "",
+    "items": 0,
+    "precision": "auto",
+    "source": [],
+    "text": {},
+    "image": {},
+    "mapper": {},
+}
+
+
 def read_recipe(path: Path) -> Recipe:
     """Read the recipe at `path`; a bare name such as "starter" means the one shipped in distill/recipes.
 
@@ -132,9 +146,7 @@ def read_recipe(path: Path) -> Recipe:
     that is used without a source that states its licence, or published weights without theirs.
     """
     values = read_toml(path, Path(__file__).parent / "recipes")
-    recipe: Recipe = read_typed(
-        {"source": [], "text": {}, "image": {}, "mapper": {}} | values, Recipe, str(path)
-    )
+    recipe: Recipe = read_typed(_LEFT_OUT | values, Recipe, str(path))
     used = {file for mapper in recipe.mapper.values() for file in (*mapper.files, *mapper.held_out)}
     used |= {f"{name}.jsonl.gz" for name in recipe.image.photos}
     if unlicensed := sorted(used - {source.file for source in recipe.source}):

@@ -33,7 +33,7 @@ def run_stages(plan: Recipe, data: Path, run: Path, *, device: str | None = None
     KeyboardInterrupt when labelling was interrupted.
     """
     labels = run / "labels"
-    if not _finished(run / "text", plan, "text"):
+    if not finished(run / "text", plan, "text"):
         yield _label(plan, data, labels, device)
         space = fit_space(labels, run, seed=plan.seed)
         yield f"base space: {space.kept:.2%} of the energy kept, {run / 'base_space.safetensors'}"
@@ -42,16 +42,16 @@ def run_stages(plan: Recipe, data: Path, run: Path, *, device: str | None = None
             train_text(plan, labels, run, backbone=backbone_folder(plan.text.backbone, data))
     yield f"text: {run / 'text'}"
     if plan.nano:
-        if not _finished(run / "nano", plan, "nano"):
+        if not finished(run / "nano", plan, "nano"):
             with quiet_transformers():
                 train_static(plan, labels, run, backbone=backbone_folder(plan.text.backbone, data))
         yield f"nano: {run / 'nano'}"
     if has_pictures(plan):
-        if not _finished(run / "image", plan, "image"):
+        if not finished(run / "image", plan, "image"):
             name = in_data(plan.teacher, data)
             train_image(plan, data, run, partial(teacher_of_store, name, labels, device=device))
         yield f"image: {run / 'image'}"
-    if not _finished(run / "mappers", plan, "mapper"):
+    if not finished(run / "mappers", plan, "mapper"):
         with quiet_transformers():
             fit_mappers(plan, data, run)
     yield f"mappers: {run / 'mappers'}"
@@ -97,7 +97,7 @@ def _labelled(labels: Path, plan: Recipe) -> bool:
     return same and all(made["image"].get(name) == now["image"][name] for name in ("photos", "own_vector"))
 
 
-def _finished(folder: Path, plan: Recipe, section: str) -> bool:
+def finished(folder: Path, plan: Recipe, section: str) -> bool:
     """Whether the stage in `folder` is done, by the same recipe as far as it concerns that stage."""
     record = folder / "record.json"
     if not record.exists():

@@ -1,5 +1,5 @@
 """Export: trained encoders and mappers to ONNX graphs, with a parity report, in a bundle."""
 
-from unbraid.export.bundle_writer import export_bundle
+from unbraid.export.bundle_writer import export_bundle, export_tower
 
-__all__ = ["export_bundle"]
+__all__ = ["export_bundle", "export_tower"]

@@ -1,10 +1,11 @@
-"""Write a bundle from a finished run: graphs, tokenizer, parity report, card and the hashes of them all."""
+"""Write a bundle from a finished run, or another one's tower into it: graphs, tokenizer, parity report, card and the hashes of them all."""
 
 import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from unbraid.base_encoders.static import load_static_encoder
 from unbraid.base_encoders.text import load_text_encoder
 from unbraid.bundle import FORMAT, MANIFEST, PRECISIONS, TextSpec, manifest_hash, read_bundle
 from unbraid.errors import DataError
-from unbraid.export.card import card
+from unbraid.export.card import card, card_with_tower
 from unbraid.export.graphs import (
     export_image,
     export_mapper,
@@ -50,12 +51,7 @@ def export_bundle(
     for needed in ("text/encoder.json", "text/record.json", "mappers/record.json", *image, *nano):
         if not (run / needed).exists():
             raise DataError(f"{run / needed}: not found: finish `unbraid distill` before exporting")
-    if out.exists() and not (out / MANIFEST).exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise DataError(f"{out}: exists and is no bundle: choose another folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
-        folder = Path(scratch) / "bundle"
-        folder.mkdir()
+    with _bundle_folder(out) as folder:
         modalities, parities = _text(run, folder, precisions)
         tiers: dict[str, Any] = {}
         if nano:
@@ -67,11 +63,68 @@ def export_bundle(
         mappers, parity_of_mappers = _mappers(run, folder, dim=DIMS[0])
         parities += parity_of_mappers
         _manifest(run, folder, modalities, tiers, mappers, parities, scores or {})
+    return parities
+
+
+def export_tower(run: Path, bundle: Path, out: Path, *, scores: dict[str, Any] | None = None) -> Parity:
+    """Write `bundle` with the image tower of `run` in place of its own, or beside its texts, as the bundle `out`.
+
+    Every other graph and the tokenizers stay byte for byte, and so does the base id: text vectors stay good. Name and
+    version are the recipe's; `scores` are those of the new bundle. Returns the image graph's parity. Raises DataError
+    when the tower is not trained or `out` is something else, BundleError when `bundle` is none.
+    """
+    if not (run / "image" / "record.json").exists():
+        raise DataError(
+            f"{run / 'image' / 'record.json'}: not found: finish `unbraid tower` before exporting"
+        )
+    read_bundle(bundle)
+    record = json.loads((run / "image" / "record.json").read_text())
+    recipe, wanted = record["recipe"], record["results"]["captions by"]
+    origin = json.loads((bundle / MANIFEST).read_text())
+    if (found := origin["modalities"]["text"]["id"]) != wanted:
+        raise DataError(
+            f"{run / 'image'}: trained against captions by text encoder {wanted}, and that of {bundle} is {found}: "
+            "train with this bundle in another --run"
+        )
+    with _bundle_folder(out) as folder:
+        for name in origin["files"]:
+            shutil.copyfile(bundle / name, folder / name)
+        for file in origin["modalities"].get("image", {"graphs": {}})["graphs"].values():
+            (folder / file).unlink()
+        image, parity = _image(run, folder)
+        parities = [Parity(**one) for one in json.loads((folder / "parity.json").read_text())]
+        parities = [one for one in parities if one.graph != parity.graph] + [parity]
+        (folder / "parity.json").write_text(json.dumps([asdict(one) for one in parities], indent=1))
+        graphs = _graphs_and_tokenizers(folder)
+        about = origin | {
+            "name": recipe["name"],
+            "version": recipe["version"],
+            "id": _hash(*graphs),
+            "modalities": origin["modalities"] | {"image": image},
+            "licences": origin["licences"] | _tower_licences(recipe),
+            "scores": scores or {},
+        }
+        sizes = {path.name: path.stat().st_size for path in graphs}
+        card_of_bundle = (bundle / "README.md").read_text(encoding="utf-8")
+        text = card_with_tower(card_of_bundle, origin, about, recipe, record["commit"], parities, sizes)
+        _seal(folder, about, text)
+    return parity
+
+
+@contextmanager
+def _bundle_folder(out: Path) -> Iterator[Path]:
+    """A folder that becomes the bundle `out` when the block is done, whole or not at all. Raises as the exports do."""
+    if out.exists() and not (out / MANIFEST).exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise DataError(f"{out}: exists and is no bundle: choose another folder")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
+        folder = Path(scratch) / "bundle"
+        folder.mkdir()
+        yield folder
         read_bundle(folder)
         if out.exists():
             shutil.rmtree(out)
         folder.rename(out)
-    return parities
 
 
 def _text(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str, Any], list[Parity]]:
@@ -196,9 +249,7 @@ def _manifest(
     record = json.loads((run / "text" / "record.json").read_text())
     recipe = json.loads((run / "mappers" / "record.json").read_text())["recipe"]  # of the last stage
     (folder / "parity.json").write_text(json.dumps([asdict(parity) for parity in parities], indent=1))
-    graphs = sorted(
-        path for path in folder.iterdir() if path.suffix == ".onnx" or path.name.endswith("tokenizer.json")
-    )
+    graphs = _graphs_and_tokenizers(folder)
     base_ids = "".join(spec["id"] for spec in modalities.values())  # a further tier lies in the same space
     about = {
         "format": FORMAT,
@@ -216,7 +267,17 @@ def _manifest(
         "scores": scores,
     }
     sizes = {path.name: path.stat().st_size for path in graphs}
-    text = card(about, recipe, record, parities, run, sizes)
+    _seal(folder, about, card(about, recipe, record, parities, run, sizes))
+
+
+def _graphs_and_tokenizers(folder: Path) -> list[Path]:
+    return sorted(
+        path for path in folder.iterdir() if path.suffix == ".onnx" or path.name.endswith("tokenizer.json")
+    )
+
+
+def _seal(folder: Path, about: dict[str, Any], text: str) -> None:
+    """Write the card `text`, and last bundle.json with the hash of every other file."""
     (folder / "README.md").write_text(text, encoding="utf-8")
     about["files"] = {
         path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
@@ -229,9 +290,19 @@ def _manifest(
 def _licences(recipe: dict[str, Any]) -> dict[str, str]:
     """Licence of the backbone, of a pre-trained tower, and of every data file that went into the weights."""
     backbone, _, licence = recipe["backbone_licence"].rpartition(": ")
-    tower = {recipe["image"]["tower"]: recipe["tower_licence"]} if recipe.get("tower_licence") else {}
     sources = {source["file"]: source["licence"] for source in recipe["source"]}
-    return {backbone or "backbone": licence} | tower | sources
+    return {backbone or "backbone": licence} | _published(recipe) | sources
+
+
+def _tower_licences(recipe: dict[str, Any]) -> dict[str, str]:
+    """Licence of a pre-trained tower and of the files with its pictures' captions."""
+    files = {f"{name}.jsonl.gz" for name in recipe["image"]["photos"]}
+    sources = {source["file"]: source["licence"] for source in recipe["source"] if source["file"] in files}
+    return _published(recipe) | sources
+
+
+def _published(recipe: dict[str, Any]) -> dict[str, str]:
+    return {recipe["image"]["tower"]: recipe["tower_licence"]} if recipe.get("tower_licence") else {}
 
 
 def _hash(*paths: Path) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 from unbraid.export.parity import Parity
 
+_NO_MIXING = "Vectors of another base space must not be mixed with this one's."
+
 
 def card(
     about: Mapping[str, Any],
@@ -21,11 +23,7 @@ def card(
     `sizes` are the bytes of its graphs and tokenizers by file.
     """
     parts = [
-        f"# {about['name']} {about['version']}",
-        "An unbraid bundle: small encoders for "
-        + ", ".join(about["modalities"])
-        + f" that put an item at one point of a {about['dim']}-d base space, and mappers that turn its vector "
-        f"into a {', '.join(about['mappers'])} vector. It runs on a CPU with onnxruntime; no torch.",
+        *_opening(about),
         (
             '```python\nimport unbraid\n\nmodel = unbraid.load("path/to/this/folder")\n'
             'base = model.encode(["a text", unbraid.Code("def f(): ...")])\nmodel.map(base, "query")\n```'
@@ -38,10 +36,20 @@ def card(
         "## Data and licences\n\n" + _licences(about["licences"]),
         (
             f"Base space `{about['base_id']}`, bundle `{about['id']}`, unbraid commit `{record['commit']}`. "
-            "Vectors of another base space must not be mixed with this one's."
+            + _NO_MIXING
         ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _opening(about: Mapping[str, Any]) -> list[str]:
+    return [
+        f"# {about['name']} {about['version']}",
+        "An unbraid bundle: small encoders for "
+        + ", ".join(about["modalities"])
+        + f" that put an item at one point of a {about['dim']}-d base space, and mappers that turn its vector "
+        f"into a {', '.join(about['mappers'])} vector. It runs on a CPU with onnxruntime; no torch.",
+    ]
 
 
 def _scores(scores: Mapping[str, Any]) -> str:
@@ -62,7 +70,7 @@ def _limits(about: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
 
 
 def _making(recipe: Mapping[str, Any], record: Mapping[str, Any], run: Path) -> str:
-    text, image = recipe["text"], recipe["image"]
+    text = recipe["text"]
     lines = [
         (
             f"- Teacher: {recipe['teacher']}; {record['results']['items']:,} items labelled once, "
@@ -82,16 +90,58 @@ def _making(recipe: Mapping[str, Any], record: Mapping[str, Any], run: Path) -> 
             f"cosine to the targets {made['results']['held-out cosine']:.3f}. Either tier searches what the other has indexed."
         )
     if (run / "image" / "record.json").exists():
-        lines.append(
-            f"- Image: {image['tower']} at {image['size']} px from {'published' if recipe.get('tower_licence') else 'random'} weights, {image['epochs']} epochs over "
-            f"{len(image['photos'])} picture sets and {image['drawings']:,} drawings, against the captions' base vectors; "
-            "the pictures' mean vector is removed."
-        )
+        lines.append(_image(recipe, "random"))
     for mode, mapper in recipe["mapper"].items():
         lines.append(
             f"- Mapper {mode}: {mapper['kind']}, {mapper['loss']} loss, on {', '.join(mapper['files'])}."
         )
     return "\n".join(lines)
+
+
+def _image(recipe: Mapping[str, Any], start: str) -> str:
+    """How the tower was made, whose weights before training were `start` where it has no published ones."""
+    image = recipe["image"]
+    weights = "published" if recipe.get("tower_licence") else start
+    return (
+        f"- Image: {image['tower']} at {image['size']} px from {weights} weights, {image['epochs']} epochs over "
+        f"{len(image['photos'])} picture sets and {image['drawings']:,} drawings, against the captions' base vectors; "
+        "the pictures' mean vector is removed."
+    )
+
+
+def card_with_tower(
+    text: str,
+    origin: Mapping[str, Any],
+    about: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    commit: str,
+    parities: Sequence[Parity],
+    sizes: Mapping[str, int],
+) -> str:
+    """The card of a bundle `about` that is `origin`, whose card is `text`, with another image tower.
+
+    What it says of texts stays. Limits are the recipe's where it states any, else the old card's.
+    """
+    head, *sections = text.rstrip("\n").split("\n\n## ")
+    old = dict(section.split("\n\n", 1) for section in sections)
+    origin_name = f"{origin['name']} {origin['version']}"
+    start = f"{origin_name}'s" if recipe["image"]["start"] == "bundle" else "random"
+    making = [line for line in old["How it was made"].split("\n") if not line.startswith("- Image:")]
+    new = {
+        "Scores": _scores(about["scores"]),
+        "How it was made": "\n".join([*making, _image(recipe, start)]),
+        "Limits": _limits(about, recipe) if recipe["limits"] else old["Limits"],
+        "Files": _files(sizes),
+        "Graph against torch": _parity(parities),
+        "Data and licences": _licences(about["licences"]),
+    }
+    body = [f"## {title}\n\n{section}" for title, section in (old | new).items()]
+    opening = "\n\n".join([*_opening(about), *head.split("\n\n")[2:]])
+    ids = (
+        f"Base space `{about['base_id']}`, bundle `{about['id']}`: {origin_name} (`{origin['id']}`) with an image "
+        f"tower of its own, unbraid commit `{commit}`. {_NO_MIXING}"
+    )
+    return "\n\n".join([opening, *body, ids]) + "\n"
 
 
 def _files(sizes: Mapping[str, int]) -> str:

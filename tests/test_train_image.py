@@ -28,7 +28,15 @@ from unbraid.distill.data import TrainingItem
 from unbraid.distill.label import label
 from unbraid.distill.pictures import Picture, drawn, photographs
 from unbraid.distill.recipe import ImageTraining, Recipe, TextTraining
-from unbraid.distill.train_image import augment, caption_nce, dev_recall, mixed, train_image
+from unbraid.distill.train_image import (
+    augment,
+    batch_captions,
+    caption_nce,
+    dev_recall,
+    epoch_rows,
+    mixed,
+    train_image,
+)
 from unbraid.errors import DataError
 from unbraid.image import ImagePreprocess
 from unbraid.teacher.labels import Description, open_labels
@@ -141,7 +149,8 @@ def test_a_run_leaves_encoder_record_and_curves(trained):
 
 def test_the_record_holds_the_dev_recall(trained):
     results = json.loads((trained[0] / "image" / "record.json").read_text())["results"]
-    assert list(results) == ["drawings (12)"] and 0 <= results["drawings (12)"] <= 1
+    assert list(results) == ["drawings (12)", "captions by"] and 0 <= results["drawings (12)"] <= 1
+    assert results["captions by"] == "fake"
 
 
 def test_the_saved_encoder_is_the_one_returned(trained):
@@ -238,7 +247,7 @@ def test_pictures_without_a_row_or_a_caption_are_left_out(tmp_path):
 def test_large_photographs_are_kept_small(tmp_path):
     picture_set(tmp_path, {"a.png": red(800, 400)}, [{"file": "a.png", "split": "train", "alt": CAPTION}])
     (picture,) = photographs(tmp_path, ("set",))
-    assert picture.pixels.shape == (80, 160, 3)
+    assert picture.pixels.shape == (112, 224, 3)
 
 
 def test_transparency_is_white_in_training_as_at_run_time(tmp_path):
@@ -407,22 +416,58 @@ def test_base_vectors_of_stored_keys_are_found_in_any_shard(space, tmp_path):
 
 
 IMAGE = [[1.0, 0.0], [0.0, 1.0]]
-CAPTIONS = [[0.8, 0.6], [0.6, 0.8]]  # cosine .96: each too close to the other to be its negative
-QUEUE = [[-1.0, 0.0], [0.28, 0.96], [0.0, -1.0]]  # the second is .936 to the second caption
+CAPTIONS = [[0.8, 0.6], [0.6, 0.8]]  # cosine .96: each a negative of the other
+QUEUE = [
+    [-1.0, 0.0],
+    [0.5, 0.75**0.5],
+    [0.0, -1.0],
+]  # the second is .993 to the second caption, .92 to the first
+EACH_ITS_OWN = torch.eye(2)
+
+
+def own_share(own, negatives):
+    return exp(own / 0.5) / (exp(own / 0.5) + sum(exp(score / 0.5) for score in negatives))
 
 
 def test_caption_nce_leaves_out_captions_close_to_the_positive():
-    def own_share(own, negatives):
-        return exp(own / 0.5) / (exp(own / 0.5) + sum(exp(score / 0.5) for score in negatives))
+    rows = log(own_share(0.8, [0.6, -1.0, 0.5, 0.0])) + log(own_share(0.8, [0.6, 0.0, -1.0]))
+    columns = 2 * log(own_share(0.8, [0.6]))
+    found = caption_nce(*map(torch.tensor, (IMAGE, CAPTIONS)), EACH_ITS_OWN, torch.tensor(QUEUE), 0.5)
+    assert found.item() == pytest.approx(-(rows + columns) / 4, abs=1e-6)
 
-    expected = -(log(own_share(0.8, [-1.0, 0.28, 0.0])) + log(own_share(0.8, [0.0, -1.0]))) / 2
-    found = caption_nce(torch.tensor(IMAGE), torch.tensor(CAPTIONS), torch.tensor(QUEUE), 0.5)
-    assert found.item() == pytest.approx(expected, abs=1e-6)
+
+def test_caption_nce_counts_every_caption_of_a_picture_as_its_own():
+    one = torch.tensor([[1.0, 0.0]])
+    owner = torch.tensor([[0.5, 0.5]])
+    found = caption_nce(one, torch.tensor(CAPTIONS), owner, torch.tensor(QUEUE)[:1], 0.5)
+    rows = (log(own_share(0.8, [0.6, -1.0])) + log(own_share(0.6, [0.8, -1.0]))) / 2
+    assert found.item() == pytest.approx(
+        -rows / 2, abs=1e-6
+    )  # no other picture could be meant: columns cost nothing
+
+
+def test_caption_nce_does_not_ask_a_caption_for_one_of_two_pictures_that_it_fits():
+    same = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    assert caption_nce(same, same, EACH_ITS_OWN, torch.zeros(0, 2), 0.5).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_caption_nce_without_negatives_is_zero():
     one = torch.tensor([[0.6, 0.8]])
-    assert caption_nce(one, one, torch.zeros(0, 2), 0.07).item() == 0
+    assert caption_nce(one, one, torch.ones(1, 1), torch.zeros(0, 2), 0.07).item() == 0
+
+
+def test_the_captions_of_a_batch_stand_once_and_share_a_pictures_one():
+    captions = Captions(torch.zeros(9, 2), [[4, 7], [1], [7, 2, 1]], torch.zeros(3, 2))
+    rows, owner = batch_captions(captions, [2, 0])
+    assert rows.tolist() == [7, 2, 1, 4]
+    torch.testing.assert_close(owner, torch.tensor([[1 / 3, 1 / 3, 1 / 3, 0], [1 / 2, 0, 0, 1 / 2]]))
+
+
+def test_an_epoch_takes_all_photographs_and_the_next_drawings():
+    pictures = [picture("p", source="photos"), picture("d"), picture("x", dev=True)]
+    pictures += [picture("d") for _ in range(4)]
+    assert [epoch_rows(pictures, 2, epoch) for epoch in range(3)] == [[0, 1, 3], [0, 4, 5], [0, 6, 1]]
+    assert epoch_rows(pictures, 0, 1) == epoch_rows(pictures, 9, 1) == [0, 1, 3, 4, 5, 6]
 
 
 def test_mixing_keeps_its_share_and_takes_the_rest_from_the_next_row():

@@ -1,5 +1,6 @@
-"""`unbraid label`, `ceiling` and `distill`: from a teacher's vectors to trained encoders and mappers."""
+"""`unbraid label`, `ceiling`, `distill` and `tower`: from a teacher's or a bundle's vectors to trained encoders."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -149,6 +150,38 @@ def distill(
 
         export_bundle(run, out)
         typer.echo(f"bundle: {out}")
+
+
+@app.command()
+def tower(
+    recipe: RecipeName,
+    bundle: Annotated[
+        str, typer.Option("--bundle", help="Into whose space: a bundle folder or hub id; it is not changed.")
+    ],
+    data: Data,
+    run: Run,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new bundle.")],
+    scores: Annotated[
+        Path | None, typer.Option(help="What `unbraid evaluate --record` wrote of the new bundle.")
+    ] = None,
+) -> None:
+    """Train a new image tower into a bundle's space, from captioned pictures alone: no teacher, no labels.
+
+    Captions are encoded by the bundle itself. Its texts, mappers and ids stay byte for byte, so stored vectors of
+    texts stay good. The same command goes on where it stopped; a finished tower is only written again.
+    """
+    require("torch", "train")
+    require("onnx", "export")
+    from unbraid.distill.recipe import read_recipe
+    from unbraid.distill.tower import train_tower
+    from unbraid.export import export_tower
+    from unbraid.loading import load
+
+    measured = json.loads(scores.read_text(encoding="utf-8")) if scores else None
+    model = load(bundle)
+    train_tower(read_recipe(recipe), data, run, model)
+    export_tower(run, model.bundle.folder, out, scores=measured)
+    typer.echo(f"bundle: {out}")
 
 
 @app.command()
