@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from random import Random
 
-from unbraid.drawings.plot import any_top, axes, headline
+from unbraid.drawings.plot import any_top, axes, headline, shown
 from unbraid.drawings.sheet import Sheet, font, shade
 from unbraid.drawings.vocabulary import (
     CATEGORIES,
@@ -25,9 +25,8 @@ def bar_chart(sheet: Sheet) -> list[str]:
     title = headline(rng, measure, by)
     form = rng.choice(["vertical", "vertical", "horizontal", "grouped"])
     labels = any_labels(rng, by, 3, 5 if form == "grouped" else 8)
-    of = f"{measure} by {by}"
     if form == "grouped":
-        return _grouped_bars(sheet, title, labels, top, unit, of, word)
+        return _grouped_bars(sheet, title, labels, top, unit, (measure, by), word)
     n = len(labels)
     values = _values(rng, n, top)
     named = sheet.colours(n if n < 8 and rng.random() < 0.3 else 1)
@@ -52,10 +51,12 @@ def bar_chart(sheet: Sheet) -> list[str]:
     order = sorted(range(n), key=values.__getitem__)
     low, high = full_name(labels[order[0]]), full_name(labels[order[-1]])
     colour = "multicoloured" if len(named) > 1 else named[0][0]
+    measure = shown(sheet, measure)
+    of = f"{measure} by {by}"
     return [
         article(word),
         f"{article(word)} of {of}",
-        f"a {form} {word} of {measure} with {n} {colour} bars",
+        f"a {form} {word} of {of} with {n} {colour} bars",
         f"{article(word)} of {of} in which {high} is the highest"
         + rng.choice(["", f" and {low} the lowest"]),
         f"{article(word)} comparing {measure} for {listing([full_name(k) for k in labels[:4]])}"
@@ -72,7 +73,7 @@ def _values(rng: Random, n: int, top: float) -> list[float]:
 
 
 def _grouped_bars(
-    sheet: Sheet, title: str, labels: list[str], top: float, unit: str, of: str, word: str
+    sheet: Sheet, title: str, labels: list[str], top: float, unit: str, of_what: tuple[str, str], word: str
 ) -> list[str]:
     rng = sheet.rng
     sets = rng.choice(["2023 2024", "men women", "before after", "2022 2023 2024", "plan actual"]).split()
@@ -95,11 +96,12 @@ def _grouped_bars(
         plot.label_bar(plot.x0 + (i + 0.5) * step, label, step)
     plot.legend(sets, named)
     kind = "stacked" if stacked else "grouped"
+    of = f"{shown(sheet, of_what[0])} by {of_what[1]}"
     return [
         article(word),
         f"a {kind} {word} of {of}",
-        f"a {kind} {word} of {of} for {listing(sets)}",
         f"a {kind} {word} with {listing([k for k, _ in named])} bars and a legend",
+        f"a {kind} {word} of {of} for {listing(sets)} in {listing([k for k, _ in named])}",
     ]
 
 
@@ -134,7 +136,7 @@ def histogram(sheet: Sheet) -> list[str]:
         "a histogram",
         f"a histogram of {measure}",
         f"a histogram of {measure}, {form}",
-        f"a {colour} histogram of a distribution {form}"
+        f"a {colour} histogram of {measure}, a distribution {form}"
         if form.startswith("with")
-        else f"a {colour} histogram showing a distribution that is {form}",
+        else f"a {colour} histogram of {measure} showing a distribution that is {form}",
     ]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from unbraid.drawings.plot import any_top, axes, headline
+from unbraid.drawings.plot import any_top, axes, headline, shown
 from unbraid.drawings.sheet import Sheet, font, shade
 from unbraid.drawings.vocabulary import (
     CATEGORIES,
@@ -71,7 +71,7 @@ def line_chart(sheet: Sheet) -> list[str]:
     every = max(1, math.ceil(len(ticks) * 24 / (plot.x1 - plot.x0)))
     for i in range(0, len(ticks), every):
         plot.label(start + i / (len(ticks) - 1) * length, ticks[i])
-    word = article(word)
+    word, measure = article(word), shown(sheet, measure)
     captions = [word, f"{word} of {measure}", f"{word} of {measure} by {over}"]
     if n == 1:
         captions += [
@@ -83,7 +83,7 @@ def line_chart(sheet: Sheet) -> list[str]:
         lines = [f"{colour} {trend}" for (colour, _), trend in zip(named, trends, strict=True)]
         captions += [
             f"{word} of {measure} for {listing(names)}",
-            f"{word} with {n} lines, {listing(lines)}",
+            f"{word} of {measure} for {listing(names)}, {listing(lines)}",
         ]
     return captions
 
@@ -110,8 +110,8 @@ def scatter_plot(sheet: Sheet) -> list[str]:
         px, py = plot.x0 + x * (plot.x1 - plot.x0), plot.y1 - y * (plot.y1 - plot.y0)
         paint = named[i % k][1]
         sheet.dot(px, py, r, None if hollow else paint, paint)
-    count = ("", "", "two", "three", "four")[k]
-    shown = {
+    count, b = ("", "", "two", "three", "four")[k], shown(sheet, b)
+    seen = {
         "positive": f"a positive correlation: {b} rises with {a}",
         "negative": f"a negative correlation: {b} falls as {a} rises",
         "no": f"no correlation between {a} and {b}",
@@ -121,8 +121,8 @@ def scatter_plot(sheet: Sheet) -> list[str]:
     return [
         word,
         f"{word} of {a} and {b}",
-        f"{word} showing {shown}",
-        f"{word} with {colours} points, {shown.split(':')[0]}",
+        f"{word} showing {seen}",
+        f"{word} of {a} and {b} with {colours} points, {seen.split(':')[0].split(' between')[0]}",
     ]
 
 
@@ -163,10 +163,11 @@ def pie_chart(sheet: Sheet) -> list[str]:
     if donut:
         sheet.dot(cx, cy, r * rng.uniform(0.45, 0.6), sheet.paper)
     most = " with more than half of the total" if parts[big] > total / 2 else ""
+    measure = shown(sheet, measure)
     return [
         word,
         f"{word} of {measure} by {by}",
-        f"{word} in which {full_name(labels[big])} has the largest share{most}",
-        f"{word} with {len(labels)} slices: {listing([full_name(k) for k in labels])}",
         f"{word} with a large {named[big][0]} slice",
+        f"{word} with {len(labels)} slices: {listing([full_name(k) for k in labels])}",
+        f"{word} of {measure} by {by} in which {full_name(labels[big])} has the largest share{most}",
     ]

@@ -150,7 +150,7 @@ def code_screenshot(sheet: Sheet) -> list[str]:
         word,
         f"{language} code on a {theme} background",
         f"{word} with a {theme} theme showing {language} code",
-        f"{language} source code about {topic} with {a}, {b} and {c}",
+        f"{language} source code about {topic} with {a}, {b} and {c} on a {theme} background",
     ]
 
 

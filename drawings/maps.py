@@ -54,6 +54,7 @@ def region_map(sheet: Sheet) -> list[str]:
         x, y = corner[cell]
         sheet.dot(x, y, 2, (20, 20, 20))
         sheet.write(x + 4, y, city, font(9), "lm", (20, 20, 20))
+    measure = measure if sheet.titled else "values"
     captions = [
         "a map",
         "a map of an island with coloured regions" if island else "a map with coloured regions and borders",

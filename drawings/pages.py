@@ -77,4 +77,6 @@ def page(sheet: Sheet) -> list[str]:
         f'{word} with the heading "{heading}"',
         f"a document {layout} on {topic}" + (f" that mentions {listing(said)}" if said else ""),
     ]
-    return [*captions, f"{word}, light letters on a dark background"] if sheet.is_dark else captions
+    return (
+        [*captions, f"{word} on {topic}, light letters on a dark background"] if sheet.is_dark else captions
+    )

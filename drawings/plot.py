@@ -67,6 +67,11 @@ def axes(sheet: Sheet, title: str, top: float, unit: str = "", *, left: float = 
     return plot
 
 
+def shown(sheet: Sheet, measure: str) -> str:
+    """What captions say is measured: only a title shows it."""
+    return measure if sheet.titled else "values"
+
+
 def headline(rng: Random, measure: str, by: str) -> str:
     """A chart's title."""
     return capital(rng.choice([f"{measure} by {by}", f"{measure} by {by}", measure, f"{measure} per {by}"]))

@@ -69,6 +69,7 @@ class Sheet:
 
     def __post_init__(self) -> None:
         """Make the pen."""
+        self.titled = False
         self.pen = ImageDraw.Draw(self.image)
         self.pen.fontmode = "L"
 
@@ -97,10 +98,11 @@ class Sheet:
         self.pen.text((round(x), round(y)), text, fill=fill or self.ink, font=style, anchor=anchor)
 
     def title(self, text: str) -> float:
-        """Write a title, if the drawing gets one; the y under it."""
+        """Write a title, if the drawing gets one, which `titled` then says; the y under it."""
         rng, (w, _) = self.rng, self.size
         if rng.random() < 0.12:
             return 10
+        self.titled = True
         size = rng.randint(11, 16)
         while size > 8 and len(text) * size * 0.58 > w - 8:
             size -= 1

@@ -45,6 +45,6 @@ def table(sheet: Sheet) -> list[str]:
         "a table",
         f"a table of {heads[0]} by {by}",
         f"a table with {len(labels)} rows and columns for {listing([by, *heads])}",
-        f"a table of numbers for {listing([full_name(k) for k in labels[:4]])}"
+        f"a table of {listing(heads)} for {listing([full_name(k) for k in labels[:4]])}"
         + (" and others" if len(labels) > 4 else ""),
     ]

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from PIL import Image
 
-from unbraid.drawings import KINDS, draw
+from unbraid.drawings import KINDS, draw, kinds
 from unbraid.drawings.objects import OBJECTS, SHAPES
 from unbraid.drawings.sheet import Sheet
 from unbraid.drawings.stamp import stamp
@@ -99,6 +99,24 @@ def test_the_bar_a_caption_calls_highest_is_the_highest():
         assert names[tops.index(min(tops))] in claim
         checked += 1
     assert checked >= 10
+
+
+@pytest.mark.parametrize("kind", ["bar chart", "line chart", "pie chart", "map"])
+def test_captions_name_a_measure_only_where_a_title_shows_it(kind, monkeypatch):
+    sheets = []
+
+    class Watched(Sheet):
+        def __post_init__(self):
+            super().__post_init__()
+            sheets.append(self)
+
+    monkeypatch.setattr(kinds, "Sheet", Watched)
+    for seed in range(150):
+        said = " | ".join(draw(seed, kind).captions[1:])
+        named = any(re.search(rf" of {re.escape(measure)}\b", said) for measure in MEASURES)
+        if kind != "map" or "values" in said or named:  # a map without shades measures nothing
+            assert named == sheets[-1].titled and ("values" in said) != named, said
+    assert {sheet.titled for sheet in sheets} == {True, False}
 
 
 @pytest.mark.parametrize("name", OBJECTS)
