@@ -24,8 +24,8 @@ from unbraid.errors import StoreError
 from unbraid.index.checksum import damage, to_entry, to_payload
 from unbraid.index.entry import Entry, Fields, point_id
 from unbraid.index.file_state import PAYLOAD, FileState, file_states
-from unbraid.index.hybrid import Scores
 from unbraid.index.holder import hold, release
+from unbraid.index.hybrid import Scores
 from unbraid.index.meta import FORMAT, SHARD_FOLDER, Meta, Provenance, metadata_version, read_meta, write_meta
 from unbraid.index.model import Vectors
 from unbraid.index.only import ANYTHING, Only, matching, merged
@@ -88,7 +88,8 @@ class Store:
         """The index in `folder`; `create` makes one, of this `provenance`, where there is nothing or an empty folder.
 
         A new one keeps its vectors as `storage` says, whole and in float32 where it says nothing. Raises StoreError
-        when there is no index, when it was made with another base id, dim, format or `storage`, or is open elsewhere.
+        when there is no index, when it was made with another base id, dim, format or `storage`, when it holds pictures
+        of another image encoder than `provenance` names, or is open elsewhere.
         """
         folder = Path(folder)
         try:
@@ -109,7 +110,13 @@ class Store:
                 f"{folder} keeps its vectors in another way ({meta.storage}): leave these options out, or make a new "
                 "index with them in ANOTHER_FOLDER"
             )
-        return cls._locked(folder)
+        store = cls._locked(folder)
+        try:
+            store._check_tower(provenance or Provenance(), keep=create)
+        except BaseException:
+            store.close()
+            raise
+        return store
 
     @classmethod
     def reopen(cls, folder: str | Path) -> Self:
@@ -131,6 +138,25 @@ class Store:
         except BaseException:
             release(lock)
             raise
+
+    def _check_tower(self, wanted: Provenance, *, keep: bool) -> None:
+        """Pictures of two image encoders, which bundles of one base may have, never share an index.
+
+        `keep` writes down the encoder of the pictures to come where there are none.
+        """
+        made = self.meta.provenance
+        new, old = (one.encoders.get("image") for one in (wanted, made))
+        if new is None or new == old:
+            return
+        if old is not None and (pictures := self.count(Only(modality="image"))):
+            raise StoreError(
+                f"{self.folder} holds {pictures} pictures by the image encoder {old}, and that of {wanted.bundle} is "
+                f"{new}: their vectors are not comparable. Give the bundle it was made with as --model, or encode "
+                "again: unbraid index PATH... --into ANOTHER_FOLDER"
+            )
+        if keep:
+            self.meta = replace(self.meta, provenance=replace(made, encoders={**made.encoders, "image": new}))
+            write_meta(self.folder, self.meta)
 
     def close(self) -> None:
         """Release the folder for other processes, sealed if it was written to; a second call does nothing."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from unbraid.errors import StoreError
 from unbraid.index.holder import hold, release
-from unbraid.index.meta import read_meta
+from unbraid.index.meta import Provenance, read_meta
 from unbraid.index.model import Model
 from unbraid.index.scan import Damage, sha256_of
 from unbraid.index.seal import broken_files, sealed_items
@@ -75,11 +75,16 @@ def verify(folder: str | Path, progress: Progress | None = None) -> Verification
     return found
 
 
-def repair(folder: str | Path, model: Model, progress: Progress | None = None) -> Repair:
+def repair(
+    folder: str | Path,
+    model: Model,
+    progress: Progress | None = None,
+    provenance: Provenance | None = None,
+) -> Repair:
     """Make a damaged index sound again: the sound items go into a new shard, the others are encoded once more.
 
     That is possible where the file they came from still has the same content; the rest is reported as lost. Raises
-    StoreError when the shard cannot be read at all, or the index belongs to another model.
+    StoreError when the shard cannot be read at all, or the index belongs to another model, whose `provenance` this is.
     """
     folder = Path(folder)
     meta = read_meta(folder)
@@ -101,7 +106,7 @@ def repair(folder: str | Path, model: Model, progress: Progress | None = None) -
             result.lost.append(replace(item, reason=why))
         else:
             wanted.setdefault(str(item.path), []).append(item)
-    with Store.open(folder, base_id=model.base_id, dim=model.dim) as store:
+    with Store.open(folder, base_id=model.base_id, dim=model.dim, provenance=provenance) as store:
         if wanted:
             update(store, model, wanted)
         states = store.files()

@@ -365,3 +365,37 @@ def test_the_smaller_copy_is_made_when_enough_was_added(
         assert len({one.chunk for one in found if one} & set(exact.tolist())) >= 9
     with open_store(tmp_path / "index", create=False) as store:
         assert store.count() == 400
+
+
+# -- image encoders of one base --------------------------------------------------------------------------------------
+
+
+def of_tower(name: str) -> Provenance:
+    return Provenance(f"bundle {name}", name, {"text": "t", "image": name})
+
+
+def test_pictures_of_two_image_encoders_never_share_an_index(tmp_path: Path) -> None:
+    with open_store(tmp_path / "index", provenance=of_tower("old")) as store:
+        store.upsert([entry("/p.png", modality="image")], vectors(0))
+    for create in (True, False):  # to index, to search
+        with pytest.raises(
+            StoreError, match="holds 1 pictures by the image encoder old, and that of bundle new is new"
+        ):
+            open_store(tmp_path / "index", provenance=of_tower("new"), create=create)
+    with open_store(tmp_path / "index", provenance=of_tower("old")) as store:
+        assert store.count() == 1
+
+
+def test_an_index_without_pictures_takes_those_of_a_new_image_encoder(tmp_path: Path) -> None:
+    with open_store(tmp_path / "index", provenance=of_tower("old")) as store:
+        store.upsert([entry("/a.md")], vectors(0))
+    open_store(
+        tmp_path / "index", provenance=of_tower("new"), create=False
+    ).close()  # a search writes nothing down
+    assert read_meta(tmp_path / "index").provenance.encoders["image"] == "old"
+    with open_store(tmp_path / "index", provenance=of_tower("new")) as store:
+        store.upsert([entry("/p.png", modality="image")], vectors(1))
+    made = read_meta(tmp_path / "index").provenance
+    assert made.encoders == {"text": "t", "image": "new"} and made.bundle == "bundle old"
+    with pytest.raises(StoreError, match="encoder new, and that of bundle old is old"):
+        open_store(tmp_path / "index", provenance=of_tower("old"))
