@@ -32,7 +32,20 @@ ALLOWED = {
 }
 COMMAND_LINES = [
     f"unbraid.{name}"
-    for name in ("cli", "cli_analyse", "cli_distill", "cli_encode", "cli_index", "cli_mapper", "cli_search", "cli_serve", "cli_teacher")
+    for name in (
+        "cli",
+        "cli_analyse",
+        "cli_convert",
+        "cli_distill",
+        "cli_encode",
+        "cli_index",
+        "cli_mapper",
+        "cli_qdrant",
+        "cli_retask",
+        "cli_search",
+        "cli_serve",
+        "cli_teacher",
+    )
 ]
 HEAVY = {"torch", "torchvision", "transformers", "timm", "open_clip", "sentence_transformers"}
 LATE = HEAVY | {

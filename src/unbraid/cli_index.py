@@ -12,8 +12,10 @@ from typing import Annotated, Any, Self
 import typer
 from typer.core import TyperGroup
 
+from unbraid import cli_qdrant
 from unbraid.bundle import SMALL
 from unbraid.cli_options import Model, Threads, Tier
+from unbraid.cli_qdrant import AsJson, Folder
 from unbraid.errors import DataError
 from unbraid.loading import load
 from unbraid.progress import counting
@@ -38,8 +40,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the index.")]
-AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
+app.add_typer(cli_qdrant.app)
 
 
 @app.command()
@@ -47,7 +48,9 @@ def add(
     paths: Annotated[
         list[Path], typer.Argument(metavar="PATH...", help="Files and folders to make searchable.")
     ],
-    into: Annotated[Path, typer.Option("--into", help="Folder of the index; made when it does not exist.")],
+    into: Annotated[
+        Path | None, typer.Option("--into", help="Folder of the index; made when it does not exist.")
+    ] = None,
     field: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,6 +70,8 @@ def add(
             help="Of a new index: find candidates exact, or by a copy in int8 or binary (large ones)."
         ),
     ] = None,
+    url: cli_qdrant.Url = None,
+    name: cli_qdrant.Name = None,
     model: Model = None,
     tier: Tier = SMALL,
     threads: Threads = None,
@@ -75,7 +80,7 @@ def add(
     """Make folders searchable; run it again after changes. The same as `unbraid index PATH... --into FOLDER`."""
     from dataclasses import asdict
 
-    from unbraid.index import Storage, Store, provenance, update
+    from unbraid.index import Storage, update
     from unbraid.index.only import field_of
 
     fields = dict(field_of(text) for text in field or [])
@@ -85,10 +90,7 @@ def add(
     storage = None
     if dim or numbers or candidates:
         storage = Storage(dim or embedder.dim, numbers or "float32", candidates or "exact")  # type: ignore[arg-type]
-    made_with = provenance(embedder)
-    with Store.open(
-        into, base_id=embedder.base_id, dim=embedder.dim, create=True, provenance=made_with, storage=storage
-    ) as store:
+    with cli_qdrant.open_index(into, "--into", url, name, embedder, create=True, storage=storage) as store:
         report = update(store, embedder, paths, fields=fields, progress=sys.stderr.isatty())
         total = store.count()
     if as_json:
@@ -96,7 +98,7 @@ def add(
     else:
         typer.echo(
             f"{report.added} added, {report.changed} changed, {report.moved} moved or copied, {report.unchanged} unchanged, "
-            f"{report.deleted} gone; {report.chunks} chunks encoded, {total} in {into}"
+            f"{report.deleted} gone; {report.chunks} chunks encoded, {total} in {into or store.place}"
         )
         typer.echo(", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.seconds.items()))
         for reason, skipped in report.skipped.items():
@@ -154,6 +156,7 @@ def verify(
     """Check every stored vector and payload; name what is damaged, and exit with 1 if anything is."""
     from dataclasses import asdict
 
+    from unbraid.index import provenance
     from unbraid.index.verify import repair as put_right
     from unbraid.index.verify import verify as check
 
@@ -167,7 +170,7 @@ def verify(
     if repair and not found.sound:
         embedder = load(model, threads=threads, tier=tier)
         with _Bar("repairing") as bar:
-            done = put_right(folder, embedder, bar.advance)
+            done = put_right(folder, embedder, bar.advance, provenance(embedder))
         left = bool(done.lost or done.missing)
         if as_json:
             about["repair"] = asdict(done)

@@ -11,6 +11,7 @@ import typer
 
 from unbraid.bundle import SMALL
 from unbraid.cli_options import Model, Tier, one_of, own_mapper
+from unbraid.cli_qdrant import Name, Url, open_index
 from unbraid.errors import DataError
 from unbraid.image import decode
 from unbraid.items import MODALITIES, Code, Item
@@ -21,10 +22,12 @@ app = typer.Typer()
 
 @app.command()
 def search(
-    folder: Annotated[Path, typer.Option("--in", help="Folder of the index.")],
     query: Annotated[
         str | None, typer.Argument(help="Words, or code with --code; leave out with --image or --queries.")
     ] = None,
+    folder: Annotated[Path | None, typer.Option("--in", help="Folder of the index.")] = None,
+    url: Url = None,
+    name: Name = None,
     mode: Annotated[
         str,
         typer.Option("--mode", "--task", help="retrieval, symmetric (same meaning), code or a .mapper file."),
@@ -56,7 +59,7 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a result.")] = False,
 ) -> None:
     """Search an index by words, by code or by pictures. Of several --path or --language one is enough."""
-    from unbraid.index import Store, only, provenance
+    from unbraid.index import only
     from unbraid.index import search as search_index
 
     wanted = only(
@@ -69,17 +72,16 @@ def search(
     embedder = load(model, tier=tier)
     if own := own_mapper(mode):
         embedder, mode = embedder.with_mapper(own), own.name
-    made_with = provenance(embedder)
-    with Store.open(folder, base_id=embedder.base_id, dim=embedder.dim, provenance=made_with) as store:
+    with open_index(folder, "--in", url, name, embedder) as store:
         results = search_index(store, embedder, items, mode=mode, k=k, only=wanted)
-    for name, hits in zip(named, results, strict=True):
+    for asked, hits in zip(named, results, strict=True):
         if as_json:
             for hit in hits:
-                about = {"query": name, **asdict(hit)} if len(named) > 1 else asdict(hit)
+                about = {"query": asked, **asdict(hit)} if len(named) > 1 else asdict(hit)
                 typer.echo(json.dumps(about, ensure_ascii=False))
             continue
         if len(named) > 1:
-            typer.echo(f"{name}:")
+            typer.echo(f"{asked}:")
         for hit in hits:
             typer.echo(readable(hit))
         if not hits:

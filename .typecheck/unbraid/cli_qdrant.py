@@ -1,0 +1,1 @@
+../../src/unbraid/cli_qdrant.py
