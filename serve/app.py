@@ -216,7 +216,12 @@ def create_app(engine: Engine, settings: Settings | None = None, index: Index | 
         }
         return _json(answer)
 
-    @app.get("/v1/pictures", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
+    @app.get(
+        "/v1/pictures",
+        response_class=Response,
+        responses={200: {"content": {"image/jpeg": {}}}},
+        openapi_extra=_parameter("path", "query"),
+    )
     async def indexed_picture(request: Request) -> Response:
         """A picture of the index, at most 512 pixels wide or high; no other file is ever read."""
         path = request.query_params.get("path")
@@ -245,10 +250,14 @@ def create_app(engine: Engine, settings: Settings | None = None, index: Index | 
         others = [*names[1:], *(f"{engine.name}:{task}" for task in engine.tasks)]
         return _json({"object": "list", "data": [first, *map(about, others)]})
 
-    @app.get("/v1/models/{name}", responses={200: {"model": forms.ModelAnswer}})
-    async def model(name: str) -> Response:
+    @app.get(
+        "/v1/models/{name:path}",
+        responses={200: {"model": forms.ModelAnswer}},
+        openapi_extra=_parameter("name", "path"),
+    )
+    async def model(request: Request) -> Response:
         """One model."""
-        return _json(about(forms.choose_task(engine, settings, name, None)[0]))
+        return _json(about(forms.choose_task(engine, settings, request.path_params["name"], None)[0]))
 
     @app.get("/health", responses={200: {"model": forms.Health}})
     async def health() -> Response:
@@ -384,6 +393,11 @@ def _route(form: type[forms.Form], answer: type) -> dict[str, Any]:
         },
         "responses": {200: {"model": answer}},
     }
+
+
+def _parameter(name: str, place: str) -> dict[str, Any]:
+    """The documentation of a parameter that is read by hand; FastAPI's own brings its form of errors."""
+    return {"parameters": [{"name": name, "in": place, "required": True, "schema": {"type": "string"}}]}
 
 
 def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -17,7 +17,7 @@ class Limits:
 
     body_bytes: int = 16 << 20  # of one request
     bytes_in_flight: int = 128 << 20  # of all bodies that are being read or worked on
-    body_seconds: float = 30  # to send a body in
+    body_seconds: float = 30.0  # to send a body in
     requests: int = 1024  # at a time
     values: int = (
         1_000_000  # commas and opening brackets in a body: an empty list of 3 bytes becomes 64 in memory
@@ -31,9 +31,9 @@ class Limits:
     hits: int = 100  # of one search
     queue_tokens: int = 600_000  # waiting
     queue_items: int = 8192
-    queue_seconds: float = 5  # until a request's first item is taken up
-    drain_seconds: float = 20  # that accepted requests have to finish after SIGTERM
-    drain_notice: float = 1  # that /ready is false before connections are no longer taken
+    queue_seconds: float = 5.0  # until a request's first item is taken up
+    drain_seconds: float = 20.0  # that accepted requests have to finish after SIGTERM
+    drain_notice: float = 1.0  # that /ready is false before connections are no longer taken
 
     def __post_init__(self) -> None:
         """Refuse bounds under which a request that is allowed could never be accepted."""
