@@ -29,6 +29,17 @@ class Entry:
     chunks: int
     language: str = ""  # of the file, one of language.LANGUAGES; none of a picture
     fields: Fields = field(default_factory=dict)
+    context: str = ""  # the headings or definitions around it, as the encoder read them before the snippet
+
+    @property
+    def text(self) -> str:
+        """What the encoder read of it, and what its words are counted in; empty for a picture."""
+        return in_context(self.context, self.snippet)
+
+
+def in_context(context: str, snippet: str) -> str:
+    """A chunk's text behind what stands around it."""
+    return f"{context}: {snippet}" if context else snippet
 
 
 def point_id(path: str, sha256: str, chunk: int) -> uuid.UUID:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from unbraid.index.entry import in_context
 from unbraid.items import Modality
 
 # Word pieces without the tokenizer: measured on 900-character windows of the standard library and of Markdown,
@@ -37,7 +38,7 @@ class Chunk:
     @property
     def encoded(self) -> str:
         """What the encoder reads: the snippet behind its context."""
-        return f"{' > '.join(self.context)}: {self.snippet}" if self.context else self.snippet
+        return in_context(" > ".join(self.context), self.snippet)
 
 
 @dataclass(frozen=True)

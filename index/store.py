@@ -347,7 +347,9 @@ class Store:
             return False
         with edge_errors():
             about = self._shard.info()
-        without = about.points_count - about.indexed_vectors_count
+            having_words = edge.Filter(must=[edge.HasVectorCondition(WORDS)])
+            words = self._shard.count(edge.CountRequest(exact=True, filter=having_words))
+        without = about.points_count - (about.indexed_vectors_count - words)  # words are always indexed
         return without > max(UNSETTLED, UNSETTLED_SHARE * about.points_count) and self.compact()
 
     def compact(self) -> bool:
@@ -497,13 +499,17 @@ def upsert_points(entries: Sequence[Entry], vectors: Vectors, storage: Storage) 
     rows = storage.narrow(vectors)
     points = [
         edge.Point(
-            point_id(entry.path, entry.sha256, entry.chunk),
-            {DENSE: row.tolist(), WORDS: document_terms(entry.text)},
-            to_payload(entry, row),
+            point_id(entry.path, entry.sha256, entry.chunk), _vectors(entry, row), to_payload(entry, row)
         )
         for entry, row in zip(entries, rows, strict=True)
     ]
     return edge.UpdateOperation.upsert_points(points)
+
+
+def _vectors(entry: Entry, row: Vectors) -> dict[str, list[float] | edge.SparseVector]:
+    """The base vector, and the words where there are any; these follow from the payload, so nothing guards them."""
+    words = document_terms(entry.text)
+    return {DENSE: row.tolist(), WORDS: words} if words.indices else {DENSE: row.tolist()}
 
 
 def check_base(
