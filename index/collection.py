@@ -3,8 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, Self
 
+import qdrant_edge as edge
+
 from unbraid.index.entry import Entry, Fields
 from unbraid.index.file_state import FileState
+from unbraid.index.hybrid import Scores
 from unbraid.index.meta import Meta
 from unbraid.index.model import Vectors
 from unbraid.index.only import ANYTHING, Only
@@ -48,6 +51,20 @@ class Collection(Protocol):
 
     def nearest(self, queries: Vectors, limit: int, only: Only = ANYTHING) -> list[tuple[list[str], Vectors]]:
         """For each query of [n, dim] the `limit` chunks of the largest inner products: ids, base vectors [m, dim]."""
+        ...
+
+    def nearest_words(
+        self, queries: Sequence[edge.SparseVector], limit: int, only: Only = ANYTHING
+    ) -> list[tuple[list[str], Vectors, Scores]]:
+        """For each query's words the `limit` chunks of the best BM25 scores: ids, base vectors [m, dim], scores [m]."""
+        ...
+
+    def word_scores(self, queries: Sequence[edge.SparseVector], ids: Sequence[Sequence[str]]) -> list[Scores]:
+        """BM25 scores [m] of the chunks `ids[i]` for the words of query i; 0 without any of them."""
+        ...
+
+    def sample(self) -> Vectors:
+        """Base vectors [n, dim] of some chunks that stand for all."""
         ...
 
     def entries(self, ids: Sequence[str]) -> list[Entry | None]:

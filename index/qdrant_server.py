@@ -1,7 +1,7 @@
 """The same index as a collection of a Qdrant server or cluster, by its official client.
 
-A point is what it is in a folder (store.py): its id, a base vector, an `Entry` with checksum as payload. What the
-collection was made with is in its metadata, under "unbraid". The server acknowledges a write when it is in its
+A point is what it is in a folder (store.py): its id, a base vector, the words that BM25 counts, an `Entry` with checksum
+as payload. What the collection was made with is in its metadata, under "unbraid". The server acknowledges a write when it is in its
 write-ahead log and applied (wait=True); a request that did not get through is repeated, which does no harm, since every
 write here may happen twice.
 """
@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 import numpy as np
+import qdrant_edge as edge
 from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
@@ -23,14 +24,17 @@ from unbraid.errors import StoreError
 from unbraid.index.checksum import damage, to_entry, to_payload
 from unbraid.index.entry import Entry, Fields, point_id
 from unbraid.index.file_state import PAYLOAD, FileState, file_states
+from unbraid.index.hybrid import Scores
 from unbraid.index.meta import FORMAT, Meta, Provenance, meta_of, metadata_version
 from unbraid.index.model import Vectors
 from unbraid.index.only import ANYTHING, Condition, Only, matching, merged
 from unbraid.index.storage import Storage
-from unbraid.index.store import check_base
+from unbraid.index.store import SAMPLE, check_base
+from unbraid.index.terms import document_terms
 
 T = TypeVar("T")
 KEY = "unbraid"  # in the collection's metadata
+BASE, WORDS = "base", "words"  # names of a point's two vectors
 API_KEY = "QDRANT_API_KEY"
 TIMEOUT = 60  # seconds of one request
 TRIES = 5  # of a request, half a second, then one, two and four apart
@@ -130,7 +134,7 @@ class QdrantCollection:
         points = [
             models.PointStruct(
                 id=str(point_id(entry.path, entry.sha256, entry.chunk)),
-                vector=row.tolist(),
+                vector=_vectors(entry, row),
                 payload=to_payload(entry, row),
             )
             for entry, row in zip(entries, rows, strict=True)
@@ -175,7 +179,7 @@ class QdrantCollection:
 
     def files(self) -> dict[str, FileState]:
         """What the index holds, by path."""
-        found = self._scroll(None, SCROLL, PAYLOAD, with_vectors=False)
+        found = self._scroll(None, SCROLL, PAYLOAD, vectors=False)
         return file_states(record.payload or {} for records in found for record in records)
 
     def count(self, only: Only = ANYTHING) -> int:
@@ -186,30 +190,58 @@ class QdrantCollection:
     def nearest(self, queries: Vectors, limit: int, only: Only = ANYTHING) -> list[tuple[list[str], Vectors]]:
         """For each query of [n, dim] the `limit` chunks of the largest inner products: ids, base vectors [m, dim]."""
         storage, kind = self.meta.storage, self._filter(only)
-        requests = [
-            models.QueryRequest(
-                query=query.tolist(),
-                filter=kind,
-                limit=limit,
-                with_payload=False,
-                with_vector=True,
-                params=_params(storage),
-            )
-            for query in np.asarray(queries, np.float32)[:, : storage.dim]
-        ]
-        found = self._ask(lambda: self.client.query_batch_points(self.name, requests))
+        found = self._query(
+            [
+                models.QueryRequest(
+                    query=query.tolist(),
+                    using=BASE,
+                    filter=kind,
+                    limit=limit,
+                    with_vector=[BASE],
+                    params=_params(storage),
+                )
+                for query in np.asarray(queries, np.float32)[:, : storage.dim]
+            ]
+        )
+        return [([str(point.id) for point in points], self._base_vectors(points)) for points in found]
+
+    def nearest_words(
+        self, queries: Sequence[edge.SparseVector], limit: int, only: Only = ANYTHING
+    ) -> list[tuple[list[str], Vectors, Scores]]:
+        """For each query's words the `limit` chunks of the best BM25 scores: ids, base vectors [m, dim], scores [m]."""
+        kind = self._filter(only)
+        found = self._query([_words_request(query, kind, limit, with_vector=[BASE]) for query in queries])
         return [
             (
-                [str(point.id) for point in one.points],
-                self._base_vectors([point.vector for point in one.points]),
+                [str(point.id) for point in points],
+                self._base_vectors(points),
+                np.asarray([point.score for point in points], np.float32),
             )
-            for one in found
+            for points in found
         ]
+
+    def word_scores(self, queries: Sequence[edge.SparseVector], ids: Sequence[Sequence[str]]) -> list[Scores]:
+        """BM25 scores [m] of the chunks `ids[i]` for the words of query i; 0 without any of them."""
+        requests = [
+            _words_request(
+                query, models.Filter(must=[models.HasIdCondition(has_id=list(some))]), max(1, len(some))
+            )
+            for query, some in zip(queries, ids, strict=True)
+        ]
+        scores = []
+        for some, points in zip(ids, self._query(requests), strict=True):
+            known = {str(point.id): point.score for point in points}
+            scores.append(np.asarray([known.get(one, 0.0) for one in some], np.float32))
+        return scores
+
+    def sample(self) -> Vectors:
+        """Base vectors [n, dim] of up to SAMPLE chunks, drawn at random: those of the lowest ids, which are hashes."""
+        return self._base_vectors(next(self._scroll(None, SAMPLE, False, vectors=True)))
 
     def entries(self, ids: Sequence[str]) -> list[Entry | None]:
         """What is stored under each of `ids`; None, and one warning, where the checksum does not match."""
         records = self._ask(
-            lambda: self.client.retrieve(self.name, list(ids), with_payload=True, with_vectors=True)
+            lambda: self.client.retrieve(self.name, list(ids), with_payload=True, with_vectors=[BASE])
         )
         known = {str(record.id): record for record in records}
         entries = [_sound_entry(known.get(one)) for one in ids]
@@ -221,26 +253,30 @@ class QdrantCollection:
 
     def items(self) -> Iterator[tuple[list[Entry], Vectors, int]]:
         """Every item that is sound with its base vector, some hundred at a time, and how many of them are damaged."""
-        for records in self._scroll(None, POINTS, True, with_vectors=True):
+        for records in self._scroll(None, POINTS, True, vectors=True):
             entries, vectors = self._sound_items(records)
             yield entries, vectors, len(records) - len(entries)
 
     def _file(self, path: str) -> tuple[list[Entry], Vectors]:
         """The chunks of one file that are not damaged, and their base vectors [n, dim]."""
         here = models.Filter(must=[_is("path", models.MatchValue(value=path))])
-        found = self._scroll(here, POINTS, True, with_vectors=True)
+        found = self._scroll(here, POINTS, True, vectors=True)
         return self._sound_items([record for records in found for record in records])
 
     def _sound_items(self, records: Sequence[models.Record]) -> tuple[list[Entry], Vectors]:
-        sound = [(entry, record.vector) for record in records if (entry := _sound_entry(record))]
-        return [entry for entry, _ in sound], self._base_vectors([vector for _, vector in sound])
+        sound = [(entry, record) for record in records if (entry := _sound_entry(record))]
+        return [entry for entry, _ in sound], self._base_vectors([record for _, record in sound])
 
-    def _base_vectors(self, rows: Sequence[Any]) -> Vectors:
-        stored = np.asarray(rows, np.float32).reshape(-1, self.meta.storage.dim)
-        return self.meta.storage.widen(stored, self.meta.dim)
+    def _base_vectors(self, points: Sequence[models.Record | models.ScoredPoint]) -> Vectors:
+        rows = np.asarray([_row(point) for point in points], np.float32).reshape(-1, self.meta.storage.dim)
+        return self.meta.storage.widen(rows, self.meta.dim)
+
+    def _query(self, requests: list[models.QueryRequest]) -> list[list[models.ScoredPoint]]:
+        """What each request finds, without payload."""
+        return [one.points for one in self._ask(lambda: self.client.query_batch_points(self.name, requests))]
 
     def _scroll(
-        self, only: models.Filter | None, limit: int, payload: bool | list[str], *, with_vectors: bool
+        self, only: models.Filter | None, limit: int, payload: bool | list[str], *, vectors: bool
     ) -> Iterator[list[models.Record]]:
         offset = None
         while True:
@@ -251,7 +287,7 @@ class QdrantCollection:
                     limit=limit,
                     offset=offset,
                     with_payload=payload,
-                    with_vectors=with_vectors,
+                    with_vectors=[BASE] if vectors else False,
                 )
             )
             yield records
@@ -290,7 +326,8 @@ class QdrantCollection:
             self._ask(
                 lambda: self.client.create_collection(
                     self.name,
-                    vectors_config=vectors,
+                    vectors_config={BASE: vectors},
+                    sparse_vectors_config={WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF)},
                     hnsw_config=graph,
                     quantization_config=copy[storage.candidates],
                     metadata={KEY: asdict(meta)},
@@ -413,9 +450,33 @@ def _params(storage: Storage) -> models.SearchParams:
 
 
 def _sound_entry(record: models.Record | None) -> Entry | None:
-    if record is None or damage(None, record.payload, np.asarray(record.vector, np.float32)) is not None:
+    if record is None or damage(None, record.payload, np.asarray(_row(record), np.float32)) is not None:
         return None
     return to_entry(record.payload or {})
+
+
+def _row(point: models.Record | models.ScoredPoint) -> Any:
+    """The base vector of a point as it is stored."""
+    assert isinstance(point.vector, dict)
+    return point.vector[BASE]
+
+
+def _vectors(entry: Entry, row: Vectors) -> dict[str, Any]:
+    """The base vector, and the words where there are any; these follow from the payload, so nothing guards them."""
+    words = document_terms(entry.text)
+    return {BASE: row.tolist(), **({WORDS: _sparse(words)} if words.indices else {})}
+
+
+def _words_request(
+    query: edge.SparseVector, only: models.Filter | None, limit: int, with_vector: bool | list[str] = False
+) -> models.QueryRequest:
+    return models.QueryRequest(
+        query=_sparse(query), using=WORDS, filter=only, limit=limit, with_vector=with_vector
+    )
+
+
+def _sparse(words: edge.SparseVector) -> models.SparseVector:
+    return models.SparseVector(indices=words.indices, values=words.values)
 
 
 def _transient(error: Exception) -> bool:

@@ -11,11 +11,12 @@ from qdrant_client import QdrantClient
 from unbraid.errors import StoreError
 from unbraid.index import search, update
 from unbraid.index.collection import Collection
-from unbraid.index.entry import Entry
+from unbraid.index.entry import Entry, point_id
 from unbraid.index.only import ANYTHING, Condition, Only
 from unbraid.index.qdrant_server import QdrantCollection
 from unbraid.index.storage import Storage
 from unbraid.index.store import Store
+from unbraid.index.terms import query_terms
 from unbraid.items import Modality
 
 DIM = 4
@@ -165,6 +166,34 @@ def test_items_are_all_there_is(collection: Collection) -> None:
     np.testing.assert_array_equal(found[order], ROWS)
 
 
+def test_words_are_scored_as_bm25_does_it(collection: Collection) -> None:
+    snippets = ["moon and moon and river", "a river", "the house", "moonlight", ""]
+    put = [replace(entry(f"/{number}"), snippet=text) for number, text in enumerate(snippets)]
+    collection.upsert(put, ROWS[:5])
+    queries = [query_terms("Moon"), query_terms("rivers, houses"), query_terms("nothing of it")]
+    found = collection.nearest_words(queries, 9)
+    paths = [[one.path for one in collection.entries(ids) if one] for ids, _, _ in found]
+    assert paths == [["/0"], ["/2", "/1", "/0"], []]
+    np.testing.assert_array_equal(found[0][1], ROWS[:1])
+    ids = [str(point_id(one.path, one.sha256, 0)) for one in put]
+    scores = np.stack(collection.word_scores(queries, [ids] * 3))
+    assert (scores > 0).tolist() == [[True] + [False] * 4, [True, True, True, False, False], [False] * 5]
+    np.testing.assert_allclose(scores[1][[2, 1, 0]], found[1][2], rtol=1e-5)
+    # Both hold a word once, of 3 and of 1: tf (k1 + 1) / (tf + k1 (1 - b + b length / average)).
+    weight = [2.2 / (1 + 1.2 * (0.25 + 0.75 * length / 64)) for length in (3, 1)]
+    np.testing.assert_allclose(scores[1][0] / scores[1][1], weight[0] / weight[1], rtol=1e-4)
+    assert [
+        one.path
+        for one in collection.entries(collection.nearest_words(queries, 9, Only(paths=("/1",)))[1][0])
+        if one
+    ] == ["/1"]
+
+
+def test_a_sample_stands_for_all(collection: Collection) -> None:
+    collection.upsert([entry(chunk=n, chunks=6) for n in range(6)], ROWS)
+    assert sorted(collection.sample().tolist()) == sorted(ROWS.tolist())
+
+
 @pytest.mark.parametrize("bad", [np.full((1, DIM), np.nan), np.zeros((2, DIM)), np.zeros((1, DIM + 1))])
 def test_vectors_of_a_wrong_shape_or_not_finite_are_refused(collection: Collection, bad: np.ndarray) -> None:
     with pytest.raises(StoreError, match="expected 1 finite vectors of 4 dimensions"):
@@ -247,3 +276,14 @@ def test_a_folder_is_indexed_updated_and_searched(open_collection: Open, embedde
         report = update(collection, embedder, [tmp_path], fields={"team": "x"})
         assert (report.moved, report.changed, report.chunks) == (1, 1, 1)
         assert {state.fields["team"] for state in collection.files().values()} == {"x"}
+
+
+def test_a_hybrid_search_mixes_words_in(open_collection: Open, embedder, tmp_path: Path) -> None:
+    for name in ("moon", "river", "house", "dog", "cat"):
+        (tmp_path / f"{name}.md").write_text(f"the {name} search\n")
+    with open_collection("hybrid", base_id=embedder.base_id, dim=embedder.dim) as collection:
+        update(collection, embedder, [tmp_path])
+        [hits] = search(collection, embedder, ["dog"], k=5, hybrid=True)
+    scores = {Path(hit.path).stem: hit.bm25 for hit in hits}
+    assert len(scores) == 5 and (scores["dog"] or 0) > 0
+    assert {scores[name] for name in ("moon", "river", "house", "cat")} == {0.0}
