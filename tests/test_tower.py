@@ -13,6 +13,7 @@ from unbraid.base_encoders.image import load_image_encoder
 from unbraid.cli import app
 from unbraid.distill import pictures as picture_files
 from unbraid.distill import tower as stage
+from unbraid.distill.data import in_data
 from unbraid.distill.from_bundle import start_from_graph
 from unbraid.distill.recipe import ImageTraining, Recipe, TextTraining, read_recipe
 from unbraid.distill.tower import encoded_captions, train_tower
@@ -173,3 +174,5 @@ def test_the_command_trains_and_writes_a_bundle(made, bundle_folder, tmp_path):
 def test_the_shipped_recipe_needs_no_teacher():
     shipped = read_recipe(Path("tower"))
     assert shipped.teacher == "" and shipped.image.start == "bundle"
+    with pytest.raises(DataError, match="the recipe names no teacher, and only `unbraid tower` needs none"):
+        in_data(shipped.teacher, Path())

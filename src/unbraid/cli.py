@@ -25,8 +25,9 @@ from unbraid import (
 from unbraid.bundle import PRECISIONS, SMALL
 from unbraid.cli_options import Model, Tier, own_mapper, require
 from unbraid.embedder import Embedder
-from unbraid.errors import DataError, UnbraidError
+from unbraid.errors import UnbraidError
 from unbraid.loading import load
+from unbraid.score_file import add_scores, read_scores
 
 app = typer.Typer(
     name="unbraid",
@@ -135,7 +136,7 @@ def export(
     wanted = precisions.split(",")
     if not set(wanted) <= set(PRECISIONS):
         raise typer.BadParameter(f"{precisions!r}: expected {' and '.join(PRECISIONS)}, separated by a comma")
-    measured = _read_record(scores) if scores else None
+    measured = read_scores(scores) if scores else None
     for parity in export_bundle(run, out, precisions=wanted, scores=measured):
         typer.echo(json.dumps(asdict(parity)))
 
@@ -182,7 +183,7 @@ def evaluate(
     from unbraid.evaluation import read_dataset, table, to_json
 
     if record:
-        _read_record(record)  # refused before the work, not after it
+        read_scores(record)  # refused before the work, not after it
     embedder = load(model, tier=tier)
     if own := own_mapper(mode):
         embedder, mode = embedder.with_mapper(own), own.name
@@ -201,7 +202,7 @@ def evaluate(
     ]
     typer.echo(to_json(rows) if as_json else table(rows))
     if record:
-        _add_record(record, table(rows))
+        add_scores(record, table(rows))
 
 
 def main() -> None:
@@ -267,25 +268,3 @@ def _about_index(folder: Path) -> dict[str, Any]:
         "chunks": ", ".join(f"{count} {kind}" for kind, count in stats.chunks.items()),
         "size": f"{stats.bytes / 1e6:.1f} MB",
     }
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    """Tables by command; none when the file does not exist yet. Raises DataError for any other content."""
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(about["tables"], dict):
-            return {"tables": about["tables"]}
-    except FileNotFoundError:
-        if path.absolute().parent.is_dir():
-            return {"tables": {}}
-        raise DataError(f"{path}: its folder does not exist") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not what `unbraid evaluate --record` writes: {error!r}") from error
-    raise DataError(f"{path}: not what `unbraid evaluate --record` writes")
-
-
-def _add_record(path: Path, text: str) -> None:
-    shown = " ".join(["unbraid", *sys.argv[1:]]).split(" --record")[0]
-    about = _read_record(path)
-    about["tables"][shown] = text
-    path.write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -1,6 +1,5 @@
 """`unbraid label`, `ceiling`, `distill` and `tower`: from a teacher's or a bundle's vectors to trained encoders."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -176,8 +175,9 @@ def tower(
     from unbraid.distill.tower import train_tower
     from unbraid.export import export_tower
     from unbraid.loading import load
+    from unbraid.score_file import read_scores
 
-    measured = json.loads(scores.read_text(encoding="utf-8")) if scores else None
+    measured = read_scores(scores) if scores else None
     model = load(bundle)
     train_tower(read_recipe(recipe), data, run, model)
     export_tower(run, model.bundle.folder, out, scores=measured)

@@ -1,0 +1,1 @@
+../../src/unbraid/score_file.py

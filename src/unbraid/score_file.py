@@ -1,0 +1,31 @@
+"""The file of scores that `unbraid evaluate --record` adds to, for the card of a bundle: tables by command."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from unbraid.errors import DataError
+
+
+def read_scores(path: Path) -> dict[str, Any]:
+    """Tables by command; none when the file does not exist yet. Raises DataError for any other content."""
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(about["tables"], dict):
+            return {"tables": about["tables"]}
+    except FileNotFoundError:
+        if path.absolute().parent.is_dir():
+            return {"tables": {}}
+        raise DataError(f"{path}: its folder does not exist") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not what `unbraid evaluate --record` writes: {error!r}") from error
+    raise DataError(f"{path}: not what `unbraid evaluate --record` writes")
+
+
+def add_scores(path: Path, text: str) -> None:
+    """Add the table `text` under the command line of this process. Raises DataError as `read_scores` does."""
+    shown = " ".join(["unbraid", *sys.argv[1:]]).split(" --record")[0]
+    about = read_scores(path)
+    about["tables"][shown] = text
+    path.write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
