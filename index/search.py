@@ -103,7 +103,8 @@ def search_vectors(
             results.append(_hits(store, ids, cosines, k))
             continue
         bm25 = counted.scores[number]
-        scores = np.round(mixed(cosines, bm25, float(np.std(sample @ query)), counted.best[number]), 6)
+        spread = float(np.std(sample @ query)) if len(sample) else 0.0
+        scores = np.round(mixed(cosines, bm25, spread, counted.best[number]), 6)
         results.append(_hits(store, ids, scores, k, (cosines, bm25)))
     return results
 

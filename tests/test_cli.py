@@ -58,6 +58,18 @@ def test_index_then_search_finds_the_file(unbraid, folder, tmp_path):
     assert json.loads(found.out.splitlines()[0])["path"].endswith("moon.md")
 
 
+def test_a_hybrid_search_shows_both_scores(unbraid, folder, tmp_path):
+    index = tmp_path / "ix"
+    unbraid("index", folder, "--into", index)
+    found = unbraid("search", "bright moons", "--in", index, "--json", "--hybrid")
+    hits = {Path(hit["path"]).name: hit for hit in map(json.loads, found.out.splitlines())}
+    assert found.code == 0
+    assert hits["moon.md"]["score"] > hits["moon.md"]["cosine"] and hits["moon.md"]["bm25"] > 0
+    assert hits["red.png"]["score"] == hits["red.png"]["cosine"] and hits["red.png"]["bm25"] == 0
+    refused = unbraid("search", "--image", folder / "red.png", "--in", index, "--hybrid")
+    assert refused.code == 2 and "a picture has no words" in refused.err
+
+
 def test_a_search_keeps_to_paths_languages_and_fields(unbraid, folder, tmp_path):
     index = tmp_path / "ix"
     unbraid("index", folder / "dog.py", "--into", index, "--field", "team=pets", "--field", "year=2024")

@@ -1,6 +1,7 @@
 import hashlib
 import importlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -9,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbraid.errors import ItemError
+from unbraid.evaluation.baselines import index_bm25
 from unbraid.index import Hit, Only, Store, search, search_vectors
+from unbraid.index.hybrid import mixed
 from unbraid.index.model import Vectors
 from unbraid.index.store import Entry
 from unbraid.items import MODALITIES, Item
@@ -206,3 +209,45 @@ def test_more_entries_are_read_where_one_file_takes_many(
     empty.upsert(parts, unit(near))
     hits = search_vector(empty, FakeModel(), BASE[0], k=3)
     assert [(hit.first_line, hit.last_line) for hit in hits] == [(0, 2), (3, 5), (6, 8)]
+
+
+@pytest.mark.parametrize("k", [1, 10, 30])
+@pytest.mark.parametrize("words", ["snippet 17 42", "42", "zebra", ""])
+def test_a_hybrid_search_ranks_as_mixing_all_scores_does(store: Store, k: int, words: str) -> None:
+    model = FakeModel(query=np.linalg.qr(BASE[:DIM])[0], document=np.linalg.qr(BASE[DIM : 2 * DIM])[0])
+    base = BASE[5]
+    cosines = model.map(BASE, "document") @ model.map(base[None], "query")[0]
+    bm25 = index_bm25([words], [entry.text for entry in entries(ROWS)])(slice(0, 1))[0]
+    scores = mixed(cosines, bm25, cosines.std(), bm25.max())  # the sample is the whole index here
+    best = np.argsort(-scores)[:k]
+    hits = search_vector(store, model, base, k=k, words=[words])
+    assert [hit.snippet for hit in hits] == [f"snippet {n}" for n in best]
+    np.testing.assert_allclose([hit.score for hit in hits], scores[best], atol=1e-5)
+    np.testing.assert_allclose([hit.cosine for hit in hits], cosines[best], atol=1e-5)
+    np.testing.assert_allclose([hit.bm25 for hit in hits], bm25[best], rtol=1e-5)
+
+
+def test_a_hybrid_search_finds_words_that_are_no_candidate_of_the_vectors(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "FETCH", 3)
+    monkeypatch.setattr(search_module, "FETCH_FACTOR", 0)
+    fifth = int(np.argsort(-(BASE @ BASE[0]))[4])
+    hits = search_vector(store, FakeModel(), BASE[0], words=[f"snippet {fifth}"])
+    assert f"snippet {fifth}" in {hit.snippet for hit in hits[:3]}
+    only_vectors = search_vector(store, FakeModel(), BASE[0])
+    assert len(only_vectors) == 3 and f"snippet {fifth}" not in {hit.snippet for hit in only_vectors}
+    assert all(hit.cosine is None and hit.bm25 is None for hit in only_vectors)
+
+
+def test_a_hybrid_search_takes_its_words_from_the_queries_and_keeps_to_the_filter(store: Store) -> None:
+    hits, others = search(store, FakeModel(), ["snippet 16", "snippet 31"], only=Only("code"), hybrid=True)
+    assert {hit.modality for hit in [*hits, *others]} == {"code"}
+    best = [max(some, key=lambda hit: hit.bm25 or 0).snippet for some in (hits, others)]
+    assert best == ["snippet 16", "snippet 31"]
+
+
+def test_a_hybrid_search_of_nothing_and_by_a_picture(empty: Store) -> None:
+    assert search(empty, FakeModel(), ["words"], hybrid=True) == [[]]
+    with pytest.raises(ItemError, match="a picture has no words"):
+        search(empty, FakeModel(), ["words", Path("a.png")], hybrid=True)

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from unbraid.errors import StoreError
+from unbraid.evaluation.baselines import index_bm25
 from unbraid.index.entry import Entry, point_id
 from unbraid.index.meta import FORMAT, META_FILE, Meta, Provenance, read_meta
 from unbraid.index.meta import write_meta as write_whole_meta
 from unbraid.index.only import ANYTHING, Condition, Only
 from unbraid.index.storage import Storage
 from unbraid.index.store import Store
+from unbraid.index.terms import query_terms
 from unbraid.items import Modality
 
 DIM = 4
@@ -399,3 +401,45 @@ def test_an_index_without_pictures_takes_those_of_a_new_image_encoder(tmp_path: 
     assert made.encoders == {"text": "t", "image": "new"} and made.bundle == "bundle old"
     with pytest.raises(StoreError, match="encoder new, and that of bundle old is old"):
         open_store(tmp_path / "index", provenance=of_tower("old"))
+
+
+def words_find(store: Store, text: str) -> list[str]:
+    ((ids, found, scores),) = store.nearest_words([query_terms(text)], 9)
+    assert found.shape == (len(ids), DIM) and (scores > 0).all()
+    (again,) = store.word_scores([query_terms(text)], [ids])
+    np.testing.assert_allclose(again, scores)
+    return sorted(entry.path for entry in store.entries(ids) if entry)
+
+
+def test_words_come_and_go_with_their_chunks(store: Store) -> None:
+    old = replace(entry("/a"), snippet="rotate the keys", context="Security > Keys")
+    store.upsert([old, replace(entry("/b"), snippet="getKeyName()"), entry("/c")], vectors(0, 1, 2))
+    assert words_find(store, "key") == ["/a", "/b"]
+    assert words_find(store, "security") == ["/a"]
+    assert words_find(store, "zebra") == words_find(store, "") == []
+    store.take_over({"/new": ("/a", 7)}, {})
+    store.restate({"/a": (8, {"year": 2025})})
+    assert words_find(store, "rotating") == ["/a", "/new"]
+    store.upsert([replace(old, snippet="locks", sha256="s2", context="")], vectors(0))
+    store.delete_older([replace(old, sha256="s2")])
+    store.delete(["/new"])
+    assert words_find(store, "keys") == ["/b"] and words_find(store, "lock") == ["/a"]
+    store.compact()
+    assert words_find(store, "keys") == ["/b"] and words_find(store, "lock") == ["/a"]
+
+
+def test_word_scores_are_bm25_with_idf_over_the_chunks_that_have_words(tmp_path: Path) -> None:
+    texts = ["cat sat", "dog ran", "cat ran far", ""]
+    with open_store(tmp_path / "index") as store:
+        put = [replace(entry(f"/{n}"), snippet=text) for n, text in enumerate(texts)]
+        store.upsert(put, vectors(0, 1, 2, 3))
+        ids = [str(point_id(one.path, one.sha256, one.chunk)) for one in put]
+        query = "the cats ran"
+        (scores,) = store.word_scores([query_terms(query)], [ids])
+    np.testing.assert_allclose(scores, [*index_bm25([query], texts[:3])(slice(0, 1))[0], 0], rtol=1e-5)
+
+
+def test_a_sample_of_vectors_is_there_when_chunks_are(store: Store) -> None:
+    assert store.sample().shape == (0, DIM)
+    store.upsert([entry("/a"), entry("/b")], vectors(0, 1))
+    assert sorted(map(tuple, store.sample())) == sorted(map(tuple, vectors(0, 1)))

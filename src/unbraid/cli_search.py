@@ -39,6 +39,9 @@ def search(
         Path | None, typer.Option("--queries", help="A file with a query a line; - for standard input.")
     ] = None,
     code: Annotated[bool, typer.Option("--code", help="The queries are code snippets.")] = False,
+    hybrid: Annotated[
+        bool, typer.Option("--hybrid", help="Mix in BM25: how well the words themselves are found.")
+    ] = False,
     k: Annotated[int, typer.Option("-k", help="How many results.", min=1)] = 10,
     modality: Annotated[
         str | None, typer.Option(help="Only text, code or image results.", callback=one_of(MODALITIES))
@@ -73,7 +76,7 @@ def search(
     if own := own_mapper(mode):
         embedder, mode = embedder.with_mapper(own), own.name
     with open_index(folder, "--in", url, name, embedder) as store:
-        results = search_index(store, embedder, items, mode=mode, k=k, only=wanted)
+        results = search_index(store, embedder, items, mode=mode, k=k, only=wanted, hybrid=hybrid)
     for asked, hits in zip(named, results, strict=True):
         if as_json:
             for hit in hits:
