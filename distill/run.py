@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def run_stages(plan: Recipe, data: Path, run: Path, *, device: str | None = None
     KeyboardInterrupt when labelling was interrupted.
     """
     labels = run / "labels"
-    if not finished(run / "text", plan, "text"):
+    if not finished(run / "text", plan, (*LABELLED, "text")):
         yield _label(plan, data, labels, device)
         space = fit_space(labels, run, seed=plan.seed)
         yield f"base space: {space.kept:.2%} of the energy kept, {run / 'base_space.safetensors'}"
@@ -42,16 +42,16 @@ def run_stages(plan: Recipe, data: Path, run: Path, *, device: str | None = None
             train_text(plan, labels, run, backbone=backbone_folder(plan.text.backbone, data))
     yield f"text: {run / 'text'}"
     if plan.nano:
-        if not finished(run / "nano", plan, "nano"):
+        if not finished(run / "nano", plan, (*LABELLED, "nano")):
             with quiet_transformers():
                 train_static(plan, labels, run, backbone=backbone_folder(plan.text.backbone, data))
         yield f"nano: {run / 'nano'}"
     if has_pictures(plan):
-        if not finished(run / "image", plan, "image"):
+        if not finished(run / "image", plan, (*LABELLED, "image")):
             name = in_data(plan.teacher, data)
             train_image(plan, data, run, partial(teacher_of_store, name, labels, device=device))
         yield f"image: {run / 'image'}"
-    if not finished(run / "mappers", plan, "mapper"):
+    if not finished(run / "mappers", plan, (*LABELLED, "mapper")):
         with quiet_transformers():
             fit_mappers(plan, data, run)
     yield f"mappers: {run / 'mappers'}"
@@ -97,13 +97,13 @@ def _labelled(labels: Path, plan: Recipe) -> bool:
     return same and all(made["image"].get(name) == now["image"][name] for name in ("photos", "own_vector"))
 
 
-def finished(folder: Path, plan: Recipe, section: str) -> bool:
-    """Whether the stage in `folder` is done, by the same recipe as far as it concerns that stage."""
+def finished(folder: Path, plan: Recipe, parts: Sequence[str]) -> bool:
+    """Whether the stage in `folder` is done, by a recipe of the same `parts`. Raises DataError for another recipe's."""
     record = folder / "record.json"
     if not record.exists():
         return False
     made, now = json.loads(record.read_text())["recipe"], _plain(plan)
-    for name in (*LABELLED, section):
+    for name in parts:
         if made.get(name) != now[name]:
             raise DataError(
                 f"{record}: made with another {name} than the recipe has now: choose another --run"

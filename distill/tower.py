@@ -36,7 +36,7 @@ def train_tower(recipe: Recipe, data: Path, run: Path, model: Embedder) -> Image
     whose tower is not the recipe's where it should go on from it, and as `fit_image` does.
     """
     config = recipe.image
-    if finished(run / "image", recipe, "image"):
+    if finished(run / "image", recipe, ("seed", "image")):
         return load_image_encoder(run / "image")
     if config.own_vector:
         raise DataError("image.own_vector is a teacher's, and a tower is trained without one: leave it out")

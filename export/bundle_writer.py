@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -66,12 +66,15 @@ def export_bundle(
     return parities
 
 
-def export_tower(run: Path, bundle: Path, out: Path, *, scores: dict[str, Any] | None = None) -> Parity:
+def export_tower(
+    recipe: Mapping[str, Any], run: Path, bundle: Path, out: Path, *, scores: dict[str, Any] | None = None
+) -> Parity:
     """Write `bundle` with the image tower of `run` in place of its own, or beside its texts, as the bundle `out`.
 
     Every other graph and the tokenizers stay byte for byte, and so does the base id: text vectors stay good. Name and
-    version are the recipe's; `scores` are those of the new bundle. Returns the image graph's parity. Raises DataError
-    when the tower is not trained or `out` is something else, BundleError when `bundle` is none.
+    version are those of `recipe`, plain values of the one that trained it; `scores` are those of the new bundle.
+    Returns the image graph's parity. Raises DataError when the tower is not trained, or against another bundle's
+    captions, or `out` is something else, BundleError when `bundle` is none.
     """
     if not (run / "image" / "record.json").exists():
         raise DataError(
@@ -79,7 +82,7 @@ def export_tower(run: Path, bundle: Path, out: Path, *, scores: dict[str, Any] |
         )
     read_bundle(bundle)
     record = json.loads((run / "image" / "record.json").read_text())
-    recipe, wanted = record["recipe"], record["results"]["captions by"]
+    wanted = record["results"]["captions by"]
     origin = json.loads((bundle / MANIFEST).read_text())
     if (found := origin["modalities"]["text"]["id"]) != wanted:
         raise DataError(
@@ -294,14 +297,14 @@ def _licences(recipe: dict[str, Any]) -> dict[str, str]:
     return {backbone or "backbone": licence} | _published(recipe) | sources
 
 
-def _tower_licences(recipe: dict[str, Any]) -> dict[str, str]:
+def _tower_licences(recipe: Mapping[str, Any]) -> dict[str, str]:
     """Licence of a pre-trained tower and of the files with its pictures' captions."""
     files = {f"{name}.jsonl.gz" for name in recipe["image"]["photos"]}
     sources = {source["file"]: source["licence"] for source in recipe["source"] if source["file"] in files}
     return _published(recipe) | sources
 
 
-def _published(recipe: dict[str, Any]) -> dict[str, str]:
+def _published(recipe: Mapping[str, Any]) -> dict[str, str]:
     return {recipe["image"]["tower"]: recipe["tower_licence"]} if recipe.get("tower_licence") else {}
 
 

@@ -21,6 +21,7 @@ from unbraid.distill.train_image import new_image_encoder
 from unbraid.errors import DataError
 from unbraid.export import export_tower
 from unbraid.graph import open_graph, run_graph
+from unbraid.training.record import recipe_table
 
 TRAINING = ImageTraining(
     tower="timm:test_efficientnet", size=32, drawings=24, epochs=1, batch=8, queue=16, temperature=0.2
@@ -43,7 +44,7 @@ def made(bundle_folder, tmp_path_factory):
     """A run of `train_tower`, and the tiny bundle with its tower."""
     folder = tmp_path_factory.mktemp("tower")
     train_tower(recipe(), folder, folder / "run", unbraid.load(bundle_folder, threads=1))
-    export_tower(folder / "run", bundle_folder, folder / "bundle")
+    export_tower(recipe_table(recipe()), folder / "run", bundle_folder, folder / "bundle")
     return folder
 
 
@@ -150,7 +151,7 @@ def test_a_tower_trained_against_another_bundles_captions_is_refused(made, bundl
     record["results"]["captions by"] = "other"
     (run / "image" / "record.json").write_text(json.dumps(record))
     with pytest.raises(DataError, match="trained against captions by text encoder other"):
-        export_tower(run, bundle_folder, tmp_path / "bundle")
+        export_tower(recipe_table(recipe()), run, bundle_folder, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
 

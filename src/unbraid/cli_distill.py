@@ -176,11 +176,13 @@ def tower(
     from unbraid.export import export_tower
     from unbraid.loading import load
     from unbraid.score_file import read_scores
+    from unbraid.training.record import recipe_table
 
     measured = read_scores(scores) if scores else None
     model = load(bundle)
-    train_tower(read_recipe(recipe), data, run, model)
-    export_tower(run, model.bundle.folder, out, scores=measured)
+    plan = read_recipe(recipe)
+    train_tower(plan, data, run, model)
+    export_tower(recipe_table(plan), run, model.bundle.folder, out, scores=measured)
     typer.echo(f"bundle: {out}")
 
 
