@@ -13,7 +13,6 @@ from unbraid.cli_convert import read_texts, report
 from unbraid.converter import Quality
 from unbraid.errors import DataError
 from unbraid.index import Store, update
-from unbraid.index.convert import Converter
 from unbraid.index.meta import Provenance, read_meta
 from unbraid.items import Code
 from unbraid.vectors import normalise
@@ -116,7 +115,7 @@ def test_texts_are_lines_or_rows(tmp_path) -> None:
 
 def test_the_table_has_a_row_for_a_kind_of_which_nothing_is_known() -> None:
     known = Quality(120, 0.9, 0.8123, 0.99)
-    shown = report(Converter(np.eye(2), {"text": known}, {}, 120), {"text": 5000, "image": 7})
+    shown = report({"text": known}, {"text": 5000, "image": 7})
     lines = shown.splitlines()
     assert lines[2].split("|")[1:-1] == [
         cell

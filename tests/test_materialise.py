@@ -117,13 +117,15 @@ def test_a_search_over_the_file_finds_what_a_folded_search_finds(store, embedder
             assert [hit.path for hit in hits] == [paths[ids[place]] for place in row]
 
 
-def test_the_estimate_tells_items_and_bytes(store, embedder, tmp_path) -> None:
+def test_the_estimate_tells_items_bytes_and_time(store, embedder, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("unbraid.index.materialise.SAMPLE", 240)
+    monkeypatch.setattr("unbraid.index.store.WITH_VECTORS", 60)
     out = tmp_path / "v.npy"
     about = estimate(store, embedder, Form("document", 512), out)
     write(store, embedder, out)
     size = sum(path.stat().st_size for path in tmp_path.iterdir())
     assert about.items == ITEMS and about.seconds > 0
-    assert about.bytes == pytest.approx(size, rel=0.05)
+    assert about.bytes == pytest.approx(size, rel=0.1)
     assert about.free == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.5)
 
 

@@ -1,8 +1,9 @@
 """`unbraid convert`: an index moves to a new bundle without being encoded again."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,10 +14,6 @@ from unbraid.errors import DataError, StoreError
 from unbraid.items import MODALITIES, Code, Item
 from unbraid.loading import load
 from unbraid.progress import counting
-
-if TYPE_CHECKING:
-    from unbraid.index.convert import Converter
-    from unbraid.index.meta import Provenance
 
 app = typer.Typer()
 
@@ -81,7 +78,7 @@ def convert(
         made_with = store.meta.provenance
         if new.base_id == store.meta.base_id:
             raise StoreError(f"{folder} is of the base of {new.name} already: there is nothing to convert")
-        past = _old_bundle(old, made_with, threads) if old else None
+        past = _old_bundle(old, made_with.encoders, threads) if old else None
         with counting("encoding by both", unit="items", total=pairs) as say:
             both = make_pairs(store, past, new, count=pairs, texts=own, say=say)
         converter = fit(store, both)
@@ -89,7 +86,7 @@ def convert(
         if not as_json:
             sources = ", ".join(f"{count:,} from {name}" for name, count in both.sources.items())
             typer.echo(f"{made_with.bundle or folder} -> {new.name}, fitted on {sources}")
-            typer.echo(report(converter, kinds))
+            typer.echo(report(converter.quality, kinds))
         doubtful = doubts(converter, kinds)
         about = {
             "pairs": both.sources,
@@ -121,14 +118,14 @@ def convert(
         )
 
 
-def report(converter: "Converter", kinds: dict[str, int]) -> str:
-    """What is to be expected of each kind of item in an index, as a table."""
+def report(quality: Mapping[str, Any], kinds: dict[str, int]) -> str:
+    """What is to be expected of each kind of item in an index, as a table; `quality` is that of a converter."""
     lines = [
         "| kind  |   in index |  pairs | cosine | ten nearest kept | nearest among the ten |",
         "| ----- | ---------: | -----: | -----: | ---------------: | --------------------: |",
     ]
     for kind, count in kinds.items():
-        found = converter.quality.get(kind)
+        found = quality.get(kind)
         cells = (
             f"{found.items:6,d} | {found.cosine:6.3f} | {found.recall:16.3f} | {found.nearest:21.3f}"
             if found
@@ -170,10 +167,10 @@ def read_texts(path: Path) -> list[Item]:
     return list(items)
 
 
-def _old_bundle(name: str, made_with: "Provenance", threads: int | None) -> Embedder:
+def _old_bundle(name: str, encoders: Mapping[str, str], threads: int | None) -> Embedder:
     """The old bundle, in the tier that encoded most of the index: the one whose encoders it names."""
     model = load(name, threads=threads)
     for tier, specs in model.bundle.tiers.items():
-        if any(spec.id == made_with.encoders.get(kind) for kind, spec in specs.items()):
+        if any(spec.id == encoders.get(kind) for kind, spec in specs.items()):
             return load(name, threads=threads, tier=tier)
     return model
