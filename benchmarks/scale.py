@@ -32,6 +32,7 @@ from unbraid.cores import usable_cores
 from unbraid.scale import EncoderSpec, encode_corpus
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["RAY_worker_niceness"] = "0"  # Ray's 15 lets everything else on the machine go first
 WORDS = "the rain falls from clouds over old houses while a red fox searches quiet green fields near rivers".split()
 
 

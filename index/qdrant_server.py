@@ -1,9 +1,9 @@
 """The same index as a collection of a Qdrant server or cluster, by its official client.
 
 A point is what it is in a folder (store.py): its id, a base vector, the words that BM25 counts, an `Entry` with checksum
-as payload. What the collection was made with is in its metadata, under "unbraid". The server acknowledges a write when it is in its
-write-ahead log and applied (wait=True); a request that did not get through is repeated, which does no harm, since every
-write here may happen twice.
+as payload. What the collection was made with is in its metadata, under "unbraid". The server acknowledges a write when
+it is in its write-ahead log and applied (wait=True); a request that did not get through is repeated, which does no
+harm, since every write here may happen twice.
 """
 
 import os
@@ -43,7 +43,10 @@ TRANSIENT = {408, 429, 502, 503, 504}
 POINTS = 500  # with vectors in one request: 4 MB as JSON, of 32 MB that a server takes
 SCROLL = 10_000
 ALL = 1 << 30
-OVERSAMPLING = 2.0  # candidates from the smaller copy for each one wanted
+OVERSAMPLING = {
+    "int8": 1.0,
+    "binary": 4.0,
+}  # candidates from the smaller copy for each one wanted, as in shard.py
 
 
 def connect(url: str) -> QdrantClient:
@@ -445,7 +448,7 @@ def _params(storage: Storage) -> models.SearchParams:
     """How a server finds candidates in a collection of this storage."""
     if storage.candidates == "exact":
         return models.SearchParams(exact=True)
-    rescored = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
+    rescored = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING[storage.candidates])
     return models.SearchParams(quantization=rescored)
 
 

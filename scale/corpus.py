@@ -122,17 +122,16 @@ def cut(sources: Sequence[Source], rows: int) -> list[Shard]:
 def read_rows(shard: Shard, columns: Columns) -> tuple[pa.Array, list[Any]]:
     """Ids of a shard's rows as stored, and their content: a string, bytes of a picture, or None.
 
-    A string that is not UTF-8 has surrogates where it is broken.
-
-    Raises DataError when the file is not what it was when the shard was cut, or cannot be read.
+    A string that is not UTF-8 has surrogates where it is broken. Raises DataError when the file is
+    not what it was when the shard was cut, or cannot be read.
     """
     path = shard.source.path
     try:
-        status = os.stat(path)
-        if (status.st_size, status.st_mtime_ns) != (shard.source.size, shard.source.mtime_ns):
-            raise DataError(f"{path} has changed since this run began: run again")
-        with pq.ParquetFile(path) as file:
-            table = pa.Table.from_batches(_slice(file, shard, columns))
+        with open(path, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if (status.st_size, status.st_mtime_ns) != (shard.source.size, shard.source.mtime_ns):
+                raise DataError(f"{path} has changed since this run began: run again")
+            table = pa.Table.from_batches(_slice(pq.ParquetFile(stream), shard, columns))
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: rows {shard.first} to {shard.last} cannot be read: {error}") from error
     ids = table[columns.id].combine_chunks()

@@ -9,6 +9,7 @@ Ray Data's actors and checkpoints.
 import json
 import logging
 import os
+import platform
 import sys
 import uuid
 import warnings
@@ -31,9 +32,7 @@ from unbraid.scale.encoder import EncoderSpec, load_encoder
 from unbraid.scale.row_items import encode_rows
 from unbraid.scale.vector_shard import UNFINISHED, read_about, source_of, write_shard
 
-MARK = (
-    "_run"  # file in the output folder by which workers know that it is the driver's; Parquet readers skip it
-)
+MARK = "_run"  # file in the output folder that tells workers it is the driver's; readers of Parquet folders skip it
 ROWS = 4096  # of a shard: 8 MB of float32, and what one worker can lose
 RETRIES = 5  # of a shard whose worker or node died
 FAILURES = 20  # shards; with more of them something is wrong that going on does not help
@@ -59,7 +58,7 @@ class Report:
     encoded: int = 0
     rejected: int = 0  # in all runs
     failed: dict[str, str] = field(default_factory=dict)  # shard -> why; another run tries it again
-    warnings: list[str] = field(default_factory=list)  # the first of each worker's, from shards of this run
+    warnings: list[str] = field(default_factory=list)  # of the first shard that had any, in this run
     interrupted: bool = False
 
 
@@ -94,14 +93,15 @@ def encode_corpus(
     shards = cut(sources, shard_rows)
     total = sum(shard.rows for shard in shards)
     with nullcontext() if spec.teacher is None else _cluster():
-        about = {**_about(spec), "column": columns.content, "modality": columns.modality}
+        names = {"id_column": columns.id, "column": columns.content, "modality": columns.modality}
+        about = {**_about(spec), **names}
         rejected = _finished(out, shards, about)
         left = [shard for shard in shards if shard.out not in rejected]
         before = total - sum(shard.rows for shard in left)
         report = Report(total, before, rejected=sum(rejected.values()))
         if left:
             job = Job(spec, columns, str(out), uuid.uuid4().hex, about)
-            with _cluster(), _marked(out, job.mark):
+            with _marked(out, job.mark), _cluster():  # the workers end before their mark goes
                 _run(job, left, report, workers)
     if not report.interrupted and not report.failed:
         for leftover in out.rglob(f".*{UNFINISHED}"):  # of workers that were killed
@@ -116,7 +116,7 @@ def encode_shard(job: Job, shard: Shard) -> tuple[int, list[str]]:
     encoder = load_encoder(job.spec)
     if wrong := {name for name, value in describe(job.spec).items() if job.about.get(name) != value}:
         raise DataError(
-            f"node {os.uname().nodename} has another encoder than where the run was started, its {min(wrong)} differs: "
+            f"node {platform.node()} has another encoder than where the run was started, its {min(wrong)} differs: "
             "give every node the same bundle and the same unbraid"
         )
     ids, contents = read_rows(shard, job.columns)
@@ -260,5 +260,5 @@ def _check_mark(out: Path, mark: str) -> None:
     if found != mark:
         why = "does not have" if found is None else "has another run in"
         raise DataError(
-            f"node {os.uname().nodename} {why} {out}: it has to be a folder that every node shares, for one run at a time"
+            f"node {platform.node()} {why} {out}: it has to be a folder that every node shares, for one run at a time"
         )

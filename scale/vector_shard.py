@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def write_shard(
     table = pa.table({"id": ids, "vector": values, "error": pa.array(reasons, pa.string())})
     known = {**about, "source": source_of(shard), "rejected": int(rejected.sum())}
     # A worker that was thought dead may still write the same shard: each has a file of its own.
-    temporary = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}{UNFINISHED}")
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}{UNFINISHED}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as stream:
@@ -75,6 +76,9 @@ def read_about(path: Path) -> dict[str, Any]:
 
 
 def _sync(folder: Path) -> None:
+    """Have the names in `folder` on disk: without it, a power cut can take back a rename."""
+    if os.name != "posix":  # Windows cannot open a folder
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -93,8 +93,11 @@ def encode(
             raise typer.BadParameter(
                 "--engine ray takes Parquet FILES, or folders of them, and a folder --out"
             )
-        if teacher is not None and (model is not None or own is not None or task is None):
-            raise typer.BadParameter("--teacher goes with one of its tasks as --task, and without --model")
+        bundle = model is not None or tier != SMALL or own is not None
+        if teacher is not None and (bundle or task is None):
+            raise typer.BadParameter(
+                "--teacher goes with one of its tasks as --task, without --model or --tier"
+            )
         spec = EncoderSpec(
             model=_there(model),
             tier=tier,
