@@ -205,14 +205,18 @@ def test_a_folder_within_the_corpus_is_refused(corpus, spec):
         encode_corpus([corpus], corpus / "vectors", spec)
 
 
-def test_a_node_that_does_not_share_the_folder_is_told(here, corpus, spec, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("mark", "says"), [(None, "does not have"), ("other", "has another run in")])
+def test_a_node_that_does_not_share_the_folder_is_told(here, corpus, spec, tmp_path, monkeypatch, mark, says):
     def lose_mark(job, left, report, workers):
         (tmp_path / run.MARK).unlink()
+        if mark:
+            (tmp_path / run.MARK).write_text(mark)
         run.encode_shard(job, left[0])
 
     monkeypatch.setattr(run, "_run", lose_mark)
-    with pytest.raises(DataError, match="does not have .* every node shares"):
+    with pytest.raises(DataError, match=f"{says} .* every node shares, for one run at a time"):
         encode_corpus([corpus], tmp_path, spec)
+    assert (tmp_path / run.MARK).exists() == (mark is not None)  # another run's is left to it
 
 
 def test_a_node_with_another_bundle_is_told(here, corpus, spec, tmp_path, monkeypatch):
