@@ -64,7 +64,7 @@ class Collection(Protocol):
         ...
 
     def sample(self) -> Vectors:
-        """Base vectors [n, dim] of some chunks that stand for all."""
+        """Base vectors [n, dim] of up to 2,000 chunks drawn at random, which stand for all."""
         ...
 
     def entries(self, ids: Sequence[str]) -> list[Entry | None]:

@@ -45,7 +45,7 @@ from unbraid.index.storage import Storage
 from unbraid.index.terms import document_terms
 
 SCROLL = 10_000
-SAMPLE = 256  # chunks that stand for all where a query's spread of cosines is wanted: 4.4 % standard error
+SAMPLE = 2_000  # chunks that stand for all
 WITH_VECTORS = 500  # points read at a time where their vectors are wanted: Python lists of 512 floats
 # Points without the smaller copy that are searched as they are: fewer cost less than making the copy anew.
 UNSETTLED, UNSETTLED_SHARE = 20_000, 0.1
@@ -72,6 +72,7 @@ class Store:
         self._shard = shard
         self._lock: int | None = lock
         self._written = False  # since it was opened, so that it has to be sealed again
+        self._sample: Vectors | None = None  # read once between writes
         self._sound = True  # no write has failed: on a full disk even a flush could end the process
 
     @classmethod
@@ -324,9 +325,11 @@ class Store:
 
     def sample(self) -> Vectors:
         """Base vectors [n, dim] of up to SAMPLE chunks, drawn at random: those of the lowest ids, which are hashes."""
-        request = edge.ScrollRequest(limit=SAMPLE, with_payload=False, with_vector=[DENSE])
-        with edge_errors():
-            return self._base_vectors(self._shard.scroll(request)[0])
+        if self._sample is None:  # reading it takes as long as the rest of a search
+            request = edge.ScrollRequest(limit=SAMPLE, with_payload=False, with_vector=[DENSE])
+            with edge_errors():
+                self._sample = self._base_vectors(self._shard.scroll(request)[0])
+        return self._sample
 
     def entries(self, ids: Sequence[str]) -> list[Entry | None]:
         """What is stored under each of `ids`; None, and one warning, where the checksum does not match."""
@@ -478,6 +481,7 @@ class Store:
     def _begin_writing(self, size: int) -> None:
         """Before every write: room for `size` bytes of vectors and payload, and no seal that would be wrong after it."""
         require_room(self.folder, size)
+        self._sample = None
         if not self._written:
             unseal(self.folder)
             self._written = True
@@ -506,8 +510,8 @@ def upsert_points(entries: Sequence[Entry], vectors: Vectors, storage: Storage) 
     return edge.UpdateOperation.upsert_points(points)
 
 
-def _vectors(entry: Entry, row: Vectors) -> dict[str, list[float] | edge.SparseVector]:
-    """The base vector, and the words where there are any; these follow from the payload, so nothing guards them."""
+def _vectors(entry: Entry, row: Vectors) -> "dict[str, edge.NamedVector]":
+    """The base vector, and the words where there are any; these follow from the payload, so no checksum holds them."""
     words = document_terms(entry.text)
     return {DENSE: row.tolist(), WORDS: words} if words.indices else {DENSE: row.tolist()}
 
@@ -523,6 +527,6 @@ def check_base(
     model = f"the model ({wanted.bundle})" if wanted and wanted.bundle else "the model"
     raise StoreError(
         f"{place} holds vectors of base {meta.base_id} ({meta.dim} dimensions){made}, {model} makes"
-        f" {base_id} ({dim} dimensions), and nothing converts one into the other: give the bundle it was made with"
-        " as --model, or encode again: unbraid index PATH... --into ANOTHER_FOLDER"
+        f" {base_id} ({dim} dimensions), which do not compare: give the bundle it was made with as --model, or encode"
+        " again: unbraid index PATH... --into ANOTHER_FOLDER, or convert it: unbraid convert INDEX --into ANOTHER_FOLDER"
     )

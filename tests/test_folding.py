@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import unbraid
 from unbraid.index import Store, search_vectors
+from unbraid.index.folding import fit_folding, folding_for
 from unbraid.index.store import Entry
 from unbraid.items import MODALITIES
 from unbraid.vectors import fold, normalise
@@ -43,6 +44,12 @@ class Base:
     def nearest(self, queries, limit, only):
         best = [np.argsort(-(self.base @ query))[: min(limit, self.most)] for query in queries]
         return [([str(row) for row in rows], self.base[rows]) for rows in best]
+
+    def count(self):
+        return len(self.base)
+
+    def sample(self):
+        return self.base
 
     def entries(self, ids):
         return [Entry(f"{int(row):06}", "text", 1, 1, row, "s", 1, 1, 0, 1) for row in ids]
@@ -131,3 +138,56 @@ def test_the_starters_mappers_fold(task):
     weight, queries = model.matrix(task), base[:QUERIES]
     np.testing.assert_allclose(model.map(base, task), normalise(base @ weight.T), atol=1e-5)
     assert agreement(weight, base, queries, most=200) >= 0.9999
+
+
+def cone(rng, dim, rows):
+    """Base vectors whose mapped ones lie in a cone and differ in length; the mapper."""
+    base = normalise(rng.standard_normal((rows, dim)) + 0.3)
+    weight = orthogonal(rng, dim) + 4 * np.outer(
+        normalise(rng.standard_normal((1, dim)))[0], normalise(np.ones((1, dim)))[0]
+    )
+    return base, weight.astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_vectors_in_a_cone_are_asked_for_without_what_they_share(seed):
+    rng = np.random.default_rng(seed)
+    base, weight = cone(rng, DIM, 20_000)
+    model, queries = Linear(weight), base[:20]
+    folding = fit_folding(model, base[100:2100], "own", "own")
+    assert folding.centre.any()
+    exact = model.map(queries, "own") @ model.map(base, "own").T
+    tenth = np.sort(exact, axis=1)[:, [-TOP]]
+
+    def found(asked):
+        fetched = np.argsort(-(asked @ base.T), axis=1)[:, :100]
+        return (np.take_along_axis(exact, fetched, axis=1) >= tenth).sum() / (TOP * len(queries))
+
+    mapped = model.map(queries, "own")
+    assert found(folding(mapped)) > found(mapped @ weight)
+
+
+def test_a_rotation_is_folded_as_it_is():
+    rng = np.random.default_rng(0)
+    base = normalise(rng.standard_normal((500, DIM)))
+    weight = orthogonal(rng, DIM).astype(np.float32)
+    folding = fit_folding(Linear(weight), base, "own", "own")
+    queries = base[:5] @ weight.T
+    order = np.argsort(-(folding(queries) @ base.T), axis=1)[:, :TOP]
+    np.testing.assert_array_equal(order, np.argsort(-(queries @ weight @ base.T), axis=1)[:, :TOP])
+
+
+def test_a_folding_is_kept_until_the_index_has_doubled():
+    rng = np.random.default_rng(0)
+    base = normalise(rng.standard_normal((1000, DIM)))
+    model, store = Linear(random(rng, DIM).astype(np.float32)), Base(base[:400], 10)
+
+    def folding():
+        return folding_for(store, model, "own", "own", 100)
+
+    first = folding()
+    store.base = base[:700]
+    assert folding() is first
+    store.base = base
+    assert folding() is not first
+    assert not folding_for(store, model, "own", "own", 1000).centre.any()

@@ -118,7 +118,7 @@ def test_more_is_fetched_than_wanted(store: Store, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(store, "nearest", nearest)
     for k in (1, 10, 50):
         search_vector(store, FakeModel(), BASE[0], k=k)
-    assert limits == [200, 200, 1000]
+    assert limits == [300, 300, 1000]
 
 
 def test_the_folded_query_fetches_the_right_documents_when_few_are_fetched(

@@ -203,7 +203,7 @@ def test_another_base_is_refused(tmp_path: Path, changes: dict[str, object]) -> 
         StoreError, match=r"holds vectors of base b1 \(4 dimensions\) by starter 0.1, the model makes b"
     ):
         open_store(tmp_path / "i", **changes)
-    with pytest.raises(StoreError, match=r"--model, or encode again: unbraid index PATH\.\.\. --into"):
+    with pytest.raises(StoreError, match=r"--model, move it over .unbraid convert"):
         open_store(tmp_path / "i", **changes)
 
 
