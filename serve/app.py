@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import orjson
@@ -25,9 +25,11 @@ from unbraid.serve.errors import ApiError, of_status
 from unbraid.serve.guard import Guard
 from unbraid.serve.limits import InFlight
 from unbraid.serve.metrics import CONTENT_TYPE, Metrics
-from unbraid.serve.searching import Index
 from unbraid.serve.settings import Settings
 from unbraid.serve.trace import Trace
+
+if TYPE_CHECKING:  # loads Qdrant Edge, which most servers do without
+    from unbraid.serve.searching import Index
 
 PAGE = Path(__file__).with_name("page.html")
 INLINE = 1 << 14  # bytes of a body, or numbers of an answer, that the event loop deals with itself
@@ -35,7 +37,7 @@ INLINE = 1 << 14  # bytes of a body, or numbers of an answer, that the event loo
 T = TypeVar("T")
 
 
-def create_app(engine: Engine, settings: Settings | None = None, index: Index | None = None) -> FastAPI:
+def create_app(engine: Engine, settings: Settings | None = None, index: "Index | None" = None) -> FastAPI:
     """The application; `app.state.batcher` is its queue, `app.state.ready` is what /ready says."""
     settings = settings or Settings()
     limits = settings.limits

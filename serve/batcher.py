@@ -104,18 +104,12 @@ class Batcher:
         """
         job = Job(entries, multi, self.engine.dim)
         self._push(job)
+        timer = self._loop.call_later(self.limits.queue_seconds, self._expire, job)
+        gone.add_done_callback(lambda _: self._fail(job, ClientGone()))
         try:
-            await asyncio.wait(
-                (job.finished, gone), timeout=self.limits.queue_seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            if not job.finished.done() and not gone.done():
-                if job.started is None and self._withdraw(job):
-                    raise overloaded("seconds", self.wait())
-                await asyncio.wait((job.finished, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not job.finished.done():
-                raise ClientGone
-            job.finished.result()  # raises what went wrong
+            await job.finished
         finally:
+            timer.cancel()
             self._withdraw(job)
         return job
 
@@ -124,6 +118,13 @@ class Batcher:
         if not self._done_tokens:
             return 0
         return self._round * self._done_seconds / self._done_tokens / self.engine.workers
+
+    def _expire(self, job: Job) -> None:
+        """Refuse `job` unless a worker has begun with it."""
+        with self._changed:
+            late = job.started is None
+        if late:
+            self._fail(job, overloaded("seconds", self.wait()))
 
     def _push(self, job: Job) -> None:
         limits = self.limits
@@ -146,16 +147,15 @@ class Batcher:
         self._jobs.append(job)
         self._round += min(job.cost, self.engine.batch_tokens)
 
-    def _withdraw(self, job: Job) -> bool:
-        """Take what is left of `job` out of the queue; False when nothing of it is there."""
+    def _withdraw(self, job: Job) -> None:
+        """Take what is left of `job` out of the queue."""
         with self._changed:
-            if job not in self._jobs:
-                return False
+            if job.taken == len(job.entries) or job not in self._jobs:
+                return
             self._jobs.remove(job)
             self._round -= min(job.cost, self.engine.batch_tokens)
             self.items -= len(job.entries) - job.taken
             self.tokens -= job.cost
-            return True
 
     def _take(self) -> list[Part]:
         """The next batch: of one kind (single vectors or several), at least one entry, at most the budget."""
@@ -240,7 +240,6 @@ class Batcher:
         self._withdraw(job)
         if not job.finished.done():
             job.finished.set_exception(error)
-            job.finished.exception()  # seen: whoever waited may have gone
 
 
 def _as_answer(error: BaseException) -> Exception:

@@ -1,5 +1,7 @@
 """What the server counts, for Prometheus. A registry for each application, so that several can live in a process."""
 
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
@@ -51,6 +53,7 @@ class Metrics:
             ("tokens", "Tokens that wait", lambda: batcher.tokens),
         ):
             Gauge(f"unbraid_queue_{name}", what, registry=registry).set_function(read)
+        self._children: dict[tuple[object, ...], Any] = {}  # Any: counters and histograms
         batcher.on_batch = self.batch
 
     def batch(self, items: int, fill: float) -> None:
@@ -60,15 +63,22 @@ class Metrics:
 
     def request(self, route: str, status: int, code: str | None, trace: Trace) -> None:
         """A request was answered, or its client had gone (status 499)."""
-        self.requests.labels(route, str(status)).inc()
-        self.latency.labels(route).observe(trace.seconds())
+        self._of(self.requests, route, str(status)).inc()
+        self._of(self.latency, route).observe(trace.seconds())
         for phase, seconds in trace.phases.items():
-            self.phases.labels(phase).observe(seconds)
+            self._of(self.phases, phase).observe(seconds)
         if code is not None:
-            self.rejects.labels(code).inc()
+            self._of(self.rejects, code).inc()
         elif status < 400:
             self.items.inc(trace.items)
             self.tokens.inc(trace.tokens)
+
+    def _of(self, metric: Any, *labels: str) -> Any:
+        """`metric.labels(*labels)`, looked up once: the library takes several microseconds each time."""
+        key = (id(metric), *labels)
+        if key not in self._children:
+            self._children[key] = metric.labels(*labels)
+        return self._children[key]
 
     def text(self) -> bytes:
         """All of it in Prometheus's text form."""

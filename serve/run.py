@@ -1,13 +1,13 @@
 """Serving the application until it is told to stop: sockets, signals, logs."""
 
 import asyncio
-import json
 import logging
 import signal
 import sys
-import time
+from datetime import UTC, datetime
 from types import FrameType
 
+import orjson
 import uvicorn
 from fastapi import FastAPI
 
@@ -69,15 +69,14 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         about = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            + f".{int(record.msecs):03d}Z",
+            "time": datetime.fromtimestamp(record.created, UTC),
             "level": record.levelname.lower(),
             "message": record.getMessage(),
             **getattr(record, "about", {}),
         }
         if record.exc_info:
             about["exception"] = self.formatException(record.exc_info)
-        return json.dumps(about)
+        return orjson.dumps(about, option=orjson.OPT_UTC_Z, default=str).decode()
 
 
 def log_to_stderr() -> None:

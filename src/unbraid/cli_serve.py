@@ -71,11 +71,9 @@ def serve(
             raise typer.BadParameter(
                 f"{given[0]} does not go with --teacher: a teacher makes no base vectors"
             )
-    from unbraid.index import Store, provenance
     from unbraid.serve import BundleEngine, Engine, Settings, TeacherEngine, create_app
     from unbraid.serve.keys import read_keys
     from unbraid.serve.run import Server, log_to_stderr
-    from unbraid.serve.searching import Index
 
     accepted = read_keys(keys, os.environ.get("UNBRAID_API_KEYS"))
     here = socket is not None or _is_loopback(host)
@@ -106,6 +104,9 @@ def serve(
             embedder = load(model, threads=1, tier=tier)
             engine = BundleEngine(embedder, threads or usable_cores())
             if index is not None:
+                from unbraid.index import Store, provenance
+                from unbraid.serve.searching import Index
+
                 store = stack.enter_context(
                     Store.open(
                         index, base_id=embedder.base_id, dim=embedder.dim, provenance=provenance(embedder)
