@@ -264,6 +264,11 @@ class Store:
         with edge_errors():
             return self._shard.count(edge.CountRequest(exact=True, filter=self._filter(only)))
 
+    def size(self) -> int:
+        """About the number of chunks, at no cost."""
+        with edge_errors():
+            return self._shard.count(edge.CountRequest(exact=False))
+
     def stats(self) -> Stats:
         """Files, chunks by modality and language, bytes on disk."""
         chunks, languages = self._facet("modality"), self._facet("language")
