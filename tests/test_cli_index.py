@@ -212,5 +212,5 @@ def test_wrong_use_is_one_clear_line(unbraid, tmp_path, words, says):
 def test_an_index_of_another_bundle_says_what_to_do(unbraid, index, notes):
     result = unbraid("index", notes, "--into", index)  # with the starter
     assert result.code == 2
-    assert "nothing converts one into the other" in result.err
+    assert "convert it: unbraid convert INDEX --into ANOTHER_FOLDER" in result.err
     assert "encode again: unbraid index PATH... --into ANOTHER_FOLDER" in result.err
