@@ -70,6 +70,7 @@ class QdrantCollection:
         url = client.init_options.get("url")
         self.place = f"collection {name} at {url}" if url else f"collection {name}"
         self.meta: Meta
+        self._sample: Vectors | None = None  # read once between writes of this process
 
     @classmethod
     def open(
@@ -132,6 +133,7 @@ class QdrantCollection:
                 f"expected {len(entries)} finite vectors of {self.meta.dim} dimensions, got {vectors.shape}"
                 f" with {int((~np.isfinite(vectors)).sum())} values not finite"
             )
+        self._sample = None
         self._index_fields({name: value for entry in entries for name, value in entry.fields.items()})
         rows = self.meta.storage.narrow(vectors)
         points = [
@@ -190,6 +192,10 @@ class QdrantCollection:
         kind = self._filter(only)
         return self._ask(lambda: self.client.count(self.name, count_filter=kind, exact=True)).count
 
+    def size(self) -> int:
+        """About the number of chunks, at no cost."""
+        return int(self._ask(lambda: self.client.count(self.name, exact=False)).count)
+
     def nearest(self, queries: Vectors, limit: int, only: Only = ANYTHING) -> list[tuple[list[str], Vectors]]:
         """For each query of [n, dim] the `limit` chunks of the largest inner products: ids, base vectors [m, dim]."""
         storage, kind = self.meta.storage, self._filter(only)
@@ -239,7 +245,9 @@ class QdrantCollection:
 
     def sample(self) -> Vectors:
         """Base vectors [n, dim] of up to SAMPLE chunks, drawn at random: those of the lowest ids, which are hashes."""
-        return self._base_vectors(next(self._scroll(None, SAMPLE, False, vectors=True)))
+        if self._sample is None:
+            self._sample = self._base_vectors(next(self._scroll(None, SAMPLE, False, vectors=True)))
+        return self._sample
 
     def entries(self, ids: Sequence[str]) -> list[Entry | None]:
         """What is stored under each of `ids`; None, and one warning, where the checksum does not match."""
@@ -298,6 +306,7 @@ class QdrantCollection:
                 return
 
     def _delete(self, only: models.Filter) -> None:
+        self._sample = None
         chosen = models.FilterSelector(filter=only)
         self._ask(lambda: self.client.delete(self.name, chosen, wait=True))
 

@@ -93,6 +93,17 @@ def test_damaged_items_are_left_out_and_told(unbraid, folder, tmp_path):
     assert code == 2 and said.startswith("1 chunks copied") and "1 damaged chunks were left out" in error
 
 
+def test_files_are_taken_out_of_a_server(unbraid, folder):
+    unbraid("index", folder, *URL, model=True)
+    (folder / "moon.md").unlink()
+    said = unbraid("index", "delete", folder / "moon.md", *URL, "--json")[1]
+    assert json.loads(said) == {"files": 1, "total_chunks": 1, "index": "collection unbraid"}
+    assert (
+        unbraid("index", "delete", folder, *URL)[1]
+        == "1 files taken out, 0 chunks left in collection unbraid\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -101,6 +112,8 @@ def test_damaged_items_are_left_out_and_told(unbraid, folder, tmp_path):
         (("search", "x", "--in", "ix", "--collection", "mine"), "--collection goes with --qdrant"),
         (("index", "notes"), "give either --into FOLDER or --qdrant URL"),
         (("index", "pull", "ix"), "--qdrant"),
+        (("index", "delete", "ix"), "give the FOLDER of the index and the PATHs"),
+        (("index", "delete", "ix", "a.md", "--collection", "mine"), "--collection goes with --qdrant"),
     ],
 )
 def test_wrong_use_is_told(unbraid, words, says):

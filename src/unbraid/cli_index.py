@@ -268,19 +268,22 @@ def import_(
 
 @app.command()
 def delete(
-    folder: Folder,
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PATH...", help="Files and folders to take out; they need not exist any more."
+            metavar="FOLDER PATH...",
+            help="Folder of the index, left out with --qdrant; files and folders to take out, which need not exist.",
         ),
     ],
+    url: cli_qdrant.Url = None,
+    name: cli_qdrant.Name = None,
     as_json: AsJson = False,
 ) -> None:
     """Take files and folders out of an index; gone from the disk when it says so."""
-    from unbraid.index import Store
-
-    with Store.reopen(folder) as store:
+    folder = paths.pop(0) if url is None else None
+    if not paths:
+        raise typer.BadParameter("give the FOLDER of the index and the PATHs to take out")
+    with cli_qdrant.reopen_index(folder, url, name) as store:
         known = store.files()
         chosen = sorted({path for given in paths for path in _below(given, known)})
         removed = 0
@@ -295,9 +298,9 @@ def delete(
             pass
         total = store.count()
     if as_json:
-        typer.echo(json.dumps({"files": removed, "total_chunks": total, "index": str(folder)}))
+        typer.echo(json.dumps({"files": removed, "total_chunks": total, "index": str(folder or store.place)}))
     else:
-        typer.echo(f"{removed:,} files taken out, {total:,} chunks left in {folder}")
+        typer.echo(f"{removed:,} files taken out, {total:,} chunks left in {folder or store.place}")
     if removed < len(chosen):
         typer.echo("unbraid: interrupted; what is counted above is gone, run again for the rest", err=True)
         raise typer.Exit(130)

@@ -49,8 +49,7 @@ def open_index(
 
     if (folder is None) == (url is None):
         raise typer.BadParameter(f"give either {option} FOLDER or --qdrant URL")
-    if name is not None and url is None:
-        raise typer.BadParameter("--collection goes with --qdrant URL")
+    _check_name(url, name)
     made_with = provenance(embedder)
     if url is None:
         return Store.open(
@@ -71,6 +70,17 @@ def open_index(
         provenance=made_with,
         storage=storage,
     )
+
+
+def reopen_index(folder: Path | None, url: str | None, name: str | None) -> Any:
+    """The index in `folder`, or on the server at `url`, as it is: no model is needed."""
+    from unbraid.index import Store
+
+    _check_name(url, name)
+    if url is None:
+        return Store.reopen(folder or "")
+    collection, client = _server(url)
+    return collection.reopen(client, name or COLLECTION)
 
 
 @app.command()
@@ -99,8 +109,7 @@ def pull(folder: Folder, url: ServerUrl, name: Name = None, as_json: AsJson = Fa
     """Put what a Qdrant server has into FOLDER, a new index or one of the same base; nothing is encoded."""
     from unbraid.index import Store
 
-    collection, client = _server(url)
-    with collection.reopen(client, name or COLLECTION) as source:
+    with reopen_index(None, url, name) as source:
         meta = source.meta
         new = not folder.exists() or not any(folder.iterdir())
         with Store.open(
@@ -142,6 +151,11 @@ def _copy(what: str, source: Any, target: Any, place: str, as_json: bool) -> Non
     if not whole:
         typer.echo("unbraid: interrupted; what is counted above is in, run again for the rest", err=True)
         raise typer.Exit(130)
+
+
+def _check_name(url: str | None, name: str | None) -> None:
+    if name is not None and url is None:
+        raise typer.BadParameter("--collection goes with --qdrant URL")
 
 
 def _server(url: str) -> Any:
