@@ -49,6 +49,10 @@ class Collection(Protocol):
         """Number of chunks that `only` lets through."""
         ...
 
+    def size(self) -> int:
+        """About the number of chunks, at no cost."""
+        ...
+
     def nearest(self, queries: Vectors, limit: int, only: Only = ANYTHING) -> list[tuple[list[str], Vectors]]:
         """For each query of [n, dim] the `limit` chunks of the largest inner products: ids, base vectors [m, dim]."""
         ...

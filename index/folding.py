@@ -55,7 +55,7 @@ def folding_for(store: Collection, model: Model, query_task: str, document_task:
 
     As it is where `limit` candidates are all there are.
     """
-    count = store.count()
+    count = store.size()
     if count <= limit:
         return plain(model, document_task)
     kept = _kept.setdefault(store, WeakKeyDictionary()).setdefault(model, {})

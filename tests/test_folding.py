@@ -45,7 +45,7 @@ class Base:
         best = [np.argsort(-(self.base @ query))[: min(limit, self.most)] for query in queries]
         return [([str(row) for row in rows], self.base[rows]) for rows in best]
 
-    def count(self):
+    def size(self):
         return len(self.base)
 
     def sample(self):

@@ -203,7 +203,7 @@ def test_another_base_is_refused(tmp_path: Path, changes: dict[str, object]) -> 
         StoreError, match=r"holds vectors of base b1 \(4 dimensions\) by starter 0.1, the model makes b"
     ):
         open_store(tmp_path / "i", **changes)
-    with pytest.raises(StoreError, match=r"--model, move it over .unbraid convert"):
+    with pytest.raises(StoreError, match="which do not compare: give the bundle it was made with"):
         open_store(tmp_path / "i", **changes)
 
 
