@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -85,13 +86,14 @@ def kills(corpus: Path, texts: list[str], tier: str, count: int, rng: random.Ran
     node = {"num_cpus": 1, "object_store_memory": 80_000_000}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
     environment = {**os.environ, "RAY_ADDRESS": cluster.address, "OMP_NUM_THREADS": "1"}
-    out, second = folder / "killed", cluster.add_node(**node)
+    out, second = folder / "killed", None
     killed: Counter[str] = Counter()
     complete = lost = doubled = wrong = 0
     command = [sys.executable, "-m", "unbraid", "encode", str(corpus), "--engine", "ray", "--tier", tier]
     while killed.total() < count or out.exists():
         if second not in cluster.list_all_nodes():
-            second = cluster.add_node(**node)
+            with suppress(Exception):  # Ray gives a node 30 s to start, which a busy machine may not have
+                second = cluster.add_node(**node)
         driver = subprocess.Popen(
             [*command, "--out", str(out), "--shard-rows", "100"],
             env=environment,
