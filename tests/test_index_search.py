@@ -230,13 +230,13 @@ def test_a_hybrid_search_ranks_as_mixing_all_scores_does(store: Store, k: int, w
 def test_a_hybrid_search_finds_words_that_are_no_candidate_of_the_vectors(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_module, "FETCH", 3)
+    monkeypatch.setattr(search_module, "FETCH", 4)
     monkeypatch.setattr(search_module, "FETCH_FACTOR", 0)
     fifth = int(np.argsort(-(BASE @ BASE[0]))[4])
     hits = search_vector(store, FakeModel(), BASE[0], words=[f"snippet {fifth}"])
     assert f"snippet {fifth}" in {hit.snippet for hit in hits[:3]}
     only_vectors = search_vector(store, FakeModel(), BASE[0])
-    assert len(only_vectors) == 3 and f"snippet {fifth}" not in {hit.snippet for hit in only_vectors}
+    assert len(only_vectors) == 4 and f"snippet {fifth}" not in {hit.snippet for hit in only_vectors}
     assert all(hit.cosine is None and hit.bm25 is None for hit in only_vectors)
 
 
