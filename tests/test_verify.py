@@ -21,6 +21,7 @@ from unbraid.index.meta import META_FILE, read_meta
 from unbraid.index.scan import Damage, scan
 from unbraid.index.seal import FILE as SEAL
 from unbraid.index.seal import broken_files, seal, sealed_items
+from unbraid.index.terms import query_terms
 from unbraid.index.verify import Verification, _scan, repair, verify
 from unbraid.items import Item
 
@@ -227,6 +228,20 @@ def test_a_broken_table_or_log_is_repaired_by_what_can_still_be_read(
         update(store, FakeModel(), [root])
         assert (store.count(), len(store.files())) == (5, 3)
     assert result.kept + len(result.lost) + result.missing + len(result.encoded) >= 5
+
+
+def test_damaged_words_are_a_broken_file_and_are_counted_again(index: Path) -> None:
+    (page,) = index.glob("shard/segments/*/vector_storage-words/store/page_0.dat")
+    data = bytearray(page.read_bytes())
+    place = next(n for n, byte in enumerate(data) if byte)
+    data[place + 9] ^= 0x55
+    page.write_bytes(data)
+    assert [Path(name).name for name in verify(index).broken] == ["page_0.dat"]
+    assert repair(index, FakeModel()).kept == 5
+    assert verify(index).sound
+    with Store.reopen(index) as store:
+        ((ids, _, _),) = store.nearest_words([query_terms("about parts")], 9)
+        assert len(ids) == 3
 
 
 def test_a_repair_that_was_cut_off_leaves_the_old_shard(index: Path) -> None:
