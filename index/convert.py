@@ -9,37 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from unbraid.converter import LEAST, Quality, convert, evidence, fit_converter
+from unbraid.converter import LEAST, Quality, convert, fit_converter
 from unbraid.embedder import Embedder
 from unbraid.errors import StoreError
 from unbraid.index.meta import provenance, sync_folder
-from unbraid.index.model import Vectors
-from unbraid.index.only import Only
 from unbraid.index.pairs import Pairs
-from unbraid.index.shard import require_room, where
+from unbraid.index.shard import require_room
 from unbraid.index.store import Store
-from unbraid.items import MODALITIES
 
 # Of the nearest items' share that is found. It foretells labelled recall against re-encoding's to some hundredths
 # (benchmarks/convert.py).
 GOOD = 0.95
 
 
-SPOKEN_FOR = 0.5  # of an index's vectors by the pairs: it is .8 where they are like it, .5 to .7 where they are one foreign source
-SAMPLE = 1_000  # items of each kind that this is measured on
-
-
 @dataclass(frozen=True)
 class Converter:
-    """A map [new dim, old dim] between base spaces, and how good it is for each kind of item that had pairs enough.
-
-    `evidence` is the share of an index's vectors, by kind, that the pairs speak for: quality is measured on pairs, and
-    says nothing of an index that is unlike them.
-    """
+    """A map [new dim, old dim] between base spaces, and how good it is for each kind of item that had pairs enough."""
 
     matrix: np.ndarray
     quality: dict[str, Quality]
-    evidence: dict[str, float]
     pairs: int
 
     @property
@@ -57,38 +45,15 @@ class Converted:
     left_out: int = 0
 
 
-def fit(store: Store, pairs: Pairs) -> Converter:
-    """A converter for `store` from what both bundles have encoded. Raises StoreError for fewer than 50 of every kind."""
+def fit(pairs: Pairs) -> Converter:
+    """A converter from what both bundles have encoded. Raises StoreError for fewer than 50 items of every kind."""
     try:
-        matrix, strength, quality = fit_converter(pairs.old, pairs.new, pairs.kinds)
+        matrix, _, quality = fit_converter(pairs.old, pairs.new, pairs.kinds)
     except ValueError as error:
         raise StoreError(
-            f"too few items to fit a converter on ({error}): no more of the index's files are as they were; give the old "
-            "bundle as --from, with texts of your own as --texts if the index keeps none"
+            f"too few items to fit a converter on ({error}): encode them again instead"
         ) from error
-    spoken_for = {
-        kind: evidence(pairs.old, vectors, strength) for kind, vectors in sample_by_kind(store).items()
-    }
-    return Converter(matrix, quality, spoken_for, len(pairs.kinds))
-
-
-def sample_by_kind(store: Store) -> dict[str, Vectors]:
-    """Base vectors of some hundred items of each kind in `store`."""
-    samples = {}
-    for kind in MODALITIES:
-        parts: list[Vectors] = []
-        for _, vectors, _ in store.items(where("modality", kind)):  # by id, a hash: at random
-            parts.append(vectors)
-            if sum(map(len, parts)) >= SAMPLE:
-                break
-        if parts:
-            samples[kind] = np.concatenate(parts)
-    return samples
-
-
-def kinds_of(store: Store) -> dict[str, int]:
-    """Items of each kind in `store`."""
-    return {kind: count for kind in MODALITIES if (count := store.count(Only(modality=kind)))}
+    return Converter(matrix, quality, len(pairs.kinds))
 
 
 def doubts(converter: Converter, kinds: Collection[str]) -> list[str]:
@@ -100,10 +65,6 @@ def doubts(converter: Converter, kinds: Collection[str]) -> list[str]:
             found.append(f"nothing is known of {kind}: fewer than {LEAST} of its items were encoded by both")
         elif known.nearest < GOOD:
             found.append(f"{kind} would lose more than {1 - GOOD:.0%} of the nearest items")
-        elif converter.evidence[kind] < SPOKEN_FOR:
-            found.append(
-                f"the pairs are unlike the index: they speak for {converter.evidence[kind]:.0%} of its {kind}"
-            )
     return found
 
 

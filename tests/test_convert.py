@@ -11,10 +11,10 @@ from unbraid.converter import Quality
 from unbraid.embedder import Embedder
 from unbraid.errors import StoreError
 from unbraid.index import Store, provenance, search, update
-from unbraid.index.convert import Converter, convert_index, doubts, fit, kinds_of
+from unbraid.index.convert import Converter, convert_index, doubts, fit
 from unbraid.index.entry import Entry
 from unbraid.index.meta import read_meta
-from unbraid.index.pairs import Pairs, cut_again, from_files, from_kept_texts, make_pairs
+from unbraid.index.pairs import Pairs, item_of, kinds_of, make_pairs
 from unbraid.index.storage import Storage
 from unbraid.items import Code
 from unbraid.vectors import normalise
@@ -78,77 +78,52 @@ def new(embedder: Embedder) -> Turned:
 
 @pytest.fixture(scope="module")
 def pairs(store: Store, new: Turned) -> Pairs:
-    return make_pairs(store, None, new, count=2000)  # type: ignore[arg-type]
+    return make_pairs(store, new, count=2000)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def converter(store: Store, pairs: Pairs) -> Converter:
-    return fit(store, pairs)
+    return fit(pairs)
 
 
-def test_pairs_are_what_is_stored_and_what_the_new_bundle_makes_of_the_same(store, embedder, pairs) -> None:
-    assert pairs.sources == {"unchanged files": len(pairs.kinds)}
+def test_pairs_are_what_is_stored_and_what_the_new_bundle_makes_of_the_same(pairs) -> None:
     assert pairs.kinds.count("text") == 120 and pairs.kinds.count("image") == 4
     assert pairs.kinds.count("code") >= 20
     np.testing.assert_allclose(pairs.new, pairs.old @ TURN.T, atol=1e-5)
 
 
-def test_kinds_share_the_pairs_and_the_rest_goes_to_who_has_more(store) -> None:
-    kinds = from_files(store, ("text", "code", "image"), 34).kinds
+def test_kinds_share_the_pairs_and_the_rest_goes_to_who_has_more(store, new) -> None:
+    counts: list[int] = []
+    kinds = make_pairs(store, new, count=34, say=counts.append).kinds  # type: ignore[arg-type]
     assert [kinds.count(kind) for kind in ("image", "code", "text")] == [4, 15, 15]
-    assert set(from_files(store, ("text",), 30).kinds) == {"text"}
+    assert sum(counts) == 34
 
 
-def test_a_file_that_changed_or_is_gone_gives_no_pair(notes, store, tmp_path) -> None:
-    entries, vectors = store.file((notes / "0.py").as_posix())
-    assert len(cut_again(entries, vectors)) == len(entries) > 1
-    moved = [replace(entry, path=str(tmp_path / "0.py")) for entry in entries]
-    assert cut_again(moved, vectors) == []
-    (tmp_path / "0.py").write_text((notes / "0.py").read_text() + "\n")
-    assert cut_again(moved, vectors) == []
-    other = [replace(entry, snippet="cut elsewhere") for entry in entries]
-    assert cut_again(other, vectors) == []
-    assert cut_again([], vectors) == []
+def test_texts_are_kept_in_the_index_and_pictures_are_not(store, notes, tmp_path) -> None:
+    gone = str(tmp_path / "gone")
+    for name, modality in (("0.txt", "text"), ("0.py", "code"), ("0.png", "image")):
+        entry = store.file((notes / name).as_posix())[0][0]
+        item = item_of(replace(entry, path=gone))
+        assert entry.modality == modality
+        assert item == (None if modality == "image" else entry.text)
+        assert isinstance(item, Code) == (modality == "code")
+    assert item_of(entry) == notes / "0.png"
+    (tmp_path / "gone").write_bytes(b"another picture")
+    assert item_of(replace(entry, path=gone)) is None
 
 
-def test_without_files_the_texts_that_are_kept_are_encoded_by_both(store, embedder, new, monkeypatch) -> None:
-    monkeypatch.setattr("unbraid.index.pairs.cut_again", lambda entries, vectors: [])
-    found = make_pairs(store, embedder, new, count=60)
-    assert found.sources == {"texts kept in the index": 60} and set(found.kinds) == {"text", "code"}
-    np.testing.assert_allclose(found.new, found.old @ TURN.T, atol=1e-5)
-    with pytest.raises(StoreError, match="too few items to fit a converter on .* --from"):
-        fit(store, make_pairs(store, None, new, count=60))
-
-
-def test_kept_texts_are_each_once_and_not_of_files_that_serve(store, notes) -> None:
-    every = from_kept_texts(store, 10_000)
-    assert len(every) == len(set(every)) > 120
-    besides = {(notes / f"{number}.txt").as_posix() for number in range(120)}
-    assert all(isinstance(text, Code) for text in from_kept_texts(store, 10_000, besides))
-    assert len(from_kept_texts(store, 7)) == 7
-
-
-def test_given_texts_need_the_old_bundle_and_that_of_the_index(store, embedder, new) -> None:
-    texts = [f"the moon {number}" for number in range(80)]
-    found = make_pairs(store, embedder, new, count=60, texts=texts)
-    assert found.sources == {"your texts": 60} and found.old.shape == (60, 512)
-    with pytest.raises(StoreError, match="give it as --from BUNDLE"):
-        make_pairs(store, None, new, count=60, texts=texts)
-    with pytest.raises(StoreError, match="base turned: give the one it was made with as --from"):
-        make_pairs(store, new, new, count=60, texts=texts)
-
-
-def test_texts_are_compared_as_they_would_be_stored(embedder, new, tmp_path) -> None:
-    short = Storage(64, "float16")
-    with Store.open(tmp_path / "ix", base_id=embedder.base_id, dim=512, create=True, storage=short) as store:
-        old = make_pairs(store, embedder, new, count=1, texts=["the moon"]).old
-    whole = embedder.encode(["the moon"])
-    np.testing.assert_array_equal(old[:, 64:], 0)
-    np.testing.assert_array_equal(old[:, :64], whole[:, :64].astype(np.float16))
+def test_no_text_is_in_two_pairs(embedder, new, tmp_path) -> None:
+    entries = [Entry(f"/{n}.md", "text", 1, 1, f"moon {n % 3}", f"s{n}", 1, 1, 0, 1) for n in range(9)]
+    with Store.open(tmp_path / "ix", base_id=embedder.base_id, dim=512, create=True) as store:
+        store.upsert(entries, embedder.encode([entry.text for entry in entries]))
+        pairs = make_pairs(store, new, count=100)
+    assert len(pairs.kinds) == 3
+    with pytest.raises(StoreError, match="too few items .*3 pairs"):
+        fit(pairs)
 
 
 def test_a_converted_index_is_as_if_it_had_been_encoded_again(store, new, converter, notes, tmp_path) -> None:
-    assert converter.quality["text"].nearest > 0.95 and converter.evidence["text"] > 0.5
+    assert converter.quality["text"].nearest > 0.95
     counts: list[int] = []
     done = convert_index(store, tmp_path / "new", new, converter, counts.append)
     assert done.items == sum(counts) == store.count() and done.damaged == done.left_out == 0
@@ -191,7 +166,7 @@ def test_a_kind_can_be_left_for_the_next_indexing(store, new, converter, notes, 
 def test_short_storage_stays_short(embedder, new, tmp_path) -> None:
     entry = Entry("/a.md", "text", 1, 1, "moon", "s", 1, 1, 0, 1)
     storage = Storage(64, "float16")
-    converter = Converter(TURN, {}, {}, 0)
+    converter = Converter(TURN, {}, 0)
     with Store.open(
         tmp_path / "ix", base_id=embedder.base_id, dim=512, create=True, storage=storage
     ) as store:
@@ -215,11 +190,9 @@ def test_a_stop_leaves_no_index(store, new, converter, tmp_path) -> None:
         convert_index(store, tmp_path / "new", new, converter, lambda count: None)
 
 
-def test_what_is_unknown_or_poor_or_foreign_is_a_doubt() -> None:
+def test_what_is_unknown_or_poor_is_a_doubt() -> None:
     good, poor = Quality(100, 0.9, 0.8, 0.99), Quality(100, 0.9, 0.3, 0.8)
-    converter = Converter(TURN, {"text": good, "code": poor}, {"text": 0.8, "code": 0.8, "image": 0.8}, 200)
+    converter = Converter(TURN, {"text": good, "code": poor}, 200)
     assert doubts(converter, ["text"]) == []
     assert "more than 5%" in doubts(converter, ["text", "code"])[0]
     assert "nothing is known of image" in doubts(converter, ["image"])[0]
-    foreign = replace(converter, evidence={"text": 0.2})
-    assert doubts(foreign, ["text"]) == ["the pairs are unlike the index: they speak for 20% of its text"]

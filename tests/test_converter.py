@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from unbraid.converter import (
     LEAST,
     convert,
-    evidence,
     fit_converter,
     fit_ridge,
     fit_rotation,
@@ -131,12 +130,3 @@ def test_quality_counts_neighbours_by_hand() -> None:
     lost = sum(0 in np.argsort(np.abs(angles - angle))[1:11] for angle in angles[1:])
     assert found.recall == pytest.approx(1 - lost / 120)
     assert found.nearest == pytest.approx(11 / 12)
-
-
-def test_evidence_is_one_where_all_is_seen_and_none_where_nothing_is() -> None:
-    old = np.zeros((100, 8), np.float32)
-    old[np.arange(100), np.arange(100) % 4] = 1
-    assert evidence(old, np.eye(8, dtype=np.float32)[4:], 0.1) == pytest.approx(0)
-    assert evidence(old, np.eye(8, dtype=np.float32)[:4], 1e-6) == pytest.approx(1, abs=1e-4)
-    # 25 seen in each of four directions, the mean over eight is 12.5: 25 / (25 + 12.5) at strength 1.
-    assert evidence(old, np.eye(8, dtype=np.float32)[:4], 1.0) == pytest.approx(2 / 3)

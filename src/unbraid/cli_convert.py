@@ -9,9 +9,8 @@ import typer
 
 from unbraid.bundle import SMALL
 from unbraid.cli_options import Model, Threads, Tier
-from unbraid.embedder import Embedder
-from unbraid.errors import DataError, StoreError
-from unbraid.items import MODALITIES, Code, Item
+from unbraid.errors import StoreError
+from unbraid.items import MODALITIES
 from unbraid.loading import load
 from unbraid.progress import counting
 
@@ -24,24 +23,7 @@ def convert(
     into: Annotated[Path, typer.Option("--into", help="Folder of the new index; must not exist.")],
     model: Model = None,
     tier: Tier = SMALL,
-    old: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            help="The bundle INDEX was made with, where too few of its files are as they were: the texts that it keeps "
-            "are then encoded by both.",
-        ),
-    ] = None,
-    texts: Annotated[
-        Path | None,
-        typer.Option(
-            "--texts",
-            help='Encode these by both instead: one text a line, or .jsonl with {"text": ...} or {"code": ...}.',
-        ),
-    ] = None,
-    pairs: Annotated[
-        int, typer.Option(help="Items at most that the fit sees in both bundles.", min=50)
-    ] = 2000,
+    pairs: Annotated[int, typer.Option(help="Items at most that are encoded for the fit.", min=50)] = 2000,
     leave_out: Annotated[
         list[str] | None,
         typer.Option(
@@ -57,39 +39,36 @@ def convert(
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Move an index to a newer bundle without its sources: a map between both is fitted on items that both encode.
+    """Move an index to a newer bundle without its files: some of its texts are encoded again, and a map fitted on them.
 
-    What it is worth is said first. Files that still exist are better encoded again: unbraid index PATH... --into FOLDER.
+    What it is worth is said first. Where there is time, encode everything again: unbraid index PATH... --into FOLDER.
     """
     from dataclasses import asdict
 
     from unbraid.index import Store
-    from unbraid.index.convert import convert_index, doubts, fit, kinds_of
-    from unbraid.index.pairs import make_pairs
+    from unbraid.index.convert import convert_index, doubts, fit
+    from unbraid.index.pairs import kinds_of, make_pairs
 
     left_out = tuple(leave_out or ())
     if unknown := set(left_out) - set(MODALITIES):
         raise typer.BadParameter(f"--leave-out {min(unknown)!r} is not one of {', '.join(MODALITIES)}")
     if into.exists() and not only_estimate:
         raise StoreError(f"{into} exists already: name a folder that does not")
-    own = read_texts(texts) if texts else []
     new = load(model, threads=threads, tier=tier)
     with Store.reopen(folder) as store:
-        made_with = store.meta.provenance
         if new.base_id == store.meta.base_id:
             raise StoreError(f"{folder} is of the base of {new.name} already: there is nothing to convert")
-        past = _old_bundle(old, made_with.encoders, threads) if old else None
-        with counting("encoding by both", unit="items", total=pairs) as say:
-            both = make_pairs(store, past, new, count=pairs, texts=own, say=say)
-        converter = fit(store, both)
-        kinds = {kind: count for kind, count in kinds_of(store).items() if kind not in left_out}
+        held = kinds_of(store)
+        with counting("encoding", unit="items", total=min(pairs, sum(held.values()))) as say:
+            converter = fit(make_pairs(store, new, count=pairs, say=say))
+        kinds = {kind: count for kind, count in held.items() if kind not in left_out}
         if not as_json:
-            sources = ", ".join(f"{count:,} from {name}" for name, count in both.sources.items())
-            typer.echo(f"{made_with.bundle or folder} -> {new.name}, fitted on {sources}")
+            made_with = store.meta.provenance.bundle
+            typer.echo(f"{made_with or folder} -> {new.name}, fitted on {converter.pairs:,} items")
             typer.echo(report(converter.quality, kinds))
         doubtful = doubts(converter, kinds)
         about = {
-            "pairs": both.sources,
+            "pairs": converter.pairs,
             "converter": converter.id,
             "expected": {kind: asdict(found) for kind, found in converter.quality.items()},
             "doubts": doubtful,
@@ -101,7 +80,7 @@ def convert(
         if doubtful and not force:
             raise StoreError(
                 f"not converted: {'; '.join(doubtful)}. Use --leave-out KIND and encode those with `unbraid index`, "
-                "give more pairs, or --force"
+                "give more --pairs, or --force"
             )
         with counting("converting", unit="items", total=store.count()) as say:
             done = convert_index(store, into, new, converter, say, leave_out=left_out)
@@ -137,40 +116,3 @@ def report(quality: Mapping[str, Any], kinds: dict[str, int]) -> str:
         "column of its recall@10"
     )
     return "\n".join(lines)
-
-
-def read_texts(path: Path) -> list[Item]:
-    """Different texts of a file: one a line, or JSON lines with "text" or "code". Raises DataError naming the line."""
-    items: dict[Item, None] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        if path.suffix != ".jsonl":
-            items[line] = None
-            continue
-        try:
-            row = json.loads(line)
-            text = row["code"] if "code" in row else row["text"]
-            if not isinstance(text, str) or not text.strip():
-                raise TypeError("it is empty or not a string")
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f'{path}, line {number}: expected {{"text": ...}} or {{"code": ...}}: {error}'
-            ) from error
-        items[Code(text) if "code" in row else text] = None
-    if not items:
-        raise DataError(f"{path}: holds no text")
-    return list(items)
-
-
-def _old_bundle(name: str, encoders: Mapping[str, str], threads: int | None) -> Embedder:
-    """The old bundle, in the tier that encoded most of the index: the one whose encoders it names."""
-    model = load(name, threads=threads)
-    for tier, specs in model.bundle.tiers.items():
-        if any(spec.id == encoders.get(kind) for kind, spec in specs.items()):
-            return load(name, threads=threads, tier=tier)
-    return model

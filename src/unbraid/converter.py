@@ -58,17 +58,6 @@ def fit_ridge(old: np.ndarray, new: np.ndarray, strength: float, towards: np.nda
     return weight
 
 
-def evidence(old: np.ndarray, vectors: np.ndarray, strength: float) -> float:
-    """Share of the squared length of unit vectors [m, A] that a ridge of this strength on old [n, A] speaks for.
-
-    1 where the fit has seen plenty of every direction in them, 0 where it has seen none and the map is a guess.
-    """
-    gram = old.T.astype(np.float64) @ old
-    pull = strength * np.trace(gram) / len(gram)
-    seen = np.linalg.solve(gram + pull * np.eye(len(gram)), gram)
-    return float(np.einsum("md,md->m", vectors @ seen, vectors).mean())
-
-
 def fit_converter(
     old: np.ndarray, new: np.ndarray, kinds: Sequence[str], *, seed: int = 0
 ) -> tuple[np.ndarray, float, dict[str, Quality]]:
