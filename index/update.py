@@ -31,7 +31,7 @@ from unbraid.items import Code, Item, Modality
 from unbraid.progress import track
 
 PICTURE = Chunk(None, None, "")
-GROUP = 256  # chunks encoded and written at once: enough to batch by length, little to lose
+GROUP = 512  # chunks encoded and written at once: enough to batch by length and for a sync of the disk, little to lose
 
 
 @dataclass
