@@ -62,7 +62,7 @@ def task_file(out: Path, about: dict[str, Any], width: int, dtype: np.dtype[Any]
     unfinished = [part.with_name(part.name + ".new") for part in parts]
     try:
         with ExitStack() as files:
-            streams = [files.enter_context(open(path, "wb")) for path in unfinished]
+            streams: list[IO[bytes]] = [files.enter_context(open(path, "wb")) for path in unfinished]
             writer = _WRITERS[out.suffix](streams, about, width, dtype)
             try:
                 yield writer

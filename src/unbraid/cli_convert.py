@@ -61,7 +61,7 @@ def convert(
         held = kinds_of(store)
         with counting("encoding", unit="items", total=min(pairs, sum(held.values()))) as say:
             converter = fit(make_pairs(store, new, count=pairs, say=say))
-        kinds = {kind: count for kind, count in held.items() if kind not in left_out}
+        kinds: dict[str, int] = {kind: count for kind, count in held.items() if kind not in left_out}
         if not as_json:
             made_with = store.meta.provenance.bundle
             typer.echo(f"{made_with or folder} -> {new.name}, fitted on {converter.pairs:,} items")
