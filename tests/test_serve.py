@@ -2,12 +2,14 @@
 
 import base64
 import contextlib
+import importlib.util
 import io
 import json
 import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -658,3 +660,66 @@ def test_orjson_writes_float32_so_that_it_reads_back_the_same(engine):
     vector = engine.embedder.encode(["a cat"])
     text = orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY)
     assert (np.array(json.loads(text), dtype=np.float32) == vector).all()
+
+
+# -- malformed requests ---------------------------------------------------------------------------------------
+
+
+def load_benchmark(name):
+    path = Path(__file__).parent.parent / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_malformed_bodies_are_refused_in_form_and_break_nothing(http):
+    fuzz = load_benchmark("serve_fuzz")
+    for path, content, headers in fuzz.requests(seed=7, count=300):
+        sent = {name: text.encode("latin-1") for name, text in headers.items()}
+        try:
+            answer = http.post(path, content=content, headers=sent)
+        except httpx.LocalProtocolError:
+            continue
+        assert fuzz.check(answer) is None, (path, content[:200], answer.text[:300])
+    assert embed(http, "a cat").status_code == 200
+
+
+def test_every_answer_is_one_the_document_names(server):
+    schemathesis = pytest.importorskip("schemathesis")
+    from hypothesis import HealthCheck, Phase, given, settings
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi.checks import (
+        content_type_conformance,
+        response_schema_conformance,
+        status_code_conformance,
+    )
+
+    http, app = server
+    schema = schemathesis.openapi.from_dict(app.openapi())
+    checks = [
+        not_a_server_error,
+        status_code_conformance,
+        content_type_conformance,
+        response_schema_conformance,
+    ]
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        modes = list(schemathesis.GenerationMode)
+
+        @given(
+            case=operation.as_strategy(generation_mode=modes[0])
+            | operation.as_strategy(generation_mode=modes[1])
+        )
+        @settings(
+            max_examples=6,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        def ask(case):
+            case.call_and_validate(base_url=str(http.base_url), checks=checks)
+
+        ask()
