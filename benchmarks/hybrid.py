@@ -4,9 +4,9 @@
 
 DATA is a folder of pair files (rows of "anchor" and "positive"); `unbraid pairs --out DATA` adds the two of installed
 packages. 400 anchors of each file are searched among up to 3,000 of its positives; with --pooled, 200 among those of
-all files of the kind, some 20,000. WEIGHT in index/hybrid.py was chosen on the starter's vectors of the sets marked *, on their pooled
-corpora and on 600 documents of each; the others were looked at once, after that. RRF is 1 / (61 + rank from 0) of
-either, `half` z-score of the cosine + 0.5 * z-score of BM25. Vectors are kept in --cache.
+all files of the kind, some 20,000. The rule and WEIGHT in index/hybrid.py were chosen on the sets marked *, with 600 of their
+documents, these, and the pooled ones; the form on the starter's vectors, WEIGHT on both encoders'. RRF is
+1 / (61 + rank from 0) of either, `half` z-score of the cosine + 0.5 * z-score of BM25. Vectors are kept in --cache.
 """
 
 import argparse
