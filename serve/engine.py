@@ -60,7 +60,7 @@ class Engine(Protocol):
         """Entries of `given`, and the positions of the texts that were cut. Raises ItemError."""
         ...
 
-    def encode(self, entries: Sequence[Entry], multi: bool) -> Sequence[np.ndarray]:
+    def encode(self, entries: Sequence[Entry], multi: bool) -> Sequence[np.ndarray] | np.ndarray:
         """float32 [n, dim], each entry's under its own task; with `multi` n arrays [tokens, 128]."""
         ...
 
@@ -83,7 +83,7 @@ class BundleEngine:
         text = embedder.bundle.tiers[embedder.tier].get("text")
         self.max_tokens = text.max_tokens if text else 0
         self.batch_tokens = max(256, text.batch_tokens if text else 0)
-        self.about = {
+        self.about: Mapping[str, object] = {
             "version": embedder.bundle.version,
             "base_id": embedder.base_id,
             "tier": embedder.tier,
@@ -151,7 +151,7 @@ class TeacherEngine:
         self.multi_vector = True
         self.workers = 1
         self.batch_tokens = teacher.batch_tokens
-        self.about = {
+        self.about: Mapping[str, object] = {
             key: value for key, value in teacher.about.items() if isinstance(value, str | int | float)
         }
 
@@ -173,7 +173,7 @@ class TeacherEngine:
             entries.append(Entry(one.kind, texts.get(row, one.content), task, tokens, tokens))
         return entries, []
 
-    def encode(self, entries: Sequence[Entry], multi: bool) -> Sequence[np.ndarray]:
+    def encode(self, entries: Sequence[Entry], multi: bool) -> Sequence[np.ndarray] | np.ndarray:
         """float32 [n, dim], or n arrays [tokens, 128]."""
         items: list[Item] = [
             decode(entry.content) if isinstance(entry.content, bytes) else entry.content  # type: ignore[misc]

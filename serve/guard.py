@@ -6,7 +6,7 @@ Everything is refused here unless it is let through, so a new route, and one tha
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from starlette.responses import Response
@@ -24,7 +24,7 @@ _ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
 # ASGI; Any, as scopes and messages are whatever its specification says.
 Scope = dict[str, Any]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -46,7 +46,7 @@ class Guard:
         trace = scope["unbraid"] = Trace(given if _ID.fullmatch(given) else uuid.uuid4().hex)
         status = 500
 
-        async def answer(message: dict[str, Any]) -> None:
+        async def answer(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -71,10 +71,12 @@ class Guard:
                 trace.code = "client_gone"
             except Exception:
                 logger.exception("request %s failed", trace.id)
-                error = ApiError(500, "internal_error", f"the server failed; its log has request {trace.id}")
-                trace.code = error.code
+                failure = ApiError(
+                    500, "internal_error", f"the server failed; its log has request {trace.id}"
+                )
+                trace.code = failure.code
                 if status == 500:  # no answer has begun
-                    await error.response()(scope, receive, answer)
+                    await failure.response()(scope, receive, answer)
         finally:
             self.in_flight.requests -= 1
             self.in_flight.bytes -= len(trace.body)
