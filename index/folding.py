@@ -17,6 +17,7 @@ from unbraid.vectors import fold
 
 PROBES = 64  # of them that stand for queries
 BEST = 5  # nearest of a probe that have to be among its candidates
+NEARLY = 0.1  # of a logarithm: what two choices differ by from sample to sample; then the one that mends more is taken
 RIDGE = 0.3  # on the coefficients of a length, against a sample of unit vectors
 
 
@@ -81,6 +82,8 @@ def fit_folding(model: Model, sample: Vectors, query_task: str, document_task: s
     weight, nothing = as_it_is.weight, as_it_is.length
     mapped = sample @ weight.T
     lengths = np.linalg.norm(mapped, axis=1)
+    if lengths.std() <= 1e-3 * lengths.mean():  # the inner product is the cosine already
+        return as_it_is
     seen = model.map(sample, document_task)
     centre = seen.mean(axis=0)
     spread = sample - sample.mean(axis=0)
@@ -88,9 +91,9 @@ def fit_folding(model: Model, sample: Vectors, query_task: str, document_task: s
     length = np.linalg.solve(normal, spread.T @ (lengths - lengths.mean())).astype(np.float32)
     few = seen[:: max(1, len(seen) // 500)]
     choices = [
-        as_it_is,
-        Folding(weight, centre, nothing, few),
         Folding(weight, centre, length, few),
+        Folding(weight, centre, nothing, few),
+        as_it_is,
     ]
     probes = slice(0, len(sample), max(1, len(sample) // PROBES))
     queries = model.map(sample[probes], query_task)
@@ -98,7 +101,9 @@ def fit_folding(model: Model, sample: Vectors, query_task: str, document_task: s
     exact[np.arange(len(queries)), np.arange(len(sample))[probes]] = -np.inf  # itself
     nearest = np.argpartition(-exact, BEST, axis=1)[:, :BEST]
     depths = [_depth(choice(queries) @ sample.T, nearest) for choice in choices]
-    return choices[int(np.argmin(depths))]
+    return next(
+        choice for choice, depth in zip(choices, depths, strict=True) if depth <= min(depths) + NEARLY
+    )
 
 
 def _depth(scores: np.ndarray, nearest: np.ndarray) -> float:

