@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -29,7 +30,7 @@ from unbraid.index.meta import FORMAT, Meta, Provenance, meta_of, metadata_versi
 from unbraid.index.model import Vectors
 from unbraid.index.only import ANYTHING, Condition, Only, matching, merged
 from unbraid.index.storage import Storage
-from unbraid.index.store import SAMPLE, check_base
+from unbraid.index.store import SAMPLE, check_base, checked_tower
 from unbraid.index.terms import document_terms
 
 T = TypeVar("T")
@@ -103,6 +104,12 @@ class QdrantCollection:
                 f"{self.place} keeps its vectors in another way ({self.meta.storage}): leave these options out, or "
                 "choose another --collection"
             )
+        pictures = partial(self.count, Only(modality="image"))
+        changed = checked_tower(self.place, self.meta, provenance or Provenance(), pictures)
+        if create and changed != self.meta:
+            self.meta = changed
+            about = {KEY: asdict(changed)}
+            self._ask(lambda: client.update_collection(name, metadata=about))
         return self
 
     @classmethod

@@ -141,23 +141,12 @@ class Store:
             raise
 
     def _check_tower(self, wanted: Provenance, *, keep: bool) -> None:
-        """Pictures of two image encoders, which bundles of one base may have, never share an index.
-
-        `keep` writes down the encoder of the pictures to come where there are none.
-        """
-        made = self.meta.provenance
-        new, old = (one.encoders.get("image") for one in (wanted, made))
-        if new is None or new == old:
-            return
-        if old is not None and (pictures := self.count(Only(modality="image"))):
-            raise StoreError(
-                f"{self.folder} holds {pictures} pictures by the image encoder {old}, and that of {wanted.bundle} is "
-                f"{new}: their vectors are not comparable. Give the bundle it was made with as --model, or encode "
-                "again: unbraid index PATH... --into ANOTHER_FOLDER"
-            )
-        if keep:
-            self.meta = replace(self.meta, provenance=replace(made, encoders={**made.encoders, "image": new}))
-            write_meta(self.folder, self.meta)
+        """`keep` writes down the encoder of the pictures to come where there are none."""
+        pictures = partial(self.count, Only(modality="image"))
+        changed = checked_tower(self.folder, self.meta, wanted, pictures)
+        if keep and changed != self.meta:
+            self.meta = changed
+            write_meta(self.folder, changed)
 
     def close(self) -> None:
         """Release the folder for other processes, sealed if it was written to; a second call does nothing."""
@@ -519,6 +508,24 @@ def _vectors(entry: Entry, row: Vectors) -> "dict[str, edge.NamedVector]":
     """The base vector, and the words where there are any; these follow from the payload, so no checksum holds them."""
     words = document_terms(entry.text)
     return {DENSE: row.tolist(), WORDS: words} if words.indices else {DENSE: row.tolist()}
+
+
+def checked_tower(place: Path | str, meta: Meta, wanted: Provenance, pictures: Callable[[], int]) -> Meta:
+    """`meta` with the image encoder of `wanted`, which bundles of one base may differ in.
+
+    Raises StoreError when it is another one than that of the `pictures` which the index holds.
+    """
+    made = meta.provenance
+    new, old = (one.encoders.get("image") for one in (wanted, made))
+    if new is None or new == old:
+        return meta
+    if old is not None and (count := pictures()):
+        raise StoreError(
+            f"{place} holds {count} pictures by the image encoder {old}, and that of {wanted.bundle} is {new}: their "
+            "vectors are not comparable. Give the bundle it was made with as --model, or encode again: unbraid index "
+            "PATH... --into ANOTHER_FOLDER"
+        )
+    return replace(meta, provenance=replace(made, encoders={**made.encoders, "image": new}))
 
 
 def check_base(

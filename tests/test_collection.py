@@ -12,6 +12,7 @@ from unbraid.errors import StoreError
 from unbraid.index import search, update
 from unbraid.index.collection import Collection
 from unbraid.index.entry import Entry, point_id
+from unbraid.index.meta import Provenance
 from unbraid.index.only import ANYTHING, Condition, Only
 from unbraid.index.qdrant_server import QdrantCollection
 from unbraid.index.storage import Storage
@@ -287,3 +288,19 @@ def test_a_hybrid_search_mixes_words_in(open_collection: Open, embedder, tmp_pat
     scores = {Path(hit.path).stem: hit.bm25 for hit in hits}
     assert len(scores) == 5 and (scores["dog"] or 0) > 0
     assert {scores[name] for name in ("moon", "river", "house", "cat")} == {0.0}
+
+
+def test_pictures_of_two_image_encoders_never_share_an_index(open_collection: Open) -> None:
+    def of_tower(name: str) -> Provenance:
+        return Provenance(f"bundle {name}", encoders={"image": name})
+
+    with open_collection("tower", provenance=of_tower("old")) as opened:
+        opened.upsert([entry()], vectors(0))
+    with open_collection("tower", provenance=of_tower("new")) as opened:  # it holds no picture yet
+        opened.upsert([entry("/p.png", modality="image")], vectors(1))
+    with pytest.raises(
+        StoreError, match="holds 1 pictures by the image encoder new, and that of bundle old is old"
+    ):
+        open_collection("tower", provenance=of_tower("old"))
+    with open_collection("tower", provenance=of_tower("new")) as opened:
+        assert opened.meta.provenance.encoders == {"image": "new"} and opened.count() == 2
