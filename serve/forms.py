@@ -108,6 +108,7 @@ class SearchForm(Form):
     paths: Terms = None  # files, folders or patterns, of which one is enough; so with languages
     languages: Terms = None
     where: Terms = None  # conditions on fields, such as "year>=2024"; all have to hold
+    hybrid: bool = False  # BM25 of the query's words mixed in; so not for a picture or a base vector
 
 
 FormT = TypeVar("FormT", bound=Form)
@@ -332,6 +333,8 @@ class Hit(BaseModel):
     first_line: int | None
     last_line: int | None
     snippet: str
+    cosine: float | None  # both in a hybrid search only, whose score they make up
+    bm25: float | None
     picture: str | None
 
 

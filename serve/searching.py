@@ -35,7 +35,9 @@ class Index:
             )
 
     async def search(self, base: np.ndarray, text: str | None, form: SearchForm) -> list[dict[str, Any]]:
-        """The hits of a query's base vector [dim], as the answer shows them."""
+        """The hits of a query's base vector [dim], as the answer shows them. Raises ApiError 400 for a hybrid one without text."""
+        if form.hybrid and text is None:
+            raise ApiError(400, "no_words", "a hybrid search needs a query of words", param="hybrid")
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._search, base, text, form)
 
     def _search(self, base: np.ndarray, text: str | None, form: SearchForm) -> list[dict[str, Any]]:
@@ -47,7 +49,13 @@ class Index:
         )
         with self._lock:
             (hits,) = search_vectors(
-                self.store, self.embedder, base[None], mode=form.mode, k=form.k, only=wanted
+                self.store,
+                self.embedder,
+                base[None],
+                mode=form.mode,
+                k=form.k,
+                only=wanted,
+                words=[text] if form.hybrid and text is not None else None,
             )
         return [
             {**asdict(hit), "picture": picture_url(hit.path) if hit.modality == "image" else None}

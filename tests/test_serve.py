@@ -349,6 +349,13 @@ def test_search_answers_under_every_mode_and_again_by_the_base_vector(http, pict
     assert [hit["path"] for hit in only["data"]] == [str(picture_file.parent / "rain.md")]
 
 
+def test_words_can_be_mixed_in(http, picture_file):
+    (hit, *_) = http.post("/v1/search", json={"query": "rain", "hybrid": True}).json()["data"]
+    assert hit["path"].endswith("rain.md") and hit["bm25"] > 0 and hit["score"] > hit["cosine"]
+    picture = {"image": data_url(picture_file.read_bytes())}
+    refused(http.post("/v1/search", json={"query": picture, "hybrid": True}), 400, "no_words")
+
+
 @pytest.mark.parametrize(
     "fields",
     [
