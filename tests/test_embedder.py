@@ -304,7 +304,7 @@ def test_int8_vectors_keep_the_cosine(exact, base):
         ({"dim": 100}, "dim 100 is not supported: expected one of 512, 256, 128, 64"),
         ({"dim": 0}, "dim 0 is not supported"),
         ({"dim": -64}, "dim -64 is not supported"),
-        ({"precision": "float16"}, "'float16' is not supported: expected one of float32, int8, binary"),
+        ({"precision": "int4"}, "'int4' is not supported: expected one of float32, float16, int8, binary"),
         ({"on_truncate": "raise"}, "on_truncate is 'raise': expected 'warn', 'error' or 'ignore'"),
         ({"modality": "audio"}, "no encoder for 'audio'; it encodes text, code, image"),
         ({"modality": ""}, "no encoder for ''"),
@@ -610,7 +610,7 @@ def test_an_index_of_one_tier_is_searched_and_updated_with_the_other(bundle_fold
     with Store.open(tmp_path / "ix", base_id=other.base_id, dim=other.dim) as store:
         report = update(store, other, [notes])
         assert (report.added, report.unchanged) == (1, 1)
-        hits = search(store, other, "the cat is in the house", mode="symmetric")
+        (hits,) = search(store, other, ["the cat is in the house"], mode="symmetric")
     scores = {Path(hit.path).name: hit.score for hit in hits}
     assert scores["cat.md"] == pytest.approx(1, abs=1e-3)  # of the tier that asks
     # and the one that the other tier has encoded is compared by its own vector
