@@ -1,5 +1,6 @@
 """Which chunks a search may find: by kind, place, language and what the user said of their files."""
 
+import difflib
 import os
 import re
 from collections.abc import Sequence
@@ -49,7 +50,9 @@ class Only:
             raise ItemError(f"unknown modality {self.modality!r}: choose one of {', '.join(MODALITIES)}")
         for name in self.languages:
             if name not in LANGUAGES:
-                raise ItemError(f"unknown language {name!r}: choose one of {', '.join(LANGUAGES)}")
+                near = difflib.get_close_matches(name.lower(), LANGUAGES, n=1)
+                meant = f"did you mean {near[0]}? " if near else ""
+                raise ItemError(f"unknown language {name!r}: {meant}choose one of {', '.join(LANGUAGES)}")
         for one in self.conditions:
             if one.compare not in get_args(Compare) or not re.fullmatch(NAME, one.name):
                 raise ItemError(
@@ -84,12 +87,17 @@ def only(
     )
 
 
-def field_of(text: str) -> tuple[str, str | int]:
-    """Name and value of "name=value"; a whole number is one. Raises ItemError for another form."""
-    condition = _condition(text)
-    if condition.compare != "=":
-        raise ItemError(f"{text!r}: expected NAME=VALUE")
-    return condition.name, condition.value
+def fields_of(texts: Sequence[str]) -> Fields:
+    """Values by name of "name=value"; a whole number is one. Raises ItemError for another form, or a name given twice."""
+    fields: dict[str, str | int] = {}
+    for text in texts:
+        condition = _condition(text)
+        if condition.compare != "=":
+            raise ItemError(f"{text!r}: expected NAME=VALUE")
+        if condition.name in fields:
+            raise ItemError(f"the field {condition.name} is given twice: expected one value")
+        fields[condition.name] = condition.value
+    return fields
 
 
 def merged(old: Fields, new: Fields) -> Fields:
@@ -108,7 +116,7 @@ def _absolute(pattern: str) -> str:
     if "/" not in pattern or os.path.isabs(pattern):
         return pattern
     folder = re.sub(r"([*?\[\\])", r"\\\1", Path.cwd().as_posix())
-    return f"{folder}/{pattern.removeprefix('./')}"
+    return os.path.normpath(f"{folder}/{pattern}")
 
 
 def _condition(text: str) -> Condition:
@@ -116,5 +124,9 @@ def _condition(text: str) -> Condition:
     if not found:
         raise ItemError(f"{text!r}: expected NAME=VALUE, or a number behind !=, <, <=, >, >=")
     name, compare, value = found[1], found[2], found[3].strip()
+    if value[:1] in ("=", "<", ">"):
+        raise ItemError(
+            f"{text!r}: there is no {compare + value[0]}, expected one of {' '.join(get_args(Compare))}"
+        )
     number = re.fullmatch(r"[+-]?\d{1,18}", value)
     return Condition(name, compare, int(value) if number else value)  # type: ignore[arg-type]

@@ -78,9 +78,10 @@ class IndexFile:
     def load(self, store: Store, say: Callable[[int], None]) -> int:
         """Put every item into `store`; returns how many. Doing it again after an interrupt adds nothing twice.
 
+        Of a file that `store` had with another content, the older chunks go once the new ones are all in.
         Raises DataError for an item whose checksum does not match; those before it are in.
         """
-        done = 0
+        done, files = 0, {}
         for batch in self._file.iter_batches(ROWS):
             columns = {name: batch.column(name) for name in batch.schema.names}
             vectors = np.asarray(columns.pop("vector").flatten(), np.float32).reshape(
@@ -93,9 +94,13 @@ class IndexFile:
                 if reason := damage(identity_of(payload), payload, vector):
                     raise DataError(f"{self.path}: row {done + number}: {reason}; export it again")
             base = self.meta.storage.widen(vectors, self.meta.dim)
-            store.upsert([to_entry(payload) for payload in payloads], base)
+            entries = [to_entry(payload) for payload in payloads]
+            store.upsert(entries, base)
+            files.update({entry.path: entry for entry in entries})
             done += len(payloads)
             say(len(payloads))
+        states = store.files()
+        store.delete_older(entry for path, entry in files.items() if states[path].versions > 1)
         return done
 
     def _read_meta(self) -> Meta:

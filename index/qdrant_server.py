@@ -30,7 +30,7 @@ from unbraid.index.meta import FORMAT, Meta, Provenance, meta_of, metadata_versi
 from unbraid.index.model import Vectors
 from unbraid.index.only import ANYTHING, Condition, Only, matching, merged
 from unbraid.index.storage import Storage
-from unbraid.index.store import SAMPLE, check_base, checked_tower
+from unbraid.index.store import SAMPLE, check_base, checked_tower, tamed
 from unbraid.index.terms import document_terms
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class QdrantCollection:
         check_base(self.place, self.meta, base_id, dim, provenance)
         if storage not in (None, self.meta.storage):
             raise StoreError(
-                f"{self.place} keeps its vectors in another way ({self.meta.storage}): leave these options out, or "
+                f"{self.place} keeps {self.meta.storage}, not {storage}: leave these options out, or "
                 "choose another --collection"
             )
         pictures = partial(self.count, Only(modality="image"))
@@ -253,7 +253,7 @@ class QdrantCollection:
     def sample(self) -> Vectors:
         """Base vectors [n, dim] of up to SAMPLE chunks, drawn at random: those of the lowest ids, which are hashes."""
         if self._sample is None:
-            self._sample = self._base_vectors(next(self._scroll(None, SAMPLE, False, vectors=True)))
+            self._sample = tamed(self._base_vectors(next(self._scroll(None, SAMPLE, False, vectors=True))))
         return self._sample
 
     def entries(self, ids: Sequence[str]) -> list[Entry | None]:
@@ -393,6 +393,8 @@ class QdrantCollection:
         known = self._ask(lambda: self.client.get_collection(self.name)).payload_schema
         kinds = {str: models.PayloadSchemaType.KEYWORD, int: models.PayloadSchemaType.INTEGER}
         for name, value in fields.items():
+            if value == "":  # which takes the field away
+                continue
             key, kind = f"fields.{name}", kinds[type(value)]
             if key not in known:
                 self._index(key, kind)

@@ -83,6 +83,8 @@ def index_fields(known: Mapping[str, "edge.PayloadIndexInfo"], fields: Fields) -
     kinds = {str: edge.PayloadSchemaType.Keyword, int: edge.PayloadSchemaType.Integer}
     operations = []
     for name, value in fields.items():
+        if value == "":  # which takes the field away
+            continue
         key, kind = f"fields.{name}", kinds[type(value)]
         if key not in known:
             operations.append(edge.UpdateOperation.create_field_index(key, kind))

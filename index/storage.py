@@ -35,6 +35,10 @@ class Storage:
                 f"1 or more, one of {', '.join(NUMBERS)}, one of {', '.join(CANDIDATES)}"
             )
 
+    def __str__(self) -> str:
+        """As a message says it."""
+        return f"{self.dim} dimensions in {self.numbers} with {self.candidates} candidates"
+
     def narrow(self, vectors: Vectors) -> Vectors:
         """Base vectors [n, any] as they come back from the store: float32 [n, dim], rounded to `numbers`."""
         rows = np.asarray(vectors, np.float32)[:, : self.dim]

@@ -48,6 +48,9 @@ SCROLL = 10_000
 SAMPLE = 2_000  # chunks that stand for all
 WITH_VECTORS = 500  # points read at a time where their vectors are wanted: Python lists of 512 floats
 # Points without the smaller copy that are searched as they are: fewer cost less than making the copy anew.
+LARGEST = (
+    10.0  # of a number in a base vector, whose length is about 1: what is larger, or no number, is damage
+)
 UNSETTLED, UNSETTLED_SHARE = 20_000, 0.1
 
 
@@ -108,7 +111,7 @@ class Store:
         check_base(folder, meta, base_id, dim, provenance)
         if storage not in (None, meta.storage):
             raise StoreError(
-                f"{folder} keeps its vectors in another way ({meta.storage}): leave these options out, or make a new "
+                f"{folder} keeps {meta.storage}, not {storage}: leave these options out, or make a new "
                 "index with them in ANOTHER_FOLDER"
             )
         store = cls._locked(folder)
@@ -287,7 +290,7 @@ class Store:
         ]
         with edge_errors():
             found = self._shard.query_batch(edge.QueryBatchRequest(requests))
-        return [([str(point.id) for point in points], self._base_vectors(points)) for points in found]
+        return [([str(point.id) for point in points], tamed(self._base_vectors(points))) for points in found]
 
     def nearest_words(
         self, queries: Sequence[edge.SparseVector], limit: int, only: Only = ANYTHING
@@ -322,7 +325,7 @@ class Store:
         if self._sample is None:  # reading it takes as long as the rest of a search
             request = edge.ScrollRequest(limit=SAMPLE, with_payload=False, with_vector=[DENSE])
             with edge_errors():
-                self._sample = self._base_vectors(self._shard.scroll(request)[0])
+                self._sample = tamed(self._base_vectors(self._shard.scroll(request)[0]))
         return self._sample
 
     def entries(self, ids: Sequence[str]) -> list[Entry | None]:
@@ -508,6 +511,11 @@ def _vectors(entry: Entry, row: Vectors) -> "dict[str, edge.NamedVector]":
     """The base vector, and the words where there are any; these follow from the payload, so no checksum holds them."""
     words = document_terms(entry.text)
     return {DENSE: row.tolist(), WORDS: words} if words.indices else {DENSE: row.tolist()}
+
+
+def tamed(rows: Vectors) -> Vectors:
+    """Base vectors [n, dim] that nobody has checked, such that damage in one cannot spoil what is computed with all."""
+    return np.clip(np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0), -LARGEST, LARGEST)
 
 
 def checked_tower(place: Path | str, meta: Meta, wanted: Provenance, pictures: Callable[[], int]) -> Meta:

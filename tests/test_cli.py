@@ -121,7 +121,7 @@ def test_an_index_may_be_smaller(unbraid, folder, tmp_path):
         "candidates": "int8",
     }
     assert "moon.md" in unbraid("search", "the moon is bright", "--in", index, "-k", "1").out
-    assert "another way" in unbraid("index", folder, "--into", index, "--dim", "128").err
+    assert "leave these options out" in unbraid("index", folder, "--into", index, "--dim", "128").err
     assert "expected one of 512" in unbraid("index", folder, "--into", tmp_path / "no", "--dim", "100").err
 
 

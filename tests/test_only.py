@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unbraid.errors import ItemError
-from unbraid.index.only import Condition, Only, field_of, matching, merged, only
+from unbraid.index.only import Condition, Only, fields_of, matching, merged, only
 
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,8}", fullmatch=True)
 NUMBERS = st.integers(-(10**17), 10**17)
@@ -48,18 +48,24 @@ def test_any_text_is_a_condition_or_an_error(text: str) -> None:
     assert condition.name in text and str(condition.compare) in text
 
 
-@pytest.mark.parametrize("text", ["year", "=2024", "2024=year", "a b=c", "year<soon", "year>=1.5"])
+@pytest.mark.parametrize(
+    "text", ["year", "=2024", "2024=year", "a b=c", "year<soon", "year>=1.5", "a==b", "year=>2025", "year=<1"]
+)
 def test_what_is_no_condition_is_refused(text: str) -> None:
     with pytest.raises(ItemError):
         only(where=[text])
 
 
 def test_words_and_numbers_of_a_field() -> None:
-    assert field_of("team=search and find") == ("team", "search and find")
-    assert field_of("year = 2024") == ("year", 2024)
-    assert field_of("key=a=b") == ("key", "a=b")
+    assert fields_of(["team=search and find", "year = 2024", "key=a=b"]) == {
+        "team": "search and find",
+        "year": 2024,
+        "key": "a=b",
+    }
     with pytest.raises(ItemError, match="expected NAME=VALUE"):
-        field_of("year>2024")
+        fields_of(["year>2024"])
+    with pytest.raises(ItemError, match="the field a is given twice"):
+        fields_of(["a=1", "a=x"])
 
 
 def test_an_empty_value_takes_a_field_away() -> None:
@@ -67,5 +73,7 @@ def test_an_empty_value_takes_a_field_away() -> None:
 
 
 def test_a_language_that_there_is_not_is_refused_with_the_choices() -> None:
-    with pytest.raises(ItemError, match="unknown language 'pyton': choose one of python, "):
+    with pytest.raises(
+        ItemError, match="unknown language 'pyton': did you mean python. choose one of python, "
+    ):
         Only(languages=("pyton",))

@@ -147,3 +147,14 @@ def test_a_file_of_shorter_vectors_fills_an_index_of_longer_ones(tmp_path: Path)
         entries, rows = store.file("/ä.md")
         assert entries == ENTRIES[:1]
         np.testing.assert_array_equal(rows, [[1, 2, 0, 0]])
+
+
+def test_a_newer_export_takes_the_place_of_older_content(tmp_path: Path) -> None:
+    newer = replace(ENTRIES[0], sha256="s9", snippet="newer")
+    with Store.open(tmp_path / "newer", base_id="base", dim=DIM, create=True) as store:
+        store.upsert([newer], VECTORS[:1])
+        write_index(store, tmp_path / "newer.parquet", lambda count: None)
+    with Store.open(tmp_path / "older", base_id="base", dim=DIM, create=True) as store:
+        store.upsert(ENTRIES, VECTORS)
+        IndexFile(tmp_path / "newer.parquet").load(store, lambda count: None)
+        assert store.count() == 2 and store.file("/ä.md")[0] == [newer]

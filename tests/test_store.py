@@ -16,7 +16,7 @@ from unbraid.index.meta import FORMAT, META_FILE, Meta, Provenance, read_meta
 from unbraid.index.meta import write_meta as write_whole_meta
 from unbraid.index.only import ANYTHING, Condition, Only
 from unbraid.index.storage import Storage
-from unbraid.index.store import Store
+from unbraid.index.store import Store, upsert_points
 from unbraid.index.terms import query_terms
 from unbraid.items import Modality
 
@@ -347,7 +347,7 @@ def test_vectors_come_back_as_the_storage_keeps_them(tmp_path: Path, storage: St
 def test_an_index_keeps_the_storage_it_was_made_with(tmp_path: Path) -> None:
     with open_store(tmp_path / "index"):
         pass
-    with pytest.raises(StoreError, match="keeps its vectors in another way"):
+    with pytest.raises(StoreError, match="dimensions in float.* leave these options out"):
         open_store(tmp_path / "index", storage=Storage(2))
     with open_store(tmp_path / "index", storage=Storage(DIM)):
         pass
@@ -443,3 +443,22 @@ def test_a_sample_of_vectors_is_there_when_chunks_are(store: Store) -> None:
     assert store.sample().shape == (0, DIM)
     store.upsert([entry("/a"), entry("/b")], vectors(0, 1))
     assert sorted(map(tuple, store.sample())) == sorted(map(tuple, vectors(0, 1)))
+
+
+@pytest.mark.parametrize("wrong", [1e36, -3e38, np.nan, np.inf])
+def test_damage_to_one_vector_spoils_no_other_answer(tmp_path: Path, wrong: float) -> None:
+    rows = np.random.default_rng(1).standard_normal((400, DIM)).astype(np.float32)
+    rows[7, 1] = wrong  # as a flipped bit leaves it
+    with open_store(tmp_path / "index") as store:
+        points = upsert_points([entry(chunk=n, chunks=400) for n in range(400)], rows, store.meta.storage)
+        store._update([points])
+        assert np.isfinite(store.sample()).all() and len(store.sample()) == 400
+        ((_, found),) = store.nearest(np.eye(DIM, dtype=np.float32)[:1], 400)
+        assert np.isfinite(found).all() and np.abs(found).max() <= 10
+
+
+def test_an_empty_field_makes_no_index_over_values(store: Store) -> None:
+    put_files(store)
+    assert store.take_over({"/new.md": ("/d/a.md", 1)}, {"year": "", "fresh": ""}) == {"/new.md"}
+    assert store.files()["/new.md"].fields == {"team": "x"}
+    store.upsert([replace(entry("/z"), fields={"fresh": 1})], vectors(0))

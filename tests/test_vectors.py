@@ -114,7 +114,9 @@ def test_zero_vectors_stay_zero(precision):
     assert not store_as(np.zeros((2, 64), np.float32), precision).any()
 
 
-@pytest.mark.parametrize(("precision", "width"), [("float32", 64), ("float16", 64), ("int8", 64), ("binary", 8)])
+@pytest.mark.parametrize(
+    ("precision", "width"), [("float32", 64), ("float16", 64), ("int8", 64), ("binary", 8)]
+)
 def test_no_vectors_stay_no_vectors(precision, width):
     assert store_as(np.empty((0, 64), np.float32), precision).shape == (0, width)
 

@@ -81,15 +81,18 @@ def add(
     from dataclasses import asdict
 
     from unbraid.index import Storage, update
-    from unbraid.index.only import field_of
+    from unbraid.index.only import fields_of
+    from unbraid.index.walk import resolve_roots
 
-    fields = dict(field_of(text) for text in field or [])
+    fields = fields_of(field or [])
     embedder = load(model, threads=threads, tier=tier)
     if dim is not None and dim not in embedder.bundle.dims:
         raise DataError(f"--dim {dim}: expected one of {', '.join(map(str, embedder.bundle.dims))}")
     storage = None
     if dim or numbers or candidates:
         storage = Storage(dim or embedder.dim, numbers or "float32", candidates or "exact")  # type: ignore[arg-type]
+    if into or url:
+        resolve_roots(paths)  # before there is an index: one that a wrong path left would keep its storage
     with cli_qdrant.open_index(into, "--into", url, name, embedder, create=True, storage=storage) as store:
         report = update(store, embedder, paths, fields=fields, progress=sys.stderr.isatty())
         total = store.count()
@@ -128,9 +131,10 @@ def stats(folder: Folder, as_json: AsJson = False) -> None:
         "index": str(folder),
         "files": f"{about.files:,}{unfinished}",
         "chunks": ", ".join(f"{count:,} {kind}" for kind, count in about.chunks.items()) or "none",
-        "languages": ", ".join(f"{count:,} {name}" for name, count in about.languages.items()) or "none",
+        "languages": ", ".join(f"{count:,} chunks {name}" for name, count in about.languages.items())
+        or "none",
         "size": f"{about.bytes / 1e6:.1f} MB",
-        "vectors": f"{meta.storage.dim} dimensions in {meta.storage.numbers}, candidates {meta.storage.candidates}",
+        "vectors": str(meta.storage),
         "base id": f"{meta.base_id}, {meta.dim} dimensions",
         "made by": f"{made.bundle or 'unknown'} {made.bundle_id} with unbraid {meta.unbraid}",
         **({"converted": _origin(made.converted)} if made.converted else {}),
@@ -241,7 +245,7 @@ def import_(
         dim=meta.dim,
         create=True,
         provenance=meta.provenance,
-        storage=None if folder.exists() and any(folder.iterdir()) else meta.storage,
+        storage=None if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) else meta.storage,
     ) as store:
         count, whole = 0, False
 

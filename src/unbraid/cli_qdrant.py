@@ -111,7 +111,7 @@ def pull(folder: Folder, url: ServerUrl, name: Name = None, as_json: AsJson = Fa
 
     with reopen_index(None, url, name) as source:
         meta = source.meta
-        new = not folder.exists() or not any(folder.iterdir())
+        new = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
         with Store.open(
             folder,
             base_id=meta.base_id,

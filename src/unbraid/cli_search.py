@@ -42,13 +42,15 @@ def search(
     hybrid: Annotated[
         bool, typer.Option("--hybrid", help="Mix in BM25: how well the words themselves are found.")
     ] = False,
-    k: Annotated[int, typer.Option("-k", help="How many results.", min=1)] = 10,
+    k: Annotated[int, typer.Option("-k", help="How many results.", min=1, max=10_000)] = 10,
     modality: Annotated[
         str | None, typer.Option(help="Only text, code or image results.", callback=one_of(MODALITIES))
     ] = None,
     path: Annotated[
         list[str] | None,
-        typer.Option(help="Only from this file or folder, or a pattern such as '*.md' or 'docs/**/*.md'."),
+        typer.Option(
+            help="Only from this file or folder, seen from the working folder, or a pattern: '*.md', 'docs/**/*.md'."
+        ),
     ] = None,
     language: Annotated[
         list[str] | None, typer.Option(help="Only files of this language: python, c++, markdown, ...")
@@ -88,7 +90,7 @@ def search(
         for hit in hits:
             typer.echo(readable(hit))
         if not hits:
-            typer.echo("nothing found: the index is empty or holds nothing of that kind", err=True)
+            typer.echo("nothing found: the index is empty, or no chunk fits what was asked for", err=True)
 
 
 def readable(hit: Any, *, lines: int = 3, width: int = 110) -> str:
@@ -114,6 +116,8 @@ def _items(
         raise typer.BadParameter("give a QUERY, --image FILE or --queries FILE")
     if code and not words:
         raise typer.BadParameter("--code goes with a QUERY, not with --image")
+    if any(not one.strip() for one in words):
+        raise typer.BadParameter("a QUERY is blank: give it words")
     texts: list[Item] = [Code(one) if code else one for one in words]
     return [*words, *map(str, pictures)], [*texts, *(decode(one) for one in pictures)]
 
