@@ -28,8 +28,8 @@ FETCH_FACTOR = 20
 # Of those that BM25 finds a quarter: among 20,000 documents the best ten were all there with 25 (docs/experiments.md).
 WORDS_SHARE = 4
 SPREAD_SAMPLE = 256  # chunks that a query's spread of cosines is taken from: 4.4 % standard error
-READ = 50  # entries read and checked at a time, going down the ranking, and READ_FACTOR per result wanted
-READ_FACTOR = 5
+READ = 30  # entries read and checked at a time, going down the ranking, and READ_FACTOR per result wanted
+READ_FACTOR = 3
 
 
 @dataclass(frozen=True)
