@@ -32,6 +32,7 @@ import numpy as np
 from unbraid.errors import StoreError
 from unbraid.index.entry import Entry
 from unbraid.index.seal import COVERED_BY_ITEMS
+from unbraid.index.shard import DENSE
 from unbraid.index.store import Store
 from unbraid.index.verify import verify
 
@@ -226,7 +227,7 @@ def everything(folder: Path) -> dict[str, str]:
     import qdrant_edge as edge
 
     shard = edge.EdgeShard.load(str(folder / "shard"))
-    records, _ = shard.scroll(edge.ScrollRequest(limit=1 << 30, with_payload=True, with_vector=True))
+    records, _ = shard.scroll(edge.ScrollRequest(limit=1 << 30, with_payload=True, with_vector=[DENSE]))
     items = {}
     for record in records:
         text = json.dumps([np.asarray(record.vector, np.float32).tolist(), record.payload], sort_keys=True)
