@@ -102,6 +102,11 @@ def copy(source: Collection, target: Collection, say: Callable[[int], None]) -> 
         files.update({entry.path: entry for entry in entries})
         left_out += damaged
         say(len(entries))
+    drop_older(target, files)
+    return left_out
+
+
+def drop_older(target: Collection, files: Mapping[str, Entry]) -> None:
+    """Of files, by path, whose chunks are all in `target`, remove those of another content than their entry's."""
     states = target.files()
     target.delete_older(entry for path, entry in files.items() if states[path].versions > 1)
-    return left_out

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from unbraid.converter import LEAST, Quality, convert, fit_converter
+from unbraid.durable import sync_folder
 from unbraid.embedder import Embedder
 from unbraid.errors import StoreError
-from unbraid.index.meta import provenance, sync_folder
+from unbraid.index.meta import provenance
 from unbraid.index.pairs import Pairs
 from unbraid.index.shard import require_room
 from unbraid.index.store import Store

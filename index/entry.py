@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from unbraid.errors import StoreError
 from unbraid.items import Modality
 
 Fields: TypeAlias = Mapping[str, str | int]  # what a user says of a file, by name
@@ -35,6 +36,25 @@ class Entry:
     def text(self) -> str:
         """What the encoder read of it, and what its words are counted in; empty for a picture."""
         return in_context(self.context, self.snippet)
+
+
+def new_fields(known: Mapping[str, type | None], fields: Fields) -> dict[str, type]:
+    """Payload keys of those `fields` that have no index over their values yet, and the kind of value each is to have.
+
+    `known` has the kind by key of those that have one. An empty value, which takes a field away, needs none. Raises
+    StoreError for a value of another kind than its index has.
+    """
+    found: dict[str, type] = {}
+    for name, value in fields.items():
+        key, kind = f"fields.{name}", type(value)
+        if value == "":
+            continue
+        if key not in known:
+            found[key] = kind
+        elif known[key] is not kind:
+            held = "words" if kind is int else "whole numbers"
+            raise StoreError(f"the field {name} holds {held} in this index, {value!r} is of another kind")
+    return found
 
 
 def in_context(context: str, snippet: str) -> str:

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from unbraid.durable import write_whole
 from unbraid.embedder import Embedder
 from unbraid.errors import StoreError
 from unbraid.index.storage import Storage
@@ -93,26 +93,13 @@ def meta_of(about: Mapping[str, Any]) -> Meta:
 def write_meta(folder: Path, meta: Meta) -> None:
     """Write `unbraid.json` whole or not at all, also through a power cut."""
     about = asdict(meta)
-    write_whole(folder / META_FILE, json.dumps({**about, "checksum": _checksum(about)}, indent=1))
+    text = json.dumps({**about, "checksum": _checksum(about)}, indent=1)
+    write_whole(folder / META_FILE, text.encode())
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace the file at `path` by `text`: after a crash it is the old one or the new one."""
-    temporary = path.with_name(path.name + ".new")
-    with open(temporary, "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in `folder` on disk: a new, renamed or removed file is not there before."""
-    if os.name == "posix":  # Windows cannot open a folder
-        handle = os.open(folder, os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)
+def vacant(folder: Path) -> bool:
+    """Whether an index can be made at `folder`: there is nothing, or an empty folder."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
 
 
 def metadata_version() -> str:

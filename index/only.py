@@ -16,6 +16,7 @@ from unbraid.index.language import LANGUAGES
 from unbraid.items import MODALITIES, Modality
 
 Compare: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">="]
+_COMPARE: dict[str, Compare] = {one: one for one in get_args(Compare)}
 NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
 _CONDITION = re.compile(rf"({NAME})\s*(!=|<=|>=|=|<|>)(.*)", re.DOTALL)
 _PATTERN = re.compile(r"[*?\[]")
@@ -123,10 +124,11 @@ def _condition(text: str) -> Condition:
     found = _CONDITION.fullmatch(text.strip())
     if not found:
         raise ItemError(f"{text!r}: expected NAME=VALUE, or a number behind !=, <, <=, >, >=")
-    name, compare, value = found[1], found[2], found[3].strip()
+    name, value = found[1], found[3].strip()
+    compare = _COMPARE[found[2]]
     if value[:1] in ("=", "<", ">"):
         raise ItemError(
             f"{text!r}: there is no {compare + value[0]}, expected one of {' '.join(get_args(Compare))}"
         )
     number = re.fullmatch(r"[+-]?\d{1,18}", value)
-    return Condition(name, compare, int(value) if number else value)  # type: ignore[arg-type]
+    return Condition(name, compare, int(value) if number else value)

@@ -11,6 +11,7 @@ import numpy as np
 
 from unbraid.errors import DataError, MissingExtraError, StoreError
 from unbraid.index.checksum import FIELD, damage, identity_of, to_entry
+from unbraid.index.collection import drop_older
 from unbraid.index.entry import Entry
 from unbraid.index.meta import FORMAT, Meta, meta_of
 from unbraid.index.store import Store
@@ -99,8 +100,7 @@ class IndexFile:
             files.update({entry.path: entry for entry in entries})
             done += len(payloads)
             say(len(payloads))
-        states = store.files()
-        store.delete_older(entry for path, entry in files.items() if states[path].versions > 1)
+        drop_older(store, files)
         return done
 
     def _read_meta(self) -> Meta:

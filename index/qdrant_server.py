@@ -23,14 +23,14 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 
 from unbraid.errors import StoreError
 from unbraid.index.checksum import damage, to_entry, to_payload
-from unbraid.index.entry import Entry, Fields, point_id
+from unbraid.index.entry import Entry, Fields, new_fields, point_id
 from unbraid.index.file_state import PAYLOAD, FileState, file_states
 from unbraid.index.hybrid import Scores
 from unbraid.index.meta import FORMAT, Meta, Provenance, meta_of, metadata_version
 from unbraid.index.model import Vectors
 from unbraid.index.only import ANYTHING, Condition, Only, matching, merged
-from unbraid.index.storage import Storage
-from unbraid.index.store import SAMPLE, check_base, checked_tower, tamed
+from unbraid.index.storage import OVERSAMPLING, Storage
+from unbraid.index.store import SAMPLE, check_base, check_vectors, checked_tower, tamed
 from unbraid.index.terms import document_terms
 
 T = TypeVar("T")
@@ -44,10 +44,6 @@ TRANSIENT = {408, 429, 502, 503, 504}
 POINTS = 500  # with vectors in one request: 4 MB as JSON, of 32 MB that a server takes
 SCROLL = 10_000
 ALL = 1 << 30
-OVERSAMPLING = {
-    "int8": 1.0,
-    "binary": 4.0,
-}  # candidates from the smaller copy for each one wanted, as in shard.py
 
 
 def connect(url: str) -> QdrantClient:
@@ -135,11 +131,7 @@ class QdrantCollection:
 
     def upsert(self, entries: Sequence[Entry], vectors: Vectors) -> None:
         """Add or replace `entries` with their base vectors [n, dim]."""
-        if vectors.shape != (len(entries), self.meta.dim) or not np.isfinite(vectors).all():
-            raise StoreError(
-                f"expected {len(entries)} finite vectors of {self.meta.dim} dimensions, got {vectors.shape}"
-                f" with {int((~np.isfinite(vectors)).sum())} values not finite"
-            )
+        check_vectors(vectors, len(entries), self.meta.dim)
         self._sample = None
         self._index_fields({name: value for entry in entries for name, value in entry.fields.items()})
         rows = self.meta.storage.narrow(vectors)
@@ -153,7 +145,7 @@ class QdrantCollection:
         ]
         for start in range(0, len(points), POINTS):
             part = points[start : start + POINTS]
-            self._ask(lambda part=part: self.client.upsert(self.name, part, wait=True))  # type: ignore[misc]
+            self._ask(partial(self.client.upsert, self.name, part, wait=True))
 
     def delete(self, paths: Iterable[str]) -> None:
         """Remove every chunk of `paths`."""
@@ -219,7 +211,7 @@ class QdrantCollection:
                 for query in np.asarray(queries, np.float32)[:, : storage.dim]
             ]
         )
-        return [([str(point.id) for point in points], self._base_vectors(points)) for points in found]
+        return [([str(point.id) for point in points], tamed(self._base_vectors(points))) for points in found]
 
     def nearest_words(
         self, queries: Sequence[edge.SparseVector], limit: int, only: Only = ANYTHING
@@ -230,7 +222,7 @@ class QdrantCollection:
         return [
             (
                 [str(point.id) for point in points],
-                self._base_vectors(points),
+                tamed(self._base_vectors(points)),
                 np.asarray([point.score for point in points], np.float32),
             )
             for points in found
@@ -298,16 +290,8 @@ class QdrantCollection:
     ) -> Iterator[list[models.Record]]:
         offset = None
         while True:
-            records, offset = self._ask(
-                lambda offset=offset: self.client.scroll(  # type: ignore[misc]
-                    self.name,
-                    scroll_filter=only,
-                    limit=limit,
-                    offset=offset,
-                    with_payload=payload,
-                    with_vectors=[BASE] if vectors else False,
-                )
-            )
+            page = partial(self.client.scroll, self.name, only, limit, offset=offset, with_payload=payload)
+            records, offset = self._ask(partial(page, with_vectors=[BASE] if vectors else False))
             yield records
             if offset is None:
                 return
@@ -392,15 +376,12 @@ class QdrantCollection:
             return
         known = self._ask(lambda: self.client.get_collection(self.name)).payload_schema
         kinds = {str: models.PayloadSchemaType.KEYWORD, int: models.PayloadSchemaType.INTEGER}
-        for name, value in fields.items():
-            if value == "":  # which takes the field away
-                continue
-            key, kind = f"fields.{name}", kinds[type(value)]
-            if key not in known:
-                self._index(key, kind)
-            elif known[key].data_type != kind:
-                held = "words" if isinstance(value, int) else "whole numbers"
-                raise StoreError(f"the field {name} holds {held} in this index, {value!r} is of another kind")
+        held = {
+            key: next((kind for kind in kinds if kinds[kind] == info.data_type), None)
+            for key, info in known.items()
+        }
+        for key, kind in new_fields(held, fields).items():
+            self._index(key, kinds[kind])
 
     def _index(self, key: str, kind: Any) -> None:
         self._ask(lambda: self.client.create_payload_index(self.name, key, field_schema=kind, wait=True))

@@ -19,14 +19,15 @@ from typing import Any
 import numpy as np
 import qdrant_edge as edge
 
+from unbraid.durable import sync_folder
 from unbraid.errors import DataError, StoreError
 from unbraid.index.checksum import damage, identity_of, to_entry
 from unbraid.index.chunk import chunk_file
 from unbraid.index.entry import Entry, point_id
-from unbraid.index.meta import sync_folder, write_meta
+from unbraid.index.meta import write_meta
 from unbraid.index.seal import sealed_items
 from unbraid.index.shard import edge_errors, index_fields, make_shard, require_room
-from unbraid.index.store import WITH_VECTORS, Store, upsert_points
+from unbraid.index.store import WITH_VECTORS, Store, room_of, upsert_points
 from unbraid.items import suffix_modality
 
 
@@ -178,7 +179,7 @@ def rewrite(store: Store, name: str, say: Callable[[dict[str, Any]], None]) -> i
     shard = make_shard(unfinished, store.meta.storage)
 
     def keep(entries: list[Entry], rows: Any) -> None:
-        require_room(store.folder, rows.nbytes + sum(500 + 4 * len(entry.snippet) for entry in entries))
+        require_room(store.folder, room_of(entries, rows))
         given = {name: value for entry in entries for name, value in entry.fields.items()}
         with edge_errors():
             for operation in index_fields(shard.info().payload_schema, given):

@@ -13,8 +13,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from unbraid.durable import sync_folder, write_whole
 from unbraid.errors import StoreError
-from unbraid.index.meta import sync_folder, write_whole
 
 FILE = "sealed.json"
 BLOCK = 1 << 16
@@ -25,7 +25,8 @@ COVERED_BY_ITEMS = ("vector_storage/vectors/chunk_", "payload_storage/page_")
 def seal(folder: Path, shard: Path, items: int) -> None:
     """Write the seal of the closed `shard` that holds `items`."""
     about = {"items": items, "files": _digests(shard)}
-    write_whole(folder / FILE, json.dumps({"checksum": _hash(json.dumps(about)), **about}, indent=0))
+    text = json.dumps({"checksum": _hash(json.dumps(about)), **about}, indent=0)
+    write_whole(folder / FILE, text.encode())
 
 
 def unseal(folder: Path) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import qdrant_edge as edge
 
+from unbraid.durable import sync_folder
 from unbraid.errors import StoreError
-from unbraid.index.entry import Fields
-from unbraid.index.meta import sync_folder
+from unbraid.index.entry import Fields, new_fields
 from unbraid.index.only import Condition, Only
-from unbraid.index.storage import Storage
+from unbraid.index.storage import OVERSAMPLING, Storage
 
 # One segment, freed of deleted items whenever it is optimised, and no HNSW graph (m=0): building one took 180 s for
 # 50,000 vectors. A segment that is indexed all the same gets the smaller copy of its vectors, which "exact" has none of.
@@ -23,9 +23,6 @@ _COPY = {
 }
 DENSE, WORDS = "", "words"  # names of a point's two vectors: the base vector, and the words that BM25 counts
 _NUMBERS = {"float32": edge.VectorStorageDatatype.Float32, "float16": edge.VectorStorageDatatype.Float16}
-# Candidates from the copy for each one wanted. Of 900,000 real vectors int8 then finds all of the ten best and binary .94;
-# with 4 times as many it found .78 (docs/experiments.md).
-_OVERSAMPLING = {"int8": 1.0, "binary": 64.0}
 # Edge writes into files that it has mapped: on a full disk the process dies of SIGBUS, without an error. So there has
 # to be room before a write. Measured: 2.1 bytes a byte of vector and payload, log included, and 2 MB for a flush.
 ROOM_FACTOR = 3
@@ -76,29 +73,23 @@ def make_shard(path: Path, storage: Storage) -> edge.EdgeShard:
 
 
 def index_fields(known: Mapping[str, "edge.PayloadIndexInfo"], fields: Fields) -> list[edge.UpdateOperation]:
-    """What gives each of `fields` an index over its values, of the kind of its value, where it has none.
-
-    Raises StoreError for a value of another kind than the field's index has.
-    """
+    """What gives each of `fields` an index over its values where it has none. Raises StoreError as `new_fields`."""
     kinds = {str: edge.PayloadSchemaType.Keyword, int: edge.PayloadSchemaType.Integer}
-    operations = []
-    for name, value in fields.items():
-        if value == "":  # which takes the field away
-            continue
-        key, kind = f"fields.{name}", kinds[type(value)]
-        if key not in known:
-            operations.append(edge.UpdateOperation.create_field_index(key, kind))
-        elif known[key].data_type != kind:
-            held = "words" if isinstance(value, int) else "whole numbers"
-            raise StoreError(f"the field {name} holds {held} in this index, {value!r} is of another kind")
-    return operations
+    held = {
+        key: next((kind for kind in kinds if kinds[kind] == info.data_type), None)
+        for key, info in known.items()
+    }
+    return [
+        edge.UpdateOperation.create_field_index(key, kinds[kind])
+        for key, kind in new_fields(held, fields).items()
+    ]
 
 
 def search_params(storage: Storage) -> edge.SearchParams:
     """How a shard of this storage finds candidates."""
     if storage.candidates == "exact":
         return edge.SearchParams(exact=True)
-    rescored = edge.QuantizationSearchParams(rescore=True, oversampling=_OVERSAMPLING[storage.candidates])
+    rescored = edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING[storage.candidates])
     return edge.SearchParams(quantization=rescored)
 
 

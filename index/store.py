@@ -26,7 +26,16 @@ from unbraid.index.entry import Entry, Fields, point_id
 from unbraid.index.file_state import PAYLOAD, FileState, file_states
 from unbraid.index.holder import hold, release
 from unbraid.index.hybrid import Scores
-from unbraid.index.meta import FORMAT, SHARD_FOLDER, Meta, Provenance, metadata_version, read_meta, write_meta
+from unbraid.index.meta import (
+    FORMAT,
+    SHARD_FOLDER,
+    Meta,
+    Provenance,
+    metadata_version,
+    read_meta,
+    vacant,
+    write_meta,
+)
 from unbraid.index.model import Vectors
 from unbraid.index.only import ANYTHING, Only, matching, merged
 from unbraid.index.seal import seal, unseal
@@ -97,7 +106,7 @@ class Store:
         """
         folder = Path(folder)
         try:
-            if create and (not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))):
+            if create and vacant(folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 kept, made_with = storage or Storage(dim), provenance or Provenance()
                 write_meta(
@@ -183,13 +192,9 @@ class Store:
 
     def upsert(self, entries: Sequence[Entry], vectors: Vectors) -> None:
         """Add or replace `entries` with their base vectors [n, dim]; on disk when this returns."""
-        if vectors.shape != (len(entries), self.meta.dim) or not np.isfinite(vectors).all():
-            raise StoreError(
-                f"expected {len(entries)} finite vectors of {self.meta.dim} dimensions, got {vectors.shape}"
-                f" with {int((~np.isfinite(vectors)).sum())} values not finite"
-            )
+        check_vectors(vectors, len(entries), self.meta.dim)
         if entries:
-            size = vectors.nbytes + sum(500 + 4 * len(entry.snippet) for entry in entries)
+            size = room_of(entries, vectors)
             self._index_fields({name: value for entry in entries for name, value in entry.fields.items()})
             self._update([upsert_points(entries, vectors, self.meta.storage)], size)
 
@@ -304,7 +309,7 @@ class Store:
         return [
             (
                 [str(point.id) for point in points],
-                self._base_vectors(points),
+                tamed(self._base_vectors(points)),
                 np.asarray([point.score for point in points], np.float32),
             )
             for points in found
@@ -511,6 +516,20 @@ def _vectors(entry: Entry, row: Vectors) -> "dict[str, edge.NamedVector]":
     """The base vector, and the words where there are any; these follow from the payload, so no checksum holds them."""
     words = document_terms(entry.text)
     return {DENSE: row.tolist(), WORDS: words} if words.indices else {DENSE: row.tolist()}
+
+
+def check_vectors(vectors: Vectors, count: int, dim: int) -> None:
+    """Raise StoreError unless `vectors` are [count, dim] and finite."""
+    if vectors.shape != (count, dim) or not np.isfinite(vectors).all():
+        raise StoreError(
+            f"expected {count} finite vectors of {dim} dimensions, got {vectors.shape}"
+            f" with {int((~np.isfinite(vectors)).sum())} values not finite"
+        )
+
+
+def room_of(entries: Sequence[Entry], vectors: Vectors) -> int:
+    """Bytes that entries and vectors take in a write, words and payload among them, rather more than less."""
+    return vectors.nbytes + sum(500 + 4 * len(entry.text) for entry in entries)
 
 
 def tamed(rows: Vectors) -> Vectors:

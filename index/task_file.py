@@ -15,9 +15,9 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
+from unbraid.durable import sync_folder
 from unbraid.errors import DataError, MissingExtraError
 from unbraid.index.entry import Entry, point_id
-from unbraid.index.meta import sync_folder
 
 
 @dataclass(frozen=True)

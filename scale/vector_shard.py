@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from unbraid.durable import sync_folder
 from unbraid.errors import DataError
 from unbraid.scale.corpus import Shard
 
@@ -58,7 +59,7 @@ def write_shard(
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-        _sync(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
@@ -73,14 +74,3 @@ def read_about(path: Path) -> dict[str, Any]:
     except (OSError, pa.ArrowException, KeyError, ValueError):
         pass
     raise DataError(f"{path} is not a shard of vectors: choose another folder for --out, or take it away")
-
-
-def _sync(folder: Path) -> None:
-    """Have the names in `folder` on disk: without it, a power cut can take back a rename."""
-    if os.name != "posix":  # Windows cannot open a folder
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from unbraid import durable
 from unbraid.errors import DataError
 
 ROUTE = "route:"  # what the names of vector columns start with
@@ -103,14 +103,8 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Raises DataError when that fails, for example on a full disk.
     """
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        durable.write_whole(path, content)
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
 
@@ -130,17 +124,6 @@ def _read(path: Path, columns: list[str] | None = None) -> tuple[Any, dict[str, 
         raise DataError(
             f"{path}: not a label shard: {error}: delete it, run `unbraid label` again"
         ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put the folder's own entries on disk: without it, a power cut can take back a rename."""
-    if os.name != "posix":  # Windows cannot open a folder
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sealed(content: bytes) -> bytes:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unbraid import Code
+from unbraid import Code, durable
 from unbraid.distill import label as label_module
 from unbraid.distill.check_labels import check_labels
 from unbraid.distill.data import TrainingItem, file_items
@@ -328,7 +328,7 @@ def test_a_shard_appears_whole_or_not_at_all(step, tmp_path, monkeypatch):
         store.want(set(example_labels().keys))
         with monkeypatch.context() as patch:
             if step == "folder":
-                patch.setattr(shard_module, "_sync_folder", crash)
+                patch.setattr(durable, "sync_folder", crash)
             elif step == "open":
                 patch.setattr(shard_module, "_sealed", crash)
             else:

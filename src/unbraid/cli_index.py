@@ -235,6 +235,7 @@ def import_(
 ) -> None:
     """Put an exported index into FOLDER, a new one or one of the same base; nothing is encoded."""
     from unbraid.index import Store
+    from unbraid.index.meta import vacant
     from unbraid.index.parquet_file import IndexFile
 
     given = IndexFile(file)
@@ -245,7 +246,7 @@ def import_(
         dim=meta.dim,
         create=True,
         provenance=meta.provenance,
-        storage=None if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) else meta.storage,
+        storage=meta.storage if vacant(folder) else None,
     ) as store:
         count, whole = 0, False
 

@@ -108,17 +108,17 @@ def push(folder: Folder, url: ServerUrl, name: Name = None, as_json: AsJson = Fa
 def pull(folder: Folder, url: ServerUrl, name: Name = None, as_json: AsJson = False) -> None:
     """Put what a Qdrant server has into FOLDER, a new index or one of the same base; nothing is encoded."""
     from unbraid.index import Store
+    from unbraid.index.meta import vacant
 
     with reopen_index(None, url, name) as source:
         meta = source.meta
-        new = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
         with Store.open(
             folder,
             base_id=meta.base_id,
             dim=meta.dim,
             create=True,
             provenance=meta.provenance,
-            storage=meta.storage if new else None,
+            storage=meta.storage if vacant(folder) else None,
         ) as target:
             _copy("pulling", source, target, str(folder), as_json)
 

@@ -1,0 +1,1 @@
+../../src/unbraid/durable.py
