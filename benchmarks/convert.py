@@ -12,7 +12,6 @@ vectors do not hold, no converter gives back. The documents of the fit are in no
 
 import argparse
 import gzip
-import io
 import json
 import random
 import tarfile
@@ -21,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 import unbraid
 from unbraid.converter import Quality, convert, fit_converter
+from unbraid.image import decode
 from unbraid.items import Item
 
 SETS = {
@@ -81,10 +80,8 @@ def picture_source(data: Path, name: str) -> Source:
     """500 pictures and their captions, and as many for the fit."""
     found = list(rows(data / f"{name}.jsonl.gz"))[:1000]
     with tarfile.open(data / f"{name}.tar") as tar:
-        pictures: list[Item] = [
-            Image.open(io.BytesIO(tar.extractfile(row["file"]).read())).convert("RGB")  # type: ignore[union-attr]
-            for row in found
-        ]
+        files = [tar.extractfile(row["file"]) for row in found]
+        pictures: list[Item] = [decode(file.read()) for file in files if file]
     captions = [row.get("caption") or row["alt"] for row in found]
     return Source("image", pictures[:500], captions[:500], pictures[500:])
 

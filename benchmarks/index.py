@@ -30,6 +30,7 @@ from unbraid.index import Only, Storage, Store, search, search_vectors, update
 from unbraid.index.chunk import chunk_file
 from unbraid.index.entry import Entry
 from unbraid.index.folding import folding_for
+from unbraid.index.only import ANYTHING
 from unbraid.index.search import FETCH
 from unbraid.training.rows import rows
 
@@ -104,12 +105,19 @@ def entries(part: Sequence[str], start: int) -> Iterator[Entry]:
         yield Entry(path, "text", 1, 1, text, "s", 1, 1, row % PER_FILE, PER_FILE, "markdown")
 
 
-def ask(store: Store, model: unbraid.Embedder, queries: Sequence[str], **options: object) -> list[float]:
+def ask(
+    store: Store,
+    model: unbraid.Embedder,
+    queries: Sequence[str],
+    *,
+    only: Only = ANYTHING,
+    hybrid: bool = False,
+) -> list[float]:
     """Seconds of each query, encoding included."""
     taken = []
     for query in queries:
         moment = time.perf_counter()
-        search(store, model, [query], k=K, **options)  # type: ignore[arg-type]
+        search(store, model, [query], k=K, only=only, hybrid=hybrid)
         taken.append(time.perf_counter() - moment)
     return taken
 
@@ -159,7 +167,7 @@ def switch(folder: Path, model: unbraid.Embedder, asked: Sequence[str], base: np
             ask(store, model, asked, only=Only(paths=("/corpus/7",))),
         )
         print(
-            f"  query with its encoding {spread(whole)} ms, filtered by folder {spread(folder_only)} ms, its encoding alone "
+            f"  query with its encoding {spread(whole)} ms, hybrid {spread(ask(store, model, asked, hybrid=True))} ms, filtered by folder {spread(folder_only)} ms, its encoding alone "
             f"{spread(encoded(model, asked))} ms"
         )
 

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httptools
@@ -32,8 +33,10 @@ import asyncio, sys
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
-from sentence_transformers import SentenceTransformer
 from unbraid.teacher.minilm import minilm_folder
+from unbraid.torchvision_shim import ensure_torchvision
+ensure_torchvision()
+from sentence_transformers import SentenceTransformer
 
 app = FastAPI()
 model = SentenceTransformer(str(minilm_folder()), device="cpu")
@@ -97,6 +100,7 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep it."""
+        assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.parser = httptools.HttpResponseParser(self)
 
@@ -120,7 +124,7 @@ class Client(asyncio.Protocol):
         """The status of an answer."""
         self.answer = asyncio.get_running_loop().create_future()
         head = f"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        self.transport.write(head.encode() + body)  # type: ignore[attr-defined]
+        self.transport.write(head.encode() + body)
         return await self.answer
 
 
@@ -229,16 +233,21 @@ def quantile(values: Sequence[float], part: float) -> float:
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0
 
 
-async def flood(
-    port: int, bodies: Sequence[bytes], rate: float, seconds: float, pid: int
-) -> dict[str, object]:
-    """Open-loop requests at `rate` a second: statuses, latencies of those answered 200, most memory."""
-    statuses: dict[object, int] = {}
-    accepted: list[float] = []
-    refused: list[float] = []
+@dataclass
+class Flood:
+    """What came of open-loop requests: statuses or errors, seconds of the accepted and the refused, most MB."""
+
+    statuses: dict[object, int] = field(default_factory=dict)
+    accepted: list[float] = field(default_factory=list)
+    refused: list[float] = field(default_factory=list)
+    most: float = 0.0
+
+
+async def flood(port: int, bodies: Sequence[bytes], rate: float, seconds: float, pid: int) -> Flood:
+    """Open-loop requests at `rate` a second."""
+    found = Flood()
     idle: list[Client] = []
     tasks: set[asyncio.Task[None]] = set()
-    most = 0.0
 
     async def ask(body: bytes) -> None:
         started = time.perf_counter()
@@ -251,8 +260,8 @@ async def flood(
                 client.transport.close()
         except OSError as error:
             status = type(error).__name__
-        (accepted if status == 200 else refused).append(time.perf_counter() - started)
-        statuses[status] = statuses.get(status, 0) + 1
+        (found.accepted if status == 200 else found.refused).append(time.perf_counter() - started)
+        found.statuses[status] = found.statuses.get(status, 0) + 1
 
     started, sent = time.perf_counter(), 0
     while (now := time.perf_counter() - started) < seconds:
@@ -261,12 +270,12 @@ async def flood(
             tasks.add(task)
             task.add_done_callback(tasks.discard)
             sent += 1
-        most = max(most, resident(pid))
+        found.most = max(found.most, resident(pid))
         await asyncio.sleep(0.005)
     await asyncio.gather(*tasks)
     for client in idle:
         client.transport.close()
-    return {"statuses": statuses, "accepted": accepted, "refused": refused, "most": most}
+    return found
 
 
 def overload(seconds: float) -> None:
@@ -280,24 +289,21 @@ def overload(seconds: float) -> None:
         warm = resident(pid)
         # Unloaded: a tenth of that, open-loop like the flood, so that both count the same things.
         calm = asyncio.run(flood(port, bodies, rate / 10, 20, pid))
-        limit = 4 * quantile(calm["accepted"], 0.99) + 5  # type: ignore[arg-type]
+        unloaded = quantile(calm.accepted, 0.99)
         found = asyncio.run(flood(port, bodies, 3 * rate, seconds, pid))
         after = []
         for _ in range(6):
             started = time.perf_counter()
             took, _ = asyncio.run(throughput(port, bodies[: int(rate)], CLIENTS))
             after.append((time.perf_counter() - started, int(rate) / took))
-        accepted: list[float] = found["accepted"]  # type: ignore[assignment]
         print(f"sustainable {rate:.0f} requests/s of 4 texts, offered {3 * rate:.0f}/s for {seconds:.0f} s")
-        print(f"answers: {found['statuses']}; accepted {len(accepted) / seconds:.0f}/s")
+        print(f"answers: {found.statuses}; accepted {len(found.accepted) / seconds:.0f}/s")
         print(
-            f"p50, p99 of accepted: {quantile(accepted, 0.5):.2f}, {quantile(accepted, 0.99):.2f} s; unloaded p99 "
-            f"{quantile(calm['accepted'], 0.99) * 1000:.0f} ms; allowed {limit:.2f} s; of refused: "  # type: ignore[arg-type]
-            f"{quantile(found['refused'], 0.5):.3f}, {quantile(found['refused'], 0.99):.2f} s"  # type: ignore[arg-type]
+            f"p50, p99 of accepted: {quantile(found.accepted, 0.5):.2f}, {quantile(found.accepted, 0.99):.2f} s; unloaded "
+            f"p99 {unloaded * 1000:.0f} ms; allowed {4 * unloaded + 5:.2f} s; of refused: "
+            f"{quantile(found.refused, 0.5):.3f}, {quantile(found.refused, 0.99):.2f} s"
         )
-        print(
-            f"resident: idle-warm {warm:.0f} MB, most {found['most']:.0f} MB, ratio {found['most'] / warm:.2f}"
-        )  # type: ignore[operator]
+        print(f"resident: idle-warm {warm:.0f} MB, most {found.most:.0f} MB, ratio {found.most / warm:.2f}")
         print("afterwards, requests/s: " + ", ".join(f"{speed:.0f}" for _, speed in after))
 
 
