@@ -20,7 +20,7 @@ from unbraid import __version__
 from unbraid.errors import ItemError, UnbraidError
 from unbraid.serve import forms
 from unbraid.serve.batcher import Batcher, Job
-from unbraid.serve.engine import BASE, BundleEngine, Engine, Given, shorten
+from unbraid.serve.engine import BASE, TEXTS, BundleEngine, Engine, Given, shorten
 from unbraid.serve.errors import ApiError, of_status
 from unbraid.serve.guard import Guard
 from unbraid.serve.limits import InFlight
@@ -81,19 +81,20 @@ def create_app(engine: Engine, settings: Settings | None = None, index: "Index |
     async def items_of(value: object, plain: str, trace: Trace) -> list[Given]:
         """The items of an input, remote pictures fetched."""
         items = await aside(len(trace.body), forms.read_input, value, plain, engine, limits)
-        if any(isinstance(item, forms.Remote) for item in items):
-            if not settings.remote_pictures:
-                raise ApiError(
-                    400,
-                    "remote_pictures_off",
-                    "pictures are not fetched from other hosts here: send a data URL, or start with --remote-pictures",
-                    param="input",
-                )
-            from unbraid.serve.remote import fetch_pictures
+        given = [item for item in items if isinstance(item, Given)]
+        if len(given) == len(items):
+            return given
+        if not settings.remote_pictures:
+            raise ApiError(
+                400,
+                "remote_pictures_off",
+                "pictures are not fetched from other hosts here: send a data URL, or start with --remote-pictures",
+                param="input",
+            )
+        from unbraid.serve.remote import fetch_pictures
 
-            with trace.phase("fetch"):
-                return await fetch_pictures(items, limits)
-        return items  # type: ignore[return-value]
+        with trace.phase("fetch"):
+            return await fetch_pictures(items, limits)
 
     async def encode(
         request: Request, given: Sequence[Given], task: str, *, truncate: bool, multi: bool = False
@@ -372,7 +373,7 @@ async def _disconnected(request: Request) -> None:
 
 def _warm(engine: Engine) -> None:
     """Encode one text and one picture, so that the first request finds every graph open."""
-    given = [Given(kind, "unbraid") for kind in ("text", "code") if kind in engine.modalities]  # type: ignore[arg-type]
+    given = [Given(kind, "unbraid") for kind in TEXTS if kind in engine.modalities]
     for task in engine.tasks:
         engine.encode(engine.read(given, task)[0], False)
     if "image" in engine.modalities:

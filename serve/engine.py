@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from unbraid.vectors import truncate
 if TYPE_CHECKING:
     from unbraid.teacher import AdapterTeacher
 
+TEXTS: tuple[Literal["text", "code"], ...] = ("text", "code")  # modalities that have tokens
 BASE = "base"  # the task of those who want base vectors
 PICTURE_COST = (
     40  # tokens that take as long as a picture's tower (180 pictures/s beside 235 texts of 32 tokens)
@@ -105,14 +106,14 @@ class BundleEngine:
                 except ItemError as error:
                     raise ItemError(f"item {row}: {error}") from error
                 entries[row] = Entry("text", one.content, task, len(one.content), len(one.content))
-        for kind in ("text", "code"):
+        for kind in TEXTS:
             texts = {
                 row: one.content for row, one in enumerate(given) if one.kind == kind and entries[row] is None
             }
             if texts:
-                ids, short = self.embedder.tokenise([str(text) for text in texts.values()], kind)  # type: ignore[arg-type]
+                ids, short = self.embedder.tokenise([str(text) for text in texts.values()], kind)
                 for row, one_ids in zip(texts, ids, strict=True):
-                    entries[row] = Entry(kind, one_ids, task, len(one_ids), len(one_ids))  # type: ignore[arg-type]
+                    entries[row] = Entry(kind, one_ids, task, len(one_ids), len(one_ids))
                 rows = list(texts)
                 cut += [rows[place] for place in short]
         return [entry for entry in entries if entry is not None], sorted(cut)
@@ -120,9 +121,14 @@ class BundleEngine:
     def encode(self, entries: Sequence[Entry], multi: bool) -> np.ndarray:
         """float32 [n, dim]."""
         base = np.empty((len(entries), self.dim), dtype=np.float32)
-        for kind in ("text", "code"):  # they may share a graph, but need not
-            if rows := [row for row, entry in enumerate(entries) if entry.kind == kind]:
-                base[rows] = self.embedder.encode_tokens([entries[row].content for row in rows], kind)  # type: ignore[misc, arg-type]
+        for kind in TEXTS:  # they may share a graph, but need not
+            ids = {
+                row: entry.content
+                for row, entry in enumerate(entries)
+                if entry.kind == kind and isinstance(entry.content, list)
+            }
+            if ids:
+                base[list(ids)] = self.embedder.encode_tokens(list(ids.values()), kind)
         for row, entry in enumerate(entries):
             if isinstance(entry.content, bytes):  # one at a time: decoded, a picture takes up to 75 MB
                 base[row] = self.embedder.encode([self._decode(entry.content)], progress=False)[0]
@@ -176,8 +182,9 @@ class TeacherEngine:
     def encode(self, entries: Sequence[Entry], multi: bool) -> Sequence[np.ndarray] | np.ndarray:
         """float32 [n, dim], or n arrays [tokens, 128]."""
         items: list[Item] = [
-            decode(entry.content) if isinstance(entry.content, bytes) else entry.content  # type: ignore[misc]
+            decode(entry.content) if isinstance(entry.content, bytes) else entry.content
             for entry in entries
+            if not isinstance(entry.content, list)  # `read` lets no token ids through
         ]
         tasks = [entry.task for entry in entries]
         if multi:

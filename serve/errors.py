@@ -44,11 +44,9 @@ class ClientGone(Exception):
 def overloaded(reason: str, seconds: float) -> ApiError:
     """429 because of `reason` (tokens, items, seconds, bytes or requests), to be tried again after `seconds`."""
     wait = min(60, max(1, math.ceil(seconds)))
-    error = ApiError(
+    return ApiError(
         429, "overloaded", f"too much is waiting ({reason}); try again in {wait} s", retry_after=wait
     )
-    error.reason = reason  # type: ignore[attr-defined]
-    return error
 
 
 def of_status(status: int, message: str | None = None) -> ApiError:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import socket
 import sys
 from datetime import UTC, datetime
 from types import FrameType
@@ -41,7 +42,7 @@ class Server(uvicorn.Server):
         self.app, self.limits = app, limits
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def startup(self, sockets: list | None = None) -> None:  # type: ignore[type-arg]
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)

@@ -2,13 +2,11 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from unbraid import cli
 from unbraid.cli_convert import report
 from unbraid.converter import Quality
 from unbraid.index import Store, update
@@ -16,20 +14,6 @@ from unbraid.index.meta import Provenance, read_meta
 from unbraid.vectors import normalise
 
 WORDS = "the a of and to in is was cat dog house river red green bright moon search vector model code".split()
-
-
-@pytest.fixture
-def unbraid(capsys, monkeypatch):
-    """Run the command in this process: (exit code, output, errors)."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["unbraid", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -53,38 +37,38 @@ def old(embedder, bundle_folder, tmp_path_factory) -> Path:
 
 
 def test_what_is_to_be_expected_comes_first_and_can_be_all(
-    unbraid, old, tmp_path, bundle_folder, monkeypatch
+    command, old, tmp_path, bundle_folder, monkeypatch
 ) -> None:
     words = ("convert", old, "--into", tmp_path / "new", "--model", bundle_folder)
-    code, out, _ = unbraid(*words, "--estimate")
+    code, out, _ = command(*words, "--estimate")
     assert code == 0 and "fitted on 60 items" in out and "| text  |         60 |     60 |" in out
     assert not (tmp_path / "new").exists()
     monkeypatch.setattr("unbraid.index.convert.GOOD", 1.1)  # more than there is
-    code, out, err = unbraid(*words)
+    code, out, err = command(*words)
     assert code == 2 and "not converted: text would lose more" in err and "| text  |" in out
     assert not (tmp_path / "new").exists()
-    code, out, _ = unbraid(*words, "--force", "--json")
+    code, out, _ = command(*words, "--force", "--json")
     about = json.loads(out)
     assert code == 0 and about["items"] == 60 and about["expected"]["text"]["items"] == 60
     assert read_meta(tmp_path / "new").provenance.converted["bundle"] == "ancient 1"
-    code, out, _ = unbraid("search", "moon", "--in", tmp_path / "new", "--model", bundle_folder, "--json")
+    code, out, _ = command("search", "moon", "--in", tmp_path / "new", "--model", bundle_folder, "--json")
     assert code == 0 and len(out.splitlines()) == 10
-    code, out, _ = unbraid("index", "stats", tmp_path / "new")
+    code, out, _ = command("index", "stats", tmp_path / "new")
     assert code == 0 and "from ancient 1; of the nearest items kept: text" in out
-    code, _, err = unbraid(*words)
+    code, _, err = command(*words)
     assert code == 2 and "exists already" in err
 
 
-def test_an_index_of_the_same_base_is_refused(unbraid, old, tmp_path, bundle_folder) -> None:
-    code, _, err = unbraid(
+def test_an_index_of_the_same_base_is_refused(command, old, tmp_path, bundle_folder) -> None:
+    code, _, err = command(
         "convert", old.parent / "full", "--into", tmp_path / "new", "--model", bundle_folder
     )
     assert code == 2 and "there is nothing to convert" in err
 
 
-def test_an_unknown_kind_is_wrong_use(unbraid, old, tmp_path, bundle_folder) -> None:
+def test_an_unknown_kind_is_wrong_use(command, old, tmp_path, bundle_folder) -> None:
     words = ("convert", old, "--into", tmp_path / "new", "--model", bundle_folder)
-    code, _, err = unbraid(*words, "--leave-out", "video")
+    code, _, err = command(*words, "--leave-out", "video")
     assert code == 2 and "--leave-out 'video'" in err
 
 

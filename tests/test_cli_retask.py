@@ -2,13 +2,11 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from unbraid import cli
 from unbraid.index import Store
 from unbraid.index.checksum import to_payload
 from unbraid.mapper_file import OwnMapper, write_mapper
@@ -17,58 +15,44 @@ RNG = np.random.default_rng(0)
 
 
 @pytest.fixture
-def unbraid(capsys, monkeypatch):
-    """Run the command in this process: (exit code, output, errors)."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["unbraid", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def index(unbraid, tmp_path, bundle_folder) -> Path:
+def index(command, tmp_path, bundle_folder) -> Path:
     notes = Path(os.path.realpath(tmp_path)) / "notes"
     notes.mkdir()
     for name in ("moon", "river", "house"):
         (notes / f"{name}.md").write_text(f"The {name} is bright.\n")
-    assert unbraid("index", notes, "--into", tmp_path / "ix", "--model", bundle_folder)[0] == 0
+    assert command("index", notes, "--into", tmp_path / "ix", "--model", bundle_folder)[0] == 0
     return tmp_path / "ix"
 
 
-def test_an_estimate_comes_first_and_can_be_all(unbraid, index, tmp_path, bundle_folder) -> None:
+def test_an_estimate_comes_first_and_can_be_all(command, index, tmp_path, bundle_folder) -> None:
     words = ("retask", index, "--task", "document", "--out", tmp_path / "v.npy", "--model", bundle_folder)
-    code, out, err = unbraid(*words, "--estimate", "--json")
+    code, out, err = command(*words, "--estimate", "--json")
     assert code == 0 and json.loads(out)["items"] == 3 and json.loads(out)["bytes"] > 3 * 2048
     assert err.startswith("3 items, about 0:00:0") and "MB free" in err
     assert not (tmp_path / "v.npy").exists()
-    code, out, err = unbraid(*words)
+    code, out, err = command(*words)
     assert (code, out) == (0, f"3 document vectors in {tmp_path / 'v.npy'}\n")
     assert err.startswith("3 items")
     assert np.load(tmp_path / "v.npy").shape == (3, 512)
 
 
 def test_a_mapper_of_ones_own_needs_a_side_where_they_differ(
-    unbraid, index, tmp_path, bundle_folder, embedder
+    command, index, tmp_path, bundle_folder, embedder
 ) -> None:
     matrices = [RNG.standard_normal((512, 512)).astype(np.float32) for _ in range(2)]
     write_mapper(tmp_path / "legal.mapper", OwnMapper("legal", embedder.base_id, *matrices))
     words = ("retask", index, "--task", tmp_path / "legal.mapper", "--out", tmp_path / "v.jsonl")
-    code, _, err = unbraid(*words, "--model", bundle_folder)
+    code, _, err = command(*words, "--model", bundle_folder)
     assert code == 2 and "--side query or document" in err
-    code, out, _ = unbraid(*words, "--side", "document", "--model", bundle_folder, "--dim", 64, "--json")
+    code, out, _ = command(*words, "--side", "document", "--model", bundle_folder, "--dim", 64, "--json")
     assert code == 0 and json.loads(out) == {"items": 3, "damaged": 0, "file": str(tmp_path / "v.jsonl")}
     row = json.loads((tmp_path / "v.jsonl").read_text().splitlines()[0])
     assert (row["task"], len(row["vector"]), row["first_line"]) == ("legal-document", 64, 1)
-    code, _, err = unbraid("retask", index, "--task", "query", "--side", "query", "--out", tmp_path / "v.npy")
+    code, _, err = command("retask", index, "--task", "query", "--side", "query", "--out", tmp_path / "v.npy")
     assert code == 2 and "--side goes with" in err
 
 
-def test_damaged_items_are_left_out_and_said(unbraid, index, tmp_path, bundle_folder, monkeypatch) -> None:
+def test_damaged_items_are_left_out_and_said(command, index, tmp_path, bundle_folder, monkeypatch) -> None:
     def wrong(entry, vector):
         return {**to_payload(entry, vector), "checksum": "0" * 16}
 
@@ -78,12 +62,12 @@ def test_damaged_items_are_left_out_and_said(unbraid, index, tmp_path, bundle_fo
         store.upsert(entries[:1], vectors[:1])
     monkeypatch.undo()
     words = ("retask", index, "--task", "document", "--out", tmp_path / "v.npy", "--model", bundle_folder)
-    code, out, err = unbraid(*words, "--json")
+    code, out, err = command(*words, "--json")
     assert code == 0 and json.loads(out)["items"] == 2
     assert f"unbraid: 1 damaged items were left out: unbraid index verify {index}" in err
 
 
 @pytest.mark.parametrize("name", ["v.csv", "absent/v.npy"])
-def test_a_file_that_cannot_be_written_is_refused_before_any_work(unbraid, index, tmp_path, name) -> None:
-    code, _, err = unbraid("retask", index, "--task", "document", "--out", tmp_path / name)
+def test_a_file_that_cannot_be_written_is_refused_before_any_work(command, index, tmp_path, name) -> None:
+    code, _, err = command("retask", index, "--task", "document", "--out", tmp_path / name)
     assert code == 2 and name in err and "items" not in err

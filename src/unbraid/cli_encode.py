@@ -8,12 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from unbraid.bundle import SMALL
-from unbraid.cli_options import Model, Threads, Tier, one_of, own_mapper, require
+from unbraid.cli_options import Dim, Model, Precision, Side, Threads, Tier, one_of, own_mapper, require
 from unbraid.errors import DataError
 from unbraid.items import MODALITIES
 from unbraid.loading import load
 from unbraid.mapper_file import SUFFIX
-from unbraid.vectors import VECTOR_PRECISIONS
 
 app = typer.Typer()
 
@@ -39,18 +38,9 @@ def encode(
         str | None,
         typer.Option(help="query, document, symmetric, code or a .mapper file; base vectors if left out."),
     ] = None,
-    side: Annotated[
-        str | None,
-        typer.Option(
-            help="query or document, for a .mapper whose sides differ.",
-            callback=one_of(("query", "document")),
-        ),
-    ] = None,
-    dim: Annotated[int | None, typer.Option(help="512, 256, 128 or 64 dimensions.")] = None,
-    precision: Annotated[
-        str,
-        typer.Option(help=f"{', '.join(VECTOR_PRECISIONS)} numbers.", callback=one_of(VECTOR_PRECISIONS)),
-    ] = "float32",
+    side: Side = None,
+    dim: Dim = None,
+    precision: Precision = "float32",
     modality: Annotated[
         str | None,
         typer.Option(

@@ -9,18 +9,7 @@ import typer
 
 from unbraid.errors import MissingExtraError
 from unbraid.mapper_file import SUFFIX, OwnMapper, read_mapper
-
-Model = Annotated[
-    str | None, typer.Option("--model", help="A bundle folder or hub id org/name; the starter if left out.")
-]
-Tier = Annotated[
-    str,
-    typer.Option("--tier", help="Text encoders: small, or nano where the bundle has it: faster, less exact."),
-]
-Threads = Annotated[
-    int | None, typer.Option(help="Batches run at a time; all usable cores if left out.", min=1)
-]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; a GPU where there is one.")]
+from unbraid.vectors import VECTOR_PRECISIONS
 
 
 def one_of(choices: tuple[str, ...]) -> Callable[[str | None], str | None]:
@@ -32,6 +21,34 @@ def one_of(choices: tuple[str, ...]) -> Callable[[str | None], str | None]:
         return value
 
     return check
+
+
+Model = Annotated[
+    str | None, typer.Option("--model", help="A bundle folder or hub id org/name; the starter if left out.")
+]
+Tier = Annotated[
+    str,
+    typer.Option("--tier", help="Text encoders: small, or nano where the bundle has it: faster, less exact."),
+]
+Threads = Annotated[
+    int | None, typer.Option(help="Batches run at a time; all usable cores if left out.", min=1)
+]
+Side = Annotated[
+    str | None,
+    typer.Option(
+        "--side",
+        help="query or document, for a .mapper whose sides differ.",
+        callback=one_of(("query", "document")),
+    ),
+]
+Dim = Annotated[int | None, typer.Option("--dim", help="512, 256, 128 or 64 dimensions.")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        "--precision", help=f"{', '.join(VECTOR_PRECISIONS)} numbers.", callback=one_of(VECTOR_PRECISIONS)
+    ),
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; a GPU where there is one.")]
 
 
 def require(package: str, extra: str) -> None:

@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from unbraid.cli_options import Model, Threads, one_of, own_mapper
+from unbraid.cli_options import Dim, Model, Precision, Side, Threads, own_mapper
 from unbraid.loading import load
 from unbraid.mapper_file import SUFFIX
 from unbraid.progress import counting, duration
-from unbraid.vectors import VECTOR_PRECISIONS
 
 app = typer.Typer()
 
@@ -23,17 +22,9 @@ def retask(
         Path,
         typer.Option("--out", "-o", help="FILE.parquet, .npy (rows in FILE.npy.json) or .jsonl; replaced."),
     ],
-    side: Annotated[
-        str | None,
-        typer.Option(
-            help="query or document, for a .mapper whose sides differ.",
-            callback=one_of(("query", "document")),
-        ),
-    ] = None,
-    dim: Annotated[int | None, typer.Option(help="512, 256, 128 or 64 dimensions.")] = None,
-    precision: Annotated[
-        str, typer.Option(help="float32, int8 or binary numbers.", callback=one_of(VECTOR_PRECISIONS))
-    ] = "float32",
+    side: Side = None,
+    dim: Dim = None,
+    precision: Precision = "float32",
     only_estimate: Annotated[
         bool, typer.Option("--estimate", help="Say what it takes, and write nothing.")
     ] = False,
