@@ -127,7 +127,7 @@ def switch(folder: Path, model: unbraid.Embedder, asked: Sequence[str], base: np
     queries = model.encode(asked, progress=False)
     before = fingerprint(folder)
     print(
-        f"\n{count:,} items, exact candidates | ten best as materialised | query, ms | numpy over materialised, ms"
+        f"\n{count:,} items, {size(folder):,.0f} MB, exact candidates | ten best as materialised | query, ms | numpy over materialised, ms"
     )
     with Store.open(folder, base_id=model.base_id, dim=model.dim) as store:
         for mode, (query_task, document_task) in model.search_modes.items():
