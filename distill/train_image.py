@@ -83,16 +83,23 @@ def fit_image(
     return encoder
 
 
-def augment(pixels: np.ndarray, rng: random.Random, *, photo: bool) -> Image.Image:
-    """A random crop, brightness and contrast of a picture; photographs are also mirrored."""
+def augment(pixels: np.ndarray, rng: random.Random, source: str) -> Image.Image:
+    """A random crop, brightness and colour of a picture from `source`; photographs are also mirrored, some made grey.
+
+    A drawing's captions name all that is on it, so little is cut off; a photograph stays one from any of its parts.
+    """
+    photo = "photos" in source
+    smallest = 0.35 if photo else 0.85 if source == DRAWN else 0.6
     height, width = pixels.shape[:2]
-    side = math.sqrt(rng.uniform(0.4, 1.0) if photo else rng.uniform(0.85, 1.0))
+    side = math.sqrt(rng.uniform(smallest, 1.0))
     stretch = math.exp(rng.uniform(-0.2, 0.2) if photo else rng.uniform(-0.06, 0.06))
     w, h = min(width, int(width * side * stretch) + 1), min(height, int(height * side / stretch) + 1)
     x, y = rng.randint(0, width - w), rng.randint(0, height - h)
     image = Image.fromarray(pixels[y : y + h, x : x + w])
     if photo and rng.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if photo and rng.random() < 0.1:
+        image = image.convert("L").convert("RGB")
     if rng.random() < 0.5:
         image = ImageEnhance.Brightness(image).enhance(rng.uniform(0.7, 1.3))
         image = ImageEnhance.Color(image).enhance(rng.uniform(0.5, 1.4))
@@ -168,7 +175,7 @@ def _loss(
     generator: torch.Generator,
 ) -> Tensor:
     """The loss of one batch, rows of `pictures`, each augmented anew."""
-    seen = [augment(pictures[row].pixels, rng, photo="photos" in pictures[row].source) for row in batch]
+    seen = [augment(pictures[row].pixels, rng, pictures[row].source) for row in batch]
     pixels = torch.from_numpy(np.stack([preprocess(image) for image in seen]))
     rows, owner = batch_captions(captions, batch)
     queue = torch.randint(len(captions.vectors), (config.queue,), generator=generator)

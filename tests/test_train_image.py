@@ -26,7 +26,7 @@ from unbraid.distill.captions import (
 )
 from unbraid.distill.data import TrainingItem
 from unbraid.distill.label import label
-from unbraid.distill.pictures import Picture, drawn, photographs
+from unbraid.distill.pictures import DRAWN, Picture, drawn, photographs
 from unbraid.distill.recipe import ImageTraining, Recipe, TextTraining
 from unbraid.distill.train_image import (
     augment,
@@ -296,23 +296,34 @@ def is_mirrored(image):
 def test_drawings_are_never_mirrored():
     """Their captions and letters say what is left and right."""
     rng = random.Random(0)
-    assert not any(is_mirrored(augment(dark_to_light(), rng, photo=False)) for _ in range(50))
+    assert not any(is_mirrored(augment(dark_to_light(), rng, DRAWN)) for _ in range(50))
 
 
 def test_half_of_the_photographs_are_mirrored():
     rng = random.Random(0)
-    assert 30 < sum(is_mirrored(augment(dark_to_light(), rng, photo=True)) for _ in range(100)) < 70
+    assert 30 < sum(is_mirrored(augment(dark_to_light(), rng, "image/photos")) for _ in range(100)) < 70
 
 
 def test_an_augmented_picture_is_a_part_of_the_picture():
     rng = random.Random(0)
     for _ in range(50):
-        image = augment(dark_to_light(), rng, photo=False)
+        image = augment(dark_to_light(), rng, DRAWN)
         assert image.width <= 60 and image.height <= 40 and image.width * image.height >= 0.7 * 2400
 
 
+def test_some_photographs_lose_their_colours_and_no_drawing_does():
+    red = np.full((40, 60, 3), (200, 40, 40), np.uint8)
+
+    def grey(source):
+        rng = random.Random(0)
+        return sum(len(set(augment(red, rng, source).getpixel((0, 0)))) == 1 for _ in range(100))
+
+    assert 2 < grey("image/photos") < 25
+    assert grey(DRAWN) == 0
+
+
 def test_a_picture_of_one_pixel_can_be_augmented():
-    assert augment(np.zeros((1, 1, 3), np.uint8), random.Random(0), photo=True).size == (1, 1)
+    assert augment(np.zeros((1, 1, 3), np.uint8), random.Random(0), "image/photos").size == (1, 1)
 
 
 # -- captions --------------------------------------------------------------------------------------------------
