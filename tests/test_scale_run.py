@@ -37,7 +37,8 @@ def cluster():
 
 @pytest.fixture
 def second_node(cluster):
-    node = cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
+    node = cluster.add_node(wait=False, num_cpus=1, object_store_memory=80_000_000)
+    cluster.wait_for_nodes(timeout=300)  # 30 seconds, which add_node waits, are too few on busy cores
     yield node
     if node in cluster.list_all_nodes():
         cluster.remove_node(node)
