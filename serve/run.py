@@ -61,7 +61,7 @@ class Server(uvicorn.Server):
         logging.getLogger("unbraid.serve").info("draining")
         late = ApiError(503, "shutting_down", "the server is shutting down", retry_after=1)
         loop.call_later(limits.drain_notice, super().handle_exit, sig, None)
-        loop.call_later(limits.drain_notice + limits.drain_seconds, self.app.state.batcher.close, late)
+        loop.call_later(limits.drain_notice + limits.drain_seconds, self.app.state.served.batcher.close, late)
 
 
 class JsonLines(logging.Formatter):
