@@ -23,6 +23,7 @@ from unbraid.serve.metrics import Metrics
 from unbraid.serve.openapi import document_keys, errors
 from unbraid.serve.served import Served, trace_of
 from unbraid.serve.settings import Settings
+from unbraid.serve.telemetry import TELEMETRY
 from unbraid.serve.warm import warm
 
 if TYPE_CHECKING:  # loads Qdrant Edge, which most servers do without
@@ -42,6 +43,7 @@ def create_app(engine: Engine, settings: Settings | None = None, index: "Index |
         docs_url=None,  # their pages load scripts from another host
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=TELEMETRY,
         responses=errors(400, 401, 404, 405, 408, 413, 415, 421, 429, 500, 503),
     )
     app.state.served = Served(engine, settings, index, batcher, metrics, readers, int(time.time()))

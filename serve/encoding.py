@@ -44,8 +44,11 @@ async def encode(
     """
     served, trace = served_by(request), trace_of(request)
     with trace.phase("read"):
+        await served.engine.prepare(given)
+        # Token ids stand for up to 21 times as many characters as they are written with.
+        size = len(trace.body) * (22 if any(isinstance(one.content, list) for one in given) else 1)
         try:
-            entries, cut = await served.aside(len(trace.body), served.engine.read, given, task)
+            entries, cut = await served.aside(size, served.engine.read, given, task)
         except ItemError as error:
             raise ApiError(400, "invalid_input", str(error), param="input") from error
         if cut and not truncate:
@@ -57,6 +60,7 @@ async def encode(
             )
         if (cost := sum(entry.cost for entry in entries)) > served.limits.tokens:
             raise forms.too_many_tokens(cost, served.limits)
+    trace.task = task
     trace.items, trace.tokens = len(entries), sum(entry.tokens for entry in entries)
     gone = asyncio.ensure_future(_disconnected(request))
     started = time.perf_counter()
@@ -66,8 +70,8 @@ async def encode(
         raise ApiError(400, "invalid_input", str(error), param="input") from error
     finally:
         gone.cancel()
-    trace.phases["queue"] = (job.started or started) - job.arrived
-    trace.phases["encode"] = time.perf_counter() - (job.started or started)
+    trace.passed("queue", job.arrived, job.started or started)
+    trace.passed("encode", job.started or started, time.perf_counter())
     return job, cut
 
 

@@ -15,6 +15,7 @@ from unbraid.serve.errors import ApiError, ClientGone, overloaded
 from unbraid.serve.limits import InFlight, Receive, read_body
 from unbraid.serve.metrics import Metrics
 from unbraid.serve.settings import Settings
+from unbraid.serve.telemetry import report
 from unbraid.serve.trace import Trace
 
 logger = logging.getLogger("unbraid.serve")
@@ -50,6 +51,7 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                report(trace)
                 message["headers"] = [
                     *message.get("headers", []),
                     (b"x-request-id", trace.id.encode()),
@@ -69,6 +71,7 @@ class Guard:
             except ClientGone:
                 status = 499  # nobody reads it; for the log
                 trace.code = "client_gone"
+                report(trace)
             except Exception:
                 logger.exception("request %s failed", trace.id)
                 failure = ApiError(

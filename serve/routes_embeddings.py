@@ -53,6 +53,7 @@ async def map_base(request: Request) -> Response:
     with trace.phase("read"):
         form = await served.aside(size, forms.read_form, forms.MapForm, trace.body, served.limits)
         model, task, _ = forms.choose_task(engine, served.settings, form.model, form.task)
+        trace.task = task
         dim = forms.check_dimensions(engine, form.dimensions)
         base = await served.aside(size, read_vectors, form.base, engine.dim, served.limits.items)
     with trace.phase("map"):

@@ -12,10 +12,12 @@ class Trace:
 
     id: str
     body: bytes = b""
+    task: str | None = None
     items: int = 0
     tokens: int = 0
     code: str | None = None  # of the refusal, if it was one
-    phases: dict[str, float] = field(default_factory=dict)
+    phases: dict[str, float] = field(default_factory=dict)  # seconds
+    times: list[tuple[str, float, float]] = field(default_factory=list)  # phases, by perf_counter
     started: float = field(default_factory=time.perf_counter)
 
     @contextmanager
@@ -25,7 +27,12 @@ class Trace:
         try:
             yield
         finally:
-            self.phases[name] = self.phases.get(name, 0) + time.perf_counter() - started
+            self.passed(name, started, time.perf_counter())
+
+    def passed(self, name: str, started: float, ended: float) -> None:
+        """Count what was between two times of perf_counter as a phase; one that comes again adds to it."""
+        self.phases[name] = self.phases.get(name, 0) + ended - started
+        self.times.append((name, started, ended))
 
     def seconds(self) -> float:
         """Since the request began."""
