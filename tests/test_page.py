@@ -64,6 +64,10 @@ LOW_CONTRAST = """() => {
   return low;
 }"""
 
+# What the page's policy (CSP) forbids; Chromium alone logs only some of it.
+REPORT = """addEventListener("securitypolicyviolation",
+  event => console.error(`policy: ${event.effectiveDirective} ${event.blockedURI}`))"""
+
 # Drops or pastes a picture, or text, or both, as a system hands them to a page.
 HAND = """(target, [kind, picture, text]) => {
   const transfer = new DataTransfer();
@@ -142,7 +146,7 @@ class Visit:
     """An open page, and what it has done."""
 
     page: Any
-    errors: list[str] = field(default_factory=list)  # of its console: also what its policy (CSP) kept from it
+    errors: list[str] = field(default_factory=list)  # of its console
     asked: list[dict[str, Any]] = field(default_factory=list)  # bodies of its searches
     hosts: set[str] = field(default_factory=set)
 
@@ -222,6 +226,7 @@ def window(browser, url, **options) -> Iterator[Any]:
     """A window of its own."""
     with contextlib.closing(browser.new_context(base_url=url, **options)) as context:
         context.set_default_timeout(20_000)
+        context.add_init_script(REPORT)
         yield context.new_page()
 
 
