@@ -10,6 +10,9 @@ from unbraid.embedder import Embedder
 from unbraid.errors import ItemError
 from unbraid.image import decode
 from unbraid.items import Code, Item, Modality
+from unbraid.serve.errors import ApiError
+from unbraid.serve.foreign_ids import ForeignIds
+from unbraid.serve.limits import Limits
 from unbraid.vectors import truncate
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ class Given:
     kind: Modality
     content: str | list[int] | bytes
     size: tuple[int, int] = (0, 0)
+    characters: int = Limits.characters  # that token ids of another vocabulary may stand for
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,12 @@ class Engine(Protocol):
     batch_tokens: int  # budget of a batch
     about: Mapping[str, object]  # for those who ask what is served
 
+    async def prepare(self, given: Sequence[Given]) -> None:
+        """Wait, not for long, for what reading `given` needs beside the model: the vocabulary of foreign ids."""
+        ...
+
     def read(self, given: Sequence[Given], task: str) -> tuple[list[Entry], list[int]]:
-        """Entries of `given`, and the positions of the texts that were cut. Raises ItemError."""
+        """Entries of `given`, and the positions of the texts that were cut. Raises ItemError and ApiError."""
         ...
 
     def encode(self, entries: Sequence[Entry], multi: bool) -> Sequence[np.ndarray] | np.ndarray:
@@ -71,9 +79,10 @@ class BundleEngine:
 
     multi_vector = False
 
-    def __init__(self, embedder: Embedder, workers: int) -> None:
+    def __init__(self, embedder: Embedder, workers: int, foreign: ForeignIds | None = None) -> None:
         """`embedder` is loaded with one thread: a batch has one, and `workers` batches run at a time."""
         self.embedder = embedder
+        self.foreign = foreign or ForeignIds()
         self.name = embedder.bundle.name
         self.tasks = (BASE, *embedder.tasks)
         self.default_task = BASE
@@ -84,6 +93,7 @@ class BundleEngine:
         text = embedder.bundle.tiers[embedder.tier].get("text")
         self.max_tokens = text.max_tokens if text else 0
         self.batch_tokens = max(256, text.batch_tokens if text else 0)
+        self.frame = len(embedder.tokenise([""])[0][0]) if text else 0  # special tokens around every text
         self.about: Mapping[str, object] = {
             "version": embedder.bundle.version,
             "base_id": embedder.base_id,
@@ -92,26 +102,34 @@ class BundleEngine:
             "search_modes": {mode: list(pair) for mode, pair in embedder.search_modes.items()},
         }
 
+    async def prepare(self, given: Sequence[Given]) -> None:
+        """Wait for the vocabulary of foreign ids, if there are any."""
+        if any(isinstance(one.content, list) and not self._is_own(one.content) for one in given):
+            await self.foreign.ready()
+
     def read(self, given: Sequence[Given], task: str) -> tuple[list[Entry], list[int]]:
-        """Tokenise; pictures stay as they are."""
+        """Tokenise; pictures stay as they are, and so do token ids of the bundle's own tokenizer."""
         entries: list[Entry | None] = [None] * len(given)
         cut: list[int] = []
+        texts_of: dict[Modality, dict[int, str]] = {kind: {} for kind in TEXTS}
         for row, one in enumerate(given):
             if isinstance(one.content, bytes):
                 cost = PICTURE_COST + one.size[0] * one.size[1] // PIXELS_A_TOKEN
                 entries[row] = Entry("image", one.content, task, 0, cost)
-            elif isinstance(one.content, list):
+            elif isinstance(one.content, str):
+                texts_of[one.kind][row] = one.content
+            elif self._is_own(one.content):
                 try:
                     self.embedder.check_tokens(one.content)
                 except ItemError as error:
                     raise ItemError(f"item {row}: {error}") from error
                 entries[row] = Entry("text", one.content, task, len(one.content), len(one.content))
+            else:
+                texts_of[one.kind][row] = _text_of_ids(one, row, self.foreign)
         for kind in TEXTS:
-            texts = {
-                row: one.content for row, one in enumerate(given) if one.kind == kind and entries[row] is None
-            }
+            texts = texts_of[kind]
             if texts:
-                ids, short = self.embedder.tokenise([str(text) for text in texts.values()], kind)
+                ids, short = self.embedder.tokenise(list(texts.values()), kind)
                 for row, one_ids in zip(texts, ids, strict=True):
                     entries[row] = Entry(kind, one_ids, task, len(one_ids), len(one_ids))
                 rows = list(texts)
@@ -137,6 +155,19 @@ class BundleEngine:
             base[rows] = self.embedder.map(base[rows], task)
         return base
 
+    def _is_own(self, ids: list[int]) -> bool:
+        """Whether ids carry the tokenizer's special tokens; where there are none, nothing tells ids apart.
+
+        No text's ids of cl100k_base look so: there 101 and 102, our [CLS] and [SEP], are bytes from within a character.
+        """
+        if not self.frame:
+            return False
+        try:
+            self.embedder.check_tokens([*ids[: self.frame], *ids[-self.frame :]])
+        except ItemError:
+            return False
+        return True
+
     def _decode(self, content: bytes) -> Item:
         image = self.embedder.bundle.image
         return decode(content, at_least=4 * image.preprocess.size if image else None)
@@ -145,9 +176,10 @@ class BundleEngine:
 class TeacherEngine:
     """A teacher: every item under its own task's adapter in one batch."""
 
-    def __init__(self, teacher: "AdapterTeacher") -> None:
+    def __init__(self, teacher: "AdapterTeacher", foreign: ForeignIds | None = None) -> None:
         """One batch runs at a time: a GPU is filled by its size."""
         self.teacher = teacher
+        self.foreign = foreign or ForeignIds()
         self.name = str(teacher.about.get("model", teacher.id))
         self.tasks = tuple(teacher.routes)
         self.default_task = "symmetric"  # as jina-embeddings-v4 is served: text-matching
@@ -161,15 +193,22 @@ class TeacherEngine:
             key: value for key, value in teacher.about.items() if isinstance(value, str | int | float)
         }
 
-    def read(self, given: Sequence[Given], task: str) -> tuple[list[Entry], list[int]]:
-        """Count tokens; the teacher reads the items again when it encodes them. A teacher refuses, or cuts itself."""
+    async def prepare(self, given: Sequence[Given]) -> None:
+        """Wait for the vocabulary of token ids, if there are any."""
         if any(isinstance(one.content, list) for one in given):
-            raise ItemError("a teacher takes texts and pictures, no token ids: its prompts go before them")
-        texts = {
-            row: Code(one.content) if one.kind == "code" else str(one.content)
-            for row, one in enumerate(given)
-            if isinstance(one.content, str)
-        }
+            await self.foreign.ready()
+
+    def read(self, given: Sequence[Given], task: str) -> tuple[list[Entry], list[int]]:
+        """Count tokens; the teacher reads the items again when it encodes them. A teacher refuses, or cuts itself.
+
+        Its prompts go before a text, so ids of its own tokenizer are of no use to it: all are foreign ones.
+        """
+        texts: dict[int, str] = {}
+        for row, one in enumerate(given):
+            if not isinstance(one.content, bytes):
+                ids = isinstance(one.content, list)
+                text = _text_of_ids(one, row, self.foreign) if ids else str(one.content)
+                texts[row] = Code(text) if one.kind == "code" else text
         counts = dict(
             zip(texts, self.teacher.count_tokens(list(texts.values()), task, list(texts)), strict=True)
         )
@@ -190,6 +229,27 @@ class TeacherEngine:
         if multi:
             return self.teacher.encode(items, tasks, multi_vector=True)
         return self.teacher.encode(items, tasks)
+
+
+def text_too_long(row: int, characters: int, most: int) -> ApiError:
+    """The refusal of a text over the limit of characters."""
+    return ApiError(
+        400,
+        "text_too_long",
+        f"item {row} has {characters:,} characters, at most {most:,} are taken: split it",
+        param="input",
+    )
+
+
+def _text_of_ids(one: Given, row: int, foreign: ForeignIds) -> str:
+    assert isinstance(one.content, list)
+    try:
+        text = foreign.text(one.content)
+    except ItemError as error:
+        raise ItemError(f"item {row}: {error}") from error
+    if len(text) > one.characters:
+        raise text_too_long(row, len(text), one.characters)
+    return text
 
 
 def shorten(vectors: np.ndarray, dim: int | None, dims: Sequence[int]) -> np.ndarray:

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import from_json
 
 from unbraid.items import MODALITIES, Modality
-from unbraid.serve.engine import Engine, Given
+from unbraid.serve.engine import Engine, Given, text_too_long
 from unbraid.serve.errors import ApiError
 from unbraid.serve.limits import Limits
 from unbraid.serve.pictures import check_size, is_data_url, picture_too_large, read_base64
@@ -30,6 +30,7 @@ _PICTURE = {
     "minLength": 1,
     "description": "data URL or base64 of a PNG, JPEG, WebP or GIF; an https URL where the server allows it",
 }
+_PICTURES = ("image", "url", "bytes")  # the last two as Jina's CLIP models take them
 _OBJECT = {
     "anyOf": [
         {"type": "object", "properties": {kind: schema}, "required": [kind], "additionalProperties": False}
@@ -39,8 +40,8 @@ _OBJECT = {
 _IDS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
 _ONE = {"anyOf": [_TEXT, _OBJECT]}
 _INPUT = {
-    "description": "A text, a data URL of a picture, token ids of the model's own tokenizer, an object with text, "
-    "code or image; or a list of those",
+    "description": "A text, a data URL of a picture, token ids (of the model's own tokenizer with its special tokens "
+    "around them, else read as OpenAI's cl100k_base), an object with text, code or image; or a list of those",
     "anyOf": [
         *_ONE["anyOf"],
         _IDS,
@@ -79,7 +80,10 @@ class EmbeddingsForm(Form):
     task: str | None = None
     dimensions: Annotated[int, Field(ge=1)] | None = None
     encoding_format: Literal["float", "base64"] | None = None
-    embedding_type: Literal["float", "base64", "binary", "ubinary"] | None = None  # Jina's name for it
+    # Jina's name for it, and what LlamaIndex's JinaEmbedding calls it.
+    embedding_type: Literal["float", "base64", "binary", "ubinary"] | None = Field(
+        None, validation_alias=AliasChoices("embedding_type", "encoding_type")
+    )
     normalized: Literal[True] | None = None
     truncate: bool | None = None
     return_multivector: bool | None = None
@@ -148,7 +152,8 @@ def choose_task(
             raise ApiError(
                 404,
                 "model_not_found",
-                f"the model {model[:100]!r} is not served here: expected {', '.join(names)}, or one of them with :task",
+                f"the model {model[:100]!r} is not served here: expected {', '.join(names)}, or one of them with :task; "
+                "the server's --alias NAME adds a name",
                 param="model",
             )
         if task is not None and task != suffix:
@@ -205,6 +210,11 @@ def read_input(value: object, plain: Modality, engine: Engine, limits: Limits) -
             param="input",
         )
     items = [_read_item(one, row, plain, limits) for row, one in enumerate(several)]
+    ids = sum(
+        len(item.content) for item in items if isinstance(item, Given) and isinstance(item.content, list)
+    )
+    if ids > limits.tokens:  # before they are decoded
+        raise too_many_tokens(ids, limits)
     pictures = sum(isinstance(item, Remote) or item.kind == "image" for item in items)
     if pictures > limits.pictures:
         raise ApiError(
@@ -231,12 +241,10 @@ def _read_item(value: object, row: int, plain: Modality, limits: Limits) -> Give
             return picture(read_base64(value, limits), limits)
         return _text(value, row, plain, limits)
     if isinstance(value, list) and _are_ids(value):
-        if len(value) > limits.tokens:
-            raise too_many_tokens(len(value), limits)
-        return Given("text", value)
+        return Given(plain, value, characters=limits.characters)
     if isinstance(value, dict) and len(value) == 1:
         kind, content = next(iter(value.items()))
-        if kind == "image" and isinstance(content, str) and content:
+        if kind in _PICTURES and isinstance(content, str) and content:
             if content.startswith(("https://", "http://")):
                 return Remote(content)
             return picture(read_base64(content, limits), limits)
@@ -255,12 +263,7 @@ def _text(text: str, row: int, kind: Modality, limits: Limits) -> Given:
     if not text.strip():
         raise ApiError(400, "invalid_input", f"item {row} is an empty text", param="input")
     if len(text) > limits.characters:
-        raise ApiError(
-            400,
-            "text_too_long",
-            f"item {row} has {len(text):,} characters, at most {limits.characters:,} are taken: split it",
-            param="input",
-        )
+        raise text_too_long(row, len(text), limits.characters)
     return Given(kind, text)
 
 

@@ -1,5 +1,6 @@
 """The server, asked over real sockets."""
 
+import asyncio
 import base64
 import contextlib
 import importlib.util
@@ -22,6 +23,7 @@ from PIL import Image
 import unbraid
 from unbraid.index import Store, provenance, update
 from unbraid.serve import BundleEngine, Keys, Limits, Settings, TeacherEngine, create_app
+from unbraid.serve.foreign_ids import ForeignIds
 from unbraid.serve.run import Server
 from unbraid.serve.searching import Index
 
@@ -56,9 +58,21 @@ def data_url(content):
     return "data:image/png;base64," + base64.b64encode(content).decode()
 
 
+def no_tiktoken():
+    raise ModuleNotFoundError("No module named 'tiktoken'", name="tiktoken")
+
+
 @pytest.fixture(scope="module")
-def engine(bundle_folder):
-    return BundleEngine(unbraid.load(bundle_folder, threads=1), workers=2)
+def foreign():
+    """A server without tiktoken, so that no test downloads a vocabulary."""
+    ids = ForeignIds(no_tiktoken)
+    asyncio.run(ids.ready())
+    return ids
+
+
+@pytest.fixture(scope="module")
+def engine(bundle_folder, foreign):
+    return BundleEngine(unbraid.load(bundle_folder, threads=1), workers=2, foreign=foreign)
 
 
 @pytest.fixture(scope="module")
@@ -630,8 +644,8 @@ def teacher(tiny_v4):
 
 
 @pytest.fixture(scope="module")
-def taught(teacher):
-    with serving(TeacherEngine(teacher)) as (url, _), httpx.Client(base_url=url, timeout=30) as http:
+def taught(teacher, foreign):
+    with serving(TeacherEngine(teacher, foreign)) as (url, _), httpx.Client(base_url=url, timeout=30) as http:
         yield http
 
 
