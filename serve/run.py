@@ -54,14 +54,18 @@ class Server(uvicorn.Server):
         if self._loop is None or sig != signal.SIGTERM or not first:
             super().handle_exit(sig, frame)
             return
-        self._loop.call_soon_threadsafe(self._drain, sig)
+        self._loop.call_soon_threadsafe(self._drain)
 
-    def _drain(self, sig: int) -> None:
+    def _drain(self) -> None:
         loop, limits = asyncio.get_running_loop(), self.limits
         logging.getLogger("unbraid.serve").info("draining")
         late = ApiError(503, "shutting_down", "the server is shutting down", retry_after=1)
-        loop.call_later(limits.drain_notice, super().handle_exit, sig, None)
+        loop.call_later(limits.drain_notice, self._stop)
         loop.call_later(limits.drain_notice + limits.drain_seconds, self.app.state.served.batcher.close, late)
+
+    def _stop(self) -> None:
+        """Without uvicorn's `handle_exit`, which raises the signal again at the end: the index would not be closed."""
+        self.should_exit = True
 
 
 class JsonLines(logging.Formatter):
