@@ -2,7 +2,8 @@
 
     python benchmarks/serve_fuzz.py --count 6000 --seed 0
 
-Starts a server of the starter, sends so many bodies made from the seed, and then asks it for a vector.
+Starts a server of the starter, sends so many bodies made from the seed, and then asks it for a vector. Token ids of
+cl100k_base are decoded only where tiktoken finds its vocabulary (TIKTOKEN_CACHE_DIR).
 """
 
 import argparse
@@ -147,6 +148,14 @@ def picture(random: random.Random) -> str:
     return random.choice(("data:image/png;base64,", "data:image/webp;charset=x;base64,", "data:,", "")) + text
 
 
+def foreign_ids(random: random.Random) -> list[int]:
+    """Ids as of cl100k_base: bytes alone, any text, ids it does not have, its longest tokens (128 characters)."""
+    pool = random.choice(
+        (range(256), range(100_256), range(100_200, 100_300), (58_040, 90_280), (101, 102, 100_257))
+    )
+    return [random.choice(pool) for _ in range(random.choice((1, 2, 40, 1_600, 8_191)))]
+
+
 def value(random: random.Random, depth: int = 0) -> Any:
     """Any JSON value, most often one that is nearly right."""
     pick = random.random()
@@ -159,7 +168,8 @@ def value(random: random.Random, depth: int = 0) -> Any:
     if pick < 0.55:
         return [random.choice(NUMBERS)] * random.choice((1, 512, 3000))
     if pick < 0.6:
-        return [101, *(random.randrange(40_000) for _ in range(random.choice((0, 5, 300)))), 102]
+        ids = [random.randrange(40_000) for _ in range(random.choice((0, 5, 300)))]
+        return [101, *ids, 102] if random.random() < 0.5 else foreign_ids(random)
     if pick < 0.8:
         return [value(random, depth + 1) for _ in range(random.randrange(6))]
     return {random.choice(FIELDS): value(random, depth + 1) for _ in range(random.randrange(4))}
@@ -233,8 +243,6 @@ def check(answer: httpx.Response) -> str | None:
         return None if isinstance(answer.json()["data"], list) else "an answer without data"
     if answer.status_code not in (400, 404, 408, 413, 415, 429):
         return f"status {answer.status_code}"
-    if code_of(answer) == "invalid_http":
-        return None
     if code_of(answer) == "invalid_http":
         return None
     error = answer.json()["error"]
