@@ -28,18 +28,20 @@ async def search(request: Request) -> Response:
         raise ApiError(404, "no_index", "no index is served here: start with --index DIR")
     with trace.phase("read"):
         form = await served.aside(len(trace.body), forms.read_form, forms.SearchForm, trace.body, limits)
-        if (form.query is None) == (form.base is None):
-            raise ApiError(400, "invalid_input", "give either query or base", param="query")
+        if (form.query is None) == (form.base is None) and not (form.query is not None and form.hybrid):
+            raise ApiError(
+                400, "invalid_input", "give either query or base, both in a hybrid search", param="query"
+            )
         if form.k > limits.hits:
             raise ApiError(400, "too_many_items", f"k is {form.k}, at most {limits.hits}", param="k")
         index.check_mode(form.mode)
+    if isinstance(form.query, list):
+        raise ApiError(400, "invalid_input", "query is a list: expected one item", param="query")
+    given = [] if form.query is None else await items_of(request, form.query, "text")
+    text = next((one.content for one in given if isinstance(one.content, str)), None)
     if form.base is not None:
-        base, text = read_vectors([form.base], served.engine.dim, 1)[0], None
+        base = read_vectors([form.base], served.engine.dim, 1)[0]
     else:
-        if isinstance(form.query, list):
-            raise ApiError(400, "invalid_input", "query is a list: expected one item", param="query")
-        given = await items_of(request, form.query, "text")
-        text = given[0].content if isinstance(given[0].content, str) else None
         job, _ = await encode(request, given, BASE, truncate=True)
         base = job.vectors[0]
     with trace.phase("search"):

@@ -371,6 +371,16 @@ def test_words_can_be_mixed_in(http, picture_file):
     refused(http.post("/v1/search", json={"query": picture, "hybrid": True}), 400, "no_words")
 
 
+def test_words_and_a_base_vector_together_need_no_encoding(http):
+    first = http.post("/v1/search", json={"query": "rain", "hybrid": True}).json()
+    about = {"query": "rain", "base": first["base"], "hybrid": True}
+    again = http.post("/v1/search", json=about).json()
+    assert first["encoded"] and not again["encoded"]
+    assert again["data"] == first["data"] and again["usage"]["total_tokens"] == 0
+    refused(http.post("/v1/search", json={**about, "hybrid": False}), 400, "invalid_input")
+    refused(http.post("/v1/search", json={"base": first["base"], "hybrid": True}), 400, "no_words")
+
+
 @pytest.mark.parametrize(
     "fields",
     [
