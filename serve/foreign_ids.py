@@ -53,7 +53,9 @@ class ForeignIds:
         loading = self._start()
         left = self._began + PATIENCE - monotonic()
         if not loading.done() and left > 0:
-            await asyncio.wait([asyncio.wrap_future(loading)], timeout=left)
+            waiting = asyncio.wrap_future(loading)
+            waiting.add_done_callback(lambda one: one.cancelled() or one.exception())  # `text` tells it
+            await asyncio.wait([waiting], timeout=left)
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of `ids`; halves of characters at its ends, where a client cut a longer text, are left out.

@@ -112,7 +112,7 @@ class SearchForm(Form):
     paths: Terms = None  # files, folders or patterns, of which one is enough; so with languages
     languages: Terms = None
     where: Terms = None  # conditions on fields, such as "year>=2024"; all have to hold
-    hybrid: bool = False  # BM25 of the query's words mixed in, so not for a picture; with base too, nothing is encoded
+    hybrid: bool = False  # BM25 of the query's words mixed in; `base` may stand beside them
 
 
 FormT = TypeVar("FormT", bound=Form)

@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -104,10 +105,11 @@ def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def fresh(code: str) -> Any:
+def fresh(code: str, environment: dict[str, str] | None = None) -> Any:
     """What `code` prints as JSON in an interpreter of its own."""
     command = [sys.executable, "-c", code]
-    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd="/").stdout)
+    answer = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd="/", env=environment)
+    return json.loads(answer.stdout)
 
 
 # -- who may import whom -----------------------------------------------------------------------------------
@@ -169,6 +171,14 @@ def test_importing_the_index_loads_nothing_of_an_extra():
         for name in loaded
         if name.startswith(("tree_sitter", "pypdf", "qdrant_client", "pyarrow", "ray"))
     ]
+
+
+def test_onnxruntime_is_told_to_report_nothing_before_it_is_loaded(tmp_path):
+    """It would leave a device id in the home folder, and send what it runs to its makers."""
+    code = "import os, json, unbraid; unbraid.load().encode(['a']); print(json.dumps(os.environ['ORT_DISABLE_TELEMETRY']))"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    assert fresh(code, environment) == "1"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_folder_is_imported_by_its_bare_name():  # it would be a second copy of every class

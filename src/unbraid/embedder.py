@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-import onnxruntime
 from PIL import Image
 
 from unbraid.bundle import SMALL, Bundle, MapperSpec, graph_name
 from unbraid.cores import usable_cores
 from unbraid.errors import BundleError, ItemError
-from unbraid.graph import open_checked, pick_graph, run_graph
+from unbraid.graph import Session, open_checked, pick_graph, run_graph
 from unbraid.image_runtime import ImageRuntime
 from unbraid.items import MODALITIES, Item, Modality, check_items, item_modality
 from unbraid.mapper_file import OwnMapper, matrix_id, read_mapper
@@ -54,7 +53,7 @@ class Embedder:
         self.precision = precision
         self._texts: dict[str, TextRuntime] = {}
         self._images: ImageRuntime | None = None
-        self._mappers: dict[str, onnxruntime.InferenceSession] = {}
+        self._mappers: dict[str, Session] = {}
         self._matrices: dict[str, np.ndarray] = {}
 
     @property
@@ -270,7 +269,7 @@ class Embedder:
             self._images = ImageRuntime(self.bundle.folder, self.bundle.image, precision)
         return self._images
 
-    def _mapper(self, task: str) -> onnxruntime.InferenceSession:
+    def _mapper(self, task: str) -> Session:
         if task not in self._mappers:
             graph = pick_graph(self.bundle.mappers[task].graphs, None)  # `precision` is for encoders
             self._mappers[task] = open_checked(

@@ -1,12 +1,20 @@
 """Opening and running one ONNX graph of a verified bundle."""
 
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
-import onnxruntime
 
 from unbraid.errors import BundleError
+
+# From 1.29 on onnxruntime reports sessions and models to its makers, unless this says otherwise before it is loaded (its
+# Privacy.md). Nobody who searches at home expects that.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime
+
+Session: TypeAlias = onnxruntime.InferenceSession
 
 
 def pick_graph(graphs: Mapping[str, str], precision: str | None) -> str:
@@ -14,7 +22,7 @@ def pick_graph(graphs: Mapping[str, str], precision: str | None) -> str:
     return graphs.get(precision or "", next(iter(graphs.values())))
 
 
-def open_graph(path: Path) -> onnxruntime.InferenceSession:
+def open_graph(path: Path) -> Session:
     """A session of one thread: parallel work runs several batches at once, which small batches gain more from.
 
     Raises BundleError when onnxruntime refuses the file.
@@ -24,14 +32,14 @@ def open_graph(path: Path) -> onnxruntime.InferenceSession:
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # a failed run raises; onnxruntime need not print it too
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return Session(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises bare classes of its own, RuntimeError and more
         raise BundleError(f"{path}: onnxruntime {onnxruntime.__version__} cannot open it: {error}") from error
 
 
 def open_checked(
     path: Path, inputs: Mapping[str, tuple[int | None, ...]], outputs: Collection[str]
-) -> onnxruntime.InferenceSession:
+) -> Session:
     """`open_graph`, and a BundleError when the graph is not what the manifest says it is.
 
     `inputs` are the names and shapes that will be fed (None where a size varies), `outputs` what will be asked
@@ -51,9 +59,7 @@ def open_checked(
     return session
 
 
-def run_graph(
-    session: onnxruntime.InferenceSession, output: str, inputs: Mapping[str, np.ndarray]
-) -> np.ndarray:
+def run_graph(session: Session, output: str, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """The named output of one run."""
     (result,) = session.run([output], dict(inputs))
     array: np.ndarray = result
