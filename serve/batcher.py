@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -105,13 +106,17 @@ class Batcher:
         job = Job(entries, multi, self.engine.dim)
         self._push(job)
         timer = self._loop.call_later(self.limits.queue_seconds, self._expire, job)
-        gone.add_done_callback(lambda _: self._fail(job, ClientGone()))
+        give_up = partial(self._give_up, job)
+        gone.add_done_callback(give_up)
         try:
             await job.finished
+            return job
         finally:
             timer.cancel()
+            gone.remove_done_callback(give_up)
             self._withdraw(job)
-        return job
+            # Its error knows this frame: a circle, which would hold the request until garbage is looked for.
+            del job, give_up
 
     def wait(self) -> float:
         """Seconds, as the last batches went, until a newcomer's first item is taken up."""
@@ -125,6 +130,9 @@ class Batcher:
             late = job.started is None
         if late:
             self._fail(job, overloaded("seconds", self.wait()))
+
+    def _give_up(self, job: Job, gone: "asyncio.Future[None]") -> None:
+        self._fail(job, ClientGone())
 
     def _push(self, job: Job) -> None:
         limits = self.limits
@@ -201,11 +209,13 @@ class Batcher:
         try:
             vectors = self.engine.encode(entries, parts[0].job.multi)
         except BaseException as error:  # noqa: BLE001 - the tokenizers library's panics are no Exception
-            if len(parts) > 1:  # one bad item fails its own request alone
-                for part in parts:
-                    self._encode([part])
+            if len(parts) == 1:
+                self._tell(self._fail, parts[0].job, _as_answer(error))
                 return
-            self._tell(self._fail, parts[0].job, _as_answer(error))
+            vectors = None
+        if vectors is None:  # one bad item fails its own request alone
+            for part in parts:
+                self._encode([part])
             return
         seconds = time.perf_counter() - started
         with self._changed:
@@ -245,7 +255,7 @@ class Batcher:
 def _as_answer(error: BaseException) -> Exception:
     """What the request that caused `error` is told: why its item was refused, or that we failed."""
     if isinstance(error, ItemError):
-        return error
+        return error.with_traceback(None)  # which knows the batch: another circle, see `run`
     logger.error("a batch failed", exc_info=error)
     if isinstance(error, UnbraidError):
         return ApiError(500, "encoding_failed", str(error))

@@ -1,7 +1,10 @@
 """The queue, with an engine whose every batch waits to be let through."""
 
 import asyncio
+import contextlib
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -245,3 +248,40 @@ def test_many_requests_of_many_sizes_all_come_back_whole_and_in_order():
             assert numbers(job) == list(range(len(some)))
 
     drive(scenario, workers=3)
+
+
+class Kept(list):
+    """Entries that can be watched."""
+
+
+def test_requests_that_failed_or_were_given_up_are_let_go_of_without_looking_for_garbage():
+    async def scenario(batcher, engine, run):
+        async def ask(given, gone):
+            with contextlib.suppress(ItemError, ClientGone):
+                await batcher.run(given, multi=False, gone=gone)
+
+        async def watch(*given, leaves=False):
+            watched, gone = [weakref.ref(one) for one in given], asyncio.get_running_loop().create_future()
+            first = await hold(engine, run)
+            tasks = [asyncio.ensure_future(ask(one, gone)) for one in given]
+            await asyncio.sleep(0.01)
+            if leaves:
+                gone.set_result(None)
+                await asyncio.gather(*tasks)
+            engine.go.set()
+            await asyncio.gather(first, *tasks)
+            return watched
+
+        bad = [Entry("text", "bad", "base", 1, 1)]
+        watched = [
+            *await watch(Kept(bad), Kept(entries("a", 1))),  # of one batch
+            *await watch(Kept(entries("b", 1)), leaves=True),
+        ]
+        await run(entries("c", 1))  # the worker's last batch is another one
+        assert [one() for one in watched] == [None] * 3
+
+    gc.disable()
+    try:
+        drive(scenario)
+    finally:
+        gc.enable()
