@@ -1,7 +1,7 @@
 """One queue for all requests: workers take batches of a token budget from it, request by request in turn.
 
-A request that does not fit into a batch goes to the end of the line with what is left of it. So a short one waits for
-one batch of each request before it, however long they are, and a long one is never passed over for ever.
+A request that does not fit into a batch takes half of one while others wait, and goes to the end of the line with what is
+left of it. So a short one waits for half a batch of each long request before it, and a long one is never passed over.
 """
 
 import asyncio
@@ -153,7 +153,12 @@ class Batcher:
 
     def _line_up(self, job: Job) -> None:
         self._jobs.append(job)
-        self._round += min(job.cost, self.engine.batch_tokens)
+        self._round += self._turn(job)
+
+    def _turn(self, job: Job) -> int:
+        """Cost of what a batch takes of `job` while others wait."""
+        budget = self.engine.batch_tokens
+        return job.cost if job.cost <= budget else budget // 2
 
     def _withdraw(self, job: Job) -> None:
         """Take what is left of `job` out of the queue."""
@@ -161,28 +166,30 @@ class Batcher:
             if job.taken == len(job.entries) or job not in self._jobs:
                 return
             self._jobs.remove(job)
-            self._round -= min(job.cost, self.engine.batch_tokens)
+            self._round -= self._turn(job)
             self.items -= len(job.entries) - job.taken
             self.tokens -= job.cost
 
     def _take(self) -> list[Part]:
         """The next batch: of one kind (single vectors or several), at least one entry, at most the budget."""
         parts: list[Part] = []
-        room = self.engine.batch_tokens
+        room = budget = self.engine.batch_tokens
+        alone = len(self._jobs) == 1
         while self._jobs:
             job = self._jobs[0]
-            if parts and (job.multi != parts[0].job.multi or job.entries[job.taken].cost > room):
+            most = room if alone or job.cost <= room else room - budget // 2
+            if parts and (job.multi != parts[0].job.multi or job.entries[job.taken].cost > most):
                 break
             self._jobs.popleft()
-            self._round -= min(job.cost, self.engine.batch_tokens)
+            self._round -= self._turn(job)
             first, cost = job.taken, 0
             while job.taken < len(job.entries):
                 next_cost = job.entries[job.taken].cost
-                if next_cost > room and (parts or job.taken > first):
+                if cost + next_cost > most and (parts or job.taken > first):
                     break
-                room -= next_cost
                 cost += next_cost
                 job.taken += 1
+            room -= cost
             job.cost -= cost
             self.tokens -= cost
             self.items -= job.taken - first

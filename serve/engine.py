@@ -92,7 +92,7 @@ class BundleEngine:
         self.workers = workers
         text = embedder.bundle.tiers[embedder.tier].get("text")
         self.max_tokens = text.max_tokens if text else 0
-        self.batch_tokens = max(256, text.batch_tokens if text else 0)
+        self.batch_tokens = max(512, text.batch_tokens if text else 0)
         self.frame = len(embedder.tokenise([""])[0][0]) if text else 0  # special tokens around every text
         self.about: Mapping[str, object] = {
             "version": embedder.bundle.version,

@@ -102,8 +102,8 @@ def test_a_short_request_does_not_wait_for_a_long_one_before_it():
         assert numbers(job) == [0]
         assert numbers(await long) == list(range(50))
         await first
-        # What is left of a batch goes to the next in line.
-        assert engine.batches[1:3] == [["a0", "a1", "b0"], ["a2", "a3"]]
+        # Half a batch while another waits, a whole one when none does.
+        assert engine.batches[1:3] == [["a0", "b0"], ["a1", "a2"]]
 
     drive(scenario)
 
@@ -212,14 +212,14 @@ def test_a_newcomer_that_would_wait_too_long_is_refused_at_once():
         first = await hold(engine, run)
         waiting = run(entries("a", 10, 10, 10))
         await asyncio.sleep(0.01)
-        batcher._done_tokens, batcher._done_seconds = 1.0, 1.0  # a second a token: ten for a batch
-        assert batcher.wait() == 10
+        batcher._done_tokens, batcher._done_seconds = 1.0, 1.0  # a second a token: five for half a batch
+        assert batcher.wait() == 5
         with pytest.raises(ApiError, match="seconds"):
             await run(entries("b", 1))
         engine.go.set()
         await asyncio.gather(first, waiting)
 
-    drive(scenario, queue_seconds=5)
+    drive(scenario, queue_seconds=4)
 
 
 def test_closing_answers_everything_that_waits():
