@@ -46,6 +46,13 @@ def to_entry(payload: Mapping[str, Any]) -> Entry:
     return Entry(**{name: value for name, value in payload.items() if name != FIELD})
 
 
+def sound_entry(payload: Mapping[str, Any] | None, vector: Vectors) -> Entry | None:
+    """The entry of a payload that is stored beside `vector` [dim]; None where it is damaged, or there is none."""
+    if payload is None or damage(None, payload, vector) is not None:
+        return None
+    return to_entry(payload)
+
+
 def damage(identity: object, payload: Mapping[str, Any] | None, vector: Vectors) -> str | None:
     """What is wrong with a stored item, None if it is as it was written.
 

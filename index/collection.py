@@ -1,8 +1,11 @@
 """What an index is, wherever it is kept: in a folder (store.py) or on a Qdrant server (qdrant_server.py)."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, Self
+from uuid import UUID
 
+import numpy as np
 import qdrant_edge as edge
 
 from unbraid.index.entry import Entry, Fields
@@ -11,6 +14,49 @@ from unbraid.index.hybrid import Scores
 from unbraid.index.meta import Meta
 from unbraid.index.model import Vectors
 from unbraid.index.only import ANYTHING, Only
+
+LARGEST = (
+    10.0  # of a number in a base vector, whose length is about 1: what is larger, or no number, is damage
+)
+
+
+class Point(Protocol):
+    """What a store found."""
+
+    @property
+    def id(self) -> object:
+        """What it is stored under."""
+        ...
+
+    @property
+    def score(self) -> float:
+        """What it was found by."""
+        ...
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a query found, best first; ids are made of those that are asked for, since making them costs as much as finding."""
+
+    points: Sequence[Point]
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.points)
+
+    def ids(self, some: slice = slice(None)) -> list[UUID]:
+        """What they are stored under."""
+        found = [point.id for point in self.points[some]]
+        return [one if isinstance(one, UUID) else UUID(str(one)) for one in found]  # a server writes them out
+
+    def scores(self) -> Scores:
+        """What they were found by [n]."""
+        return np.asarray([point.score for point in self.points], np.float32)
+
+
+def tamed(rows: Vectors) -> Vectors:
+    """Base vectors [n, dim] that nobody has checked, such that damage in one cannot spoil what is computed with all."""
+    return np.where(np.abs(rows) <= LARGEST, rows, np.float32(0))
 
 
 class Collection(Protocol):
@@ -53,17 +99,19 @@ class Collection(Protocol):
         """About the number of chunks, at no cost."""
         ...
 
-    def nearest(self, queries: Vectors, limit: int, only: Only = ANYTHING) -> list[tuple[list[str], Vectors]]:
-        """For each query of [n, dim] the `limit` chunks of the largest inner products: ids, base vectors [m, dim]."""
+    def nearest(self, queries: Vectors, limit: int, only: Only = ANYTHING) -> list[Candidates]:
+        """For each query of [n, dim] the `limit` chunks of the largest inner products."""
         ...
 
     def nearest_words(
         self, queries: Sequence[edge.SparseVector], limit: int, only: Only = ANYTHING
-    ) -> list[tuple[list[str], Vectors, Scores]]:
-        """For each query's words the `limit` chunks of the best BM25 scores: ids, base vectors [m, dim], scores [m]."""
+    ) -> list[Candidates]:
+        """For each query's words the `limit` chunks of the best BM25 scores."""
         ...
 
-    def word_scores(self, queries: Sequence[edge.SparseVector], ids: Sequence[Sequence[str]]) -> list[Scores]:
+    def word_scores(
+        self, queries: Sequence[edge.SparseVector], ids: Sequence[Sequence[UUID]]
+    ) -> list[Scores]:
         """BM25 scores [m] of the chunks `ids[i]` for the words of query i; 0 without any of them."""
         ...
 
@@ -71,8 +119,12 @@ class Collection(Protocol):
         """Base vectors [n, dim] of up to 2,000 chunks drawn at random, which stand for all."""
         ...
 
-    def entries(self, ids: Sequence[str]) -> list[Entry | None]:
-        """What is stored under each of `ids`; None, and one warning, where it is damaged."""
+    def vectors(self, ids: Sequence[UUID]) -> Vectors:
+        """Base vectors [n, dim] as they are stored, checked by nobody; no numbers where an id is gone."""
+        ...
+
+    def entries(self, ids: Sequence[UUID], vectors: Vectors) -> list[Entry | None]:
+        """What is stored under each of `ids` with what `vectors` has of them; None, and one warning, where it is damaged."""
         ...
 
     def items(self) -> Iterator[tuple[list[Entry], Vectors, int]]:

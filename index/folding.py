@@ -6,7 +6,7 @@ mapper: leaving out most of what all x have in common, which is length and nothi
 subtracting what is known of the length beforehand, a linear function of b. What helps is found on a sample of the index.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -26,13 +26,15 @@ class Folding:
     """How query vectors q [n, dim] of a task become vectors [n, dim] to ask an index of base vectors for.
 
     `centre` [dim] is the mean unit task vector of the documents or zero, `length` [dim] the gradient of |W b| in b or
-    zero, `seen` [m, dim] unit task vectors of a sample, whose best cosine says how much a length matters.
+    zero, `seen` [m, dim] unit task vectors of a sample, whose best cosine says how much a length matters. `size` is the
+    mean |W b|, which a cosine grows by as an inner product.
     """
 
     weight: Vectors
     centre: Vectors
     length: Vectors
     seen: Vectors
+    size: float
 
     def __call__(self, queries: Vectors) -> Vectors:
         """Vectors [n, dim] whose inner products with base vectors are to be the largest."""
@@ -71,7 +73,8 @@ def plain(model: Model, document_task: str) -> Folding:
     """Wᵀq, nothing mended."""
     weight = model.matrix(document_task)
     nothing = np.zeros(weight.shape[1], np.float32)
-    return Folding(weight, nothing, nothing, nothing[None])
+    size = float(np.linalg.norm(weight)) / weight.shape[1] ** 0.5  # of a unit vector of any direction
+    return Folding(weight, nothing, nothing, nothing[None], size)
 
 
 def fit_folding(model: Model, sample: Vectors, query_task: str, document_task: str) -> Folding:
@@ -82,18 +85,19 @@ def fit_folding(model: Model, sample: Vectors, query_task: str, document_task: s
     weight, nothing = as_it_is.weight, as_it_is.length
     mapped = sample @ weight.T
     lengths = np.linalg.norm(mapped, axis=1)
+    size = float(lengths.mean())
     if lengths.std() <= 1e-3 * lengths.mean():  # the inner product is the cosine already
-        return as_it_is
+        return replace(as_it_is, size=size)
     seen = model.map(sample, document_task)
     centre = seen.mean(axis=0)
     spread = sample - sample.mean(axis=0)
     normal = spread.T @ spread + RIDGE * np.eye(spread.shape[1], dtype=np.float32)
     length = np.linalg.solve(normal, spread.T @ (lengths - lengths.mean())).astype(np.float32)
-    few = seen[:: max(1, len(seen) // 500)]
+    few = np.ascontiguousarray(seen[:: max(1, len(seen) // 500)])
     choices = [
-        Folding(weight, centre, length, few),
-        Folding(weight, centre, nothing, few),
-        as_it_is,
+        Folding(weight, centre, length, few, size),
+        Folding(weight, centre, nothing, few, size),
+        replace(as_it_is, size=size),
     ]
     probes = slice(0, len(sample), max(1, len(sample) // PROBES))
     queries = model.map(sample[probes], query_task)

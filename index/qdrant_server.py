@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Self, TypeVar
+from uuid import UUID
 
 import httpx
 import numpy as np
@@ -22,7 +23,8 @@ from qdrant_client.common.client_exceptions import QdrantException, ResourceExha
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from unbraid.errors import StoreError
-from unbraid.index.checksum import damage, to_entry, to_payload
+from unbraid.index.checksum import sound_entry, to_payload
+from unbraid.index.collection import Candidates, tamed
 from unbraid.index.entry import Entry, Fields, new_fields, point_id
 from unbraid.index.file_state import PAYLOAD, FileState, file_states
 from unbraid.index.hybrid import Scores
@@ -30,7 +32,7 @@ from unbraid.index.meta import FORMAT, Meta, Provenance, meta_of, metadata_versi
 from unbraid.index.model import Vectors
 from unbraid.index.only import ANYTHING, Condition, Only, matching, merged
 from unbraid.index.storage import OVERSAMPLING, Storage
-from unbraid.index.store import SAMPLE, check_base, check_vectors, checked_tower, tamed
+from unbraid.index.store import SAMPLE, check_base, check_vectors, checked_tower
 from unbraid.index.terms import document_terms
 
 T = TypeVar("T")
@@ -195,50 +197,40 @@ class QdrantCollection:
         """About the number of chunks, at no cost."""
         return int(self._ask(lambda: self.client.count(self.name, exact=False)).count)
 
-    def nearest(self, queries: Vectors, limit: int, only: Only = ANYTHING) -> list[tuple[list[str], Vectors]]:
-        """For each query of [n, dim] the `limit` chunks of the largest inner products: ids, base vectors [m, dim]."""
+    def nearest(self, queries: Vectors, limit: int, only: Only = ANYTHING) -> list[Candidates]:
+        """For each query of [n, dim] the `limit` chunks of the largest inner products."""
         storage, kind = self.meta.storage, self._filter(only)
-        found = self._query(
+        return self._query(
             [
                 models.QueryRequest(
-                    query=query.tolist(),
-                    using=BASE,
-                    filter=kind,
-                    limit=limit,
-                    with_vector=[BASE],
-                    params=_params(storage),
+                    query=query.tolist(), using=BASE, filter=kind, limit=limit, params=_params(storage)
                 )
                 for query in np.asarray(queries, np.float32)[:, : storage.dim]
             ]
         )
-        return [([str(point.id) for point in points], tamed(self._base_vectors(points))) for points in found]
 
     def nearest_words(
         self, queries: Sequence[edge.SparseVector], limit: int, only: Only = ANYTHING
-    ) -> list[tuple[list[str], Vectors, Scores]]:
-        """For each query's words the `limit` chunks of the best BM25 scores: ids, base vectors [m, dim], scores [m]."""
+    ) -> list[Candidates]:
+        """For each query's words the `limit` chunks of the best BM25 scores."""
         kind = self._filter(only)
-        found = self._query([_words_request(query, kind, limit, with_vector=[BASE]) for query in queries])
-        return [
-            (
-                [str(point.id) for point in points],
-                tamed(self._base_vectors(points)),
-                np.asarray([point.score for point in points], np.float32),
-            )
-            for points in found
-        ]
+        return self._query([_words_request(query, kind, limit) for query in queries])
 
-    def word_scores(self, queries: Sequence[edge.SparseVector], ids: Sequence[Sequence[str]]) -> list[Scores]:
+    def word_scores(
+        self, queries: Sequence[edge.SparseVector], ids: Sequence[Sequence[UUID]]
+    ) -> list[Scores]:
         """BM25 scores [m] of the chunks `ids[i]` for the words of query i; 0 without any of them."""
         requests = [
             _words_request(
-                query, models.Filter(must=[models.HasIdCondition(has_id=list(some))]), max(1, len(some))
+                query,
+                models.Filter(must=[models.HasIdCondition(has_id=list(map(str, some)))]),
+                max(1, len(some)),
             )
             for query, some in zip(queries, ids, strict=True)
         ]
         scores = []
-        for some, points in zip(ids, self._query(requests), strict=True):
-            known = {str(point.id): point.score for point in points}
+        for some, found in zip(ids, self._query(requests), strict=True):
+            known = dict(zip(found.ids(), found.scores(), strict=True))
             scores.append(np.asarray([known.get(one, 0.0) for one in some], np.float32))
         return scores
 
@@ -248,13 +240,24 @@ class QdrantCollection:
             self._sample = tamed(self._base_vectors(next(self._scroll(None, SAMPLE, False, vectors=True))))
         return self._sample
 
-    def entries(self, ids: Sequence[str]) -> list[Entry | None]:
-        """What is stored under each of `ids`; None, and one warning, where the checksum does not match."""
-        records = self._ask(
-            lambda: self.client.retrieve(self.name, list(ids), with_payload=True, with_vectors=[BASE])
-        )
-        known = {str(record.id): record for record in records}
-        entries = [_sound_entry(known.get(one)) for one in ids]
+    def vectors(self, ids: Sequence[UUID]) -> Vectors:
+        """Base vectors [n, dim] as they are stored, checked by nobody; no numbers where an id is gone."""
+        found = self._retrieve(ids, payload=False)
+        none = np.full(self.meta.storage.dim, np.nan)
+        rows = np.asarray([_row(found[one]) if one in found else none for one in ids], np.float32)
+        return self.meta.storage.widen(rows.reshape(-1, self.meta.storage.dim), self.meta.dim)
+
+    def entries(self, ids: Sequence[UUID], vectors: Vectors) -> list[Entry | None]:
+        """What is stored under each of `ids`; None, and one warning, where the checksum does not match.
+
+        `vectors` is what `vectors` has of them.
+        """
+        found = self._retrieve(ids, payload=True)
+        rows = vectors[:, : self.meta.storage.dim]
+        entries = [
+            sound_entry(found[one].payload, row) if one in found else None
+            for one, row in zip(ids, rows, strict=True)
+        ]
         if damaged := sum(entry is None for entry in entries):
             warnings.warn(
                 f"{damaged} chunks of {self.place} were left out: damaged, or deleted just now", stacklevel=2
@@ -274,16 +277,26 @@ class QdrantCollection:
         return self._sound_items([record for records in found for record in records])
 
     def _sound_items(self, records: Sequence[models.Record]) -> tuple[list[Entry], Vectors]:
-        sound = [(entry, record) for record in records if (entry := _sound_entry(record))]
+        sound = [
+            (entry, record)
+            for record in records
+            if (entry := sound_entry(record.payload, np.asarray(_row(record), np.float32)))
+        ]
         return [entry for entry, _ in sound], self._base_vectors([record for _, record in sound])
 
-    def _base_vectors(self, points: Sequence[models.Record | models.ScoredPoint]) -> Vectors:
-        rows = np.asarray([_row(point) for point in points], np.float32).reshape(-1, self.meta.storage.dim)
+    def _retrieve(self, ids: Sequence[UUID], *, payload: bool) -> dict[UUID, models.Record]:
+        """The payloads of `ids`, or the vectors, by id."""
+        part = partial(self.client.retrieve, self.name, list(map(str, ids)), with_payload=payload)
+        records = self._ask(partial(part, with_vectors=False if payload else [BASE]))
+        return {UUID(str(record.id)): record for record in records}
+
+    def _base_vectors(self, records: Sequence[models.Record]) -> Vectors:
+        rows = np.asarray([_row(record) for record in records], np.float32).reshape(-1, self.meta.storage.dim)
         return self.meta.storage.widen(rows, self.meta.dim)
 
-    def _query(self, requests: list[models.QueryRequest]) -> list[list[models.ScoredPoint]]:
-        """What each request finds, without payload."""
-        return [one.points for one in self._ask(lambda: self.client.query_batch_points(self.name, requests))]
+    def _query(self, requests: list[models.QueryRequest]) -> list[Candidates]:
+        found = self._ask(lambda: self.client.query_batch_points(self.name, requests))
+        return [Candidates(one.points) for one in found]
 
     def _scroll(
         self, only: models.Filter | None, limit: int, payload: bool | list[str], *, vectors: bool
@@ -451,16 +464,10 @@ def _params(storage: Storage) -> models.SearchParams:
     return models.SearchParams(quantization=rescored)
 
 
-def _sound_entry(record: models.Record | None) -> Entry | None:
-    if record is None or damage(None, record.payload, np.asarray(_row(record), np.float32)) is not None:
-        return None
-    return to_entry(record.payload or {})
-
-
-def _row(point: models.Record | models.ScoredPoint) -> Any:
+def _row(record: models.Record) -> Any:
     """The base vector of a point as it is stored."""
-    assert isinstance(point.vector, dict)
-    return point.vector[BASE]
+    assert isinstance(record.vector, dict)
+    return record.vector[BASE]
 
 
 def _vectors(entry: Entry, row: Vectors) -> dict[str, Any]:
@@ -469,12 +476,8 @@ def _vectors(entry: Entry, row: Vectors) -> dict[str, Any]:
     return {BASE: row.tolist(), **({WORDS: _sparse(words)} if words.indices else {})}
 
 
-def _words_request(
-    query: edge.SparseVector, only: models.Filter | None, limit: int, with_vector: bool | list[str] = False
-) -> models.QueryRequest:
-    return models.QueryRequest(
-        query=_sparse(query), using=WORDS, filter=only, limit=limit, with_vector=with_vector
-    )
+def _words_request(query: edge.SparseVector, only: models.Filter | None, limit: int) -> models.QueryRequest:
+    return models.QueryRequest(query=_sparse(query), using=WORDS, filter=only, limit=limit)
 
 
 def _sparse(words: edge.SparseVector) -> models.SparseVector:

@@ -2,18 +2,21 @@
 
 The cosine of a query vector q with a mapped document is (Wᵀq)·b / ‖W b‖. So the index is asked for the largest
 (Wᵀq)·b, corrected for what is known of ‖W b‖ (folding.py), more of them than are wanted, and those are scored exactly
-with the mapper. Neighbours are then merged.
+with the mapper, from the first one down as far as matters (descent.py). Neighbours are then merged.
 
-A hybrid search also asks for the best BM25 scores and ranks the chunks of both lists by `hybrid.mixed`.
+A hybrid search also asks for the best BM25 scores and ranks the first chunks of both lists by `hybrid.mixed`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from uuid import UUID
 
 import numpy as np
 
 from unbraid.errors import ItemError
-from unbraid.index.collection import Collection
+from unbraid.index.collection import Candidates, Collection, tamed
+from unbraid.index.descent import Ranked, descend
 from unbraid.index.entry import Entry
 from unbraid.index.folding import folding_for
 from unbraid.index.hybrid import Scores, mixed
@@ -23,13 +26,15 @@ from unbraid.index.only import ANYTHING, Only
 from unbraid.index.terms import query_terms
 from unbraid.items import Item, Modality
 
-FETCH = 300  # candidates at least, and FETCH_FACTOR per result wanted
-FETCH_FACTOR = 20
+# Candidates asked for, and per result wanted. So many, since lengths of mapped vectors may be far from what the folding
+# expects: of Thai texts, which the starter cannot read, the ten best are among the first 1,500 but not the first 600.
+DEPTH, DEPTH_FACTOR = 1_500, 50
+BLOCK, BLOCK_FACTOR = 50, 5  # of these, scored exactly at a time
+HYBRID, HYBRID_FACTOR = 300, 20  # of these, all scored in a hybrid search, since BM25 may lift any of them
 # Of those that BM25 finds a quarter: among 20,000 documents the best ten were all there with 25 (docs/experiments.md).
 WORDS_SHARE = 4
 SPREAD_SAMPLE = 256  # chunks that a query's spread of cosines is taken from: 4.4 % standard error
-READ = 30  # entries read and checked at a time, going down the ranking, and READ_FACTOR per result wanted
-READ_FACTOR = 3
+READ = 2  # entries read and checked at a time beyond those wanted, going down the ranking
 
 
 @dataclass(frozen=True)
@@ -90,56 +95,61 @@ def search_vectors(
     if not len(base):
         return []
     queries = model.map(base, query_task)
-    limit = max(FETCH, FETCH_FACTOR * k)
-    folding = folding_for(store, model, query_task, document_task, limit)
-    candidates = store.nearest(folding(queries), limit, only)
-    counted = None
+    block = max(BLOCK, BLOCK_FACTOR * k)
+    folding = folding_for(store, model, query_task, document_task, block)
+    found = store.nearest(folding(queries), max(DEPTH, DEPTH_FACTOR * k), only)
     if words is not None:
-        candidates, counted = _with_words(store, words, candidates, limit, only)
-    documents = model.map(np.concatenate([rows for _, rows in candidates]), document_task)
-    sample = model.map(counted.sample, document_task) if counted else None
-    results, start = [], 0
-    for number, (query, (ids, rows)) in enumerate(zip(queries, candidates, strict=True)):
-        # Rounded, since a matrix product gives two identical rows scores that differ in the last bit.
-        cosines = np.round(documents[start : start + len(rows)] @ query, 6)
-        start += len(rows)
-        if counted is None or sample is None:
-            results.append(_hits(store, ids, cosines, k))
-            continue
-        bm25 = counted.scores[number]
-        spread = float(np.std(sample @ query)) if len(sample) else 0.0
-        scores = np.round(mixed(cosines, bm25, spread, counted.best[number]), 6)
-        results.append(_hits(store, ids, scores, k, (cosines, bm25)))
+        return _hybrid(store, model, queries, document_task, found, words, k, only)
+    results = []
+    for query, candidates in zip(queries, found, strict=True):
+        scored = partial(_scored, store, model, query, document_task, candidates)
+        ranking = descend(candidates.scores(), folding.size, k, block, scored)
+        results.append(_hits(store, ranking, k))
     return results
 
 
-@dataclass(frozen=True)
-class _Counted:
-    """BM25 scores of each query's candidates, its best one, and base vectors that stand for the whole index."""
+def _scored(
+    store: Collection, model: Model, query: Vectors, task: str, candidates: Candidates, some: slice
+) -> tuple[list[UUID], Vectors, Scores]:
+    """Ids, vectors [n, dim] as stored and cosines [n] of some candidates of a query [dim]."""
+    ids = candidates.ids(some)
+    vectors = store.vectors(ids)
+    return ids, vectors, _cosines(model, query, task, vectors)
 
-    scores: list[Scores]
-    best: list[float]
-    sample: Vectors
+
+def _cosines(model: Model, query: Vectors, task: str, vectors: Vectors) -> Scores:
+    """Rounded, since a matrix product gives two identical rows scores that differ in the last bit."""
+    return np.round(model.map(tamed(vectors), task) @ query, 6)
 
 
-def _with_words(
+def _hybrid(
     store: Collection,
+    model: Model,
+    queries: Vectors,
+    task: str,
+    found: Sequence[Candidates],
     words: Sequence[str],
-    candidates: Sequence[tuple[list[str], Vectors]],
-    limit: int,
+    k: int,
     only: Only,
-) -> tuple[list[tuple[list[str], Vectors]], _Counted]:
-    """The candidates with those that BM25 finds and they lack, and the scores of all."""
+) -> list[list[Hit]]:
+    """Hits among the first candidates of each query [n, dim] and those that BM25 finds for its words."""
+    limit = max(HYBRID, HYBRID_FACTOR * k)
     terms = [query_terms(one) for one in words]
-    found = store.nearest_words(terms, limit // WORDS_SHARE, only)
-    united = []
-    for (ids, rows), (others, other_rows, _) in zip(candidates, found, strict=True):
-        known = set(ids)
-        new = [number for number, one in enumerate(others) if one not in known]
-        united.append(([*ids, *(others[number] for number in new)], np.concatenate([rows, other_rows[new]])))
-    scores = store.word_scores(terms, [ids for ids, _ in united])
-    best = [float(some.max(initial=0.0)) for some in scores]
-    return united, _Counted(scores, best, store.sample()[:SPREAD_SAMPLE])
+    others = store.nearest_words(terms, limit // WORDS_SHARE, only)
+    united = [
+        list(dict.fromkeys([*near.ids(slice(limit)), *other.ids()]))
+        for near, other in zip(found, others, strict=True)
+    ]
+    sample = model.map(store.sample()[:SPREAD_SAMPLE], task)
+    results = []
+    for query, ids, bm25 in zip(queries, united, store.word_scores(terms, united), strict=True):
+        vectors = store.vectors(ids)
+        cosines = _cosines(model, query, task, vectors)
+        spread = float(np.std(sample @ query)) if len(sample) else 0.0
+        scores = np.round(mixed(cosines, bm25, spread, float(bm25.max(initial=0.0))), 6)
+        ranked = Ranked(ids, vectors, scores, np.argsort(-scores, kind="stable").tolist())
+        results.append(_hits(store, [ranked], k, (cosines, bm25)))
+    return results
 
 
 def _words(queries: Sequence[Item]) -> list[str]:
@@ -150,40 +160,46 @@ def _words(queries: Sequence[Item]) -> list[str]:
 
 
 def _hits(
-    store: Collection,
-    ids: Sequence[str],
-    scores: Scores,
-    k: int,
-    parts: tuple[Scores, Scores] | None = None,
+    store: Collection, ranking: Iterable[Ranked], k: int, parts: tuple[Scores, Scores] | None = None
 ) -> list[Hit]:
-    """The `k` best results from candidates and their scores [n]; only the entries that are needed are read.
+    """The `k` best results of a ranking; only as much of it is made as is needed, and as few entries are read.
 
-    `parts` are the cosines [n] and BM25 scores [n] that `scores` are mixed of.
+    `parts` are the cosines [n] and BM25 scores [n] that its scores are mixed of.
     """
-    order = np.argsort(-scores, kind="stable")
-    entries: list[Entry] = []
-    kept: list[int] = []
+    found: list[tuple[int, float, Entry]] = []  # number, score and entry of a candidate
     results: list[list[int]] = []
-    start = 0
-    while start < len(order) and len(results) < k:
-        end = min(start + max(READ, READ_FACTOR * k), len(order))
-        while end < len(order) and scores[order[end]] == scores[order[end - 1]]:
-            end += 1
-        block = order[start:end]
-        read = zip(block, store.entries([ids[row] for row in block]), strict=True)
-        found = [(int(row), entry) for row, entry in read if entry is not None]
-        # Path and chunk decide between equal scores.
-        for row, entry in sorted(found, key=lambda one: (-scores[one[0]], one[1].path, one[1].chunk)):
-            kept.append(row)
-            entries.append(entry)
-        results, start = merge(entries, k), end
+    for ranked, rows in _parts(ranking, k + READ):
+        entries = store.entries([ranked.ids[row] for row in rows], ranked.vectors[rows])
+        found += [
+            (row, float(ranked.scores[row]), entry)
+            for row, entry in zip(rows, entries, strict=True)
+            if entry is not None
+        ]
+        found.sort(key=lambda one: (-one[1], one[2].path, one[2].chunk))  # which decide between equal scores
+        results = merge([entry for _, _, entry in found], k)
+        if sum(map(len, results)) < len(found):  # the next one belongs to none of them
+            break
     hits = []
     for rank, result in enumerate(results, start=1):
-        best, row = entries[result[0]], kept[result[0]]
-        place = joined([entries[number] for number in result])
+        row, score, best = found[result[0]]
+        place = joined([found[number][2] for number in result])
         both = [float(part[row]) for part in parts] if parts else []
-        hits.append(Hit(rank, float(scores[row]), best.path, best.modality, *place, *both))
+        hits.append(Hit(rank, score, best.path, best.modality, *place, *both))
     return hits
+
+
+def _parts(ranking: Iterable[Ranked], size: int) -> Iterator[tuple[Ranked, list[int]]]:
+    """Candidates of a ranking, best first, `size` at a time and as many more as have the last one's score."""
+    seen: set[int] = set()
+    for ranked in ranking:
+        rest = [row for row in ranked.order if row not in seen]
+        while rest:
+            end = size
+            while end < len(rest) and ranked.scores[rest[end]] == ranked.scores[rest[end - 1]]:
+                end += 1
+            yield ranked, rest[:end]
+            seen.update(rest[:end])
+            rest = rest[end:]
 
 
 def _check(model: Model, mode: str, k: int) -> tuple[str, str]:

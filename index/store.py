@@ -15,13 +15,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from struct import pack
 from typing import Any, Self
 
 import numpy as np
 import qdrant_edge as edge
 
 from unbraid.errors import StoreError
-from unbraid.index.checksum import damage, to_entry, to_payload
+from unbraid.index.checksum import sound_entry, to_payload
+from unbraid.index.collection import Candidates, tamed
 from unbraid.index.entry import Entry, Fields, point_id
 from unbraid.index.file_state import PAYLOAD, FileState, file_states
 from unbraid.index.holder import hold, release
@@ -57,9 +59,6 @@ SCROLL = 10_000
 SAMPLE = 2_000  # chunks that stand for all
 WITH_VECTORS = 500  # points read at a time where their vectors are wanted: Python lists of 512 floats
 # Points without the smaller copy that are searched as they are: fewer cost less than making the copy anew.
-LARGEST = (
-    10.0  # of a number in a base vector, whose length is about 1: what is larger, or no number, is damage
-)
 UNSETTLED, UNSETTLED_SHARE = 20_000, 0.1
 
 
@@ -276,8 +275,8 @@ class Store:
         sizes = (path.stat().st_blocks * 512 for path in self.folder.rglob("*") if path.is_file())
         return Stats(len(states), incomplete, chunks, languages, sum(sizes))
 
-    def nearest(self, queries: Vectors, limit: int, only: Only = ANYTHING) -> list[tuple[list[str], Vectors]]:
-        """For each query [dim] of [n, dim] the `limit` chunks of the largest inner products: ids, base vectors [m, dim].
+    def nearest(self, queries: Vectors, limit: int, only: Only = ANYTHING) -> list[Candidates]:
+        """For each query [dim] of [n, dim] the `limit` chunks of the largest inner products.
 
         Only among those that `only` lets through. Nothing is checked here: `entries` does that for what is shown.
         """
@@ -288,40 +287,34 @@ class Store:
                 query=edge.Query.Nearest(query.tolist()),
                 filter=kind,
                 with_payload=False,
-                with_vector=[DENSE],
+                with_vector=False,
                 params=params,
             )
             for query in np.asarray(queries, np.float32)[:, : self.meta.storage.dim]
         ]
         with edge_errors():
-            found = self._shard.query_batch(edge.QueryBatchRequest(requests))
-        return [([str(point.id) for point in points], tamed(self._base_vectors(points))) for points in found]
+            return [Candidates(found) for found in self._shard.query_batch(edge.QueryBatchRequest(requests))]
 
     def nearest_words(
         self, queries: Sequence[edge.SparseVector], limit: int, only: Only = ANYTHING
-    ) -> list[tuple[list[str], Vectors, Scores]]:
-        """For each query's words the `limit` chunks of the best BM25 scores: ids, base vectors [m, dim], scores [m].
+    ) -> list[Candidates]:
+        """For each query's words the `limit` chunks of the best BM25 scores.
 
         A chunk without any of the words is not among them. Unchecked, as `nearest`.
         """
-        kind = self._filter(only)
-        found = self._words(queries, [kind] * len(queries), limit, with_vector=[DENSE])
         return [
-            (
-                [str(point.id) for point in points],
-                tamed(self._base_vectors(points)),
-                np.asarray([point.score for point in points], np.float32),
-            )
-            for points in found
+            Candidates(found) for found in self._words(queries, [self._filter(only)] * len(queries), limit)
         ]
 
-    def word_scores(self, queries: Sequence[edge.SparseVector], ids: Sequence[Sequence[str]]) -> list[Scores]:
+    def word_scores(
+        self, queries: Sequence[edge.SparseVector], ids: Sequence[Sequence[uuid.UUID]]
+    ) -> list[Scores]:
         """BM25 scores [m] of the chunks `ids[i]` for the words of query i; 0 without any of them."""
-        only = [edge.Filter(must=[edge.HasIdCondition({uuid.UUID(one) for one in some})]) for some in ids]
-        found = self._words(queries, only, max(map(len, ids), default=0), with_vector=False)
+        only = [edge.Filter(must=[edge.HasIdCondition(set(some))]) for some in ids]
+        found = self._words(queries, only, max(map(len, ids), default=0))
         scores = []
         for some, points in zip(ids, found, strict=True):
-            known = {str(point.id): point.score for point in points}
+            known = {point.id: point.score for point in points}
             scores.append(np.asarray([known.get(one, 0.0) for one in some], np.float32))
         return scores
 
@@ -333,10 +326,22 @@ class Store:
                 self._sample = tamed(self._base_vectors(self._shard.scroll(request)[0]))
         return self._sample
 
-    def entries(self, ids: Sequence[str]) -> list[Entry | None]:
-        """What is stored under each of `ids`; None, and one warning, where the checksum does not match."""
-        records = {str(record.id): record for record in self.retrieve([uuid.UUID(one) for one in ids])}
-        entries = [self._sound_entry(records.get(one)) for one in ids]
+    def vectors(self, ids: Sequence[uuid.UUID]) -> Vectors:
+        """Base vectors [n, dim] as they are stored, checked by nobody; no numbers where an id is gone."""
+        records = self._retrieve(ids, payload=False)
+        places: dict[edge.PointId, int] = {one: row for row, one in enumerate(ids)}
+        rows = np.full((len(ids), self.meta.storage.dim), np.nan, np.float32)
+        rows[[places[record.id] for record in records]] = self._rows(records)
+        return self.meta.storage.widen(rows, self.meta.dim)
+
+    def entries(self, ids: Sequence[uuid.UUID], vectors: Vectors) -> list[Entry | None]:
+        """What is stored under each of `ids`; None, and one warning, where the checksum does not match.
+
+        `vectors` is what `vectors` has of them: reading them twice takes as long as the rest.
+        """
+        payloads = {record.id: record.payload for record in self._retrieve(ids, payload=True)}
+        rows = vectors[:, : self.meta.storage.dim]
+        entries = [sound_entry(payloads.get(one), row) for one, row in zip(ids, rows, strict=True)]
         if damaged := sum(entry is None for entry in entries):
             warnings.warn(
                 f"{damaged} damaged chunks were left out: unbraid index verify {self.folder}", stacklevel=2
@@ -410,12 +415,16 @@ class Store:
             wanted: list[edge.PointId] = list(identities)
             return self._shard.retrieve(wanted, True, [DENSE])
 
+    def _retrieve(self, ids: Sequence[uuid.UUID], *, payload: bool) -> list[edge.Record]:
+        """The payloads of `ids`, or the vectors."""
+        with edge_errors():
+            return self._shard.retrieve(list(ids), payload, False if payload else [DENSE])
+
     def _words(
         self,
         queries: Sequence[edge.SparseVector],
         only: Sequence[edge.Filter | None],
         limit: int,
-        with_vector: bool | list[str],
     ) -> list[list[edge.ScoredPoint]]:
         requests = [
             edge.QueryRequest(
@@ -423,7 +432,7 @@ class Store:
                 query=edge.Query.Nearest(query, using=WORDS),
                 filter=kind,
                 with_payload=False,
-                with_vector=with_vector,
+                with_vector=False,
             )
             for query, kind in zip(queries, only, strict=True)
         ]
@@ -440,17 +449,19 @@ class Store:
             hits = self._shard.facet(edge.FacetRequest(key=key, limit=1 << 30, exact=True)).hits
         return dict(sorted((str(hit.value), hit.count) for hit in hits if hit.count))
 
-    def _base_vectors(self, points: Sequence[edge.Record | edge.ScoredPoint]) -> Vectors:
-        rows = np.asarray([point.vector for point in points], np.float32).reshape(-1, self.meta.storage.dim)
-        return self.meta.storage.widen(rows, self.meta.dim)
+    def _base_vectors(self, records: Sequence[edge.Record]) -> Vectors:
+        return self.meta.storage.widen(self._rows(records), self.meta.dim)
 
-    def _sound_entry(self, record: edge.Record | None) -> Entry | None:
-        if record is None or damage(None, record.payload, np.asarray(record.vector, np.float32)) is not None:
-            return None
-        return to_entry(record.payload or {})
+    def _rows(self, records: Sequence[edge.Record]) -> Vectors:
+        """Vectors [n, storage.dim] as they are stored; no numbers where there is none, which is damage."""
+        dim = self.meta.storage.dim
+        packed = b"".join([_packed(record.vector, dim) for record in records])
+        return np.frombuffer(packed, np.float32).reshape(-1, dim)
 
     def _sound_items(self, records: Sequence[edge.Record]) -> tuple[list[Entry], Vectors]:
-        entries = [self._sound_entry(record) for record in records]
+        entries = [
+            sound_entry(record.payload, row) for record, row in zip(records, self._rows(records), strict=True)
+        ]
         sound = [number for number, entry in enumerate(entries) if entry is not None]
         return [entry for entry in entries if entry is not None], self._base_vectors(
             [records[number] for number in sound]
@@ -518,6 +529,11 @@ def _vectors(entry: Entry, row: Vectors) -> "dict[str, edge.NamedVector]":
     return {DENSE: row.tolist(), WORDS: words} if words.indices else {DENSE: row.tolist()}
 
 
+def _packed(vector: object, dim: int) -> bytes:
+    """A list of `dim` floats as float32; numpy takes twice as long over them."""
+    return pack(f"={dim}f", *(vector if isinstance(vector, list) else [np.nan] * dim))
+
+
 def check_vectors(vectors: Vectors, count: int, dim: int) -> None:
     """Raise StoreError unless `vectors` are [count, dim] and finite."""
     if vectors.shape != (count, dim) or not np.isfinite(vectors).all():
@@ -530,11 +546,6 @@ def check_vectors(vectors: Vectors, count: int, dim: int) -> None:
 def room_of(entries: Sequence[Entry], vectors: Vectors) -> int:
     """Bytes that entries and vectors take in a write, words and payload among them, rather more than less."""
     return vectors.nbytes + sum(500 + 4 * len(entry.text) for entry in entries)
-
-
-def tamed(rows: Vectors) -> Vectors:
-    """Base vectors [n, dim] that nobody has checked, such that damage in one cannot spoil what is computed with all."""
-    return np.clip(np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0), -LARGEST, LARGEST)
 
 
 def checked_tower(place: Path | str, meta: Meta, wanted: Provenance, pictures: Callable[[], int]) -> Meta:

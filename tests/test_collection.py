@@ -10,7 +10,7 @@ from qdrant_client import QdrantClient
 
 from unbraid.errors import StoreError
 from unbraid.index import search, update
-from unbraid.index.collection import Collection
+from unbraid.index.collection import Candidates, Collection
 from unbraid.index.entry import Entry, point_id
 from unbraid.index.meta import Provenance
 from unbraid.index.only import ANYTHING, Condition, Only
@@ -71,8 +71,14 @@ def vectors(*axes: int) -> np.ndarray:
 def best(
     collection: Collection, query: np.ndarray, limit: int, only: Only = ANYTHING
 ) -> tuple[list[Entry | None], np.ndarray]:
-    ((ids, found),) = collection.nearest(query[None], limit, only)
-    return collection.entries(ids), found
+    (candidates,) = collection.nearest(query[None], limit, only)
+    found = collection.vectors(candidates.ids())
+    np.testing.assert_allclose(candidates.scores(), found @ query, rtol=1e-6)
+    return entries_of(collection, candidates), found
+
+
+def entries_of(collection: Collection, candidates: Candidates) -> list[Entry | None]:
+    return collection.entries(candidates.ids(), collection.vectors(candidates.ids()))
 
 
 def test_an_entry_comes_back_as_it_was_put(collection: Collection) -> None:
@@ -98,10 +104,11 @@ def test_putting_the_same_content_again_adds_nothing(collection: Collection) -> 
 def test_each_query_has_its_own_nearest_by_inner_product(collection: Collection) -> None:
     collection.upsert([entry(chunk=n, chunks=6) for n in range(6)], ROWS)
     queries = np.stack([ROWS[3], -ROWS[3]])
-    for query, (ids, found) in zip(queries, collection.nearest(queries, 4), strict=True):
+    for query, found in zip(queries, collection.nearest(queries, 4), strict=True):
         order = np.argsort(-(ROWS @ query))[:4]
-        assert [one.chunk for one in collection.entries(ids) if one] == list(order)
-        np.testing.assert_array_equal(found, ROWS[order])
+        assert [one.chunk for one in entries_of(collection, found) if one] == list(order)
+        np.testing.assert_array_equal(collection.vectors(found.ids()), ROWS[order])
+        np.testing.assert_array_equal(collection.vectors(found.ids(slice(2, 4))[::-1]), ROWS[order[3:1:-1]])
 
 
 def test_an_empty_index_finds_nothing(collection: Collection) -> None:
@@ -173,21 +180,29 @@ def test_words_are_scored_as_bm25_does_it(collection: Collection) -> None:
     collection.upsert(put, ROWS[:5])
     queries = [query_terms("Moon"), query_terms("rivers, houses"), query_terms("nothing of it")]
     found = collection.nearest_words(queries, 9)
-    paths = [[one.path for one in collection.entries(ids) if one] for ids, _, _ in found]
+    paths = [[one.path for one in entries_of(collection, some) if one] for some in found]
     assert paths == [["/0"], ["/2", "/1", "/0"], []]
-    np.testing.assert_array_equal(found[0][1], ROWS[:1])
-    ids = [str(point_id(one.path, one.sha256, 0)) for one in put]
+    ids = [point_id(one.path, one.sha256, 0) for one in put]
     scores = np.stack(collection.word_scores(queries, [ids] * 3))
     assert (scores > 0).tolist() == [[True] + [False] * 4, [True, True, True, False, False], [False] * 5]
-    np.testing.assert_allclose(scores[1][[2, 1, 0]], found[1][2], rtol=1e-5)
+    np.testing.assert_allclose(scores[1][[2, 1, 0]], found[1].scores(), rtol=1e-5)
     # Both hold a word once, of 3 and of 1: tf (k1 + 1) / (tf + k1 (1 - b + b length / average)).
     weight = [2.2 / (1 + 1.2 * (0.25 + 0.75 * length / 64)) for length in (3, 1)]
     np.testing.assert_allclose(scores[1][0] / scores[1][1], weight[0] / weight[1], rtol=1e-4)
-    assert [
-        one.path
-        for one in collection.entries(collection.nearest_words(queries, 9, Only(paths=("/1",)))[1][0])
-        if one
-    ] == ["/1"]
+    filtered = collection.nearest_words(queries, 9, Only(paths=("/1",)))[1]
+    assert [one.path for one in entries_of(collection, filtered) if one] == ["/1"]
+
+
+def test_what_is_gone_or_has_another_vector_is_no_entry(collection: Collection) -> None:
+    put = [entry("/a"), entry("/b"), entry("/c")]
+    collection.upsert(put, ROWS[:3])
+    ids = [point_id(one.path, one.sha256, 0) for one in put]
+    collection.delete(["/b"])
+    found = collection.vectors(ids)
+    assert np.isnan(found[1]).all() and not np.isnan(found[[0, 2]]).any()
+    found[2, 1] += 1
+    with pytest.warns(UserWarning, match="2 .*chunks .*left out"):
+        assert collection.entries(ids, found) == [put[0], None, None]
 
 
 def test_a_sample_stands_for_all(collection: Collection) -> None:

@@ -6,15 +6,18 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+import qdrant_edge as edge
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbraid.errors import ItemError
 from unbraid.evaluation.baselines import index_bm25
 from unbraid.index import Hit, Only, Store, search, search_vectors
+from unbraid.index.collection import Candidates
+from unbraid.index.entry import Entry, point_id
 from unbraid.index.hybrid import mixed
 from unbraid.index.model import Vectors
-from unbraid.index.store import Entry
+from unbraid.index.store import upsert_points
 from unbraid.items import MODALITIES, Item
 
 DIM = 24
@@ -101,7 +104,9 @@ def test_search_ranks_as_materialised_task_vectors_do(store: Store, seed: int, m
     query_task, document_task = model.search_modes[mode]
     scores = model.map(BASE, document_task) @ model.map(base[None], query_task)[0]
     best = np.argsort(-scores)[:k]
-    hits = search_vector(store, model, base, mode=mode, k=k)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search_module, "BLOCK", ROWS)  # where all are scored it is exact, whatever the matrices
+        hits = search_vector(store, model, base, mode=mode, k=k)
     assert [hit.snippet for hit in hits] == [f"snippet {n}" for n in best]
     np.testing.assert_allclose([hit.score for hit in hits], scores[best], atol=1e-5)
     assert [hit.rank for hit in hits] == list(range(1, k + 1))
@@ -111,21 +116,21 @@ def test_more_is_fetched_than_wanted(store: Store, monkeypatch: pytest.MonkeyPat
     limits: list[int] = []
     real = store.nearest
 
-    def nearest(queries: Vectors, limit: int, only: Only) -> list[tuple[list[str], Vectors]]:
+    def nearest(queries: Vectors, limit: int, only: Only) -> list[Candidates]:
         limits.append(limit)
         return real(queries, limit, only)
 
     monkeypatch.setattr(store, "nearest", nearest)
     for k in (1, 10, 50):
         search_vector(store, FakeModel(), BASE[0], k=k)
-    assert limits == [300, 300, 1000]
+    assert limits == [1500, 1500, 2500]
 
 
 def test_the_folded_query_fetches_the_right_documents_when_few_are_fetched(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_module, "FETCH", 10)
-    monkeypatch.setattr(search_module, "FETCH_FACTOR", 1)
+    monkeypatch.setattr(search_module, "DEPTH", 10)
+    monkeypatch.setattr(search_module, "DEPTH_FACTOR", 1)
     rotation = np.linalg.qr(np.random.default_rng(3).standard_normal((DIM, DIM)))[0].astype(np.float32)
     model = FakeModel(document=rotation)  # a rotation keeps lengths, so the inner product ranks exactly
     best = np.argsort(-(model.map(BASE, "document") @ BASE[7]))[:10]
@@ -202,8 +207,7 @@ def test_several_queries_have_results_of_their_own(store: Store) -> None:
 def test_more_entries_are_read_where_one_file_takes_many(
     empty: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_module, "READ", 2)
-    monkeypatch.setattr(search_module, "READ_FACTOR", 1)
+    monkeypatch.setattr(search_module, "READ", 0)
     parts = [Entry("/a.md", "text", n, n, f"part {n}", "s", 1, 1, n, 9) for n in range(9)]
     near = BASE[0] + np.arange(9, dtype=np.float32)[:, None] * 0.1 * BASE[1]
     empty.upsert(parts, unit(near))
@@ -230,8 +234,8 @@ def test_a_hybrid_search_ranks_as_mixing_all_scores_does(store: Store, k: int, w
 def test_a_hybrid_search_finds_words_that_are_no_candidate_of_the_vectors(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_module, "FETCH", 4)
-    monkeypatch.setattr(search_module, "FETCH_FACTOR", 0)
+    for name, value in {"DEPTH": 4, "DEPTH_FACTOR": 0, "HYBRID": 4, "HYBRID_FACTOR": 0}.items():
+        monkeypatch.setattr(search_module, name, value)
     fifth = int(np.argsort(-(BASE @ BASE[0]))[4])
     hits = search_vector(store, FakeModel(), BASE[0], words=[f"snippet {fifth}"])
     assert f"snippet {fifth}" in {hit.snippet for hit in hits[:3]}
@@ -245,6 +249,60 @@ def test_a_hybrid_search_takes_its_words_from_the_queries_and_keeps_to_the_filte
     assert {hit.modality for hit in [*hits, *others]} == {"code"}
     best = [max(some, key=lambda hit: hit.bm25 or 0).snippet for some in (hits, others)]
     assert best == ["snippet 16", "snippet 31"]
+
+
+def test_a_merged_result_is_the_same_however_many_entries_are_read_at_a_time(
+    empty: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [Entry("/a.md", "text", n, n, f"part {n}", "s", 1, 1, n, 9) for n in (0, 5, 1, 2)]
+    near = BASE[0] + np.arange(4, dtype=np.float32)[:, None] * 0.1 * BASE[1]
+    empty.upsert(parts, unit(near))
+    found = []
+    for read in (-1, 0, 1, 9):
+        monkeypatch.setattr(search_module, "READ", read)
+        found.append(search_vector(empty, FakeModel(), BASE[0], k=2))
+    assert [(hit.first_line, hit.last_line) for hit in found[0]] == [(0, 2), (5, 5)]
+    assert found[1:] == [found[0]] * 3
+
+
+def test_few_candidates_are_scored_where_lengths_do_not_matter(
+    empty: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = unit(np.random.default_rng(5).standard_normal((600, DIM)))
+    empty.upsert([Entry(f"/{n:03}.md", "text", 1, 1, str(n), "s", 1, 1, 0, 1) for n in range(600)], rows)
+    scored: list[int] = []
+    real = empty.vectors
+    monkeypatch.setattr(empty, "vectors", lambda ids: scored.append(len(ids)) or real(ids))
+    rotation = np.linalg.qr(np.random.default_rng(3).standard_normal((DIM, DIM)))[0].astype(np.float32)
+    singular = (rotation * np.logspace(0, -6, DIM) @ rotation).astype(np.float32)
+    for matrix in (rotation, singular):
+        model = FakeModel(document=matrix)
+        best = np.argsort(-(model.map(rows, "document") @ BASE[7]))[:5]
+        assert [int(hit.snippet) for hit in search_vector(empty, model, BASE[7], k=5)] == best.tolist()
+    assert scored[0] == 50 and sum(scored[1:]) > 100
+
+
+def test_a_damaged_candidate_is_left_out_and_another_takes_its_place(empty: Store) -> None:
+    rows = BASE[:60]
+    put = [Entry(f"/{n:02}.md", "text", 1, 1, str(n), "s", 1, 1, 0, 1) for n in range(60)]
+    order = np.argsort(-(rows @ BASE[3]))
+    hurt = rows.copy()
+    hurt[order[1], 0] += 1e-3
+    operation = upsert_points(put, rows, empty.meta.storage)
+    empty._update([operation])
+    empty._update(
+        [
+            edge.UpdateOperation.update_vectors(
+                [
+                    edge.PointVectors(point_id(put[row].path, "s", 0), {"": hurt[row].tolist()})
+                    for row in order[1:2]
+                ]
+            )
+        ]
+    )
+    with pytest.warns(UserWarning, match="1 damaged chunks were left out"):
+        hits = search_vector(empty, FakeModel(), BASE[3], k=5)
+    assert [int(hit.snippet) for hit in hits] == [order[0], *order[2:6]]
 
 
 def test_a_hybrid_search_of_nothing_and_by_a_picture(empty: Store) -> None:

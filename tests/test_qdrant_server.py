@@ -178,9 +178,9 @@ def test_a_damaged_item_is_left_out_with_a_warning(client: QdrantClient) -> None
     index.upsert(ENTRIES, ROWS)
     damaged = str(point_id(ENTRIES[1].path, "s", 0))
     client.set_payload("notes", {"snippet": "other"}, points=[damaged])
-    ((ids, _),) = index.nearest(ROWS[1:2], 4)
+    (found,) = index.nearest(ROWS[1:2], 4)
     with pytest.warns(UserWarning, match="1 chunks of collection notes were left out"):
-        assert index.entries(ids)[0] is None
+        assert index.entries(found.ids(), index.vectors(found.ids()))[0] is None
     [(entries, rows, count)] = index.items()
     assert (len(entries), len(rows), count) == (3, 3, 1)
 

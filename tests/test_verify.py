@@ -172,9 +172,9 @@ def test_a_search_leaves_a_damaged_chunk_out_and_warns(index: Path, root: Path) 
     spoil(index, root / "a.md", snippet="changed")
     says = "1 damaged chunks were left out: unbraid index verify"
     with Store.reopen(index) as store:
-        ((ids, _),) = store.nearest(np.ones((1, DIM), np.float32), 9)
+        (found,) = store.nearest(np.ones((1, DIM), np.float32), 9)
         with pytest.warns(UserWarning, match=says):
-            entries = store.entries(ids)
+            entries = store.entries(found.ids(), store.vectors(found.ids()))
     assert len(entries) == 5 and entries.count(None) == 1
 
 
@@ -240,8 +240,8 @@ def test_damaged_words_are_a_broken_file_and_are_counted_again(index: Path) -> N
     assert repair(index, FakeModel()).kept == 5
     assert verify(index).sound
     with Store.reopen(index) as store:
-        ((ids, _, _),) = store.nearest_words([query_terms("about parts")], 9)
-        assert len(ids) == 3
+        (found,) = store.nearest_words([query_terms("about parts")], 9)
+        assert len(found) == 3
 
 
 def test_a_repair_that_was_cut_off_leaves_the_old_shard(index: Path) -> None:
