@@ -29,6 +29,13 @@ def test_without_residuals_one_block_is_enough():
     ) == 50
 
 
+def test_a_damaged_candidate_has_no_more_of_them_scored():
+    inner = np.linspace(2, 1, 1500)
+    cosines = inner / 2
+    inner[0] = 1e36
+    assert looked(inner, cosines, size=2.0)[1] == 50
+
+
 def test_where_residuals_say_more_than_the_order_all_are_scored():
     rng = np.random.default_rng(0)
     ranked, scored = looked(np.linspace(0.1, 0, 300), cosines := rng.uniform(0, 1, 300))
