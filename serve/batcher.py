@@ -1,7 +1,8 @@
 """One queue for all requests: workers take batches of a token budget from it, request by request in turn.
 
-A request that does not fit into a batch takes half of one while others wait, and goes to the end of the line with what is
-left of it. So a short one waits for half a batch of each long request before it, and a long one is never passed over.
+A long request, which does not fit into a batch, takes half of one while others wait, and goes to the end of the line with
+what is left of it; others are never taken apart. So a short one waits for half a batch of each long request before it, and
+a long one is never passed over.
 """
 
 import asyncio
@@ -156,9 +157,13 @@ class Batcher:
         self._round += self._turn(job)
 
     def _turn(self, job: Job) -> int:
-        """Cost of what a batch takes of `job` while others wait."""
-        budget = self.engine.batch_tokens
-        return job.cost if job.cost <= budget else budget // 2
+        """Cost of what a batch takes of `job` while others wait; of a long one at least its next entry."""
+        if not self._is_long(job):
+            return job.cost
+        return max(self.engine.batch_tokens // 2, job.entries[job.taken].cost)
+
+    def _is_long(self, job: Job) -> bool:
+        return job.cost > self.engine.batch_tokens
 
     def _withdraw(self, job: Job) -> None:
         """Take what is left of `job` out of the queue."""
@@ -171,23 +176,25 @@ class Batcher:
             self.tokens -= job.cost
 
     def _take(self) -> list[Part]:
-        """The next batch: of one kind (single vectors or several), at least one entry, at most the budget."""
+        """The next batch: of one kind (single vectors or several), at least one entry, at most the budget.
+
+        What comes after a request that no longer fits is not taken before it.
+        """
         parts: list[Part] = []
-        room = budget = self.engine.batch_tokens
-        alone = len(self._jobs) == 1
+        room = self.engine.batch_tokens
+        alone, has_long = len(self._jobs) == 1, False
         while self._jobs:
             job = self._jobs[0]
-            most = room if alone or job.cost <= room else room - budget // 2
-            if parts and (job.multi != parts[0].job.multi or job.entries[job.taken].cost > most):
+            turn, is_long = self._turn(job), self._is_long(job)
+            if parts and (job.multi != parts[0].job.multi or turn > room or (is_long and has_long)):
                 break
+            has_long = has_long or is_long
             self._jobs.popleft()
-            self._round -= self._turn(job)
+            self._round -= turn
+            most = max(turn, room) if alone else turn
             first, cost = job.taken, 0
-            while job.taken < len(job.entries):
-                next_cost = job.entries[job.taken].cost
-                if cost + next_cost > most and (parts or job.taken > first):
-                    break
-                cost += next_cost
+            while job.taken < len(job.entries) and cost + job.entries[job.taken].cost <= most:
+                cost += job.entries[job.taken].cost
                 job.taken += 1
             room -= cost
             job.cost -= cost

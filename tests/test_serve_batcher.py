@@ -120,6 +120,31 @@ def test_long_requests_take_turns_and_none_is_passed_over():
     drive(scenario)
 
 
+def test_what_fits_into_a_batch_is_not_taken_apart():
+    async def scenario(batcher, engine, run):
+        first = await hold(engine, run)
+        tasks = [run(entries("a", 1)), run(entries("b", *[2] * 5)), run(entries("c", 1))]
+        await asyncio.sleep(0.01)
+        engine.go.set()
+        await asyncio.gather(first, *tasks)
+        assert engine.batches[1:] == [["a0"], ["b0", "b1", "b2", "b3", "b4"], ["c0"]]
+
+    drive(scenario)
+
+
+def test_a_batch_has_half_of_it_for_one_long_request_wherever_that_stands():
+    async def scenario(batcher, engine, run):
+        first = await hold(engine, run)
+        tasks = [run(entries(name, *costs)) for name, costs in (("a", [2]), ("b", [1] * 12), ("c", [1] * 11))]
+        await asyncio.sleep(0.01)
+        engine.go.set()
+        await asyncio.gather(first, *tasks)
+        taken = [(batch[0][0], batch[-1][0], len(batch)) for batch in engine.batches[1:]]
+        assert taken == [("a", "b", 6), ("c", "c", 5), ("b", "b", 7), ("c", "c", 6)]
+
+    drive(scenario)
+
+
 def test_an_entry_over_the_budget_is_a_batch_of_its_own():
     async def scenario(batcher, engine, run):
         assert numbers(await run(entries("a", 3, 25, 3))) == [0, 1, 2]
@@ -210,7 +235,7 @@ def test_a_request_that_was_not_begun_in_time_is_refused_and_one_that_was_is_fin
 def test_a_newcomer_that_would_wait_too_long_is_refused_at_once():
     async def scenario(batcher, engine, run):
         first = await hold(engine, run)
-        waiting = run(entries("a", 10, 10, 10))
+        waiting = run(entries("a", 5, 5, 5, 5))
         await asyncio.sleep(0.01)
         batcher._done_tokens, batcher._done_seconds = 1.0, 1.0  # a second a token: five for half a batch
         assert batcher.wait() == 5
