@@ -5,8 +5,6 @@ import contextlib
 import os
 import re
 import shutil
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +17,7 @@ from PIL import Image
 import unbraid
 from unbraid.drawings import draw
 from unbraid.index import Store, provenance, update
-from unbraid.serve import BundleEngine, Keys, Settings, create_app
-from unbraid.serve.run import Server
+from unbraid.serve import BundleEngine, Keys, Settings
 from unbraid.serve.searching import Index
 
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
@@ -81,23 +78,6 @@ HAND = """(target, [kind, picture, text]) => {
 }"""
 
 
-@contextlib.contextmanager
-def serving(engine, settings=None, index=None) -> Iterator[str]:
-    """The address of a running server."""
-    app = create_app(engine, settings, index)
-    server = Server(app, (settings or Settings()).limits, host="127.0.0.1", port=0)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.005)
-            assert thread.is_alive()
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
 @pytest.fixture(scope="module")
 def engine():
     return BundleEngine(unbraid.load(threads=1), workers=1)
@@ -125,8 +105,8 @@ def index(engine, folder, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def url(engine, index):
-    with serving(engine, index=index) as url:
+def url(serving, engine, index):
+    with serving(engine, index=index) as (url, _):
         yield url
 
 
@@ -629,11 +609,11 @@ def test_a_phone_needs_no_scrolling_sideways(browser, url, folder, width):
 # -- how it is served -------------------------------------------------------------------------------------
 
 
-def test_a_server_with_keys_opens_for_one(browser, engine, index):
+def test_a_server_with_keys_opens_for_one(browser, serving, engine, index):
     def credentials(key):
         return {"username": "me", "password": key}
 
-    with serving(engine, Settings(keys=Keys([KEY])), index) as url:
+    with serving(engine, Settings(keys=Keys([KEY])), index) as (url, _):
         with (
             window(browser, url, http_credentials=credentials(KEY)) as page,
             visiting(page) as visit,
@@ -645,6 +625,6 @@ def test_a_server_with_keys_opens_for_one(browser, engine, index):
             assert page.goto("/").status == 401
 
 
-def test_without_an_index_the_page_says_how_to_get_one(browser, engine):
-    with serving(engine) as url, window(browser, url) as page, visiting(page, mode=None) as visit:
+def test_without_an_index_the_page_says_how_to_get_one(browser, serving, engine):
+    with serving(engine) as (url, _), window(browser, url) as page, visiting(page, mode=None) as visit:
         expect(visit.said).to_have_text("No index is served here. Start with: unbraid serve --index DIR")

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import contextlib
 import gc
 import importlib.util
 import io
@@ -19,11 +18,10 @@ from PIL import Image
 
 import unbraid
 from unbraid.errors import ItemError
-from unbraid.serve import BundleEngine, Limits, Settings, TeacherEngine, create_app
+from unbraid.serve import BundleEngine, Limits, Settings, TeacherEngine
 from unbraid.serve.engine import Given
 from unbraid.serve.errors import ApiError
 from unbraid.serve.foreign_ids import AGAIN, ForeignIds
-from unbraid.serve.run import Server
 
 tiktoken = pytest.importorskip("tiktoken")
 
@@ -188,28 +186,13 @@ def test_characters_are_counted_after_decoding(engine):
     assert refusal.value.code == "text_too_long" and "item 1 has 120" in str(refusal.value)
 
 
-@contextlib.contextmanager
-def serving(engine, limits=None):
-    """The base URL of a running server, as clients are given it."""
-    settings = Settings(aliases=("text-embedding-3-small",), limits=limits or Limits())
-    server = Server(create_app(engine, settings), settings.limits, host="127.0.0.1", port=0)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.005)
-            assert thread.is_alive()
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
 @pytest.fixture(scope="module")
-def url(embedder):
+def url(serving, embedder):
+    """The base URL of a server, as clients are given it."""
     foreign = ForeignIds(lambda: time.sleep(0.1) or TINY)
-    with serving(BundleEngine(embedder, workers=1, foreign=foreign), Limits(tokens=5000)) as url:
-        yield url
+    settings = Settings(limits=Limits(tokens=5000))
+    with serving(BundleEngine(embedder, workers=1, foreign=foreign), settings) as (url, _):
+        yield f"{url}/v1"
 
 
 def test_the_first_request_with_foreign_ids_waits_for_their_vocabulary(url, embedder):
@@ -263,15 +246,16 @@ def vocabulary_folder():
 
 
 @pytest.fixture(scope="module")
-def cl100k_url(embedder):
+def cl100k_url(serving, embedder):
     """A server as `unbraid serve` starts it, which finds the real vocabulary; so do clients in this process."""
     folder = vocabulary_folder()
     if folder is None:
         pytest.skip("cl100k_base is in no folder here, and a test downloads nothing")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TIKTOKEN_CACHE_DIR", folder)
-        with serving(BundleEngine(embedder, workers=1)) as url:
-            yield url
+        settings = Settings(aliases=("text-embedding-3-small",))
+        with serving(BundleEngine(embedder, workers=1), settings) as (url, _):
+            yield f"{url}/v1"
 
 
 @pytest.fixture
