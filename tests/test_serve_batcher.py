@@ -75,7 +75,7 @@ async def hold(engine, run):
     """A request that keeps the worker busy until `go` is set."""
     engine.go.clear()
     task = run(entries("0", 1))
-    await asyncio.to_thread(engine.inside.acquire)
+    assert await asyncio.to_thread(engine.inside.acquire, timeout=10)
     return task
 
 
@@ -229,7 +229,7 @@ def test_a_request_that_was_not_begun_in_time_is_refused_and_one_that_was_is_fin
         engine.go.set()
         assert numbers(await first) == [0]
 
-    drive(scenario, queue_seconds=0.05)
+    drive(scenario, queue_seconds=0.3)  # in which the first one has to be begun
 
 
 def test_a_newcomer_that_would_wait_too_long_is_refused_at_once():

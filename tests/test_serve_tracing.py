@@ -83,14 +83,23 @@ def test_a_refusal_is_a_span_with_its_code(client, spans):
     assert [child.name for child in children] == ["body", "read"]
 
 
-def test_nothing_is_made_where_nobody_asked(client):
-    assert not trace.get_current_span().is_recording()
-    client.post("/v1/embeddings", json={"input": "a cat"})
-    code = "import sys, json, unbraid.serve; print(json.dumps('opentelemetry.sdk' in sys.modules))"
-    assert (
-        json.loads(subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout)
-        is False
-    )
+SERVE_ONE = """
+import sys
+from starlette.testclient import TestClient
+import unbraid
+from unbraid.serve import BundleEngine, create_app
+
+engine = BundleEngine(unbraid.load(sys.argv[1], threads=1), workers=1)
+with TestClient(create_app(engine), base_url="http://localhost") as client:
+    print(client.post("/v1/embeddings", json={"input": "a cat"}).status_code, "opentelemetry.sdk" in sys.modules)
+"""
+
+
+def test_the_sdk_is_not_loaded_where_nobody_asked(bundle_folder):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    command = [sys.executable, "-c", SERVE_ONE, str(bundle_folder)]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment)
+    assert answer.stdout.split() == [b"200", b"False"]
 
 
 class Collector(http.server.BaseHTTPRequestHandler):
