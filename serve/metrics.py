@@ -33,7 +33,7 @@ class Metrics:
         )
         self.phases = Histogram(
             "unbraid_phase_seconds",
-            "Parts of that: body, read, queue, encode, search",
+            "Parts of that: body, read, fetch, queue, encode, map, search",
             ["phase"],
             buckets=_SECONDS,
             registry=registry,
@@ -57,7 +57,7 @@ class Metrics:
         batcher.on_batch = self.batch
 
     def batch(self, items: int, fill: float) -> None:
-        """A batch was taken up."""
+        """A batch was encoded."""
         self.batch_items.observe(items)
         self.batch_fill.observe(fill)
 

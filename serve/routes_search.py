@@ -47,8 +47,6 @@ async def search(request: Request) -> Response:
     with trace.phase("search"):
         try:
             hits = await index.search(base, text, form)
-        except ValueError as error:  # a filter that means nothing
-            raise ApiError(400, "invalid_input", str(error)) from error
         except UnbraidError as error:  # a broken index
             raise ApiError(500, "index_failed", str(error)) from error
     return json_answer(

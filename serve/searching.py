@@ -35,18 +35,24 @@ class Index:
             )
 
     async def search(self, base: np.ndarray, text: str | None, form: SearchForm) -> list[dict[str, Any]]:
-        """The hits of a query's base vector [dim], as the answer shows them. Raises ApiError 400 for a hybrid one without text."""
+        """The hits of a query's base vector [dim], as the answer shows them.
+
+        Raises ApiError 400 for a hybrid one without text and for a filter that means nothing.
+        """
         if form.hybrid and text is None:
             raise ApiError(400, "no_words", "a hybrid search needs a query of words", param="hybrid")
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._search, base, text, form)
 
     def _search(self, base: np.ndarray, text: str | None, form: SearchForm) -> list[dict[str, Any]]:
-        wanted = only(
-            modality=form.modality,
-            paths=form.paths or (),
-            languages=form.languages or (),
-            where=form.where or (),
-        )
+        try:
+            wanted = only(
+                modality=form.modality,
+                paths=form.paths or (),
+                languages=form.languages or (),
+                where=form.where or (),
+            )
+        except ValueError as error:  # a filter that means nothing
+            raise ApiError(400, "invalid_input", str(error)) from error
         with self._lock:
             (hits,) = search_vectors(
                 self.store,

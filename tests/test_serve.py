@@ -381,6 +381,14 @@ def test_a_search_that_means_nothing_is_refused(http, fields):
     assert http.post("/v1/search", json=fields).status_code == 400
 
 
+def test_a_search_that_fails_is_not_the_clients_fault(http, index, monkeypatch):
+    def fail(*_):
+        raise ValueError("operands could not be broadcast")
+
+    monkeypatch.setattr(index.store, "nearest", fail)
+    assert "broadcast" not in refused(http.post("/v1/search", json={"query": "a"}), 500, "internal_error")
+
+
 def test_only_pictures_of_the_index_are_served_and_small(http, picture_file):
     hits = http.post("/v1/search", json={"query": "red", "modality": "image"}).json()["data"]
     answer = http.get(hits[0]["picture"])
