@@ -199,7 +199,7 @@ def test_imports_form_no_cycle():
     list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which shows the cycle
 
 
-# -- the layout is written down four times -----------------------------------------------------------------
+# -- the layout is written down five times -----------------------------------------------------------------
 
 
 def test_pyproject_lists_every_folder_as_a_package():
@@ -215,6 +215,12 @@ def test_pyproject_maps_every_package_to_its_folder():
 def test_bare_imports_of_every_folder_are_banned():
     banned = project()["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-api"]
     assert sorted(banned) == python_folders()
+
+
+def test_a_container_is_built_from_every_folder():
+    lines = (ROOT / "deploy" / "Containerfile.dockerignore").read_text().split()
+    kept = {line[1:] for line in lines if line.startswith("!")}
+    assert kept == {"src", *python_folders(), "pyproject.toml", "README.md", "LICENSE"}
 
 
 @pytest.mark.skipif(not (ROOT / ".typecheck" / "unbraid").is_dir(), reason="no symbolic links here")
