@@ -1,6 +1,5 @@
 """From the items of a request to their vectors: read, queued with those of others, encoded."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 
@@ -12,7 +11,7 @@ from unbraid.serve import forms
 from unbraid.serve.batcher import Job
 from unbraid.serve.engine import Given
 from unbraid.serve.errors import ApiError
-from unbraid.serve.served import served_by, trace_of
+from unbraid.serve.served import client_gone, served_by, trace_of
 
 
 async def items_of(request: Request, value: object, plain: Modality) -> list[Given]:
@@ -62,20 +61,12 @@ async def encode(
             raise forms.too_many_tokens(cost, served.limits)
     trace.task = task
     trace.items, trace.tokens = len(entries), sum(entry.tokens for entry in entries)
-    gone = asyncio.ensure_future(_disconnected(request))
     started = time.perf_counter()
-    try:
-        job = await served.batcher.run(entries, multi=multi, gone=gone)
-    except ItemError as error:
-        raise ApiError(400, "invalid_input", str(error), param="input") from error
-    finally:
-        gone.cancel()
+    with client_gone(request) as gone:
+        try:
+            job = await served.batcher.run(entries, multi=multi, gone=gone)
+        except ItemError as error:
+            raise ApiError(400, "invalid_input", str(error), param="input") from error
     trace.passed("queue", job.arrived, job.started or started)
     trace.passed("encode", job.started or started, time.perf_counter())
     return job, cut
-
-
-async def _disconnected(request: Request) -> None:
-    """Return when the client has closed its connection; the body has been read."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

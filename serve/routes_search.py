@@ -14,7 +14,7 @@ from unbraid.serve.encoding import encode, items_of
 from unbraid.serve.engine import BASE
 from unbraid.serve.errors import ApiError
 from unbraid.serve.openapi import parameter, takes
-from unbraid.serve.served import PlainRoute, served_by, trace_of
+from unbraid.serve.served import PlainRoute, client_gone, served_by, trace_of
 
 router = APIRouter(route_class=PlainRoute)
 
@@ -44,9 +44,9 @@ async def search(request: Request) -> Response:
     else:
         job, _ = await encode(request, given, BASE, truncate=True)
         base = job.vectors[0]
-    with trace.phase("search"):
+    with trace.phase("search"), client_gone(request) as gone:
         try:
-            hits = await index.search(base, text, form)
+            hits = await index.search(base, text, form, gone=gone, patience=limits.queue_seconds)
         except UnbraidError as error:  # a broken index
             raise ApiError(500, "index_failed", str(error)) from error
     return json_answer(

@@ -12,7 +12,7 @@ import numpy as np
 
 from unbraid.embedder import Embedder
 from unbraid.index import Store, only, search_vectors
-from unbraid.serve.errors import ApiError
+from unbraid.serve.errors import ApiError, ClientGone, overloaded
 from unbraid.serve.forms import SearchForm
 from unbraid.serve.pictures import thumbnail
 
@@ -34,14 +34,29 @@ class Index:
                 400, "invalid_mode", f"unknown mode {mode[:50]!r}: expected one of {known}", param="mode"
             )
 
-    async def search(self, base: np.ndarray, text: str | None, form: SearchForm) -> list[dict[str, Any]]:
+    async def search(
+        self,
+        base: np.ndarray,
+        text: str | None,
+        form: SearchForm,
+        *,
+        gone: "asyncio.Future[None]",
+        patience: float,
+    ) -> list[dict[str, Any]]:
         """The hits of a query's base vector [dim], as the answer shows them.
 
-        Raises ApiError 400 for a hybrid one without text and for a filter that means nothing.
+        Raises ApiError 400 for a hybrid one without text and for a filter that means nothing, 429 when it was not
+        begun within `patience` seconds, ClientGone when it was not begun and `gone` is done.
         """
         if form.hybrid and text is None:
             raise ApiError(400, "no_words", "a hybrid search needs a query of words", param="hybrid")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._search, base, text, form)
+        search = self._thread.submit(self._search, base, text, form)
+        found = asyncio.wrap_future(search)
+        either: set[asyncio.Future[Any]] = {found, gone}
+        await asyncio.wait(either, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        if not found.done() and search.cancel():  # which does nothing once it has begun
+            raise ClientGone if gone.done() else overloaded("seconds", 1)
+        return await found
 
     def _search(self, base: np.ndarray, text: str | None, form: SearchForm) -> list[dict[str, Any]]:
         try:

@@ -1,8 +1,9 @@
 """What the routes work with, and the kind of route they are."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -59,6 +60,21 @@ def trace_of(request: Request) -> Trace:
     """What the guard began to note of the request."""
     trace: Trace = request.scope["unbraid"]
     return trace
+
+
+@contextmanager
+def client_gone(request: Request) -> Iterator["asyncio.Future[None]"]:
+    """What is done once the client has closed its connection; the body has been read."""
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        yield gone
+    finally:
+        gone.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 class PlainRoute(APIRoute):
