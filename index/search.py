@@ -29,7 +29,7 @@ from unbraid.items import Item, Modality
 # Candidates asked for, and per result wanted. So many, since lengths of mapped vectors may be far from what the folding
 # expects: of Thai texts, which the starter cannot read, the ten best are among the first 1,500 but not the first 600.
 DEPTH, DEPTH_FACTOR = 1_500, 50
-BLOCK, BLOCK_FACTOR = 50, 5  # of these, scored exactly at a time
+BLOCK, BLOCK_FACTOR = 50, 5  # of these, scored exactly at first
 HYBRID, HYBRID_FACTOR = 300, 20  # of these, all scored in a hybrid search, since BM25 may lift any of them
 # Of those that BM25 finds a quarter: among 20,000 documents the best ten were all there with 25 (docs/experiments.md).
 WORDS_SHARE = 4

@@ -9,12 +9,12 @@ from unbraid.errors import StoreError
 from unbraid.index.model import Vectors
 
 Numbers: TypeAlias = Literal["float32", "float16"]
-Candidates: TypeAlias = Literal["exact", "int8", "binary"]
+CandidateSource: TypeAlias = Literal["exact", "int8", "binary"]
 NUMBERS: tuple[Numbers, ...] = get_args(Numbers)
 # Candidates from the copy for each one asked for, of which there are 1,500 for ten results. Of 900,000 real vectors
 # int8 then finds all of the ten best and binary .94; with 1,200 from the copy it found .78 (docs/experiments.md).
 OVERSAMPLING = {"int8": 1.0, "binary": 12.8}
-CANDIDATES: tuple[Candidates, ...] = get_args(Candidates)
+CANDIDATES: tuple[CandidateSource, ...] = get_args(CandidateSource)
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Storage:
 
     dim: int
     numbers: Numbers = "float32"
-    candidates: Candidates = "exact"
+    candidates: CandidateSource = "exact"
 
     def __post_init__(self) -> None:
         """Check what a type cannot say."""

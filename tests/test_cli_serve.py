@@ -60,7 +60,7 @@ def test_sigterm_turns_ready_false_answers_what_is_there_and_ends(bundle_folder)
             pool.submit(httpx.post, f"{server.url}/v1/embeddings", json={"input": LONG}, timeout=30)
             for _ in range(4)
         ]
-        while "unbraid_queue_requests 0.0" in http.get("/metrics").text:
+        while "unbraid_queue_requests 0.0" in http.get("/metrics").text and not asked[-1].done():
             time.sleep(0.005)
         server.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + 5
@@ -83,7 +83,9 @@ def test_what_is_not_done_at_the_deadline_is_answered_503(bundle_folder):
             pool.submit(httpx.post, f"{server.url}/v1/embeddings", json={"input": LONG * 2}, timeout=30)
             for _ in range(3)
         ]
-        while "unbraid_queue_requests 0.0" in httpx.get(f"{server.url}/metrics").text:
+        while (
+            "unbraid_queue_requests 0.0" in httpx.get(f"{server.url}/metrics").text and not asked[-1].done()
+        ):
             time.sleep(0.005)
         server.stop()
         answers = [one.result() for one in asked]
