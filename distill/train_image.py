@@ -26,7 +26,7 @@ from unbraid.distill.recipe import ImageTraining, Recipe
 from unbraid.distill.task_space import DIM
 from unbraid.errors import DataError
 from unbraid.image import ImagePreprocess
-from unbraid.progress import counting
+from unbraid.progress import counting, track
 from unbraid.teacher import Teacher
 from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
 from unbraid.training.losses import cosine_loss, cross_score_kl
@@ -35,6 +35,7 @@ from unbraid.training.record import write_record
 # A negative caption this close to a positive one is not a negative. "a large red slice" and "a large blue slice" are
 # .92 apart, and have to be told apart.
 SAME_CAPTION = 0.97
+BATCH = 64  # pictures that are encoded at a time where nothing is trained
 
 
 def train_image(recipe: Recipe, data: Path, run: Path, teacher: Callable[[], Teacher]) -> ImageEncoder:
@@ -245,8 +246,8 @@ def _raw_vectors(encoder: ImageEncoder, pictures: list[Picture]) -> Tensor:
     """Vectors of `pictures` before the mean is removed: [n, 512]."""
     encoder.eval()
     vectors = []
-    for start in range(0, len(pictures), 64):
-        pixels = [encoder.preprocess(Image.fromarray(p.pixels)) for p in pictures[start : start + 64]]
+    for start in range(0, len(pictures), BATCH):
+        pixels = [encoder.preprocess(Image.fromarray(p.pixels)) for p in pictures[start : start + BATCH]]
         vectors.append(encoder.raw(torch.from_numpy(np.stack(pixels))))
     return torch.cat(vectors)
 
@@ -254,8 +255,11 @@ def _raw_vectors(encoder: ImageEncoder, pictures: list[Picture]) -> Tensor:
 def _remove_mean(encoder: ImageEncoder, pictures: list[Picture], captions: Captions) -> None:
     """Set the encoder's mean so that training pictures are centred where their captions are."""
     train = [row for row, picture in enumerate(pictures) if not picture.dev]
-    image_mean = _raw_vectors(encoder, [pictures[row] for row in train]).mean(0)
-    encoder.mean.copy_(image_mean - captions.targets[train].mean(0))
+    batches = [train[start : start + BATCH] for start in range(0, len(train), BATCH)]
+    total = torch.zeros(DIM)
+    for batch in track(batches, "mean vector", unit="batches"):
+        total += _raw_vectors(encoder, [pictures[row] for row in batch]).sum(0)
+    encoder.mean.copy_(total / len(train) - captions.targets[train].mean(0))
 
 
 @torch.inference_mode()
