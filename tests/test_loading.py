@@ -59,6 +59,14 @@ def test_a_folder_named_like_a_hub_id_goes_first(bundle_folder, no_hub, monkeypa
     assert unbraid.load(f"{bundle_folder.parent.name}/{bundle_folder.name}").dim == 512
 
 
+def test_the_starter_has_a_name(no_hub, tmp_path, monkeypatch):
+    (tmp_path / "starter").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert unbraid.load("starter").bundle.id == unbraid.load().bundle.id
+    with pytest.raises(BundleError, match="bundle"):
+        unbraid.load("./starter")
+
+
 def test_every_file_is_verified_while_loading(bundle_copy):
     with (bundle_copy / "code.mapper.int8.onnx").open("ab") as file:
         file.write(b"\0")

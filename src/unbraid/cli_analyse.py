@@ -112,7 +112,7 @@ def _model(name: str, mode: str, device: str | None) -> _Model:
 
 
 def _bundle(name: str, mode: str) -> _Model:
-    embedder = load(None if name == STARTER else name)
+    embedder = load(name)
     _check_pictures(embedder.name, embedder.modalities)
     if mode not in embedder.search_modes:
         raise DataError(

@@ -24,7 +24,7 @@ def one_of(choices: tuple[str, ...]) -> Callable[[str | None], str | None]:
 
 
 Model = Annotated[
-    str | None, typer.Option("--model", help="A bundle folder or hub id org/name; the starter if left out.")
+    str | None, typer.Option("--model", help="A bundle folder or hub id org/name; starter, if left out.")
 ]
 Tier = Annotated[
     str,

@@ -21,7 +21,7 @@ def load(
     precision: str | None = None,
     tier: str = SMALL,
 ) -> Embedder:
-    """An embedder from the starter inside the package (None), a bundle folder, or a hub id "org/name".
+    """An embedder from the starter inside the package (None or "starter"), a bundle folder, or a hub id "org/name".
 
     `revision` pins a hub id. `threads` is how many batches run at a time, `precision` "int8" or "fp32" picks
     graphs where the bundle has both (by default what `unbraid doctor --save` found fastest on this machine, or else the
@@ -31,8 +31,8 @@ def load(
     """
     if precision not in (None, *PRECISIONS):
         raise BundleError(f"precision {precision!r} is not known: expected one of {', '.join(PRECISIONS)}")
-    folder = STARTER if source is None else Path(source)
-    if source is not None and not os.path.exists(folder):  # Path.exists raises for a name that is too long
+    folder = STARTER if source is None or source == STARTER.name else Path(source)
+    if not os.path.exists(folder):  # Path.exists raises for a name that is too long
         folder = _from_hub(str(source), revision)
     bundle = read_bundle(folder)
     return Embedder(bundle, threads=threads, precision=precision or saved_picks(bundle.id), tier=tier)
