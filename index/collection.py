@@ -15,9 +15,8 @@ from unbraid.index.meta import Meta
 from unbraid.index.model import Vectors
 from unbraid.index.only import ANYTHING, Only
 
-LARGEST = (
-    10.0  # of a number in a base vector, whose length is about 1: what is larger, or no number, is damage
-)
+# Of a number in a base vector, whose length is about 1: what is larger, or no number, is damage.
+LARGEST = 10.0
 
 
 class Point(Protocol):

@@ -328,7 +328,7 @@ class Store:
 
     def vectors(self, ids: Sequence[uuid.UUID]) -> Vectors:
         """Base vectors [n, dim] as they are stored, checked by nobody; no numbers where an id is gone."""
-        records = self._retrieve(ids, payload=False)
+        records = self.retrieve(ids, payload=False)
         places: dict[edge.PointId, int] = {one: row for row, one in enumerate(ids)}
         rows = np.full((len(ids), self.meta.storage.dim), np.nan, np.float32)
         rows[[places[record.id] for record in records]] = self._rows(records)
@@ -339,7 +339,7 @@ class Store:
 
         `vectors` is what `vectors` has of them: reading them twice takes as long as the rest.
         """
-        payloads = {record.id: record.payload for record in self._retrieve(ids, payload=True)}
+        payloads = {record.id: record.payload for record in self.retrieve(ids, vector=False)}
         rows = vectors[:, : self.meta.storage.dim]
         entries = [sound_entry(payloads.get(one), row) for one, row in zip(ids, rows, strict=True)]
         if damaged := sum(entry is None for entry in entries):
@@ -409,16 +409,12 @@ class Store:
             request = edge.ScrollRequest(limit=1 << 30, with_payload=False, with_vector=False)
             return [uuid.UUID(str(record.id)) for record in self._shard.scroll(request)[0]]
 
-    def retrieve(self, identities: Sequence[uuid.UUID]) -> list[edge.Record]:
-        """The points of these ids as they are stored, checked by nobody."""
+    def retrieve(
+        self, ids: Sequence[uuid.UUID], *, payload: bool = True, vector: bool = True
+    ) -> list[edge.Record]:
+        """The points of `ids` as they are stored, or parts of them, checked by nobody."""
         with edge_errors():
-            wanted: list[edge.PointId] = list(identities)
-            return self._shard.retrieve(wanted, True, [DENSE])
-
-    def _retrieve(self, ids: Sequence[uuid.UUID], *, payload: bool) -> list[edge.Record]:
-        """The payloads of `ids`, or the vectors."""
-        with edge_errors():
-            return self._shard.retrieve(list(ids), payload, False if payload else [DENSE])
+            return self._shard.retrieve(list(ids), payload, [DENSE] if vector else False)
 
     def _words(
         self,

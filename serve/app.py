@@ -20,7 +20,7 @@ from unbraid.serve.errors import ApiError, of_status
 from unbraid.serve.guard import Guard
 from unbraid.serve.limits import InFlight
 from unbraid.serve.metrics import Metrics
-from unbraid.serve.openapi import document_keys, errors
+from unbraid.serve.openapi import KeyedApp, errors
 from unbraid.serve.served import Served, trace_of
 from unbraid.serve.settings import Settings
 from unbraid.serve.telemetry import TELEMETRY
@@ -36,7 +36,7 @@ def create_app(engine: Engine, settings: Settings | None = None, index: "Index |
     batcher = Batcher(engine, settings.limits)
     metrics = Metrics(batcher)
     readers = ThreadPoolExecutor(2, thread_name_prefix="read")  # so at most two large bodies at once
-    app = FastAPI(
+    app = (KeyedApp if settings.keys else FastAPI)(
         title="unbraid",
         version=__version__,
         lifespan=_lifespan,
@@ -61,8 +61,6 @@ def create_app(engine: Engine, settings: Settings | None = None, index: "Index |
             allow_headers=["authorization", "content-type", "x-request-id"],
             expose_headers=["server-timing", "x-request-id", "x-truncated-items", "retry-after"],
         )
-    if settings.keys:
-        document_keys(app)
     return app
 
 

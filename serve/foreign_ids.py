@@ -97,8 +97,8 @@ class ForeignIds:
     def _run(self, loading: "Future[Decoder]") -> None:
         try:
             decoder = self._load()
-        except BaseException as error:  # noqa: BLE001 - tiktoken's panics are no Exception
-            logger.warning("cl100k_base could not be loaded: %s", error)
+        except Exception as error:
+            logger.warning("cl100k_base could not be loaded", exc_info=True)
             self._ended = monotonic()
             loading.set_exception(error)
         else:
