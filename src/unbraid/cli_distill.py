@@ -14,7 +14,10 @@ app = typer.Typer()
 Data = Annotated[Path, typer.Option("--data", help="Folder that the recipe's file names start from.")]
 Run = Annotated[Path, typer.Option("--run", help="Folder for everything that this run makes.")]
 RecipeName = Annotated[
-    Path, typer.Argument(metavar="RECIPE", help='A TOML file, or "starter" for the shipped one.')
+    Path,
+    typer.Argument(
+        metavar="RECIPE", help="A TOML file, or the name of a shipped one, such as starter or tower."
+    ),
 ]
 
 
