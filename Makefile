@@ -22,7 +22,7 @@ lint: .venv-dev/installed
 	$(DEV)/ruff format --check .
 
 type: .venv-dev/installed
-	MYPYPATH=.typecheck $(DEV)/mypy
+	$(DEV)/mypy
 
 dev: .venv-dev/installed
 

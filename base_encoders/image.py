@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from unbraid.base_encoders.tower_name import TowerName, read_tower_name
-from unbraid.image import ImagePreprocess
-from unbraid.torchvision_shim import ensure_torchvision
+from unbraid.runtime.preprocess import ImagePreprocess
+from unbraid.training.torchvision_shim import ensure_torchvision
 
 
 class ImageEncoder(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from unbraid.torchvision_shim import ensure_torchvision
+from unbraid.training.torchvision_shim import ensure_torchvision
 
 # Last layers of a backbone that are pooled, each for itself. In a shallow student each has something that the last
 # one has lost: before any training, with MiniLM's layers 0, 2, 5, held-out cosine .837 against .818.

@@ -13,7 +13,7 @@ import numpy as np
 
 import unbraid
 from unbraid.export.samples import docstrings
-from unbraid.text_runtime import TextRuntime
+from unbraid.runtime.text import TextRuntime
 
 BUDGETS = (1, 128, 512, 4096)  # 1: each text by itself
 ROUNDS = 6  # the first warms up

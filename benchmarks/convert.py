@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 
 import unbraid
-from unbraid.converter import Quality, convert, fit_converter
-from unbraid.image import decode
+from unbraid.index.transfer.base_converter import Quality, convert, fit_converter
 from unbraid.items import Item
+from unbraid.runtime.preprocess import decode
 
 SETS = {
     "squad": ("text", ("text/squad_sentences.part1.jsonl.gz", "text/squad_sentences.part2.jsonl.gz")),

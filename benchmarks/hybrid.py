@@ -4,7 +4,7 @@
 
 DATA is a folder of pair files (rows of "anchor" and "positive"); `unbraid pairs --out DATA` adds the two of installed
 packages. 400 anchors of each file are searched among up to 3,000 of its positives; with --pooled, 200 among those of
-all files of the kind, some 20,000. The rule and WEIGHT in index/hybrid.py were chosen on the sets marked *, with 600 of their
+all files of the kind, some 20,000. The rule and WEIGHT in src/unbraid/index/search/hybrid.py were chosen on the sets marked *, with 600 of their
 documents, these, and the pooled ones; the form on the starter's vectors, WEIGHT on both encoders'. RRF is
 1 / (61 + rank from 0) of either, `half` z-score of the cosine + 0.5 * z-score of BM25. Vectors are kept in --cache.
 """
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 import unbraid
 from unbraid.evaluation.baselines import index_bm25, minilm
-from unbraid.index.hybrid import mixed
+from unbraid.index.search.hybrid import mixed
 from unbraid.items import Code
 
 Scores = NDArray[np.float32]

@@ -27,13 +27,13 @@ import numpy as np
 
 import unbraid
 from unbraid.index import Only, Storage, Store, search, search_vectors, update
-from unbraid.index.chunk import chunk_file
-from unbraid.index.entry import Entry
-from unbraid.index.folding import folding_for
-from unbraid.index.neighbours import merge
-from unbraid.index.only import ANYTHING
-from unbraid.index.search import BLOCK
-from unbraid.training.rows import rows
+from unbraid.index.files.read import chunk_file
+from unbraid.index.search.folding import folding_for
+from unbraid.index.search.merge_adjacent import merge
+from unbraid.index.search.search import BLOCK
+from unbraid.index.store.entry import Entry
+from unbraid.index.store.filter import ANYTHING
+from unbraid.training.data_rows import rows
 
 TEXTS = ("anchor", "positive", "text", "title", "caption", "alt", "query", "a", "b")
 SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n")

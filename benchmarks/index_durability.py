@@ -30,11 +30,11 @@ from typing import Any
 import numpy as np
 
 from unbraid.errors import StoreError
-from unbraid.index.entry import Entry
-from unbraid.index.seal import COVERED_BY_ITEMS
-from unbraid.index.shard import DENSE
-from unbraid.index.store import Store
-from unbraid.index.verify import verify
+from unbraid.index.store.edge import DENSE
+from unbraid.index.store.entry import Entry
+from unbraid.index.store.file_hashes import COVERED_BY_ITEMS
+from unbraid.index.store.folder_store import Store
+from unbraid.index.store.verify import verify
 
 DIM = 64
 FILES = 60  # paths that the child chooses from

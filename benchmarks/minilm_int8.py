@@ -7,8 +7,8 @@ import torch
 from unbraid.base_encoders.text import TextEncoder, start_text_encoder
 from unbraid.bundle import TextSpec
 from unbraid.export.graphs import export_text, quantise
+from unbraid.runtime.text import TextRuntime
 from unbraid.teacher.minilm import minilm_folder
-from unbraid.text_runtime import TextRuntime
 
 
 def minilm_runtime(folder: Path) -> TextRuntime:

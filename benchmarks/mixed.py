@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import unbraid
-from unbraid.evaluation.captioned import read_captioned
+from unbraid.evaluation.geometry.captioned_pairs import read_captioned
 from unbraid.evaluation.metrics import dense, rank
 
 K = 10

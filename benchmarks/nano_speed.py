@@ -30,8 +30,8 @@ from unbraid.base_encoders.static import StaticEncoder
 from unbraid.bundle import Bundle, TextSpec
 from unbraid.export.bundle_writer import STATIC_BATCH
 from unbraid.export.graphs import export_static
-from unbraid.text_runtime import TextRuntime
-from unbraid.word_cache import library_ids
+from unbraid.runtime.text import TextRuntime
+from unbraid.runtime.word_cache import library_ids
 
 TEXTS = 1000  # a round; transformers get the first SLOW of them
 SLOW = 50

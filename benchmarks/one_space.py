@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 import unbraid
-from unbraid.distill.task_space import task_target
+from unbraid.distill.space.task_space import task_target
 from unbraid.evaluation import Retrieval, read_dataset
-from unbraid.evaluation.datasets import sample
+from unbraid.evaluation.datasets.dataset import sample
 from unbraid.evaluation.evaluate import retrieval_scores
 from unbraid.evaluation.metrics import dense, rank
 from unbraid.teacher import load as load_teacher

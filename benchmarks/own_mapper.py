@@ -24,7 +24,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
 import numpy as np
 
 import unbraid
-from unbraid.own_mapper import (
+from unbraid.custom_mapper.fit_mapper import (
     IDENTITY,
     Encoded,
     encode_pairs,
@@ -33,7 +33,7 @@ from unbraid.own_mapper import (
     split_folds,
     start_matrices,
 )
-from unbraid.pairs import Pairs
+from unbraid.custom_mapper.mapper_pairs import Pairs
 
 SOURCES = {  # file -> rows that are encoded
     "code/nl2bash": 2500,

@@ -14,8 +14,8 @@ import random
 import tarfile
 from pathlib import Path
 
-from unbraid.drawings import draw
-from unbraid.training.rows import is_dev, rows
+from unbraid.distill.drawings import draw
+from unbraid.training.data_rows import is_dev, rows
 
 SETS = {
     "photographs": ("image/openstax_photos", "image/openstax_photos2"),

@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 import unbraid
-from unbraid.drawings import draw
-from unbraid.image_runtime import ImageRuntime
-from unbraid.torchvision_shim import ensure_torchvision
+from unbraid.distill.drawings import draw
+from unbraid.runtime.image import ImageRuntime
+from unbraid.training.torchvision_shim import ensure_torchvision
 
 COUNT = 64  # a round; ViT-B/32 gets the first SLOW of them
 SLOW = 8

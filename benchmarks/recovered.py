@@ -21,22 +21,22 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from unbraid.base_encoders.text import TextEncoder, load_text_encoder
-from unbraid.code_text import split_identifiers
-from unbraid.distill.base_space import load_base_space
+from unbraid.distill.data.text_set import TextSet, tensors, text_set, text_tokenizer
+from unbraid.distill.labels.label_store import read_description, read_shards
 from unbraid.distill.recipe import Recipe, read_recipe
+from unbraid.distill.space.base_space import load_base_space
+from unbraid.distill.space.task_space import task_target
 from unbraid.distill.students import ToBase, encode
-from unbraid.distill.task_space import task_target
-from unbraid.distill.text_set import TextSet, tensors, text_set, text_tokenizer
 from unbraid.distill.train_text import epoch_batches
 from unbraid.evaluation import Retrieval, Sts, read_dataset
-from unbraid.evaluation.datasets import sample
+from unbraid.evaluation.datasets.dataset import sample
 from unbraid.evaluation.evaluate import retrieval_scores
 from unbraid.evaluation.metrics import dense, spearman
 from unbraid.items import Code
 from unbraid.mappers import load_mapper
 from unbraid.progress import track
+from unbraid.runtime.code_text import split_identifiers
 from unbraid.tasks import SEARCH_MODES
-from unbraid.teacher.labels import read_description, read_shards
 from unbraid.training.losses import student_loss
 
 RATE, PROJECTION_RATE = 1e-4, 2e-5

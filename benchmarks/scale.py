@@ -29,8 +29,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import unbraid
-from unbraid.cores import usable_cores
-from unbraid.scale import EncoderSpec, encode_corpus
+from unbraid.cluster import EncoderSpec, encode_corpus
+from unbraid.runtime.cpu import usable_cores
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_worker_niceness"] = "0"  # Ray's 15 lets everything else on the machine go first

@@ -21,7 +21,7 @@ from minilm_int8 import minilm_runtime
 
 import unbraid
 from unbraid.export.samples import docstrings
-from unbraid.text_runtime import TextRuntime
+from unbraid.runtime.text import TextRuntime
 
 LENGTHS = {32: 96, 256: 16}  # tokens -> texts a round
 

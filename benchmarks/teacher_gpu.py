@@ -30,8 +30,8 @@ from peft import PeftModel
 from torch import nn
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel
 
-from unbraid.batching import token_budget_batches
 from unbraid.items import Item
+from unbraid.runtime.batching import token_budget_batches
 from unbraid.teacher.adapter_file import lora_tensors
 from unbraid.teacher.encoder import AdapterTeacher
 from unbraid.teacher.inputs import Input, Picture, collate

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from unbraid.distill.data import in_data
+from unbraid.distill.data.items import in_data
 from unbraid.teacher.checkpoint import fetch
 from unbraid.teacher.minilm import minilm_folder
 

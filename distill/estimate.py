@@ -23,19 +23,19 @@ from unbraid.base_encoders.prune import narrow_feed_forward
 from unbraid.base_encoders.static import StaticEncoder
 from unbraid.base_encoders.text import start_text_encoder, token_embeddings
 from unbraid.distill.backbone import backbone_folder
-from unbraid.distill.data import TrainingItem, in_data, recipe_items
+from unbraid.distill.data.items import TrainingItem, in_data, recipe_items
 from unbraid.distill.fit_mappers import READ_OUT, ROWS_PER_FILE
-from unbraid.distill.label import as_item, teacher_dtype
+from unbraid.distill.labels.write_labels import as_item, teacher_dtype
 from unbraid.distill.recipe import Recipe
-from unbraid.distill.task_space import DIM
-from unbraid.image import ImagePreprocess
+from unbraid.distill.space.task_space import DIM
 from unbraid.progress import duration
+from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.teacher import Teacher, load
 from unbraid.teacher.memory import choose_device
-from unbraid.teacher.quiet import quiet_transformers
 from unbraid.teacher.routes import JINA_V4
+from unbraid.teacher.silence_transformers import quiet_transformers
+from unbraid.training.data_rows import train_rows
 from unbraid.training.losses import cosine_loss
-from unbraid.training.rows import train_rows
 
 CHARACTERS = 4  # of a token, in English and in code
 SAMPLE = 24  # items that the teacher is timed with

@@ -12,19 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unbraid.code_text import split_identifiers
-from unbraid.distill.base_space import load_base_space
 from unbraid.distill.fit_mode import Pairs, fit_mode, held_out_score
-from unbraid.distill.label import teacher_dtype
+from unbraid.distill.labels.label_store import read_description, read_shards
+from unbraid.distill.labels.write_labels import teacher_dtype
 from unbraid.distill.recipe import MapperTraining, Recipe
+from unbraid.distill.space.base_space import load_base_space
+from unbraid.distill.space.task_space import task_target
 from unbraid.distill.students import ToBase, load_students
-from unbraid.distill.task_space import task_target
 from unbraid.errors import DataError
 from unbraid.mappers import LinearMapper, ridge, save_mapper
+from unbraid.runtime.code_text import split_identifiers
 from unbraid.tasks import SEARCH_MODES
-from unbraid.teacher.labels import read_description, read_shards
+from unbraid.training.data_rows import is_dev, rows
 from unbraid.training.record import write_record
-from unbraid.training.rows import is_dev, rows
 
 ROWS_PER_FILE = 3000
 ROWS_HELD_OUT = 300  # of a source

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from unbraid.base_encoders.image import ImageEncoder
 from unbraid.bundle import read_bundle
 from unbraid.errors import DataError
-from unbraid.torchvision_shim import ensure_torchvision
+from unbraid.training.torchvision_shim import ensure_torchvision
 
 Weights: TypeAlias = dict[str, Tensor]
 

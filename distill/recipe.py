@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from unbraid.base_encoders.tower_name import read_tower_name
 from unbraid.errors import DataError
-from unbraid.training.typed_toml import read_toml, read_typed
+from unbraid.training.recipe import read_toml, read_typed
 
 SearchMode: TypeAlias = Literal["retrieval", "symmetric", "code"]
 
@@ -67,7 +67,7 @@ class ImageTraining:
     size: int = 128  # pixels, square, the whole picture padded with white
     first_size: int = 0  # for the first half of the epochs, which learn faster from fewer pixels; 0 = size
     photos: tuple[str, ...] = ()  # NAME for NAME.tar beside NAME.jsonl.gz
-    drawings: int = 0  # pictures made by unbraid.drawings
+    drawings: int = 0  # pictures made by unbraid.distill.drawings
     epoch_drawings: int = 0  # of the drawings in one epoch, the next ones in the one after; 0 = all in each
     start: Literal["new", "bundle"] = "new"  # `unbraid tower`: with "bundle" its own tower is trained further
     own_vector: float = (

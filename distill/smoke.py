@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from unbraid.drawings import draw
-from unbraid.teacher.quiet import quiet_transformers
+from unbraid.distill.drawings import draw
+from unbraid.teacher.silence_transformers import quiet_transformers
 from unbraid.teacher.tiny import write_tiny_checkpoint
 
 PAIRS, FUNCTIONS, GRADED, PICTURES = 200, 200, 200, 40  # some rows of each are kept out of training

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from unbraid.base_encoders.static import load_static_encoder
 from unbraid.base_encoders.text import load_text_encoder
-from unbraid.batching import token_budget_batches
-from unbraid.distill.text_set import text_tokenizer
+from unbraid.distill.data.text_set import text_tokenizer
 from unbraid.progress import track
+from unbraid.runtime.batching import token_budget_batches
 
 ToBase: TypeAlias = Callable[[list[str]], Tensor]  # texts -> base vectors [n, D]
 

@@ -19,14 +19,14 @@ from torch.nn.functional import normalize
 
 from unbraid.base_encoders.image import ImageEncoder, start_image_encoder, tower_preprocess
 from unbraid.base_encoders.tower_name import read_tower_name
-from unbraid.distill.base_space import load_base_space
-from unbraid.distill.captions import Captions, caption_vectors, labelled_captions
-from unbraid.distill.pictures import DRAWN, Picture, recipe_pictures
+from unbraid.distill.data.captioned_pictures import DRAWN, Picture, recipe_pictures
+from unbraid.distill.data.captions import Captions, caption_vectors, labelled_captions
 from unbraid.distill.recipe import ImageTraining, Recipe
-from unbraid.distill.task_space import DIM
+from unbraid.distill.space.base_space import load_base_space
+from unbraid.distill.space.task_space import DIM
 from unbraid.errors import DataError
-from unbraid.image import ImagePreprocess
 from unbraid.progress import counting, track
+from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.teacher import Teacher
 from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
 from unbraid.training.losses import cosine_loss, cross_score_kl

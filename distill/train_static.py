@@ -15,13 +15,13 @@ import torch
 
 from unbraid.base_encoders.static import StaticEncoder
 from unbraid.base_encoders.text import token_embeddings
-from unbraid.distill.base_space import load_base_space
+from unbraid.distill.data.text_set import TextSet, held_out_cosine, tensors, text_set, text_tokenizer
 from unbraid.distill.fit_static import factorise, prior_rows, ridge, token_shares
+from unbraid.distill.labels.label_store import read_shards
 from unbraid.distill.recipe import Recipe, StaticTraining
-from unbraid.distill.text_set import TextSet, held_out_cosine, tensors, text_set, text_tokenizer
+from unbraid.distill.space.base_space import load_base_space
 from unbraid.errors import DataError
 from unbraid.progress import track
-from unbraid.teacher.labels import read_shards
 from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
 from unbraid.training.losses import student_loss
 from unbraid.training.record import write_record

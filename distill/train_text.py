@@ -13,15 +13,15 @@ import torch
 
 from unbraid.base_encoders.prune import narrow_feed_forward
 from unbraid.base_encoders.text import TextEncoder, start_text_encoder
-from unbraid.batching import token_budget_batches
-from unbraid.distill.fit_space import fit_space
-from unbraid.distill.label import teacher_dtype
+from unbraid.distill.data.text_set import TextSet, held_out_cosine, tensors, text_set, text_tokenizer
+from unbraid.distill.labels.label_store import read_shards
+from unbraid.distill.labels.write_labels import teacher_dtype
 from unbraid.distill.recipe import Recipe, TextTraining
-from unbraid.distill.text_set import TextSet, held_out_cosine, tensors, text_set, text_tokenizer
+from unbraid.distill.space.fit_space import fit_space
 from unbraid.errors import DataError
 from unbraid.mappers import ridge
 from unbraid.progress import track
-from unbraid.teacher.labels import read_shards
+from unbraid.runtime.batching import token_budget_batches
 from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
 from unbraid.training.losses import student_loss
 from unbraid.training.record import write_record

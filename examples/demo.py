@@ -10,7 +10,7 @@ from pathlib import Path
 
 start = time.perf_counter()
 import unbraid
-from unbraid.cli_search import readable
+from unbraid.cli.search import readable
 from unbraid.index import Only, Store, search_vectors, update
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unbraid.errors import UnbraidError
-from unbraid.graph import open_graph, run_graph
+from unbraid.runtime.onnx_session import open_graph, run_graph
 
 FP32_LIMIT = 1e-4  # largest absolute difference of any output number
 ROUNDED_LIMIT = 0.99  # mean cosine over real inputs, of a graph with rounded weights

@@ -1,6 +1,6 @@
 """Teachers: models whose task vectors the students learn. `load` finds one by name, folder or hub id."""
 
-from unbraid.torchvision_shim import ensure_torchvision
+from unbraid.training.torchvision_shim import ensure_torchvision
 
 ensure_torchvision()  # before anything here imports transformers or peft
 

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from unbraid.batching import token_budget_batches
 from unbraid.errors import ItemError, TeacherError
 from unbraid.items import Code, Item, check_items, item_modality
 from unbraid.progress import track
+from unbraid.runtime.batching import token_budget_batches
 from unbraid.tasks import SEARCH_MODES
 from unbraid.teacher.inputs import Input, Reader, collate
 from unbraid.teacher.model import Backbone

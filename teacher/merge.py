@@ -39,15 +39,9 @@ from unbraid.teacher.checkpoint import SINGLE, Stored, dtype_name, fetch, stored
 from unbraid.teacher.encoder import AdapterTeacher
 from unbraid.teacher.memory import choose_device
 from unbraid.teacher.model import Backbone
-from unbraid.teacher.quiet import quiet_transformers
-from unbraid.teacher.qwen import (
-    PROJECTOR,
-    PUBLISHED,
-    QwenReader,
-    load_jina_v4,
-    read_config,
-)
+from unbraid.teacher.qwen import PROJECTOR, PUBLISHED, QwenReader, load_jina_v4, read_config
 from unbraid.teacher.routes import JINA_V4, TASK_ADAPTERS
+from unbraid.teacher.silence_transformers import quiet_transformers
 
 RECORD = "merge.json"  # what was merged and how well it compared; marks a folder that may be replaced
 ARCHITECTURE, PROCESSOR = "Qwen2_5_VLForConditionalGeneration", "Qwen2_5_VLProcessor"

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import torch
 
-from unbraid.code_text import split_identifiers
 from unbraid.errors import DataError, ItemError, MissingExtraError, TeacherError
 from unbraid.items import Code, Item
+from unbraid.runtime.code_text import split_identifiers
 from unbraid.teacher.adapter_file import adapters_digest, attach_adapters, load_projector, read_adapters, some
 from unbraid.teacher.encoder import AdapterTeacher
 from unbraid.teacher.inputs import Input
 from unbraid.teacher.model import Backbone, new_projector
-from unbraid.teacher.quiet import quiet_transformers
 from unbraid.teacher.routes import PLAIN, STARTER, TASK_ADAPTERS, Route
+from unbraid.teacher.silence_transformers import quiet_transformers
 from unbraid.teacher.stacked import stack_adapters
-from unbraid.torchvision_shim import ensure_torchvision
+from unbraid.training.torchvision_shim import ensure_torchvision
 
 MAX_TOKENS = 256  # sentence_bert_config.json of the published model
 PREFIXES = (256, 128, 64)  # that adapters are trained on beside the full width

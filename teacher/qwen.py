@@ -16,8 +16,8 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from unbraid.errors import DataError, ItemError, MissingExtraError, TeacherError
-from unbraid.image import decode
 from unbraid.items import Code, Item
+from unbraid.runtime.preprocess import decode
 from unbraid.teacher.adapter_file import (
     WEIGHTS,
     adapters_digest,
@@ -31,10 +31,10 @@ from unbraid.teacher.encoder import AdapterTeacher
 from unbraid.teacher.inputs import Input, Picture
 from unbraid.teacher.memory import check_fits, choose_device, needed_bytes
 from unbraid.teacher.model import PROJECTED, Backbone, new_projector
-from unbraid.teacher.quiet import quiet_transformers
 from unbraid.teacher.routes import JINA_V4, TASK_ADAPTERS, Route
+from unbraid.teacher.silence_transformers import quiet_transformers
 from unbraid.teacher.stacked import stack_adapters
-from unbraid.torchvision_shim import ensure_torchvision
+from unbraid.training.torchvision_shim import ensure_torchvision
 
 MIN_PIXELS, MAX_PIXELS = 3136, 602112  # 4 and 768 tokens; the published vLLM checkpoints say 12845056
 MAX_TOKENS = 32768

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import unbraid
-from unbraid.torchvision_shim import ensure_torchvision
+from unbraid.training.torchvision_shim import ensure_torchvision
 
 ensure_torchvision()  # before anything imports timm or transformers
 
@@ -61,8 +61,8 @@ def tiny_run(run: Path) -> None:
     from unbraid.base_encoders.static import StaticEncoder
     from unbraid.base_encoders.text import TextEncoder
     from unbraid.distill.recipe import StaticTraining, read_recipe
-    from unbraid.image import ImagePreprocess
     from unbraid.mappers import LinearMapper, LowRankMapper, save_mapper
+    from unbraid.runtime.preprocess import ImagePreprocess
     from unbraid.training.record import write_record
 
     torch.manual_seed(0)
@@ -174,7 +174,7 @@ def exact(bundle_folder: Path) -> unbraid.Embedder:
 @pytest.fixture
 def command(capsys, monkeypatch):
     """Run `unbraid` with some words in this process: (exit code, output, errors)."""
-    from unbraid import cli
+    from unbraid.cli import main as cli
 
     def run(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["unbraid", *map(str, words)])
@@ -190,7 +190,7 @@ def command(capsys, monkeypatch):
 def run_server(engine, settings=None, index=None) -> Iterator[tuple[str, object]]:
     """The address of a running server, and its application."""
     from unbraid.serve import Settings, create_app
-    from unbraid.serve.run import Server
+    from unbraid.serve.uvicorn_server import Server
 
     app = create_app(engine, settings, index)
     server = Server(app, (settings or Settings()).limits, host="127.0.0.1", port=0)

@@ -15,39 +15,36 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SRC = "src"  # stands for src/unbraid, which every folder may import
+SRC = ROOT / "src" / "unbraid"
+# Folders at the top level that are mapped into the package: how encoders are made. Links in src/unbraid show them to
+# type checkers and editors.
+MAPPED = ("base_encoders", "distill", "export", "mappers", "teacher")
+FACE = "face"  # stands for the modules that lie in src/unbraid itself
+
+# Room -> rooms whose modules it may import, at any time; all may import FACE. The command line may import everything.
 ALLOWED = {
-    SRC: set(),
-    "base_encoders": {SRC},
-    "mappers": {SRC},
-    "teacher": {SRC},
-    "training": {SRC},
-    "adapters": {SRC, "teacher", "training", "evaluation"},
-    "distill": {SRC, "teacher", "training", "base_encoders", "mappers", "drawings", "evaluation"},
-    "export": {SRC, "base_encoders", "mappers"},
-    "evaluation": {SRC, "index"},
-    "index": {SRC},
-    "scale": {SRC, "teacher"},
-    "serve": {SRC, "index", "teacher"},
-    "drawings": set(),
+    FACE: {"runtime", "custom_mapper", "io", "index"},
+    "io": set(),
+    "runtime": {"io"},
+    "custom_mapper": {"io"},
+    "training": {"io"},
+    "index": {"io", "runtime"},
+    "evaluation": {"index", "runtime", "training", "io"},
+    "serve": {"index", "teacher", "runtime"},
+    "cluster": {"teacher", "custom_mapper", "io", "runtime"},
+    "base_encoders": {"runtime", "training"},
+    "mappers": set(),
+    "teacher": {"runtime", "training", "evaluation", "io"},
+    "distill": {"teacher", "training", "base_encoders", "mappers", "evaluation", "runtime", "io"},
+    "export": {"base_encoders", "mappers", "runtime", "io"},
 }
-COMMAND_LINES = [
-    f"unbraid.{name}"
-    for name in (
-        "cli",
-        "cli_analyse",
-        "cli_convert",
-        "cli_distill",
-        "cli_encode",
-        "cli_index",
-        "cli_mapper",
-        "cli_qdrant",
-        "cli_retask",
-        "cli_search",
-        "cli_serve",
-        "cli_teacher",
-    )
-]
+# Shelf of the index -> shelves it may import.
+INDEX_SHELVES = {
+    "files": set(),
+    "store": {"files"},
+    "search": {"store", "files"},
+    "transfer": {"store", "search", "files"},
+}
 HEAVY = {"torch", "torchvision", "transformers", "timm", "open_clip", "sentence_transformers"}
 LATE = HEAVY | {
     *("fastapi", "qdrant_edge", "huggingface_hub", "pyarrow", "onnx", "scipy", "matplotlib", "rich"),
@@ -55,27 +52,24 @@ LATE = HEAVY | {
 }
 
 
-def python_folders() -> list[str]:
-    """Folders of the repository that are packages."""
-    return sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
-
-
 @cache
 def modules() -> dict[str, Path]:
     """Dotted name -> file, of everything under one import name."""
     found = {}
-    for folder, prefix in [(ROOT / "src" / "unbraid", "unbraid")] + [
-        (ROOT / name, f"unbraid.{name}") for name in python_folders()
-    ]:
-        for path in folder.glob("*.py"):
-            found[prefix if path.stem == "__init__" else f"{prefix}.{path.stem}"] = path
+    for folder, prefix in [(SRC, "unbraid"), *((ROOT / name, f"unbraid.{name}") for name in MAPPED)]:
+        for path in folder.rglob("*.py"):
+            parts = path.relative_to(folder).with_suffix("").parts
+            if folder == SRC and parts[0] in MAPPED:  # a link
+                continue
+            found[".".join([prefix, *parts]).removesuffix(".__init__")] = path
     return found
 
 
-def folder_of(module: str) -> str:
-    """The folder a dotted name lies in; SRC for those of src/unbraid."""
-    part = module.split(".")[1] if "." in module else ""
-    return part if part in python_folders() else SRC
+def room_of(module: str) -> str:
+    """The room that a dotted name lies in: the folder below `unbraid`, FACE for what lies in it directly."""
+    parts = module.split(".")
+    is_room = len(parts) > 2 or (modules().get(module) or Path()).name == "__init__.py"
+    return parts[1] if len(parts) > 1 and is_room else FACE
 
 
 @cache
@@ -94,6 +88,8 @@ def _imports(node: ast.AST, *, top: bool) -> Iterator[tuple[str, bool]]:
             for name in child.names:
                 inner = f"{child.module}.{name.name}"
                 yield (inner if inner in modules() else str(child.module)), top
+        elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            yield from _imports(child, top=False)
         else:
             yield from _imports(
                 child, top=top and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
@@ -115,49 +111,86 @@ def fresh(code: str, environment: dict[str, str] | None = None) -> Any:
 # -- who may import whom -----------------------------------------------------------------------------------
 
 
-def test_every_folder_has_its_rule():
-    assert set(python_folders()) == set(ALLOWED) - {SRC}
+def test_every_room_has_its_rule():
+    assert {room_of(module) for module in modules()} == {*ALLOWED, "cli"}
 
 
-@pytest.mark.parametrize("folder", ALLOWED)
-def test_a_folder_imports_only_what_it_may(folder):
+@pytest.mark.parametrize("room", ALLOWED)
+def test_a_room_imports_only_what_it_may(room):
     wrong = [
         f"{module} imports {target}"
         for module in modules()
-        if folder_of(module) == folder and module not in COMMAND_LINES
+        if room_of(module) == room and module != "unbraid.__main__"
         for target, _ in imports(module)
-        if target.split(".")[0] == "unbraid" and folder_of(target) not in ALLOWED[folder] | {folder}
+        if target.split(".")[0] == "unbraid" and room_of(target) not in ALLOWED[room] | {room, FACE}
     ]
     assert wrong == []
 
 
-@pytest.mark.parametrize("module", COMMAND_LINES)
-def test_the_command_line_imports_folders_inside_its_functions_only(module):
-    assert {folder_of(target) for target, top in imports(module) if top} == {SRC}
-
-
-def test_nothing_imports_the_command_line_but_its_entry():
-    users = {module for module in modules() if any(target == "unbraid.cli" for target, _ in imports(module))}
-    assert users <= {"unbraid.__main__"}
-
-
-def test_src_imports_no_heavy_library_at_module_level():
+@pytest.mark.parametrize("shelf", INDEX_SHELVES)
+def test_a_shelf_of_the_index_imports_only_what_it_may(shelf):
     wrong = [
         f"{module} imports {target}"
         for module in modules()
-        if folder_of(module) == SRC
+        if module.startswith(f"unbraid.index.{shelf}.")
+        for target, _ in imports(module)
+        if (parts := target.split("."))[:2] == ["unbraid", "index"]
+        and len(parts) > 3
+        and parts[2] not in INDEX_SHELVES[shelf] | {shelf}
+    ]
+    assert wrong == []
+
+
+def test_the_command_line_imports_rooms_inside_its_functions_only():
+    allowed = {FACE, "cli", "runtime", "custom_mapper", "io", "evaluation"}
+    wrong = [
+        f"{module} imports {target}"
+        for module in modules()
+        if room_of(module) == "cli"
+        for target, top in imports(module)
+        if top and target.split(".")[0] == "unbraid" and room_of(target) not in allowed
+    ]
+    assert wrong == []
+
+
+def test_nothing_imports_the_command_line_but_its_entry():
+    users = {
+        module
+        for module in modules()
+        for target, _ in imports(module)
+        if room_of(target) == "cli" and room_of(module) != "cli" and target.startswith("unbraid")
+    }
+    assert users <= {"unbraid.__main__"}
+
+
+def test_what_users_run_imports_no_room_of_its_makers():
+    wrong = [
+        f"{module} imports {target}"
+        for module in modules()
+        if room_of(module) in {FACE, "io", "runtime", "custom_mapper", "index"}
+        for target, _ in imports(module)
+        if room_of(target) in MAPPED
+    ]
+    assert wrong == []
+
+
+def test_what_users_run_imports_no_heavy_library_at_module_level():
+    light = {FACE, "io", "runtime", "custom_mapper", "cli"}
+    wrong = [
+        f"{module} imports {target}"
+        for module in modules()
+        if room_of(module) in light
         for target, top in imports(module)
         if top and target.split(".")[0] in LATE
     ]
     assert wrong == []
 
 
-@pytest.mark.parametrize("folder", ["index", "evaluation", "drawings"])
-def test_what_works_on_vectors_or_pictures_imports_no_model_library_at_module_level(folder):
+def test_what_works_on_vectors_or_pictures_imports_no_model_library_at_module_level():
     wrong = [
         f"{module} imports {target}"
         for module in modules()
-        if folder_of(module) == folder
+        if room_of(module) in {"index", "evaluation"} or module.startswith("unbraid.distill.drawings")
         for target, top in imports(module)
         if top and target.split(".")[0] in HEAVY
     ]
@@ -181,12 +214,12 @@ def test_onnxruntime_is_told_to_report_nothing_before_it_is_loaded(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_folder_is_imported_by_its_bare_name():  # it would be a second copy of every class
+def test_no_mapped_folder_is_imported_by_its_bare_name():  # it would be a second copy of every class
     bare = [
         f"{module} imports {target}"
         for module in modules()
         for target, _ in imports(module)
-        if target.split(".")[0] in python_folders()
+        if target.split(".")[0] in MAPPED
     ]
     assert bare == []
 
@@ -199,39 +232,39 @@ def test_imports_form_no_cycle():
     list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which shows the cycle
 
 
-# -- the layout is written down five times -----------------------------------------------------------------
+# -- the map of the package, written down once in pyproject.toml -------------------------------------------
 
 
-def test_pyproject_lists_every_folder_as_a_package():
+def test_pyproject_lists_every_package():
     packages = project()["tool"]["setuptools"]["packages"]
-    assert sorted(packages) == sorted(["unbraid", *(f"unbraid.{name}" for name in python_folders())])
+    on_disk = {name for name, path in modules().items() if path.name == "__init__.py"}
+    assert sorted(packages) == sorted(on_disk)
 
 
-def test_pyproject_maps_every_package_to_its_folder():
+def test_pyproject_maps_the_folders_at_the_top_level():
     mapped = project()["tool"]["setuptools"]["package-dir"]
-    assert mapped == {"unbraid": "src/unbraid"} | {f"unbraid.{name}": name for name in python_folders()}
+    assert mapped == {"unbraid": "src/unbraid"} | {f"unbraid.{name}": name for name in MAPPED}
+    assert sorted(path.parent.name for path in ROOT.glob("*/__init__.py")) == sorted(MAPPED)
 
 
-def test_bare_imports_of_every_folder_are_banned():
+def test_bare_imports_of_mapped_folders_are_banned():
     banned = project()["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-api"]
-    assert sorted(banned) == python_folders()
+    assert sorted(banned) == sorted(MAPPED)
 
 
 def test_a_container_is_built_from_every_folder():
     lines = (ROOT / "deploy" / "Containerfile.dockerignore").read_text().split()
     kept = {line[1:] for line in lines if line.startswith("!")}
-    assert kept == {"src", *python_folders(), "pyproject.toml", "README.md", "LICENSE"}
+    assert kept == {"src", *MAPPED, "pyproject.toml", "README.md", "LICENSE"}
 
 
-@pytest.mark.skipif(not (ROOT / ".typecheck" / "unbraid").is_dir(), reason="no symbolic links here")
-def test_type_checkers_see_every_folder_and_file():
-    links = {path.name: path for path in (ROOT / ".typecheck" / "unbraid").iterdir() if path.is_symlink()}
-    files = {path.name for path in (ROOT / "src" / "unbraid").iterdir() if path.suffix in (".py", ".typed")}
-    assert set(links) == files | set(python_folders())
-    for name, link in links.items():
-        assert link.resolve() == (
-            ROOT / name if name in python_folders() else ROOT / "src" / "unbraid" / name
-        )
+@pytest.mark.parametrize("name", MAPPED)
+def test_type_checkers_see_a_mapped_folder_through_a_link(name):
+    link = SRC / name
+    if not link.is_symlink():  # checked out as a text file, where links are not available
+        assert link.read_text().strip() == f"../../{name}"
+    else:
+        assert link.resolve() == ROOT / name
 
 
 # -- what an import loads ----------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unbraid.errors import BundleError
-from unbraid.image import ImagePreprocess
 from unbraid.items import MODALITIES
+from unbraid.runtime.preprocess import ImagePreprocess
 
 FORMAT = 1
 MANIFEST = "bundle.json"

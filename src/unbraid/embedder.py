@@ -12,13 +12,13 @@ import numpy as np
 from PIL import Image
 
 from unbraid.bundle import SMALL, Bundle, MapperSpec, graph_name
-from unbraid.cores import usable_cores
+from unbraid.custom_mapper.mapper_file import OwnMapper, matrix_id, read_mapper
 from unbraid.errors import BundleError, ItemError
-from unbraid.graph import Session, open_checked, pick_graph, run_graph
-from unbraid.image_runtime import ImageRuntime
 from unbraid.items import MODALITIES, Item, Modality, check_items, item_modality
-from unbraid.mapper_file import OwnMapper, matrix_id, read_mapper
-from unbraid.text_runtime import TextRuntime
+from unbraid.runtime.cpu import usable_cores
+from unbraid.runtime.image import ImageRuntime
+from unbraid.runtime.onnx_session import Session, open_checked, pick_graph, run_graph
+from unbraid.runtime.text import TextRuntime
 from unbraid.vectors import VectorPrecision, store_as, truncate
 
 OnTruncate: TypeAlias = Literal["warn", "error", "ignore"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from unbraid.bundle import MANIFEST, PRECISIONS, SMALL, read_bundle
 from unbraid.embedder import Embedder
 from unbraid.errors import BundleError
-from unbraid.picks import saved_picks
+from unbraid.runtime.picks import saved_picks
 
 STARTER = Path(__file__).parent / "starter"
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")

@@ -1,1 +1,0 @@
-../../src/unbraid/__init__.py

@@ -1,1 +1,0 @@
-../../src/unbraid/__main__.py

@@ -1,1 +1,0 @@
-../../src/unbraid/cli_index.py

@@ -1,1 +1,0 @@
-../../src/unbraid/code_text.py

@@ -1,1 +1,0 @@
-../../src/unbraid/image_runtime.py

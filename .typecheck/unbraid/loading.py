@@ -1,1 +1,0 @@
-../../src/unbraid/loading.py

@@ -1,1 +1,0 @@
-../../src/unbraid/mapper_file.py

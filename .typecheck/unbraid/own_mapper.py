@@ -1,1 +1,0 @@
-../../src/unbraid/own_mapper.py

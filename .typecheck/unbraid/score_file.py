@@ -1,1 +1,0 @@
-../../src/unbraid/score_file.py

@@ -1,1 +1,0 @@
-../../src/unbraid/tasks.py

@@ -1,1 +1,0 @@
-../../src/unbraid/text_runtime.py

@@ -1,1 +1,0 @@
-../../src/unbraid/torchvision_shim.py

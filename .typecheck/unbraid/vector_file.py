@@ -1,1 +1,0 @@
-../../src/unbraid/vector_file.py

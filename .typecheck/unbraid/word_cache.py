@@ -1,1 +1,0 @@
-../../src/unbraid/word_cache.py

@@ -1,0 +1,1 @@
+"""What is trained on: texts, code, pictures and captions."""

@@ -1,0 +1,126 @@
+"""Captioned pictures: those of a data folder, NAME.tar with NAME.jsonl.gz beside it, and drawings."""
+
+import io
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from unbraid.distill.data.items import TrainingItem
+from unbraid.distill.drawings import draw
+from unbraid.distill.labels.label_shard import item_key
+from unbraid.distill.recipe import ImageTraining
+from unbraid.errors import DataError
+from unbraid.progress import track
+from unbraid.runtime.preprocess import decode
+from unbraid.training.data_rows import is_dev, rows
+
+CAPTIONS = ("caption", "alt", "title")
+KEPT_PIXELS = (
+    224  # longer side of the copies kept in memory: a crop of them still has the pixels of a tower's input
+)
+DRAWN = "drawings"  # the source of drawings
+DEV_DRAWINGS = 300  # drawings of seeds that training never uses
+SHORTEST = 12  # characters; shorter ones say too little of a picture
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in memory (uint8 [H, W, 3], longer side 224), its captions, and where it comes from."""
+
+    pixels: np.ndarray
+    captions: tuple[str, ...]
+    source: str
+    dev: bool
+    key: str = ""  # under which it may be labelled; a drawing has none
+
+
+@dataclass(frozen=True)
+class Member:
+    """A picture's file, its row, and its captions, the first one the best."""
+
+    name: str  # where it came from
+    content: bytes
+    captions: tuple[str, ...]
+    dev: bool
+
+    @property
+    def key(self) -> str:
+        """The key under which its vectors are labelled."""
+        return item_key("image", self.content)
+
+
+def recipe_pictures(config: ImageTraining, data: Path) -> list[Picture]:
+    """Every picture of a recipe, with those kept for the dev score. Raises DataError as `photographs` does."""
+    pictures = list(photographs(data, config.photos))
+    if config.drawings:
+        pictures += drawn(config.drawings)
+    return pictures
+
+
+def members(data: Path, name: str) -> Iterator[Member]:
+    """Captioned pictures of `name`.tar below `data`. Raises DataError when it cannot be read."""
+    about = {row["file"]: row for row in rows(data / f"{name}.jsonl.gz")}
+    try:
+        with tarfile.open(data / f"{name}.tar") as archive:
+            for member in track(archive.getmembers(), name, unit="pictures"):
+                row, file = about.get(member.name), archive.extractfile(member)
+                if row is None or file is None:
+                    continue
+                if captions := _captions(row):
+                    yield Member(f"{name}.tar/{member.name}", file.read(), captions, is_dev(row))
+    except (OSError, tarfile.TarError) as error:
+        raise DataError(f"{data / name}.tar: cannot be read: {error}") from error
+
+
+def photographs(data: Path, names: tuple[str, ...]) -> Iterator[Picture]:
+    """Pictures of NAME.tar with the captions in NAME.jsonl.gz, for each of `names` below `data`."""
+    for name in names:
+        for member in members(data, name):
+            try:
+                pixels = _small(Image.open(io.BytesIO(member.content)))
+            except OSError as error:
+                raise DataError(f"{data / member.name}: cannot be read: {error}") from error
+            yield Picture(pixels, member.captions, name, member.dev, member.key)
+
+
+def drawn(count: int) -> Iterator[Picture]:
+    """`count` drawings for training and a few of other seeds for the dev score."""
+    for seed in track(range(-DEV_DRAWINGS, count), "draw", unit="pictures"):
+        drawing = draw(seed if seed >= 0 else 1_000_000 - seed)
+        yield Picture(_small(drawing.image), drawing.captions, DRAWN, seed < 0)
+
+
+def picture_items(data: Path, names: Sequence[str], folder: Path) -> list[TrainingItem]:
+    """The training pictures of `names` as items to label, each a file of `folder` named by its key.
+
+    A teacher reads files. Those that are there are not written again.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    items = {}
+    for name in names:
+        for member in members(data, name):
+            if member.dev:
+                continue
+            path = folder / f"{member.key}{Path(member.name).suffix.lower()}"
+            if not path.exists():
+                partial = path.with_suffix(".tmp")
+                partial.write_bytes(member.content)
+                partial.replace(path)
+            items[member.key] = TrainingItem(member.name, "image", picture=path)
+    return list(items.values())
+
+
+def _captions(row: dict[str, Any]) -> tuple[str, ...]:
+    texts = (str(row.get(field) or "").strip() for field in CAPTIONS)
+    return tuple(dict.fromkeys(text for text in texts if len(text) >= SHORTEST))
+
+
+def _small(image: Image.Image) -> np.ndarray:
+    small = decode(image).copy()
+    small.thumbnail((KEPT_PIXELS, KEPT_PIXELS), Image.Resampling.BICUBIC)
+    return np.asarray(small)

@@ -1,0 +1,1 @@
+"""The store of teacher vectors: written once, resumable, read by every student."""

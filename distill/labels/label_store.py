@@ -1,0 +1,242 @@
+"""A store of teacher vectors: a folder of shards, all of one teacher and the same routes, and its description.
+
+Resuming and growing are one thing: what is wanted and whose key is not in a shard yet goes into the next shard.
+Training reads shards and never sees the teacher.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from unbraid.distill.labels.label_shard import Labels, read_keys, read_shard, write_shard, write_whole
+from unbraid.errors import DataError
+
+MANIFEST = "labels.json"
+FORMAT = 3  # 1, of version 0.1, described its vectors by the teacher's id alone; 2 did not say which route answers a task
+FOREIGN = "it comes from another store: take it out"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What decides the vectors of a store; stores that differ in any of it are never mixed.
+
+    `about` is the teacher's own (model, revision, dtype, pixel limits, ...); `dim` its native dimension; `tasks` names
+    the route that answers each task.
+    """
+
+    teacher: str
+    about: Mapping[str, Any]
+    routes: tuple[str, ...]
+    dim: int
+    tasks: Mapping[str, str] = field(default_factory=dict)
+
+    def table(self) -> dict[str, Any]:
+        """The description as plain data, equal to what JSON gives back; the order of routes is of no account."""
+        table: dict[str, Any] = {"format": FORMAT, "teacher": self.teacher, "about": dict(self.about)}
+        table |= {"routes": sorted(self.routes), "dim": self.dim, "tasks": dict(self.tasks)}
+        plain: dict[str, Any] = json.loads(json.dumps(table))
+        return plain
+
+
+@dataclass
+class LabelStore:
+    """A store that is open for writing: `keys` are those of the items in it, `wanted` how many it shall have."""
+
+    folder: Path
+    description: Description
+    keys: set[str] = field(default_factory=set)
+    wanted: int = 0
+    growing: tuple[int, set[str]] | None = None  # number and keys of a shard that is not full
+
+    def want(self, keys: set[str]) -> None:
+        """Note on disk that the items of `keys` are wanted beside those that are here."""
+        self.wanted = len(self.keys | keys)
+        table = {**self.description.table(), "items": self.wanted}
+        write_whole(self.folder / MANIFEST, json.dumps(table, indent=1).encode())
+
+    def append(self, labels: Labels) -> None:
+        """Write `labels` as the next shard. Raises ValueError for keys that are in the store, or twice in `labels`."""
+        self.growing = None
+        self.grow(labels)
+        self.growing = None
+
+    def grow(self, labels: Labels) -> None:
+        """Write `labels` as the shard that grows, in place of what it holds, or as the next one. Raises as `append`.
+
+        The file is replaced at once: a crash leaves the old rows or the new ones.
+        """
+        number, held = self.growing or (max(map(_number, _shards(self.folder)), default=-1) + 1, set())
+        fresh = set(labels.keys)
+        if len(fresh) < len(labels.keys) or fresh & (self.keys - held) or held - fresh:
+            raise ValueError("an item is labelled twice, or lost from a shard that grows")
+        write_shard(shard_path(self.folder, number), labels, self.description.table())
+        self.keys |= fresh
+        self.growing = number, fresh
+
+    def reopen(self, keys: AbstractSet[str]) -> Labels | None:
+        """The last shard, which then grows, when all of its items are among `keys`."""
+        self.growing = None
+        if found := _shards(self.folder):
+            labels = _checked(found[-1], self.description.table())
+            if set(labels.keys) <= keys:
+                self.growing = _number(found[-1]), set(labels.keys)
+                return labels
+        return None
+
+
+@contextmanager
+def open_labels(folder: Path, description: Description) -> Iterator[LabelStore]:
+    """The store in `folder`, made when there is none, for this process alone.
+
+    Raises DataError when the folder holds labels of another description, a shard is damaged or from another store,
+    two shards hold the same item, or another process labels into it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    with _locked(folder):
+        if (folder / MANIFEST).exists():
+            check_same_store(folder, description)
+        store = LabelStore(folder, description)
+        for keys in _keys_by_shard(folder, description.table()):
+            store.keys |= keys
+        for left in folder.glob("labels*.tmp"):  # of a process that was killed in the middle of writing
+            left.unlink()
+        yield store
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """Path of shard `number`."""
+    return folder / f"labels-{number:05d}.parquet"
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """What `folder` holds: format, teacher, about, routes, dim, tasks and items, the number that is wanted.
+
+    Raises DataError when the folder is no store of this version.
+    """
+    manifest = folder / MANIFEST
+    try:
+        table = json.loads(manifest.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{folder}: no labels here ({MANIFEST}): run `unbraid label` first") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{manifest}: cannot be read: {error}: choose another folder, label again") from error
+    if not isinstance(table, dict) or table.get("format") != FORMAT:
+        found = table.get("format", 1) if isinstance(table, dict) else table
+        raise DataError(
+            f"{manifest}: format {found!r}, this version reads {FORMAT}: choose another folder, label again"
+        )
+    expected = {"format": int, "teacher": str, "about": dict, "routes": list, "dim": int, "tasks": dict}
+    expected["items"] = int
+    if wrong := [name for name, kind in expected.items() if type(table.get(name)) is not kind]:
+        raise DataError(f"{manifest}: {', '.join(wrong)} missing or of another type: label again elsewhere")
+    return table
+
+
+def check_same_store(folder: Path, description: Description) -> None:
+    """Raise DataError that names every difference when the store in `folder` has not this `description`."""
+    table = read_description(folder)
+    del table["items"]
+    _check_same(table, description.table(), folder / MANIFEST, "choose another folder for these labels")
+
+
+def read_shards(folder: Path) -> Iterator[Labels]:
+    """Every shard of the store in `folder`, in order.
+
+    Raises DataError when there is none, and for a shard that is damaged or comes from another store.
+    """
+    table = read_description(folder)
+    del table["items"]
+    if not _shards(folder):
+        raise DataError(f"{folder}: no label shards here: run `unbraid label` first")
+    return (_checked(path, table) for path in _shards(folder))
+
+
+def check_complete(folder: Path) -> None:
+    """Raise DataError when `folder` holds fewer items than are wanted, or an item twice."""
+    table = read_description(folder)
+    wanted = table.pop("items")
+    found = sum(map(len, _keys_by_shard(folder, table)))
+    if found < wanted:
+        raise DataError(f"{folder}: {found} of {wanted} items are labelled: run `unbraid label` again")
+
+
+def _shards(folder: Path) -> list[Path]:
+    found = [path for path in folder.glob("labels-*.parquet") if re.fullmatch(r"labels-\d{5,}", path.stem)]
+    return sorted(found, key=_number)
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.removeprefix("labels-"))
+
+
+def _checked(path: Path, table: Mapping[str, Any]) -> Labels:
+    """The shard at `path` of the store that `table` describes."""
+    labels, found = read_shard(path)
+    _check_same(found, table, path, FOREIGN)
+    return labels
+
+
+def _keys_by_shard(folder: Path, table: Mapping[str, Any]) -> Iterator[set[str]]:
+    """The keys of each shard. Raises DataError when two shards have one in common."""
+    shard_of: dict[str, Path] = {}
+    for path in _shards(folder):
+        listed, found = read_keys(path)
+        _check_same(found, table, path, FOREIGN)
+        keys = set(listed)
+        if twice := keys & shard_of.keys():
+            first = shard_of[twice.pop()]
+            raise DataError(f"{path}: holds items that {first.name} holds too: take the copy out")
+        shard_of |= dict.fromkeys(keys, path)
+        yield keys
+
+
+def _check_same(found: Mapping[str, Any], asked: Mapping[str, Any], place: Path, remedy: str) -> None:
+    """Raise DataError that names every difference when `found` at `place` is not what is `asked` for."""
+    here, there = _flat(found), _flat(asked)
+    apart = [
+        f"{name} {here.get(name, 'not stated')} instead of {there.get(name, 'not stated')}"
+        for name in dict.fromkeys([*here, *there])
+        if here.get(name) != there.get(name)
+    ]
+    if apart:
+        raise DataError(f"{place}: holds labels of {', '.join(apart)}: {remedy}")
+
+
+def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
+    """`table` with what is inside its `about` beside the rest, and its routes as text."""
+    about = table.get("about")
+    inner = about if isinstance(about, dict) else {}
+    routes = ", ".join(map(str, table.get("routes") or []))
+    tasks = table.get("tasks")
+    answers = ", ".join(f"{task} by {route}" for task, route in sorted((tasks or {}).items()))
+    flat = {**table, "about": sorted(inner), "routes": routes, "tasks": answers}
+    return flat | {f"its {k}": v for k, v in inner.items()}
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing into `folder`; the system lets go of a killed process's lock."""
+    if find_spec("fcntl") is None:  # Windows
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(f"{folder}: another process labels into it: wait for it, or stop it") from error
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,117 @@
+"""Every stage of a recipe, in order, from data to mappers; a stage that left its record is not run again."""
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from unbraid.distill.backbone import backbone_folder
+from unbraid.distill.data.captioned_pictures import picture_items
+from unbraid.distill.data.items import TrainingItem, in_data, recipe_items
+from unbraid.distill.fit_mappers import fit_mappers
+from unbraid.distill.labels.write_labels import label, teacher_dtype, teacher_of_store
+from unbraid.distill.recipe import Recipe
+from unbraid.distill.space.ceiling_report import write_ceiling
+from unbraid.distill.space.fit_space import fit_space
+from unbraid.distill.train_image import train_image
+from unbraid.distill.train_static import train_static
+from unbraid.distill.train_text import train_text
+from unbraid.errors import DataError
+from unbraid.teacher import load
+from unbraid.teacher.silence_transformers import quiet_transformers
+from unbraid.training.record import recipe_table, write_record
+
+LABELLED = ("seed", "teacher", "items", "source")  # the parts of a recipe that decide what is labelled
+
+
+def run_stages(plan: Recipe, data: Path, run: Path, *, device: str | None = None) -> Iterator[str]:
+    """Label, fit the base space, train text, nano and image, fit mappers, each into `run`; a line when one is done.
+
+    `device` is the teacher's. Raises DataError when `run` holds a stage that was made with another recipe,
+    KeyboardInterrupt when labelling was interrupted.
+    """
+    labels = run / "labels"
+    if not finished(run / "text", plan, (*LABELLED, "text")):
+        yield _label(plan, data, labels, device)
+        space = fit_space(labels, run, seed=plan.seed)
+        yield f"base space: {space.kept:.2%} of the energy kept, {run / 'base_space.safetensors'}"
+        yield write_ceiling(labels, space, run)
+        with quiet_transformers():
+            train_text(plan, labels, run, backbone=backbone_folder(plan.text.backbone, data))
+    yield f"text: {run / 'text'}"
+    if plan.nano:
+        if not finished(run / "nano", plan, (*LABELLED, "nano")):
+            with quiet_transformers():
+                train_static(plan, labels, run, backbone=backbone_folder(plan.text.backbone, data))
+        yield f"nano: {run / 'nano'}"
+    if has_pictures(plan):
+        if not finished(run / "image", plan, (*LABELLED, "image")):
+            name = in_data(plan.teacher, data)
+            train_image(plan, data, run, partial(teacher_of_store, name, labels, device=device))
+        yield f"image: {run / 'image'}"
+    if not finished(run / "mappers", plan, (*LABELLED, "mapper")):
+        with quiet_transformers():
+            fit_mappers(plan, data, run)
+    yield f"mappers: {run / 'mappers'}"
+
+
+def items_to_label(plan: Recipe, data: Path, labels: Path, *, most: int | None = None) -> list[TrainingItem]:
+    """The recipe's texts and code, at most `most`, and where it wants their own vectors the pictures beside them.
+
+    Pictures are unpacked into labels/pictures. The order is shuffled: any first part is a fair sample of the whole.
+    """
+    items = recipe_items(plan, data, most=most)
+    if plan.image.own_vector:
+        items += picture_items(data, plan.image.photos, labels / "pictures")
+        random.Random(plan.seed).shuffle(items)
+    return items
+
+
+def has_pictures(plan: Recipe) -> bool:
+    """Whether the recipe trains an image tower."""
+    return bool(plan.image.photos or plan.image.drawings)
+
+
+def _label(plan: Recipe, data: Path, labels: Path, device: str | None) -> str:
+    """Label what is missing; the teacher of labels that are complete is not loaded again."""
+    if _labelled(labels, plan):
+        return f"labels: {labels}"
+    items = items_to_label(plan, data, labels)
+    teacher = load(in_data(plan.teacher, data), device=device, dtype=teacher_dtype(plan, device))
+    done = label(items, labels, teacher)
+    if done.interrupted:
+        raise KeyboardInterrupt
+    write_record(labels, plan, {}, {"items": done.before + done.now, "teacher": teacher.id})
+    return f"labels: {done.before + done.now:,} items by {teacher.id}, {labels}"
+
+
+def _labelled(labels: Path, plan: Recipe) -> bool:
+    """Whether all that the recipe wants labelled is. Another recipe's labels only lack items: they are not refused."""
+    record = labels / "record.json"
+    if not record.exists():
+        return False
+    made, now = json.loads(record.read_text())["recipe"], _plain(plan)
+    same = all(made.get(name) == now[name] for name in LABELLED)
+    return same and all(made["image"].get(name) == now["image"][name] for name in ("photos", "own_vector"))
+
+
+def finished(folder: Path, plan: Recipe, parts: Sequence[str]) -> bool:
+    """Whether the stage in `folder` is done, by a recipe of the same `parts`. Raises DataError for another recipe's."""
+    record = folder / "record.json"
+    if not record.exists():
+        return False
+    made, now = json.loads(record.read_text())["recipe"], _plain(plan)
+    for name in parts:
+        if made.get(name) != now[name]:
+            raise DataError(
+                f"{record}: made with another {name} than the recipe has now: choose another --run"
+            )
+    return True
+
+
+def _plain(plan: Recipe) -> dict[str, Any]:
+    """The recipe as JSON gives it back."""
+    plain: dict[str, Any] = json.loads(json.dumps(recipe_table(plan)))
+    return plain

@@ -1,0 +1,47 @@
+"""Stage 2: fit the base space to the labels, shard by shard."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from unbraid.distill.labels.label_shard import Labels
+from unbraid.distill.labels.label_store import read_shards
+from unbraid.distill.space.base_space import BaseSpace, fit_base_space_of_shards, load_base_space
+
+HELD_OUT = 4096  # labelled items, every tenth until there are as many, that neither space nor read-outs are fitted to
+
+Vectors = Mapping[str, np.ndarray]  # the teacher's vectors [n, dim] of each route
+
+
+def fit_space(labels: Path, run: Path, *, seed: int) -> BaseSpace:
+    """The base space of the store in `labels`, written to run/base_space.safetensors; one that is there stays.
+
+    The students of `run` were made for it. Raises DataError as `read_shards` does.
+    """
+    path = run / "base_space.safetensors"
+    if not path.exists():
+        space = fitted_space(labels, seed=seed)
+        run.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".tmp")
+        space.save(partial)
+        partial.replace(path)
+    return load_base_space(path)
+
+
+def fitted_space(labels: Path, *, seed: int) -> BaseSpace:
+    """The base space of the store in `labels`, fitted to all but its held-out items. Raises as `read_shards` does."""
+    return fit_base_space_of_shards((fitted for fitted, _ in split(read_shards(labels))), seed=seed)
+
+
+def split(shards: Iterable[Labels]) -> Iterator[tuple[Vectors, Vectors]]:
+    """Vectors of each shard's items that are fitted to, and of those that are held out."""
+    seen = 0
+    for shard in shards:
+        rows = np.arange(seen, seen + len(shard.keys))
+        held = (rows % 10 == 9) & (rows < 10 * HELD_OUT)
+        seen += len(rows)
+        yield (
+            {route: vectors[~held] for route, vectors in shard.vectors.items()},
+            {route: vectors[held] for route, vectors in shard.vectors.items()},
+        )

@@ -1,5 +1,0 @@
-"""An unlimited supply of captioned drawings: charts, tables, diagrams, pages, code, maps, objects and scenes."""
-
-from unbraid.drawings.kinds import KINDS, Drawing, draw
-
-__all__ = ["KINDS", "Drawing", "draw"]

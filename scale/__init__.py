@@ -1,6 +1,0 @@
-"""Corpora that are too large for one process: Parquet in, base vectors as Parquet out, on the cores of a Ray cluster."""
-
-from unbraid.scale.encoder import EncoderSpec
-from unbraid.scale.run import ROWS, Report, encode_corpus
-
-__all__ = ["ROWS", "EncoderSpec", "Report", "encode_corpus"]

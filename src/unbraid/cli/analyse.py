@@ -1,0 +1,164 @@
+"""`unbraid analyse`: the geometry of the space that texts and pictures share, of several models side by side."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import numpy as np
+import typer
+
+from unbraid.cli.options import Device, one_of, require
+from unbraid.errors import DataError
+from unbraid.items import Item
+from unbraid.loading import load
+from unbraid.tasks import SEARCH_MODES
+
+STARTER = "starter"
+TEACHER, CLIP = "teacher:", "open_clip:"
+PAPER_PAIRS = 1000  # of each data set in the paper
+
+app = typer.Typer()
+
+Views: TypeAlias = Mapping[str | None, tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class _Model:
+    """`encode` takes queries and documents to their vectors by search mode; `about` says what decides them."""
+
+    name: str
+    about: Mapping[str, object]
+    encode: Callable[[Sequence[Item], Sequence[Item]], Views]
+
+
+@app.command()
+def analyse(
+    images: Annotated[
+        Path,
+        typer.Option(
+            "--images",
+            metavar="DATASET",
+            help="Captioned pictures: a .jsonl[.gz] beside a .tar or a folder of that name.",
+        ),
+    ],
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL...",
+            help="starter, a bundle folder or hub id org/name; teacher:NAME, as `unbraid label --teacher` takes it; "
+            "open_clip:ARCH:PRETRAINED, or open_clip:ARCH with random weights. The starter if left out.",
+        ),
+    ] = None,
+    texts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PAIRS", help="Matched texts, a file of pairs; two captions of a picture if left out."
+        ),
+    ] = None,
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="Captions are its queries and pictures its documents.", callback=one_of(tuple(SEARCH_MODES))
+        ),
+    ] = "retrieval",
+    split: Annotated[str | None, typer.Option(help="Only rows of this split.")] = None,
+    limit: Annotated[
+        int, typer.Option(help="At most this many pairs, a seeded sample.", min=2)
+    ] = PAPER_PAIRS,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for analysis.json and analysis.png.")
+    ] = None,
+    device: Device = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row.")] = False,
+) -> None:
+    """Measure modality gap, alignment, cone effect, effective rank and recall of models that encode pictures.
+
+    The analysis of section 8 of the jina-embeddings-v4 paper; a bundle is shown with and without its mapper.
+    """
+    require("scipy", "evaluate")
+    if out:
+        require("matplotlib", "train")
+    from unbraid import __version__
+    from unbraid.evaluation.geometry.captioned_pairs import SEED, read_captioned
+    from unbraid.evaluation.geometry.report import Report
+    from unbraid.evaluation.geometry.report import analyse as measure
+
+    # Data and all models come before the first vector: what is wrong with the last one costs nothing.
+    data = read_captioned(images, split=split, limit=limit, texts=texts)
+    loaded = [_model(name, mode, device) for name in models or [STARTER]]
+    rows = [row for one in loaded for row in measure(one.name, one.encode, data, about=one.about)]
+    report = Report(data, {"split": split, "limit": limit, "sample seed": SEED, "unbraid": __version__}, rows)
+    typer.echo(report.json_rows() if as_json else report.tables())
+    if out:
+        report.write(out)
+        typer.echo(f"analysis.json and analysis.png in {out}", err=True)
+
+
+def _model(name: str, mode: str, device: str | None) -> _Model:
+    """The model that `name` stands for. Raises DataError for a name of no kind and a model that encodes no pictures."""
+    if name.startswith(TEACHER):
+        return _teacher(name.removeprefix(TEACHER), mode, device)
+    if name.startswith(CLIP):
+        return _clip(name.removeprefix(CLIP), device)
+    kind, colon, _ = name.partition(":")
+    if colon and not os.path.exists(name):
+        raise DataError(
+            f"{name}: no such bundle, and {kind!r} is no kind of model: expected {TEACHER}NAME, {CLIP}ARCH, a bundle "
+            "folder or a hub id org/name"
+        )
+    return _bundle(name, mode)
+
+
+def _bundle(name: str, mode: str) -> _Model:
+    embedder = load(name)
+    _check_pictures(embedder.name, embedder.modalities)
+    if mode not in embedder.search_modes:
+        raise DataError(
+            f"{embedder.name} has no search mode {mode!r}: expected one of {', '.join(embedder.search_modes)}"
+        )
+    query, document = embedder.search_modes[mode]
+
+    def encode(queries: Sequence[Item], documents: Sequence[Item]) -> Views:
+        base_q, base_d = embedder.encode(queries), embedder.encode(documents)
+        mapped = embedder.map(base_q, query), embedder.map(base_d, document)
+        return {mode: mapped, None: (base_q, base_d)}
+
+    about = {"bundle": embedder.bundle.id, "base": embedder.base_id, "tasks": [query, document]}
+    return _Model(embedder.name, about, encode)
+
+
+def _teacher(name: str, mode: str, device: str | None) -> _Model:
+    require("torch", "teacher")
+    from unbraid.teacher import load as load_teacher
+
+    teacher = load_teacher(name, device=device)
+    _check_pictures(f"the teacher {name}", teacher.modalities)
+    query, document = SEARCH_MODES[mode]
+
+    def encode(queries: Sequence[Item], documents: Sequence[Item]) -> Views:
+        return {mode: (teacher.encode(queries, query), teacher.encode(documents, document))}
+
+    about = {"teacher": teacher.id, **teacher.about, "tasks": [query, document]}
+    return _Model(f"teacher {name}", about, encode)
+
+
+def _clip(name: str, device: str | None) -> _Model:
+    require("open_clip", "train")
+    from unbraid.evaluation.geometry.open_clip_model import Clip
+
+    clip = Clip(name, device)
+
+    def encode(queries: Sequence[Item], documents: Sequence[Item]) -> Views:
+        return {None: (clip.encode(queries), clip.encode(documents))}
+
+    return _Model(clip.name, {"open_clip": name, "weights": clip.weights}, encode)
+
+
+def _check_pictures(name: str, modalities: Sequence[str]) -> None:
+    if "image" not in modalities:
+        raise DataError(
+            f"{name} encodes {', '.join(modalities)} and no pictures: expected a bundle with an image encoder, "
+            f"{TEACHER}NAME of a teacher that reads pictures such as jinaai/jina-embeddings-v4, or {CLIP}ARCH"
+        )

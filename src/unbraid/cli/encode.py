@@ -1,0 +1,160 @@
+"""`unbraid encode`: files or lines into vectors, here; Parquet into Parquet, on a Ray cluster."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from unbraid.bundle import SMALL
+from unbraid.cli.options import Dim, Model, Precision, Side, Threads, Tier, one_of, own_mapper, require
+from unbraid.custom_mapper.mapper_file import SUFFIX
+from unbraid.errors import DataError
+from unbraid.items import MODALITIES
+from unbraid.loading import load
+
+app = typer.Typer()
+
+
+@app.command()
+def encode(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Files, one item each; without any, one text a line from stdin. With --engine ray: Parquet files and "
+            "folders of them, one item a row."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="FILE.npy, .jsonl or .parquet; JSON lines to stdout if left out. With --engine ray: a folder.",
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="query, document, symmetric, code or a .mapper file; base vectors if left out."),
+    ] = None,
+    side: Side = None,
+    dim: Dim = None,
+    precision: Precision = "float32",
+    modality: Annotated[
+        str | None,
+        typer.Option(
+            help="text, code or image, where the suffix or the column's name misleads.",
+            callback=one_of(MODALITIES),
+        ),
+    ] = None,
+    model: Model = None,
+    tier: Tier = SMALL,
+    threads: Threads = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="ray: on every core of a Ray cluster; goes on where it stopped.", callback=one_of(("ray",))
+        ),
+    ] = None,
+    id: Annotated[
+        str | None, typer.Option("--id", help="With ray: the column of ids; id if left out.")
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(help="With ray: the column to encode; the one called text, code or image if left out."),
+    ] = None,
+    shard_rows: Annotated[
+        int | None, typer.Option(help="With ray: rows of an output file; 4096 if left out.", min=1)
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="With ray: a teacher in place of the bundle, one on each GPU.")
+    ] = None,
+) -> None:
+    """Encode files, or the lines of standard input, into vectors; with --engine ray the rows of a corpus."""
+    own = own_mapper(task)
+    if side and own is None:
+        raise typer.BadParameter(f"--side goes with a {SUFFIX} file as --task")
+    if engine == "ray":
+        require("ray", "scale")
+        from unbraid.cluster import ROWS, EncoderSpec, encode_corpus
+
+        if not files or out is None:
+            raise typer.BadParameter(
+                "--engine ray takes Parquet FILES, or folders of them, and a folder --out"
+            )
+        bundle = model is not None or tier != SMALL or own is not None
+        if teacher is not None and (bundle or task is None):
+            raise typer.BadParameter(
+                "--teacher goes with one of its tasks as --task, without --model or --tier"
+            )
+        spec = EncoderSpec(
+            model=_there(model),
+            tier=tier,
+            teacher=_there(teacher),
+            task=_there(task) if own else task,
+            side=side,
+            dim=dim,
+            precision=precision,  # type: ignore[arg-type]
+        )
+        report = encode_corpus(
+            files,
+            out,
+            spec,
+            id=id or "id",
+            column=column,
+            modality=modality,  # type: ignore[arg-type]
+            shard_rows=shard_rows or ROWS,
+            workers=threads,
+        )
+        _say(report, out)
+        return
+    if any(given is not None for given in (id, column, shard_rows, teacher)):
+        raise typer.BadParameter("--id, --column, --shard-rows and --teacher go with --engine ray")
+    from unbraid.io.vector_file import check_suffix, json_rows, printable, provenance, write_vectors
+
+    if out is not None:
+        check_suffix(out)
+    items: list[Any] = list(files) if files else _stdin_lines()
+    embedder = load(model, threads=threads, tier=tier)
+    if own:
+        embedder, task = embedder.with_mapper(own), own.task(side)
+    vectors = embedder.encode(items, task=task, dim=dim, precision=precision, modality=modality)  # type: ignore[arg-type]
+    names = [printable(str(item)) for item in items]
+    about = provenance(embedder, task, precision)
+    if out is None:
+        for line in json_rows(names, vectors, about):
+            typer.echo(line)
+    else:
+        write_vectors(out, names, vectors, about)
+        typer.echo(f"{len(items)} vectors of {vectors.shape[1]} {vectors.dtype} in {out}", err=True)
+
+
+def _there(name: str | None) -> str | None:
+    """An absolute path where `name` is a file or folder, for workers that run in another folder."""
+    return os.path.abspath(name) if name is not None and os.path.exists(name) else name
+
+
+def _say(report: Any, out: Path) -> None:
+    """What became of the rows; exit code 1 where shards failed, 130 after Ctrl-C."""
+    for message in report.warnings:
+        typer.echo(f"unbraid: {message}", err=True)
+    earlier = f", {report.before:,} of {report.rows:,} rows were done before" if report.before else ""
+    typer.echo(
+        f"{report.encoded:,} rows encoded into {out}{earlier}; {report.rejected:,} could not be encoded"
+        f"{': the column error says why' if report.rejected else ''}",
+        err=True,
+    )
+    for shard, reason in report.failed.items():
+        typer.echo(f"failed   {shard}: {reason}", err=True)
+    if report.interrupted or report.failed:
+        why = "interrupted" if report.interrupted else f"{len(report.failed)} shards failed"
+        typer.echo(f"unbraid: {why}; what is counted above is in {out}, run again for the rest", err=True)
+        raise typer.Exit(130 if report.interrupted else 1)
+
+
+def _stdin_lines() -> list[str]:
+    if sys.stdin.isatty():
+        raise DataError("nothing to encode: give files, or pipe texts in, one a line")
+    lines = sys.stdin.buffer.read().decode("utf-8", "replace").split("\n")
+    return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]

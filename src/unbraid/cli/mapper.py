@@ -1,0 +1,141 @@
+"""`unbraid mapper`: fit a task of one's own on pairs, and say what a mapper file holds."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from unbraid.bundle import SMALL
+from unbraid.cli.options import Model, Tier
+from unbraid.custom_mapper.mapper_file import (
+    IDENTITY,
+    SUFFIX,
+    OwnMapper,
+    check_name,
+    read_mapper,
+    write_mapper,
+)
+from unbraid.errors import DataError
+from unbraid.loading import load
+
+app = typer.Typer(
+    help="Mappers of your own: a search mode fitted on pairs, as a file that every command takes.",
+    no_args_is_help=True,
+)
+
+
+@app.command()
+def fit(
+    pairs: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PAIRS",
+            help='A .jsonl[.gz]: {"query", "positive"}, with "negative" if you have one, or {"a", "b", "score"}; '
+            '"modality": "code" where the documents are code.',
+        ),
+    ],
+    name: Annotated[str, typer.Option("--name", help="What the search mode is called.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file; NAME.mapper if left out.")
+    ] = None,
+    model: Model = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="Batches encoded at a time, all usable cores if left out; the fit takes as many, or one.",
+            min=1,
+        ),
+    ] = None,
+    tier: Tier = SMALL,
+    as_json: Annotated[bool, typer.Option("--json", help="What is known of it as one JSON object.")] = False,
+) -> None:
+    """Fit a mapper on pairs, cross-validated; the best mode there is when fitting does not help."""
+    from threadpoolctl import threadpool_limits
+
+    from unbraid.custom_mapper.fit_mapper import fit_mapper
+    from unbraid.custom_mapper.mapper_pairs import read_pairs
+
+    place = out or Path(f"{check_name(name)}{SUFFIX}")
+    if place.suffix != SUFFIX or not place.absolute().parent.is_dir():
+        raise DataError(f"{place}: expected a file that ends in {SUFFIX}, in a folder that exists")
+    start = time.perf_counter()
+    # numpy's threads wait by spinning: beside another busy program two of them take twice as long as one.
+    with threadpool_limits(threads or 1):
+        mapper = fit_mapper(
+            load(model, threads=threads, tier=tier),
+            read_pairs(pairs),
+            name,
+            progress=None if sys.stderr.isatty() else False,
+        )
+    write_mapper(place, mapper)
+    typer.echo(json.dumps(_as_json(mapper)) if as_json else report(mapper))
+    seconds = time.perf_counter() - start
+    typer.echo(f"{place} written after {seconds:.1f} s: use it as --mode {place}", err=True)
+
+
+@app.command()
+def info(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .mapper file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Say what a mapper file was fitted on, what it gained there and what it changes."""
+    mapper = read_mapper(file)
+    typer.echo(json.dumps(_as_json(mapper)) if as_json else report(mapper))
+
+
+def report(mapper: OwnMapper) -> str:
+    """What is known of `mapper` for people; files of other programs may know less than `fit` writes."""
+    sides = "one matrix for both sides" if mapper.document is None else "a matrix for each side"
+    lines = [f"{mapper.name}: {sides}, base {mapper.base_id}"]
+    try:
+        lines += _scores(dict(mapper.about))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        lines.append("its scores are not recorded")
+    return "\n".join(lines)
+
+
+def _scores(about: dict[str, Any]) -> list[str]:
+    """The scores that `fit` recorded, as lines."""
+    metric, before, after = about["metric"], about["before"], about["after"]
+    gains = [after - before for before, after in about["folds"]]
+    counted = f"{about['pairs']:,} of {about['pairs_given']:,} pairs" + (
+        f", {about['negatives']:,} with a negative" if about["negatives"] else ""
+    )
+    lines = [f"fitted on {counted} with {about['bundle']}", "", f"| {'on these pairs':22s} | {metric:>8s} |"]
+    lines.append(f"| {'-' * 22} | {'-' * 7}: |")
+    lines += [f"| {_mode(mode):22s} | {score:8.3f} |" for mode, score in about["existing"].items()]
+    lines += [f"| {_row(about):22s} | {after:8.3f} |", ""]
+    start = "base vectors without a mapper" if about["start"] == IDENTITY else f"mode {about['start']}"
+    if about["strength"]:
+        lines.append(
+            f"expect {metric} {before:.3f} -> {after:.3f} on unseen queries like these "
+            f"({after - before:+.3f}, standard error {about['standard_error']:.3f}; "
+            f"folds {min(gains):+.3f} to {max(gains):+.3f}), over {start}"
+        )
+    else:
+        lines.append(f"fitting gained nothing sure on unseen queries: this mapper does the same as {start}")
+    kept = ", ".join(f"{_mode(mode)} {share:.0%}" for mode, share in about["agreement"].items())
+    lines.append(
+        f"cost, if it took another mode's place: of that mode's ten nearest documents here it keeps {kept}"
+    )
+    lines.append("the other modes themselves stay as they are")
+    return lines
+
+
+def _row(about: dict[str, Any]) -> str:
+    """The name of the fitted mapper's row."""
+    return (
+        f"fitted, strength {about['strength']:.2f}" if about["strength"] else f"kept: {_mode(about['start'])}"
+    )
+
+
+def _mode(name: str) -> str:
+    """What people call a start."""
+    return "no mapper" if name == IDENTITY else name
+
+
+def _as_json(mapper: OwnMapper) -> dict[str, Any]:
+    return {"name": mapper.name, "base_id": mapper.base_id, "tasks": list(mapper.matrices), **mapper.about}

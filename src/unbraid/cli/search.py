@@ -1,0 +1,134 @@
+"""`unbraid search`: find chunks and pictures of an index by words, code or pictures."""
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from unbraid.bundle import SMALL
+from unbraid.cli.options import Model, Tier, one_of, own_mapper
+from unbraid.cli.qdrant import Name, Url, open_index
+from unbraid.errors import DataError
+from unbraid.items import MODALITIES, Code, Item
+from unbraid.loading import load
+from unbraid.runtime.preprocess import decode
+
+app = typer.Typer()
+
+
+@app.command()
+def search(
+    query: Annotated[
+        str | None, typer.Argument(help="Words, or code with --code; leave out with --image or --queries.")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option("--in", help="Folder of the index.")] = None,
+    url: Url = None,
+    name: Name = None,
+    mode: Annotated[
+        str,
+        typer.Option("--mode", "--task", help="retrieval, symmetric (same meaning), code or a .mapper file."),
+    ] = "retrieval",
+    image: Annotated[
+        list[Path] | None, typer.Option(help="A picture as the query, also several times.")
+    ] = None,
+    lines: Annotated[
+        Path | None, typer.Option("--queries", help="A file with a query a line; - for standard input.")
+    ] = None,
+    code: Annotated[bool, typer.Option("--code", help="The queries are code snippets.")] = False,
+    hybrid: Annotated[
+        bool, typer.Option("--hybrid", help="Mix in BM25: how well the words themselves are found.")
+    ] = False,
+    k: Annotated[int, typer.Option("-k", help="How many results.", min=1, max=10_000)] = 10,
+    modality: Annotated[
+        str | None, typer.Option(help="Only text, code or image results.", callback=one_of(MODALITIES))
+    ] = None,
+    path: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only from this file or folder, seen from the working folder, or a pattern: '*.md', 'docs/**/*.md'."
+        ),
+    ] = None,
+    language: Annotated[
+        list[str] | None, typer.Option(help="Only files of this language: python, c++, markdown, ...")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="Only files whose field fits: 'team=search', 'year>=2024', 'draft!=yes'."),
+    ] = None,
+    model: Model = None,
+    tier: Tier = SMALL,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a result.")] = False,
+) -> None:
+    """Search an index by words, by code or by pictures. Of several --path or --language one is enough."""
+    from unbraid.index import only
+    from unbraid.index import search as search_index
+
+    wanted = only(
+        modality=modality,  # type: ignore[arg-type]
+        paths=path or (),
+        languages=language or (),
+        where=where or (),
+    )
+    named, items = _items([] if query is None else [query], image or [], lines, code)
+    embedder = load(model, tier=tier)
+    if own := own_mapper(mode):
+        embedder, mode = embedder.with_mapper(own), own.name
+    with open_index(folder, "--in", url, name, embedder) as store:
+        results = search_index(store, embedder, items, mode=mode, k=k, only=wanted, hybrid=hybrid)
+    for asked, hits in zip(named, results, strict=True):
+        if as_json:
+            for hit in hits:
+                about = {"query": asked, **asdict(hit)} if len(named) > 1 else asdict(hit)
+                typer.echo(json.dumps(about, ensure_ascii=False))
+            continue
+        if len(named) > 1:
+            typer.echo(f"{asked}:")
+        for hit in hits:
+            typer.echo(readable(hit))
+        if not hits:
+            typer.echo("nothing found: the index is empty, or no chunk fits what was asked for", err=True)
+
+
+def readable(hit: Any, *, lines: int = 3, width: int = 110) -> str:
+    """A hit for people: rank, score, file and lines (a PDF's pages), then the first lines of its snippet."""
+    relative = os.path.relpath(hit.path)
+    path = hit.path if relative.startswith(f"..{os.sep}..") else relative
+    unit = " page " if path.lower().endswith(".pdf") else ":"
+    place = path if hit.first_line is None else f"{path}{unit}{hit.first_line}-{hit.last_line}"
+    if unit == " page " and hit.first_line == hit.last_line:
+        place = f"{path} page {hit.first_line}"
+    shown = [line for line in hit.snippet.splitlines() if line.strip()][:lines]
+    return "\n".join(
+        [f"{hit.rank:3d}  {hit.score:.3f}  {place}", *(f"            {line[:width]}" for line in shown)]
+    )
+
+
+def _items(
+    words: list[str], pictures: list[Path], lines: Path | None, code: bool
+) -> tuple[list[str], list[Item]]:
+    """What to call each query and what to encode for it."""
+    words = [*words, *(_read_lines(lines) if lines else [])]
+    if not words and not pictures:
+        raise typer.BadParameter("give a QUERY, --image FILE or --queries FILE")
+    if code and not words:
+        raise typer.BadParameter("--code goes with a QUERY, not with --image")
+    if any(not one.strip() for one in words):
+        raise typer.BadParameter("a QUERY is blank: give it words")
+    texts: list[Item] = [Code(one) if code else one for one in words]
+    return [*words, *map(str, pictures)], [*texts, *(decode(one) for one in pictures)]
+
+
+def _read_lines(path: Path) -> list[str]:
+    """The lines of a file that are not blank. Raises DataError when there are none, or the file is no UTF-8 text."""
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+    found = [line for line in text.splitlines() if line.strip()]
+    if not found:
+        raise DataError(f"{path}: holds no query: expected one a line")
+    return found

@@ -1,0 +1,110 @@
+"""`unbraid teacher`: train adapters, score them task by task, write a merged checkpoint."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unbraid.cli.options import Device, require
+
+app = typer.Typer(
+    help="The teacher: train its adapters, score every task, merge one for vLLM.", no_args_is_help=True
+)
+
+TeacherName = Annotated[
+    str,
+    typer.Option(
+        "--teacher",
+        help="starter, minilm, a folder of trained adapters, a checkpoint folder or a hub id org/name.",
+    ),
+]
+Dtype = Annotated[
+    str | None, typer.Option(help="float32, bfloat16 or float16; what fits the device if left out.")
+]
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help='A TOML file, or "starter" for the shipped one.')
+    ],
+    data: Annotated[Path, typer.Option("--data", help="Folder that the recipe's file names start from.")],
+    run: Annotated[Path, typer.Option("--run", help="Folder for everything that this run makes.")],
+    only: Annotated[
+        str | None, typer.Option("--task", help="Train this task alone: several can be trained at once.")
+    ] = None,
+    device: Device = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Tables for the card, as text; the stages are kept."),
+    ] = None,
+) -> None:
+    """Train a recipe's adapters: one on pairs, then a copy for each task; goes on where it stopped."""
+    require("torch", "train")
+    from unbraid.teacher.adapters import read_recipe, train_adapters
+
+    shown = scores.read_text(encoding="utf-8") if scores else ""
+    for line in train_adapters(read_recipe(recipe), data, run, only=only, device=device, scores=shown):
+        typer.echo(line)
+
+
+@app.command()
+def score(
+    datasets: Annotated[
+        list[Path],
+        typer.Argument(metavar="DATASET...", help="BEIR folders, pair or STS files (.jsonl[.gz])."),
+    ],
+    teacher: TeacherName = "starter",
+    mode: Annotated[
+        str | None, typer.Option(help="What the sets are: retrieval or code; by default what fits each.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="At most this many queries, a seeded sample.", min=1)
+    ] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row.")] = False,
+) -> None:
+    """Score every task of a teacher on every data set, beside all-MiniLM-L6-v2: who wins where."""
+    require("ir_measures", "evaluate")
+    from unbraid.evaluation import conflict_rows, read_dataset, table, to_json
+    from unbraid.teacher import load
+
+    loaded = load(teacher, device=device, dtype=dtype)
+    rows = [
+        row
+        for path in datasets
+        for row in conflict_rows(
+            teacher,
+            loaded.encode,
+            loaded.search_modes,
+            read_dataset(path, split=None, mode=mode),
+            limit=limit,
+        )
+    ]
+    typer.echo(to_json(rows) if as_json else table(rows))
+
+
+@app.command()
+def merge(
+    task: Annotated[str, typer.Argument(help="The adapter: retrieval, text-matching or code.")],
+    out: Annotated[
+        Path, typer.Argument(help="Folder of the merged checkpoint; an earlier merge is replaced.")
+    ],
+    teacher: Annotated[
+        str, typer.Option("--teacher", help="A checkpoint folder in the published layout, or its hub id.")
+    ] = "jinaai/jina-embeddings-v4",
+    revision: Annotated[str | None, typer.Option(help="Of a hub id; pinned if left out.")] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+) -> None:
+    """Write one adapter merged into the base, in the layout that vLLM serves, and check that its vectors agree."""
+    require("torch", "teacher")
+    from unbraid.teacher.loading import read_dtype
+    from unbraid.teacher.merge import merge as merge_task
+
+    merged = merge_task(teacher, task, out, revision=revision, device=device, dtype=read_dtype(dtype))
+    typer.echo(
+        json.dumps({"folder": str(merged.folder), "difference": merged.difference, "cosine": merged.cosine})
+    )

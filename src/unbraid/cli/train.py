@@ -1,0 +1,257 @@
+"""`unbraid label`, `ceiling`, `distill` and `tower`: from a teacher's or a bundle's vectors to trained encoders."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unbraid.cli.options import Device, one_of, require
+
+DTYPES = ("float32", "bfloat16")  # of a teacher
+
+app = typer.Typer()
+
+Data = Annotated[Path, typer.Option("--data", help="Folder that the recipe's file names start from.")]
+Run = Annotated[Path, typer.Option("--run", help="Folder for everything that this run makes.")]
+RecipeName = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RECIPE", help="A TOML file, or the name of a shipped one, such as starter or tower."
+    ),
+]
+
+
+@app.command()
+def pairs(
+    out: Annotated[
+        Path, typer.Option("--out", help="Data folder: text/ and code/ below it get a file each.")
+    ],
+    packages: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PACKAGE...", help="Installed packages; those of the shipped recipes if left out."
+        ),
+    ] = None,
+) -> None:
+    """Write pairs from the docstrings of installed Python packages: to their functions, and to their own rest."""
+    from unbraid.distill.data.package_pairs import PACKAGES, licence, mine, write_pairs
+
+    names = packages or list(PACKAGES)
+    mined = mine(names)
+    for file, found in (("code/packages.jsonl.gz", mined.code), ("text/package_docs.jsonl.gz", mined.docs)):
+        write_pairs(out / file, found)
+        typer.echo(f"{len(found)} pairs in {out / file}")
+    for name in names:
+        typer.echo(f"{name}: {licence(name)}")
+
+
+@app.command()
+def label(
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="The folder of a recipe's files, or a .jsonl[.gz] of items."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the labels; it may hold some.")],
+    teacher: Annotated[
+        str | None, typer.Option(help="Name, folder or hub id; the recipe's if left out.")
+    ] = None,
+    tasks: Annotated[str, typer.Option(help="Tasks with commas between, or all.")] = "all",
+    recipe: Annotated[
+        Path, typer.Option(help='Says what in a folder is an item: a TOML file, or "starter".')
+    ] = Path("starter"),
+    items: Annotated[
+        int | None, typer.Option(help="At most this many; the recipe's number if left out.", min=1)
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float32 or bfloat16; the recipe's for its teacher.", callback=one_of(DTYPES)),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; a GPU where there is one.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Label nothing: compute a sample again and compare.")
+    ] = False,
+    sample: Annotated[int | None, typer.Option(help="Rows for --check; 64 if left out.", min=1)] = None,
+) -> None:
+    """Write a teacher's vectors of texts, code and pictures; the same command goes on where it stopped.
+
+    A line of a .jsonl file is {"text": ...}, {"code": ..., "anchor": its description, if any} or {"image": path}.
+    """
+    if sample is not None and not check:
+        raise typer.BadParameter("--sample goes with --check")
+    require("torch", "teacher")
+    require("pyarrow", "teacher")
+    from unbraid.distill.data.items import file_items, in_data
+    from unbraid.distill.labels.check_labels import check_labels
+    from unbraid.distill.labels.write_labels import label as label_items
+    from unbraid.distill.labels.write_labels import teacher_dtype
+    from unbraid.distill.pipeline import items_to_label
+    from unbraid.distill.recipe import read_recipe
+    from unbraid.teacher import load as load_teacher
+
+    plan = read_recipe(recipe)
+    found = items_to_label(plan, data, output, most=items) if data.is_dir() else file_items(data)[:items]
+    own = teacher in (None, plan.teacher)
+    chosen = load_teacher(
+        teacher or in_data(plan.teacher, data),
+        device=device,
+        dtype=dtype or (teacher_dtype(plan, device) if own else None),
+    )
+    wanted = [] if tasks == "all" else tasks.split(",")
+    if check:
+        for row in check_labels(found, output, chosen, tasks=wanted, sample=sample or 64):
+            typer.echo(
+                f"{row.route}: least cosine {row.least:.6f}, mean {row.mean:.6f} of {row.items} items computed again"
+            )
+        return
+    done = label_items(found, output, chosen, tasks=wanted)
+    total = done.before + done.now
+    if done.interrupted:
+        typer.echo(
+            f"unbraid: interrupted; {total:,} of {done.wanted:,} items are labelled, the same command goes on",
+            err=True,
+        )
+        raise typer.Exit(130)
+    typer.echo(f"{total} items labelled by {chosen.id} in {output}, {done.now} of them now")
+
+
+@app.command()
+def distill(
+    recipe: RecipeName,
+    data: Data,
+    run: Run,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the bundle, exported when all is trained.")
+    ] = None,
+    device: Device = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only say what it will cost; nothing is made.")
+    ] = False,
+) -> None:
+    """Label, fit the base space and its ceiling, train the students, fit the mappers, export.
+
+    Says first what it will cost. Finished stages are kept and labels are added to: the same command goes on where it
+    stopped.
+    """
+    require("torch", "train")
+    require("pyarrow", "teacher")
+    if out:
+        require("onnx", "export")
+    from unbraid.distill.estimate import estimate_run
+    from unbraid.distill.pipeline import run_stages
+    from unbraid.distill.recipe import read_recipe
+
+    plan = read_recipe(recipe)
+    if estimate or not (run / "text" / "record.json").exists():
+        typer.echo(estimate_run(plan, data, device=device))
+    if estimate:
+        return
+    for line in run_stages(plan, data, run, device=device):
+        typer.echo(line)
+    if out:
+        from unbraid.export import export_bundle
+
+        export_bundle(run, out)
+        typer.echo(f"bundle: {out}")
+
+
+@app.command()
+def tower(
+    recipe: RecipeName,
+    bundle: Annotated[
+        str, typer.Option("--bundle", help="Into whose space: a bundle folder or hub id; it is not changed.")
+    ],
+    data: Data,
+    run: Run,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new bundle.")],
+    scores: Annotated[
+        Path | None, typer.Option(help="What `unbraid evaluate --record` wrote of the new bundle.")
+    ] = None,
+) -> None:
+    """Train a new image tower into a bundle's space, from captioned pictures alone: no teacher, no labels.
+
+    Captions are encoded by the bundle itself. Its texts, mappers and ids stay byte for byte, so stored vectors of
+    texts stay good. The same command goes on where it stopped; a finished tower is only written again.
+    """
+    require("torch", "train")
+    require("onnx", "export")
+    from unbraid.distill.recipe import read_recipe
+    from unbraid.distill.train_tower import train_tower
+    from unbraid.evaluation.score_file import read_scores
+    from unbraid.export import export_tower
+    from unbraid.loading import load
+    from unbraid.training.record import recipe_table
+
+    measured = read_scores(scores) if scores else None
+    model = load(bundle)
+    plan = read_recipe(recipe)
+    train_tower(plan, data, run, model)
+    export_tower(recipe_table(plan), run, model.bundle.folder, out, scores=measured)
+    typer.echo(f"bundle: {out}")
+
+
+@app.command()
+def unpack(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle with an int8 text graph.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder for the encoder.")],
+) -> None:
+    """Write a bundle's text encoder as a transformers folder: the `backbone` of a recipe that goes on from it."""
+    require("onnx", "export")
+    from unbraid.distill.from_bundle import text_encoder_of_bundle
+
+    text_encoder_of_bundle(bundle, folder)
+    typer.echo(f"text encoder of {bundle} in {folder}")
+
+
+@app.command()
+def ceiling(
+    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="Folder that `unbraid label` wrote.")],
+    datasets: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="DATASET...",
+            help="BEIR folders, pair or STS files (.jsonl[.gz]), for their scores too.",
+        ),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Name, folder or hub id of the labels' teacher; needed for data sets alone."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for ceiling.json and ceiling.png.")
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="What the sets are: retrieval or code; by default what fits each.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="At most this many queries of a data set, a seeded sample.", min=1)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the base space.")] = 17,
+    device: Device = None,
+) -> None:
+    """Say, before anything is trained, how much of each task a 512-d base vector can hold.
+
+    The joint base and linear read-outs from 512, 256, 128 and 64 of its dimensions are fitted to the labels but every
+    tenth, and measured on those; on data sets the teacher itself stands beside them.
+    """
+    if datasets and teacher is None:
+        raise typer.BadParameter("data sets are encoded by the labels' teacher: name it with --teacher")
+    require("torch", "train")
+    require("pyarrow", "teacher")
+    require("ir_measures", "evaluate")
+    from unbraid.distill.labels.label_store import read_description, read_shards
+    from unbraid.distill.labels.write_labels import teacher_of_store
+    from unbraid.distill.space.ceiling import dataset_rows, fit_read_outs, route_ceilings
+    from unbraid.distill.space.ceiling_report import Report
+    from unbraid.distill.space.fit_space import fitted_space
+    from unbraid.evaluation import read_dataset
+
+    sets = [read_dataset(path, mode=mode, limit=limit) for path in datasets or []]
+    chosen = teacher_of_store(teacher, labels, device=device) if teacher and sets else None
+    read_outs, held = fit_read_outs(read_shards(labels), fitted_space(labels, seed=seed))
+    rows = [row for one in sets if chosen for row in dataset_rows(one, chosen, read_outs)]
+    report = Report(
+        read_description(labels)["teacher"], read_outs.space.kept, route_ceilings(read_outs, held), rows
+    )
+    typer.echo(report.tables())
+    if out:
+        report.write(out)

@@ -1,0 +1,8 @@
+"""Scores of a model on retrieval, similarity and image sets, beside BM25, all-MiniLM-L6-v2 and chance."""
+
+from unbraid.evaluation.datasets.dataset import Retrieval, Sts
+from unbraid.evaluation.datasets.read_dataset import read_dataset
+from unbraid.evaluation.evaluate import Row, evaluate, table, to_json
+from unbraid.evaluation.task_conflict import conflict_rows
+
+__all__ = ["Retrieval", "Row", "Sts", "conflict_rows", "evaluate", "read_dataset", "table", "to_json"]

@@ -1,0 +1,1 @@
+"""Reading data sets: BEIR folders, pair files, STS files, captioned pictures."""

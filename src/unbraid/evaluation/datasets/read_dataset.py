@@ -1,0 +1,51 @@
+"""Reading a data set of any format: a BEIR folder, or a file of pairs, STS rows or captioned images.
+
+The formats are told apart by what is in them. Whatever is broken is a DataError that names the file and the line.
+"""
+
+from pathlib import Path
+
+from unbraid.errors import DataError
+from unbraid.evaluation.datasets.beir import read_beir
+from unbraid.evaluation.datasets.caption_files import read_pictures
+from unbraid.evaluation.datasets.dataset import Retrieval, Sts, sample
+from unbraid.evaluation.datasets.json_rows import Line, read_rows
+from unbraid.evaluation.datasets.pair_files import read_pairs, read_sts
+
+
+def read_dataset(
+    path: Path | str, *, split: str | None = None, mode: str | None = None, limit: int | None = None
+) -> Retrieval | Sts:
+    """The data set at `path`: a BEIR folder, or a .jsonl or .jsonl.gz of pairs, STS rows or captioned images.
+
+    `split` keeps the rows of that split; for a BEIR folder it names the qrels file (otherwise test, then dev).
+    `mode` replaces the set's own search mode, and mode="code" reads the documents as code. `limit` keeps a
+    sample, see `sample`. Raises DataError for input that is broken or of another format.
+    """
+    path = Path(path)
+    if path.is_dir():
+        dataset: Retrieval | Sts = read_beir(path, split, mode)
+    else:
+        lines = list(read_rows(path))
+        if not lines:
+            raise DataError(f"{path}: found no rows, expected at least one JSON object")
+        keys = lines[0].row.keys()
+        if keys >= {"a", "b", "score"}:
+            dataset = read_sts(path, _of_split(lines, split))
+        elif keys >= {"anchor", "positive"}:
+            dataset = read_pairs(path, _of_split(lines, split), mode)
+        elif "file" in keys:
+            dataset = read_pictures(path, _of_split(lines, split), mode)
+        else:
+            expected = "anchor and positive, or a, b and score, or file and caption"
+            raise lines[0].wrong(f"the fields {sorted(keys)}", expected)
+    return dataset if limit is None else sample(dataset, limit)
+
+
+def _of_split(lines: list[Line], split: str | None) -> list[Line]:
+    """The rows whose `split` field is `split`; all rows when None."""
+    kept = [line for line in lines if split is None or line.row.get("split") == split]
+    if not kept:
+        found = sorted({str(line.row["split"]) for line in lines if "split" in line.row})
+        raise DataError(f"{lines[0].path}: found the splits {found or 'of no row'}, expected {split!r}")
+    return kept

@@ -1,0 +1,250 @@
+"""One model on one data set: encode once, then score every way of searching those vectors beside the baselines."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from unbraid.errors import ItemError
+from unbraid.evaluation.baselines import bm25, chance, index_bm25, minilm, random_features
+from unbraid.evaluation.datasets.dataset import Retrieval, Sts, sample
+from unbraid.evaluation.metrics import RANKING_METRICS, Score, Scorer, dense, rank, ranking_scores, spearman
+from unbraid.evaluation.stored_vectors import stored_forms
+from unbraid.index.search.hybrid import mixed
+
+METRICS = (*RANKING_METRICS, "Spearman")
+
+Vectors = NDArray[np.float32]
+
+
+class Model(Protocol):
+    """What is evaluated: base vectors of items, and task vectors of base vectors, float32 [n, D], unit length."""
+
+    @property
+    def name(self) -> str:
+        """Name shown in the table."""
+
+    @property
+    def search_modes(self) -> Mapping[str, tuple[str, str]]:
+        """Search mode -> (task of the query, task of the document)."""
+
+    def encode(self, items: Sequence[Any], *, progress: bool | None = None) -> Vectors:
+        """Base vectors of the items."""
+
+    def map(self, base: Vectors, task: str) -> Vectors:
+        """Task vectors of base vectors."""
+
+    def matrix(self, task: str) -> Vectors:
+        """W [D, D] of a task's mapper."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The scores of one system on one data set."""
+
+    dataset: str
+    kind: str  # modality of the documents, or "sts"
+    system: str
+    mode: str | None  # the search mode; None where there is no mapper to choose
+    n_queries: int  # STS: pairs
+    n_documents: int
+    scores: Mapping[str, Score]
+    items_per_s: float | None = None  # encoded (BM25: indexed and searched) on this machine, not a benchmark
+
+
+def evaluate(
+    model: Model,
+    dataset: Retrieval | Sts,
+    *,
+    mode: str | None = None,
+    every_mode: bool = False,
+    storage: bool = False,
+    limit: int | None = None,
+    baselines: bool = True,
+    progress: bool | None = None,
+) -> list[Row]:
+    """Rows for `model` in the set's search mode, for its base vectors without mapper, and for the baselines.
+
+    Text and code: BM25, all-MiniLM-L6-v2 and model + BM25. Images: random features and chance. STS: all-MiniLM-L6-v2. `mode`
+    replaces the set's mode (STS: symmetric); with `every_mode` the model's other modes follow it, which shows what a
+    mapper costs where it does not belong; with `storage` come the forms that vectors can be stored in (storage.py).
+    `limit` keeps that many queries (see `datasets.sample`).
+    Raises ItemError for a mode that the model lacks.
+    """
+    if limit is not None:
+        dataset = sample(dataset, limit)
+    mode = mode or ("symmetric" if isinstance(dataset, Sts) else dataset.mode)
+    if mode not in model.search_modes:
+        raise ItemError(
+            f"{model.name} has no search mode {mode!r}, only {', '.join(sorted(model.search_modes))}"
+        )
+    modes = [mode, *(other for other in model.search_modes if every_mode and other != mode)]
+    if isinstance(dataset, Sts):
+        return _evaluate_sts(model, dataset, modes, baselines, progress)
+    return _evaluate_retrieval(model, dataset, modes, storage, baselines, progress)
+
+
+def _evaluate_retrieval(
+    model: Model,
+    dataset: Retrieval,
+    modes: Sequence[str],
+    storage: bool,
+    baselines: bool,
+    progress: bool | None,
+) -> list[Row]:
+    queries, documents = list(dataset.queries.values()), list(dataset.documents.values())
+
+    def row(system: str, mode: str | None, scores: Mapping[str, Score], speed: float | None = None) -> Row:
+        kind = dataset.document_modality
+        return Row(dataset.name, kind, system, mode, len(queries), len(documents), scores, speed)
+
+    def scores_of(scorer: Scorer) -> dict[str, Score]:
+        return retrieval_scores(dataset, scorer)
+
+    (base_q, base_d), speed = _encode(model.encode, queries, documents, progress)
+
+    def cosine(mode: str) -> Scorer:
+        query_task, document_task = model.search_modes[mode]
+        return dense(model.map(base_q, query_task), model.map(base_d, document_task))
+
+    own = cosine(modes[0])
+    rows = [row(model.name, modes[0], scores_of(own), speed)]
+    rows += [row(model.name, mode, scores_of(cosine(mode))) for mode in modes[1:]]
+    rows.append(row(f"{model.name}, no mapper", None, scores_of(dense(base_q, base_d))))
+    if storage:
+        forms = stored_forms(model, base_q, base_d, *model.search_modes[modes[0]])
+        rows += [row(f"{model.name}, {form}", modes[0], scores_of(scorer)) for form, scorer in forms.items()]
+    if baselines and dataset.document_modality == "image":
+        pictures = [item for item in documents if isinstance(item, Path | Image.Image)]
+        nothing = random_features(pictures, base_q.shape[1])
+        rows.append(row("random features", None, scores_of(dense(base_q - base_q.mean(axis=0), nothing))))
+        rows.append(row("chance", None, chance(dataset)))
+    elif baselines:
+        texts_q, texts_d = [str(query) for query in queries], [str(document) for document in documents]
+        start = time.perf_counter()
+        words = bm25(texts_q, texts_d, code=dataset.document_modality == "code")
+        scores = scores_of(words)
+        speed = (len(queries) + len(documents)) / (time.perf_counter() - start)
+        rows.append(row("BM25", None, scores, speed))
+        reference, speed = _encode(minilm().encode, texts_q, texts_d, progress)
+        rows.append(row(minilm().name, None, scores_of(dense(*reference)), speed))
+        both = hybrid(own, index_bm25(texts_q, texts_d))
+        rows.append(row(f"{model.name} + BM25", modes[0], scores_of(both)))
+    return rows
+
+
+def hybrid(cosine: Scorer, words: Scorer) -> Scorer:
+    """What `unbraid search --hybrid` ranks by: cosines with BM25 scores mixed in, weighed for each query."""
+
+    def scorer(rows: slice) -> NDArray[np.float32]:
+        cosines, counts = cosine(rows), words(rows)
+        both = mixed(cosines, counts, cosines.std(axis=1), counts.max(axis=1))
+        return np.asarray(both, np.float32)
+
+    return scorer
+
+
+def retrieval_scores(dataset: Retrieval, scorer: Scorer) -> dict[str, Score]:
+    """nDCG@10, Recall@10 and MRR@10 of the ranking that `scorer` gives on `dataset`."""
+    query_ids, document_ids = list(dataset.queries), list(dataset.documents)
+    column = {document: i for i, document in enumerate(document_ids)}
+    ignored = {row: column[dataset.ignored[q]] for row, q in enumerate(query_ids) if q in dataset.ignored}
+    best = rank(scorer, len(query_ids), len(document_ids), ignored=ignored)
+    return ranking_scores(best, query_ids, document_ids, dataset.qrels)
+
+
+def _evaluate_sts(
+    model: Model, dataset: Sts, modes: Sequence[str], baselines: bool, progress: bool | None
+) -> list[Row]:
+    n = len(dataset.a)
+    gold = np.asarray(dataset.scores)
+
+    def row(system: str, mode: str | None, a: Vectors, b: Vectors, speed: float | None = None) -> Row:
+        cosines = np.einsum("nd,nd->n", a, b)
+        return Row(dataset.name, "sts", system, mode, n, n, {"Spearman": spearman(cosines, gold)}, speed)
+
+    (base_a, base_b), speed = _encode(model.encode, dataset.a, dataset.b, progress)
+    rows = []
+    for place, mode in enumerate(modes):
+        tasks = model.search_modes[mode]
+        mapped = model.map(base_a, tasks[0]), model.map(base_b, tasks[1])
+        rows.append(row(model.name, mode, *mapped, None if place else speed))
+    rows.append(row(f"{model.name}, no mapper", None, base_a, base_b))
+    if baselines:
+        (a, b), speed = _encode(minilm().encode, dataset.a, dataset.b, progress)
+        rows.append(row(minilm().name, None, a, b, speed))
+    return rows
+
+
+def _encode(
+    encode: Callable[..., Vectors], first: Sequence[Any], second: Sequence[Any], progress: bool | None
+) -> tuple[tuple[Vectors, Vectors], float]:
+    """Vectors of both lists and the items encoded per second; an item that occurs again is encoded once."""
+    # The type is part of the key: Code("x") == "x", but they are encoded by different encoders.
+    unique = {(type(item), item): item for item in (*first, *second)}
+    position = {key: i for i, key in enumerate(unique)}
+    encode([first[0]])  # opens graphs and threads, outside the timing
+    start = time.perf_counter()
+    vectors = encode(list(unique.values()), progress=progress)
+    speed = len(unique) / (time.perf_counter() - start)
+    both = tuple(vectors[[position[type(item), item] for item in items]] for items in (first, second))
+    return (both[0], both[1]), speed
+
+
+# --- output ---
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as an aligned markdown table; 95 % intervals in brackets, metrics that no row has left out."""
+    metrics = [metric for metric in METRICS if any(metric in row.scores for row in rows)]
+    cells = [["dataset", "system", "mode", *metrics, "queries", "documents", "items/s"]]
+    for row in rows:
+        speed = "" if row.items_per_s is None else f"{row.items_per_s:,.0f}"
+        scores = [_cell(row.scores.get(metric)) for metric in metrics]
+        cells.append(
+            [
+                row.dataset,
+                row.system,
+                row.mode or "",
+                *scores,
+                f"{row.n_queries:,}",
+                f"{row.n_documents:,}",
+                speed,
+            ]
+        )
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+    text_columns = 3 + len(metrics)
+    rule = ["-" * w if i < text_columns else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+    lines = [
+        [
+            cell.ljust(w) if i < text_columns else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        ]
+        for line in cells
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
+
+
+def _cell(score: Score | None) -> str:
+    if score is None:
+        return ""
+    interval = "" if math.isnan(score.low) else f" ({score.low:.3f}–{score.high:.3f})"
+    return f"{score.value:.3f}{interval}"
+
+
+def to_json(rows: Sequence[Row]) -> str:
+    """One JSON object a line; NaN (an undefined score, an interval that chance has not) is null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(inner) for key, inner in value.items()}
+        return None if isinstance(value, float) and math.isnan(value) else value
+
+    return "\n".join(json.dumps(plain(asdict(row)), ensure_ascii=False, allow_nan=False) for row in rows)

@@ -1,0 +1,218 @@
+"""Code by function and class, with the tree-sitter grammars that `unbraid[documents]` installs.
+
+Definitions are found by the names of their nodes, which the grammars mostly share. One that is too long for a chunk is
+cut at the definitions within it, so a class gives its methods and a module pattern in JavaScript its functions.
+"""
+
+import importlib
+import re
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from unbraid.index.files.chunk import Lines, Section, below, from_starts
+
+GRAMMARS = {  # suffixes -> (module, function that gives the language)
+    ".js .mjs .cjs .jsx": ("tree_sitter_javascript", "language"),
+    ".ts .mts .cts": ("tree_sitter_typescript", "language_typescript"),
+    ".tsx": ("tree_sitter_typescript", "language_tsx"),
+    ".java": ("tree_sitter_java", "language"),
+    ".c": ("tree_sitter_c", "language"),
+    ".h .cc .cpp .cxx .hh .hpp .hxx": ("tree_sitter_cpp", "language"),  # C headers are nearly all valid C++
+    ".cs": ("tree_sitter_c_sharp", "language"),
+    ".go": ("tree_sitter_go", "language"),
+    ".rs": ("tree_sitter_rust", "language"),
+    ".rb": ("tree_sitter_ruby", "language"),
+    ".php": ("tree_sitter_php", "language_php"),
+    ".sh .bash": ("tree_sitter_bash", "language"),
+    ".kt .kts": ("tree_sitter_kotlin", "language"),
+    ".swift": ("tree_sitter_swift", "language"),
+    ".scala": ("tree_sitter_scala", "language"),
+    ".lua": ("tree_sitter_lua", "language"),
+}
+_BY_SUFFIX = {suffix: grammar for suffixes, grammar in GRAMMARS.items() for suffix in suffixes.split()}
+TREE_SUFFIXES = frozenset(_BY_SUFFIX)
+
+# Longer files are generated or minified nearly always. Some grammars take minutes for text that is not their language
+# (C: 13 s for 90 KB of quotes), so a parse is given up after MAX_SECONDS.
+MAX_BYTES = 1024**2
+MAX_SECONDS = 10.0
+
+_WORDS = {  # word in the context -> kinds of nodes, of any grammar
+    "function": "function_definition function_declaration generator_function_declaration function_item"
+    " function_signature",
+    "method": "method_definition method_declaration constructor_declaration method singleton_method init_declaration",
+    "class": "class_definition class_declaration abstract_class_declaration class_specifier class",
+    "interface": "interface_declaration protocol_declaration annotation_type_declaration",
+    "struct": "struct_specifier struct_declaration struct_item",
+    "union": "union_specifier union_item",
+    "enum": "enum_specifier enum_declaration enum_definition enum_item",
+    "record": "record_declaration",
+    "trait": "trait_item trait_declaration trait_definition",
+    "impl": "impl_item",
+    "object": "object_definition object_declaration",
+    "module": "mod_item module",
+    "namespace": "namespace_definition namespace_declaration internal_module",
+    "type": "type_spec type_definition type_alias_declaration",
+    "macro": "macro_definition",
+}
+_WORD = {kind: word for word, kinds in _WORDS.items() for kind in kinds.split()}
+_WITH_BODY = ("_specifier",)  # `struct point p` is a use of a struct, no definition
+_FUNCTIONS = "[(arrow_function) (function_expression) (generator_function)]"
+_NAMED_FUNCTIONS = {  # JavaScript and TypeScript give a function a name in these ways too: kind -> (name, value)
+    "variable_declarator": ("name", "value"),
+    "assignment_expression": ("left", "right"),
+    "pair": ("key", "value"),
+    "field_definition": ("property", "value"),
+    "public_field_definition": ("name", "value"),
+}
+_WRAPPERS = frozenset(
+    "export_statement lexical_declaration variable_declaration expression_statement ambient_declaration"
+    " template_declaration type_declaration".split()
+)
+_ABOVE = re.compile("comment|attribute|annotation|decorator")  # what belongs to the definition below it
+_CLOSING = re.compile(r"\W*(end\b\W*|#endif.*|\}\s*(//|/\*).*)?$")
+MAX_NAME = 80
+
+
+@dataclass(frozen=True)
+class _Definition:
+    """Lines [first, end) from 0 of a definition, with the comments directly above it."""
+
+    first: int
+    end: int
+    name: str
+
+
+def tree_sections(source: Lines, suffix: str) -> list[Section]:
+    """One section per definition and per run of other statements, cut further where a definition does not fit.
+
+    One section in all for a language without a grammar, without the extra, and for a file that is too much to parse.
+    """
+    starts: dict[int, tuple[tuple[str, ...], str]] = {}  # first line -> (context, name)
+    open_: list[tuple[_Definition, tuple[str, ...]]] = []  # enclosing definitions, each with its own context
+
+    def close(until: int) -> None:
+        """Close what ends at or before line `until`; what follows in the same block begins a section."""
+        while open_ and open_[-1][0].end <= until:
+            closed, context = open_.pop()
+            limit = open_[-1][0].end if open_ else len(source.lines)
+            rest = closed.end
+            while rest < limit and _CLOSING.fullmatch(source.lines[rest]):
+                rest += 1
+            if rest < limit:
+                starts.setdefault(rest, (context, ""))
+
+    for definition in _definitions(source, suffix):
+        close(definition.first)
+        if open_ and source.fit(open_[-1][0].first, open_[-1][0].end):
+            continue
+        context = below(open_[-1][1], open_[-1][0].name) if open_ else ()
+        if open_ and open_[-1][0].first == definition.first:  # on one line with what holds it
+            continue
+        starts[definition.first] = context, definition.name
+        open_.append((definition, context))
+    close(len(source.lines))
+    return from_starts(starts, len(source.lines))
+
+
+def _definitions(source: Lines, suffix: str) -> list[_Definition]:
+    """Every named definition, an outer one before those in it."""
+    data = source.text(0, len(source.lines)).encode("utf-8", "replace")
+    language = _language(suffix) if len(data) <= MAX_BYTES else None
+    if language is None:
+        return []
+    parser, query = language
+    deadline = time.monotonic() + MAX_SECONDS
+
+    def read(offset: int, _: object) -> bytes:  # given `data` itself, the parser would not ask `late`
+        return data[offset : offset + 65536]
+
+    def late(*_: object) -> bool:
+        return time.monotonic() > deadline
+
+    import tree_sitter
+
+    try:
+        tree = parser.parse(read, progress_callback=late)
+    except ValueError:  # it was late
+        parser.reset()
+        return []
+    found = tree_sitter.QueryCursor(query).captures(tree.root_node).get("definition", [])
+    nodes = sorted(found, key=lambda node: (node.start_byte, -node.end_byte))
+    return [_definition(node, name, source.lines) for node in nodes if (name := _name(node))]
+
+
+@cache
+def _language(suffix: str) -> tuple[Any, Any] | None:
+    """Parser and query for definitions; None without a grammar. Any, as tree-sitter is not always installed."""
+    if suffix not in _BY_SUFFIX:
+        return None
+    module, function = _BY_SUFFIX[suffix]
+    try:
+        import tree_sitter
+
+        language = tree_sitter.Language(getattr(importlib.import_module(module), function)())
+    except ImportError:
+        return None
+
+    def known(kind: str) -> bool:
+        return language.id_for_node_kind(kind, True) is not None
+
+    patterns = [f"({kind}{' body: (_)' * kind.endswith(_WITH_BODY)})" for kind in filter(known, _WORD)]
+    if known("function_expression"):
+        named = ((kind, value) for kind, (_, value) in _NAMED_FUNCTIONS.items() if known(kind))
+        patterns += [f"({kind} {value}: {_FUNCTIONS})" for kind, value in named]
+    query = tree_sitter.Query(language, f"[{' '.join(patterns)}] @definition")
+    return tree_sitter.Parser(language), query
+
+
+def _name(node: Any) -> str:
+    """`class Name`, `function name` and so on; empty for a definition without a name."""
+    word = _WORD.get(node.type, "function")
+    if node.type == "impl_item":
+        named = [node.child_by_field_name(field) for field in ("trait", "type")]
+        text = " for ".join(_text(part) for part in named if part)
+    elif node.type == "function_definition" and (macro := _before_a_macro(node)):
+        word, text = macro
+    else:
+        part = node.child_by_field_name(_NAMED_FUNCTIONS.get(node.type, ("name",))[0])
+        inner = node
+        while part is None and (inner := inner.child_by_field_name("declarator")):  # C: `int *name(void)`
+            if inner.child_by_field_name("declarator") is None:
+                part = inner
+        text = _text(part) if part else ""
+    return f"{word} {text}" if text else ""
+
+
+def _before_a_macro(node: Any) -> tuple[str, str] | None:
+    """(word, name) of C++'s `class EXPORT Name {`, which the grammar takes for a function of type `class EXPORT`."""
+    kind, name = node.child_by_field_name("type"), node.child_by_field_name("declarator")
+    if kind is None or name is None or name.type != "identifier" or not kind.type.endswith(_WITH_BODY):
+        return None
+    return _WORD[kind.type], _text(name)
+
+
+def _text(node: Any) -> str:
+    return " ".join(node.text.decode("utf-8", "replace").split())[:MAX_NAME]
+
+
+def _definition(node: Any, name: str, lines: list[str]) -> _Definition:
+    """The lines of a definition with its `export`, `template <...>`, comments and attributes."""
+    while node.parent is not None and node.parent.type in _WRAPPERS:
+        node = node.parent
+    end = _last_row(node) + 1
+    above = node
+    while (above := above.prev_named_sibling) and _ABOVE.search(above.type):
+        row, column = above.start_point
+        apart = node.start_point.row - _last_row(above) > 1
+        if apart or lines[row][:column].strip():  # another paragraph, or behind other code on its line
+            break
+        node = above
+    return _Definition(node.start_point.row, end, name)
+
+
+def _last_row(node: Any) -> int:
+    row, column = node.end_point
+    return int(row - 1 if column == 0 and row > node.start_point.row else row)

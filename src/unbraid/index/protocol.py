@@ -1,0 +1,54 @@
+"""What the index asks of an embedder; `unbraid.load()` returns one."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unbraid.items import Item
+
+Vectors = NDArray[np.float32]
+Scores = NDArray[np.floating[Any]]
+
+
+class Model(Protocol):
+    """Encodes items to base vectors and maps base vectors to task vectors, all unit length."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a base vector."""
+        ...
+
+    @property
+    def base_id(self) -> str:
+        """Id (hash) of the base space: vectors of two ids never share an index."""
+        ...
+
+    @property
+    def modalities(self) -> Collection[str]:
+        """What can be encoded."""
+        ...
+
+    @property
+    def search_modes(self) -> Mapping[str, tuple[str, str]]:
+        """Search mode -> (task of the query, task of the documents)."""
+        ...
+
+    def encode(
+        self,
+        items: Sequence[Item],
+        *,
+        on_truncate: Literal["warn", "error", "ignore"] = "warn",
+        progress: bool | None = None,
+    ) -> Vectors:
+        """Base vectors [n, dim]. Raises ImageError for a picture that cannot be decoded."""
+        ...
+
+    def map(self, base: Vectors, task: str) -> Vectors:
+        """Task vectors [n, dim] of base vectors [n, dim]."""
+        ...
+
+    def matrix(self, task: str) -> Vectors:
+        """W [dim, dim] with map(b) = normalise(W @ b), or the linear part of a mapper that is not linear."""
+        ...

@@ -1,0 +1,1 @@
+"""From a query to hits: fold the mapper, fetch candidates, score them exactly, merge neighbours."""

@@ -1,0 +1,116 @@
+"""Which vector to ask an index of base vectors for, so that its candidates hold the best under a task.
+
+The best are those of the largest cosine (q·x) / ‖x‖ with x = W b, but an index of base vectors b ranks by an inner
+product with one vector: Wᵀq makes that q·x, so long x come first. Two things mend it, and which does depends on the
+mapper: leaving out most of what all x have in common, which is length and nothing else where they lie in a cone; and
+subtracting what is known of the length beforehand, a linear function of b. What helps is found on a sample of the index.
+"""
+
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from unbraid.index.protocol import Model, Vectors
+from unbraid.index.store.protocol import Collection
+from unbraid.vectors import fold
+
+PROBES = 64  # of them that stand for queries
+BEST = 5  # nearest of a probe that have to be among its candidates
+NEARLY = 0.1  # of a logarithm: what two choices differ by from sample to sample; then the one that mends more is taken
+RIDGE = 0.3  # on the coefficients of a length, against a sample of unit vectors
+
+
+@dataclass(frozen=True)
+class Folding:
+    """How query vectors q [n, dim] of a task become vectors [n, dim] to ask an index of base vectors for.
+
+    `centre` [dim] is the mean unit task vector of the documents or zero, `length` [dim] the gradient of |W b| in b or
+    zero, `seen` [m, dim] unit task vectors of a sample, whose best cosine says how much a length matters. `size` is the
+    mean |W b|, which a cosine grows by as an inner product.
+    """
+
+    weight: Vectors
+    centre: Vectors
+    length: Vectors
+    seen: Vectors
+    size: float
+
+    def __call__(self, queries: Vectors) -> Vectors:
+        """Vectors [n, dim] whose inner products with base vectors are to be the largest."""
+        size = float(np.linalg.norm(self.centre))
+        along = np.outer(queries @ self.centre, self.centre) / size if size else 0.0
+        turned = (queries - along).astype(np.float32)
+        folded = fold(self.weight, turned)
+        if not self.length.any():
+            return folded
+        best = (turned @ self.seen.T).max(axis=1, keepdims=True)
+        return folded - best * self.length
+
+
+# Fitting takes some 0.1 s, and a search some ms: it is kept while an index and a model are open.
+_Kept = dict[tuple[str, str], tuple[int, Folding]]
+_kept: WeakKeyDictionary[Collection, WeakKeyDictionary[Model, _Kept]] = WeakKeyDictionary()
+
+
+def folding_for(store: Collection, model: Model, query_task: str, document_task: str, limit: int) -> Folding:
+    """The folding for an index and two tasks, fitted once, and again when the index has doubled.
+
+    As it is where `limit` candidates are all there are.
+    """
+    count = store.size()
+    if count <= limit:
+        return plain(model, document_task)
+    kept = _kept.setdefault(store, WeakKeyDictionary()).setdefault(model, {})
+    known, folding = kept.get((query_task, document_task), (0, None))
+    if folding is None or count > 2 * known:
+        folding = fit_folding(model, store.sample(), query_task, document_task)
+        kept[query_task, document_task] = count, folding
+    return folding
+
+
+def plain(model: Model, document_task: str) -> Folding:
+    """Wᵀq, nothing mended."""
+    weight = model.matrix(document_task)
+    nothing = np.zeros(weight.shape[1], np.float32)
+    size = float(np.linalg.norm(weight)) / weight.shape[1] ** 0.5  # of a unit vector of any direction
+    return Folding(weight, nothing, nothing, nothing[None], size)
+
+
+def fit_folding(model: Model, sample: Vectors, query_task: str, document_task: str) -> Folding:
+    """The folding that has to look least deep for the nearest of some items of `sample` [n, dim] among the others."""
+    as_it_is = plain(model, document_task)
+    if len(sample) <= 2 * BEST:
+        return as_it_is
+    weight, nothing = as_it_is.weight, as_it_is.length
+    mapped = sample @ weight.T
+    lengths = np.linalg.norm(mapped, axis=1)
+    size = float(lengths.mean())
+    if lengths.std() <= 1e-3 * lengths.mean():  # the inner product is the cosine already
+        return replace(as_it_is, size=size)
+    seen = model.map(sample, document_task)
+    centre = seen.mean(axis=0)
+    spread = sample - sample.mean(axis=0)
+    normal = spread.T @ spread + RIDGE * np.eye(spread.shape[1], dtype=np.float32)
+    length = np.linalg.solve(normal, spread.T @ (lengths - lengths.mean())).astype(np.float32)
+    few = np.ascontiguousarray(seen[:: max(1, len(seen) // 500)])
+    choices = [
+        Folding(weight, centre, length, few, size),
+        Folding(weight, centre, nothing, few, size),
+        replace(as_it_is, size=size),
+    ]
+    probes = slice(0, len(sample), max(1, len(sample) // PROBES))
+    queries = model.map(sample[probes], query_task)
+    exact = queries @ seen.T
+    exact[np.arange(len(queries)), np.arange(len(sample))[probes]] = -np.inf  # itself
+    nearest = np.argpartition(-exact, BEST, axis=1)[:, :BEST]
+    depths = [_depth(choice(queries) @ sample.T, nearest) for choice in choices]
+    return next(
+        choice for choice, depth in zip(choices, depths, strict=True) if depth <= min(depths) + NEARLY
+    )
+
+
+def _depth(scores: np.ndarray, nearest: np.ndarray) -> float:
+    """Mean logarithm of how far down the order by `scores` [q, n] the last of `nearest` [q, BEST] is."""
+    last = np.take_along_axis(scores, nearest, axis=1).min(axis=1, keepdims=True)
+    return float(np.log((scores >= last).sum(axis=1)).mean())

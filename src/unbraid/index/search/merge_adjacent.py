@@ -1,0 +1,62 @@
+"""Neighbouring chunks of one file as one result, so that a passage is shown once and whole."""
+
+import itertools
+from collections.abc import Sequence
+
+from unbraid.index.store.entry import Entry
+
+MERGED = 3  # chunks in one result at most: one file alone in an index would else be one result, with no place in it
+
+
+def merge(entries: Sequence[Entry], k: int) -> list[list[int]]:
+    """The `k` best results from `entries`, best first: each the positions of its chunks, the best one first.
+
+    Going down the ranking, a chunk joins the best result of its file that it is next to, or shares a line or page
+    with, as long as that has fewer than MERGED; otherwise it is a result of its own. Fewer than `k` only where
+    `entries` ends. Pictures, other modalities and other versions of a file are never joined.
+    """
+    results: list[list[int]] = []
+    by_file: dict[tuple[str, str, str], list[list[int]]] = {}
+    for position, entry in enumerate(entries):
+        same_file = by_file.setdefault((entry.path, entry.sha256, entry.modality), [])
+        near = [
+            result
+            for result in same_file
+            if entry.modality != "image" and any(_touch(entry, entries[other]) for other in result)
+        ]
+        home = next((result for result in near if len(result) < MERGED), None)
+        if home is not None:
+            home.append(position)
+            for result in near:  # the chunk may close the gap between two
+                if result is not home and len(home) + len(result) <= MERGED:
+                    home.extend(result)
+                    same_file[:] = [other for other in same_file if other is not result]
+                    results = [other for other in results if other is not result]
+        elif len(results) < k:
+            same_file.append([position])
+            results.append(same_file[-1])
+        else:
+            break
+    return results
+
+
+def joined(chunks: Sequence[Entry]) -> tuple[int | None, int | None, str]:
+    """First line, last line and snippet of the chunks of one result, in the order of the file."""
+    chunks = sorted(chunks, key=lambda entry: entry.chunk)
+    snippet = chunks[0].snippet
+    for before, after in itertools.pairwise(chunks):
+        if after.chunk - before.chunk > 1:
+            snippet += "\n…\n"
+        else:  # what lies between two chunks is blank, or in formats with markup not shown
+            snippet += "\n\n" if (after.first_line or 0) - (before.last_line or 0) > 1 else "\n"
+        snippet += after.snippet
+    return chunks[0].first_line, chunks[-1].last_line, snippet
+
+
+def _touch(a: Entry, b: Entry) -> bool:
+    """Whether two chunks of a file follow each other or share a line: a long one, or a page of a PDF."""
+    if abs(a.chunk - b.chunk) == 1:
+        return True
+    if None in (a.first_line, a.last_line, b.first_line, b.last_line):
+        return False
+    return bool(a.first_line <= b.last_line and b.first_line <= a.last_line)  # type: ignore[operator]

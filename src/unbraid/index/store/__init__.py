@@ -1,0 +1,1 @@
+"""Where an index is kept: a folder (Qdrant Edge) or a Qdrant server, behind one protocol."""

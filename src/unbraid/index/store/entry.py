@@ -1,0 +1,63 @@
+"""What is stored of one chunk beside its vector, and the id it is stored under."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from unbraid.errors import StoreError
+from unbraid.index.files.chunk import in_context
+from unbraid.items import Modality
+
+Fields: TypeAlias = Mapping[str, str | int]  # what a user says of a file, by name
+
+# Any fixed value: ids must not change between runs.
+_NAMESPACE = uuid.UUID("5d1c6c0e-3c55-5b0e-9f4e-0a6f6c1c2f11")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One chunk of one file, the payload of a point; lines (pages of a PDF) from 1, None for a picture."""
+
+    path: str  # absolute, with forward slashes
+    modality: Modality
+    first_line: int | None
+    last_line: int | None
+    snippet: str
+    sha256: str  # of the whole file
+    size: int  # of the file, with mtime_ns the quick sign that it has not changed
+    mtime_ns: int
+    chunk: int  # this chunk's place among the file's `chunks`
+    chunks: int
+    language: str = ""  # of the file, one of language.LANGUAGES; none of a picture
+    fields: Fields = field(default_factory=dict)
+    context: str = ""  # the headings or definitions around it, as the encoder read them before the snippet
+
+    @property
+    def text(self) -> str:
+        """What the encoder read of it, and what its words are counted in; empty for a picture."""
+        return in_context(self.context, self.snippet)
+
+
+def new_fields(known: Mapping[str, type | None], fields: Fields) -> dict[str, type]:
+    """Payload keys of those `fields` that have no index over their values yet, and the kind of value each is to have.
+
+    `known` has the kind by key of those that have one. An empty value, which takes a field away, needs none. Raises
+    StoreError for a value of another kind than its index has.
+    """
+    found: dict[str, type] = {}
+    for name, value in fields.items():
+        key, kind = f"fields.{name}", type(value)
+        if value == "":
+            continue
+        if key not in known:
+            found[key] = kind
+        elif known[key] is not kind:
+            held = "words" if kind is int else "whole numbers"
+            raise StoreError(f"the field {name} holds {held} in this index, {value!r} is of another kind")
+    return found
+
+
+def point_id(path: str, sha256: str, chunk: int) -> uuid.UUID:
+    """Id of a chunk: the same content at the same path has it again; new content stands beside the old."""
+    return uuid.uuid5(_NAMESPACE, f"{path}\0{sha256}\0{chunk}")

@@ -1,0 +1,134 @@
+"""Which chunks a search may find: by kind, place, language and what the user said of their files."""
+
+import difflib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+from pathspec import GitIgnoreSpec
+
+from unbraid.errors import ItemError
+from unbraid.index.files.language import LANGUAGES
+from unbraid.index.store.entry import Fields
+from unbraid.items import MODALITIES, Modality
+
+Compare: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">="]
+_COMPARE: dict[str, Compare] = {one: one for one in get_args(Compare)}
+NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
+_CONDITION = re.compile(rf"({NAME})\s*(!=|<=|>=|=|<|>)(.*)", re.DOTALL)
+_PATTERN = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A field's value compared with `value`; a file that has no such field only passes "!="."""
+
+    name: str
+    compare: Compare
+    value: str | int
+
+
+@dataclass(frozen=True)
+class Only:
+    """Everything that is given has to hold; of several paths or languages one is enough.
+
+    `paths` are files and folders, absolute and with forward slashes; `patterns` are lines as in a .gitignore, against
+    absolute paths. Raises ItemError for a modality, language or comparison that there is not.
+    """
+
+    modality: Modality | None = None
+    paths: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check what a type cannot say."""
+        if self.modality is not None and self.modality not in MODALITIES:
+            raise ItemError(f"unknown modality {self.modality!r}: choose one of {', '.join(MODALITIES)}")
+        for name in self.languages:
+            if name not in LANGUAGES:
+                near = difflib.get_close_matches(name.lower(), LANGUAGES, n=1)
+                meant = f"did you mean {near[0]}? " if near else ""
+                raise ItemError(f"unknown language {name!r}: {meant}choose one of {', '.join(LANGUAGES)}")
+        for one in self.conditions:
+            if one.compare not in get_args(Compare) or not re.fullmatch(NAME, one.name):
+                raise ItemError(
+                    f"{one.name!r} {one.compare!r}: expected a name and one of {' '.join(get_args(Compare))}"
+                )
+            if one.compare not in ("=", "!=") and not isinstance(one.value, int):
+                raise ItemError(f"{one.name}{one.compare}{one.value}: only whole numbers have an order")
+
+
+ANYTHING = Only()
+
+
+def only(
+    *,
+    modality: Modality | None = None,
+    paths: Sequence[str | Path] = (),
+    languages: Sequence[str] = (),
+    where: Sequence[str] = (),
+) -> Only:
+    """An `Only` from what a person writes: paths relative to the working folder, "name=value", "year>=2020".
+
+    A path with *, ? or [ that does not exist is a pattern: without a slash for names anywhere, else for paths. Raises ItemError as `Only`.
+    """
+    patterns = [str(path) for path in paths if _PATTERN.search(str(path)) and not os.path.lexists(path)]
+    plain = [os.path.realpath(path) for path in paths if str(path) not in patterns]
+    return Only(
+        modality,
+        tuple(Path(path).as_posix() for path in plain),
+        tuple(_absolute(pattern) for pattern in patterns),
+        tuple(languages),
+        tuple(_condition(text) for text in where),
+    )
+
+
+def fields_of(texts: Sequence[str]) -> Fields:
+    """Values by name of "name=value"; a whole number is one. Raises ItemError for another form, or a name given twice."""
+    fields: dict[str, str | int] = {}
+    for text in texts:
+        condition = _condition(text)
+        if condition.compare != "=":
+            raise ItemError(f"{text!r}: expected NAME=VALUE")
+        if condition.name in fields:
+            raise ItemError(f"the field {condition.name} is given twice: expected one value")
+        fields[condition.name] = condition.value
+    return fields
+
+
+def merged(old: Fields, new: Fields) -> Fields:
+    """`old` with the values of `new`; an empty value takes a field away."""
+    return {name: value for name, value in {**old, **new}.items() if value != ""}
+
+
+def matching(paths: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """Those of the absolute `paths` that one of `patterns` matches."""
+    spec = GitIgnoreSpec.from_lines(patterns)
+    return [path for path in paths if spec.match_file(path.lstrip("/"))]
+
+
+def _absolute(pattern: str) -> str:
+    """A pattern with a slash is meant from the working folder; one without matches names in any folder."""
+    if "/" not in pattern or os.path.isabs(pattern):
+        return pattern
+    folder = re.sub(r"([*?\[\\])", r"\\\1", Path.cwd().as_posix())
+    return os.path.normpath(f"{folder}/{pattern}")
+
+
+def _condition(text: str) -> Condition:
+    found = _CONDITION.fullmatch(text.strip())
+    if not found:
+        raise ItemError(f"{text!r}: expected NAME=VALUE, or a number behind !=, <, <=, >, >=")
+    name, value = found[1], found[3].strip()
+    compare = _COMPARE[found[2]]
+    if value[:1] in ("=", "<", ">"):
+        raise ItemError(
+            f"{text!r}: there is no {compare + value[0]}, expected one of {' '.join(get_args(Compare))}"
+        )
+    number = re.fullmatch(r"[+-]?\d{1,18}", value)
+    return Condition(name, compare, int(value) if number else value)

@@ -1,0 +1,57 @@
+"""How an index keeps its base vectors: how many of their dimensions, in which numbers, and how candidates are found."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+
+from unbraid.errors import StoreError
+from unbraid.index.protocol import Vectors
+
+Numbers: TypeAlias = Literal["float32", "float16"]
+CandidateSource: TypeAlias = Literal["exact", "int8", "binary"]
+NUMBERS: tuple[Numbers, ...] = get_args(Numbers)
+# Candidates from the copy for each one asked for, of which there are 1,500 for ten results. Of 900,000 real vectors
+# int8 then finds all of the ten best and binary .94; with 1,200 from the copy it found .78 (docs/experiments.md).
+OVERSAMPLING = {"int8": 1.0, "binary": 12.8}
+CANDIDATES: tuple[CandidateSource, ...] = get_args(CandidateSource)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """`dim` leading dimensions of each base vector in `numbers`; `candidates` from these, or from a smaller copy.
+
+    The copy is made of whole segments when much has been added (Store.settle), lies beside the vectors and is held in
+    memory: 512 bytes an item in int8, 64 in binary at 512 dimensions. What it finds is scored again with the vectors.
+    Raises StoreError for anything but these.
+    """
+
+    dim: int
+    numbers: Numbers = "float32"
+    candidates: CandidateSource = "exact"
+
+    def __post_init__(self) -> None:
+        """Check what a type cannot say."""
+        if self.numbers not in NUMBERS or self.candidates not in CANDIDATES or self.dim < 1:
+            raise StoreError(
+                f"cannot store {self.dim} dimensions in {self.numbers!r} with {self.candidates!r} candidates: expected "
+                f"1 or more, one of {', '.join(NUMBERS)}, one of {', '.join(CANDIDATES)}"
+            )
+
+    def __str__(self) -> str:
+        """As a message says it."""
+        return f"{self.dim} dimensions in {self.numbers} with {self.candidates} candidates"
+
+    def narrow(self, vectors: Vectors) -> Vectors:
+        """Base vectors [n, any] as they come back from the store: float32 [n, dim], rounded to `numbers`."""
+        rows = np.asarray(vectors, np.float32)[:, : self.dim]
+        return rows if self.numbers == "float32" else rows.astype(np.float16).astype(np.float32)
+
+    def widen(self, rows: Vectors, dim: int) -> Vectors:
+        """Stored rows [n, self.dim] as base vectors float32 [n, dim]: what was not stored is 0.
+
+        A base space is ordered by what its dimensions hold, so that a prefix is the best guess of that length.
+        """
+        if rows.shape[1] == dim:
+            return rows
+        return np.pad(rows, ((0, 0), (0, dim - rows.shape[1])))

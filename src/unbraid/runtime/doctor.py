@@ -1,0 +1,118 @@
+"""What this machine is and what runs fastest on it, measured and not guessed."""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from unbraid.bundle import graph_name
+from unbraid.embedder import Embedder
+from unbraid.runtime.cpu import instruction_sets, processor, usable_cores
+from unbraid.runtime.image import ImageRuntime
+from unbraid.runtime.onnx_session import open_graph, run_graph
+from unbraid.runtime.text import TextRuntime
+
+PACKAGES = ("unbraid", "numpy", "onnxruntime", "tokenizers", "pillow", "qdrant-edge-py")
+_INSTRUCTIONS = (
+    "avx",
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "asimd",
+    "asimddp",
+)
+_REPEATS = 3  # interleaved; the best counts, since other programs only ever slow one down
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast one graph runs here on one core."""
+
+    graph: str
+    precision: str
+    items_per_s: dict[str, float]  # kind of item -> items a second
+
+
+def machine() -> dict[str, str]:
+    """Processor, cores, instruction sets and versions, as text."""
+    known = [name for name in _INSTRUCTIONS if name in instruction_sets()]
+    return {
+        "processor": processor(),
+        "cores": f"{usable_cores()} usable of {os.cpu_count()}",
+        "instruction sets": ", ".join(known) or "not known on this system",
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
+def speeds(model: Embedder) -> list[Speed]:
+    """Items a second on one core for every precision of every encoder of `model` in its tier, interleaved."""
+    jobs: dict[tuple[str, str, str], tuple[int, Callable[[], object]]] = {}
+    rng = np.random.default_rng(0)
+    bundle = model.bundle
+    if spec := bundle.tiers[model.tier].get("text"):  # code runs the same graphs
+        text = graph_name(model.tier, "text")
+        lengths = ((32, min(32, spec.max_tokens)), (8, spec.max_tokens))
+        for precision in spec.graphs:
+            runtime = TextRuntime(bundle.folder, spec, precision)
+            most = runtime.tokenizer.get_vocab_size()
+            for count, tokens in lengths:
+                ids = rng.integers(1, most, (count, tokens)).tolist()
+                jobs[text, precision, f"{tokens} tokens"] = count, _text_job(runtime, ids)
+    if bundle.image:
+        picture = Image.fromarray(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8))
+        for precision in bundle.image.graphs:
+            images = ImageRuntime(bundle.folder, bundle.image, precision)
+            jobs["image", precision, "400x300 pixels"] = 8, _image_job(images, [picture] * 8)
+    for task, mapper in bundle.mappers.items():
+        vectors = rng.standard_normal((512, bundle.dim)).astype(np.float32)
+        for precision, file in mapper.graphs.items():
+            jobs[f"{task} mapper", precision, "512 vectors"] = 512, _mapper_job(bundle.folder / file, vectors)
+    best = dict.fromkeys(jobs, float("inf"))
+    for _ in range(_REPEATS + 1):  # the first round warms up
+        for name, (_, job) in jobs.items():
+            start = time.perf_counter()
+            job()
+            best[name] = min(best[name], time.perf_counter() - start)
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for (graph, precision, kind), seconds in best.items():
+        found.setdefault((graph, precision), {})[kind] = jobs[graph, precision, kind][0] / seconds
+    return [Speed(graph, precision, rates) for (graph, precision), rates in found.items()]
+
+
+def fastest(found: list[Speed], graph: str) -> str:
+    """The precision of `graph` to run here: fp32, unless another is faster on every kind of item; else the fastest.
+
+    Without fp32 it is the precision that is fastest on the shortest items.
+    """
+    rates = {speed.precision: speed.items_per_s for speed in found if speed.graph == graph}
+    exact = rates.get("fp32")
+    if exact:
+        rates = {
+            precision: own
+            for precision, own in rates.items()
+            if precision == "fp32" or all(own[kind] > exact[kind] for kind in exact)
+        }
+    return max(rates, key=lambda precision: next(iter(rates[precision].values())))
+
+
+def _text_job(runtime: TextRuntime, ids: list[list[int]]) -> Callable[[], object]:
+    return lambda: runtime.encode(ids, threads=1, progress=False)
+
+
+def _mapper_job(path: Path, vectors: np.ndarray) -> Callable[[], object]:
+    session = open_graph(path)
+    return lambda: run_graph(session, "task_vector", {"base": vectors})
+
+
+def _image_job(runtime: ImageRuntime, pictures: list[Image.Image]) -> Callable[[], object]:
+    return lambda: runtime.encode(pictures, threads=1, progress=False)

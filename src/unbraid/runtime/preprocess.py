@@ -1,0 +1,236 @@
+"""Safe decoding of pictures, and the one definition of how a picture becomes an encoder's input.
+
+`decode` turns a file, its bytes or a PIL image into RGB, or raises ImageError; `ImagePreprocess` turns RGB into an
+array. Training, export and the CPU runtime all call both, so they agree by construction.
+"""
+
+import re
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Literal
+
+import numpy as np
+from PIL import Image, WebPImagePlugin
+
+from unbraid.errors import ImageError
+
+# By content, not by suffix. Naming them keeps Pillow's forty other parsers away from untrusted bytes.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+# 50 megapixels are 150 MB as RGB. Pillow itself only warns up to 179: a 20 KB file of 169 takes 821 MB.
+MAX_PIXELS = 50_000_000
+# What JPEG and GIF allow. A PNG of 95 KB and 1 × 49,000,000 pixels takes 1 GB, for Pillow keeps a pointer a row.
+MAX_SIDE = 65_535
+# The WebP reader takes the whole file into memory before it knows the picture's size.
+MAX_BYTES = 1 << 29
+
+assert WebPImagePlugin  # registered here, so that Image.open need not import every plugin to find it
+
+_WHITE = (255, 255, 255)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION = 0x0112
+_JPEG = {"JPEG", "MPO"}  # MPO is a JPEG with more pictures behind it, as phones write
+
+
+def decode(source: Path | bytes | Image.Image, *, at_least: int | None = None) -> Image.Image:
+    """The picture as RGB: the first frame, upright, transparency on white.
+
+    A JPEG file may be decoded at 1/2, 1/4 or 1/8 of its size while its longer side keeps `at_least` pixels: a
+    picture of 12 megapixels then takes half the time, and its thumbnail differs by 0.2 grey levels on average.
+    `bytes` are a file's content. A PIL image is left as it is; one that needs no change is returned itself.
+    Raises ImageError, which names the file and the reason, for everything that is not a picture of at most
+    MAX_PIXELS pixels and MAX_SIDE on a side.
+    """
+    if isinstance(source, Path):
+        return _decode_file(source, at_least)
+    if isinstance(source, bytes):
+        with _refusals("picture"):
+            return _decode_stream(BytesIO(source), "picture", at_least)
+    name = f"PIL image {getattr(source, 'filename', '') or ''}".rstrip()
+    with _refusals(name):
+        _check_size(source, name)
+        return _to_rgb(source)
+
+
+def picture_size(content: bytes) -> tuple[int, int]:
+    """Width and height that the header of a picture file's `content` claims; nothing is decoded.
+
+    Raises ImageError as `decode` does.
+    """
+    with _refusals("picture"), Image.open(BytesIO(content), formats=FORMATS) as image:
+        _check_size(image, "picture")
+        return image.size
+
+
+@dataclass(frozen=True)
+class ImagePreprocess:
+    """How RGB becomes an encoder's input; its fields are what a bundle stores.
+
+    The whole picture is fitted into a white square of `size` pixels (charts and pages lose their meaning when
+    cropped), and a value x of 0..255 becomes (x / 255 - mean) / std of its channel.
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    method: Literal["fit"] = "fit"
+
+    def __post_init__(self) -> None:
+        """Refuse what could only give an error or an infinity later; lists (from JSON) become tuples."""
+        for field in ("mean", "std"):
+            object.__setattr__(self, field, tuple(float(v) for v in getattr(self, field)))
+        finite = np.isfinite((*self.mean, *self.std)).all()
+        if self.size < 1 or len(self.mean) != 3 or len(self.std) != 3 or not finite or min(self.std) <= 0:
+            raise ValueError(f"size must be positive, mean and std three numbers, std above 0: {self}")
+        if self.method != "fit":
+            raise ValueError(f"method is {self.method!r}; this version knows 'fit'")
+
+    def __call__(self, image: Image.Image) -> np.ndarray:
+        """float32 [3, size, size] of an RGB image."""
+        if image.mode != "RGB":
+            raise ValueError(
+                f"image is {image.mode}, not RGB: pass it through unbraid.runtime.preprocess.decode first"
+            )
+        scale = self.size / max(image.size)
+        width, height = (max(1, round(side * scale)) for side in image.size)
+        # A gap of 3 averages blocks of pixels first where the picture is at least 6 times too large: at 12
+        # megapixels 9 times faster, and 0.6 grey levels away on average.
+        small = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        square = Image.new("RGB", (self.size, self.size), _WHITE)
+        square.paste(small, ((self.size - width) // 2, (self.size - height) // 2))
+        x: np.ndarray = np.asarray(square, dtype=np.float32) / np.float32(255)
+        x = (x - np.array(self.mean, dtype=np.float32)) / np.array(self.std, dtype=np.float32)
+        return np.ascontiguousarray(x.transpose(2, 0, 1))
+
+    def load(self, source: Path | Image.Image) -> np.ndarray:
+        """float32 [3, size, size] of a file or a PIL image. Raises ImageError as `decode` does."""
+        return self(decode(source, at_least=4 * self.size))
+
+
+def _decode_file(path: Path, at_least: int | None) -> Image.Image:
+    with _refusals(str(path)):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            raise ImageError(f"{path}: {'is a directory' if path.is_dir() else 'is not a regular file'}")
+        if status.st_size > MAX_BYTES:
+            raise ImageError(f"{path}: {status.st_size:,} bytes, more than the cap of {MAX_BYTES:,}")
+        with path.open("rb") as file:
+            return _decode_stream(file, str(path), at_least)
+
+
+def _decode_stream(file: IO[bytes], name: str, at_least: int | None) -> Image.Image:
+    """RGB of an open picture file; to be called inside `_refusals`."""
+    with Image.open(file, formats=FORMATS) as image:
+        _check_size(image, name)
+        if at_least and image.format in _JPEG:
+            width, height = (max(1, side * at_least // max(image.size)) for side in image.size)
+            image.draft(None, (width, height))
+        rgb = _to_rgb(image)
+        rgb.info = {}  # profiles and EXIF can be megabytes, and a second turn would be wrong
+        return rgb
+
+
+@contextmanager
+def _refusals(name: str) -> Iterator[None]:
+    """Turn whatever the decoders raise into ImageError, and keep Pillow's own warnings quiet."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\b")
+            yield
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        pixels = re.search(r"\d+", str(error))
+        raise ImageError(f"{name}: {_too_large(int(pixels[0]) if pixels else 0)}") from error
+    except Image.UnidentifiedImageError as error:
+        raise ImageError(f"{name}: not a picture of a known kind ({', '.join(FORMATS)})") from error
+    except OSError as error:
+        raise ImageError(f"{name}: {error.strerror or error}") from error
+    except Exception as error:
+        # Broad on purpose: from bytes anyone may have written, Pillow raises SyntaxError, ValueError, EOFError,
+        # IndexError, KeyError, TypeError, struct.error, zlib.error, MemoryError ... and adds to the list.
+        raise ImageError(f"{name}: broken picture ({type(error).__name__}: {error})") from error
+
+
+def _too_large(pixels: int, size: str = "") -> str:
+    return f"{size}{pixels:,} pixels, more than the cap of {MAX_PIXELS:,}"
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    """Refuse by the header, before anything is decoded."""
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise ImageError(f"{name}: {width} × {height} has no pixels")
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{name}: {_too_large(width * height, f'{width} × {height} = ')}")
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(f"{name}: {width} × {height} pixels, more than the cap of {MAX_SIDE:,} on a side")
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 (upright) where there is none."""
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001
+        # A broken EXIF block says nothing about the pixels, and reading it raises nearly anything.
+        return 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    image.load()  # first: reading EXIF may load as well, and would hide that the picture is cut off
+    orientation = _orientation(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _deep_to_grey(image)
+    elif image.mode == "La":
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.new("RGB", image.size, _WHITE)
+        image.paste(rgba, mask=rgba)
+    elif image.mode == "LAB":
+        image = _lab_to_rgb(image)
+    elif image.mode != "RGB":
+        image = image.convert("RGB")
+    if orientation in _TURNS:
+        image = image.transpose(_TURNS[orientation])
+        image.info = {}  # else a second decode would turn it again
+    return image
+
+
+def _lab_to_rgb(image: Image.Image) -> Image.Image:
+    from PIL import ImageCms  # 8 ms to import, and Lab pictures are rare
+
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.buildTransform(lab, srgb, "LAB", "RGB").apply(image)
+
+
+def _deep_to_grey(image: Image.Image) -> Image.Image:
+    """8-bit grey of a picture with 16 or 32 bits a pixel; Pillow's own conversion would clip at 255.
+
+    "I;16" spans 0..65535. "I" and "F" have no fixed range: at most 1 (F only), 255 or 65535 is taken as white,
+    whichever holds the largest value.
+    """
+    values = np.nan_to_num(np.asarray(image))
+    white: float = 65535
+    if image.mode in {"I", "F"}:
+        most = values.max()
+        white = 1 if most <= 1 and image.mode == "F" else 255 if most <= 255 else 65535
+    grey = np.empty(values.shape, dtype=np.uint8)
+    for y, row in enumerate(values):  # by rows: 50 megapixels of float64 would be 400 MB
+        grey[y] = np.clip(np.rint(row * (255 / white)), 0, 255)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        grey[values == clear] = 255
+    return Image.fromarray(grey)

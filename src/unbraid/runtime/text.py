@@ -1,0 +1,108 @@
+"""Text and code to base vectors with onnxruntime: tokenise, batch by token budget, run, put back in order."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from unbraid.bundle import TextSpec
+from unbraid.errors import BundleError, ItemError
+from unbraid.progress import track
+from unbraid.runtime.batching import token_budget_batches
+from unbraid.runtime.code_text import split_identifiers
+from unbraid.runtime.onnx_session import open_checked, pick_graph, run_graph
+from unbraid.runtime.word_cache import library_ids, word_cache
+
+
+class TextRuntime:
+    """One text or code encoder of a bundle, ready to run."""
+
+    def __init__(self, folder: Path, spec: TextSpec, precision: str | None) -> None:
+        """Open the graph and the tokenizer. Raises BundleError when either cannot be opened."""
+        self.spec = spec
+        tokens = (None, None)
+        self.session = open_checked(
+            folder / pick_graph(spec.graphs, precision),
+            {"input_ids": tokens, "attention_mask": tokens},
+            ["base_vector"],
+        )
+        try:
+            self.tokenizer = Tokenizer.from_file(str(folder / spec.tokenizer))
+        except BaseException as error:  # some faults are a pyo3 PanicException, which is no Exception
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            raise BundleError(f"{folder / spec.tokenizer}: not a tokenizer: {error}") from error
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(spec.max_tokens)
+        self.frame: list[int] = self.tokenizer.encode("").ids  # around every text
+        self.words = word_cache(self.tokenizer, spec.max_tokens)
+
+    def serves(self, spec: TextSpec) -> bool:
+        """Whether `spec` runs the same graph on the same tokens."""
+        files = (spec.graphs, spec.tokenizer, spec.max_tokens)
+        return files == (self.spec.graphs, self.spec.tokenizer, self.spec.max_tokens)
+
+    def with_spec(self, spec: TextSpec) -> "TextRuntime":
+        """The same graph and tokenizer, opened once, under another spec that they serve."""
+        other = copy(self)
+        other.spec = spec
+        return other
+
+    def tokenise(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
+        """Token ids of each text, and the positions of the texts that were cut to max_tokens."""
+        prepared = [self._prepare(text) for text in texts]
+        return self.words.tokenise(prepared) if self.words else library_ids(self.tokenizer, prepared)
+
+    def check(self, ids: Sequence[int]) -> None:
+        """Raise ItemError for ids that cannot be of this tokenizer.
+
+        What a tokenizer puts around every text tells its ids from those of others: without it, another vocabulary's
+        ids would give vectors of other words, and nobody would notice.
+        """
+        if len(ids) > self.spec.max_tokens:
+            raise ItemError(f"{len(ids):,} token ids, at most {self.spec.max_tokens:,} fit: split them")
+        size, frame = self.tokenizer.get_vocab_size(), self.frame
+        framed = any(
+            list(ids[:place]) == frame[:place] and list(ids[len(ids) - len(frame) + place :]) == frame[place:]
+            for place in range(len(frame) + 1)
+        )
+        if len(ids) < max(1, len(frame)) or not framed or min(ids) < 0 or max(ids) >= size:
+            raise ItemError(
+                f"token ids that are not of this model's tokenizer: expected 0 to {size - 1:,} with its special tokens"
+                f" {frame} around them; send the text itself (LangChain: check_embedding_ctx_length=False)"
+            )
+
+    def encode(self, ids: list[list[int]], *, threads: int, progress: bool | None) -> np.ndarray:
+        """Base vectors float32 [n, dim] of token ids, in order; `threads` batches run at the same time."""
+        batches = token_budget_batches([len(one) for one in ids], budget=self.spec.batch_tokens)
+        with ThreadPoolExecutor(threads) as pool:
+            # Handing every batch to a single thread costs a third of nano's speed.
+            each = pool.map if threads > 1 else map
+            runs = each(lambda batch: self._run([ids[row] for row in batch]), batches)
+            vectors = [
+                result
+                for _, result in zip(
+                    track(batches, "encode text", unit="batches", shown=progress), runs, strict=True
+                )
+            ]
+        joined = np.concatenate(vectors)
+        ordered = np.empty_like(joined)
+        ordered[[row for batch in batches for row in batch]] = joined
+        return ordered
+
+    def _prepare(self, text: str) -> str:
+        """Text the tokenizer accepts: lone surrogates are not characters and become U+FFFD."""
+        whole = text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return split_identifiers(whole) if self.spec.split_identifiers else whole
+
+    def _run(self, ids: list[list[int]]) -> np.ndarray:
+        lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+        real = np.arange(lengths.max()) < lengths[:, None]
+        padded = np.zeros(real.shape, dtype=np.int64)
+        padded[real] = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=int(lengths.sum()))
+        mask = real.astype(np.int64)
+        return run_graph(self.session, "base_vector", {"input_ids": padded, "attention_mask": mask})

@@ -1,0 +1,1 @@
+"""What encodes behind the server, and the queue before it."""

@@ -1,0 +1,214 @@
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+from scipy.stats import rankdata, spearmanr
+
+from unbraid.custom_mapper import fit_mapper as own_mapper
+from unbraid.custom_mapper.fit_mapper import (
+    LEAST_GROUPS,
+    agreement,
+    choose,
+    encode_pairs,
+    fit_mapper,
+    ndcg_at_10,
+    ranks,
+    spearman_shares,
+    split_folds,
+)
+from unbraid.custom_mapper.mapper_pairs import Pairs
+from unbraid.errors import DataError, ItemError
+from unbraid.items import Code
+from unbraid.vectors import normalise
+
+DIM, HALF = 16, 8
+
+
+class Model:
+    """Text "n side" is meaning n in the first half of its vector and loud noise of that side in the other half."""
+
+    name, base_id, dim = "fake 1", "b", DIM
+    tasks = ("query", "document", "plain")
+    search_modes = MappingProxyType({"retrieval": ("query", "document"), "plain": ("plain", "plain")})
+
+    def __init__(self, query=None, document=None):
+        own = np.eye(DIM, dtype=np.float32)
+        self.matrices = {"query": own if query is None else query, "document": document, "plain": own}
+        self.matrices["document"] = own if document is None else document
+        self.encoded = []
+
+    def encode(self, items, *, on_truncate, progress):
+        self.encoded += items
+        return normalise(np.array([self.vector(item) for item in items]))
+
+    def vector(self, item):
+        number, side = item.split()
+        meaning = np.random.default_rng(int(number)).standard_normal(HALF)
+        noise = np.random.default_rng(int(number) + (10**6 if side == "q" else 2 * 10**6)).standard_normal(
+            HALF
+        )
+        return np.concatenate([meaning, 1.5 * noise])
+
+    def matrix(self, task):
+        return self.matrices[task]
+
+
+def answers(count, *, shuffled=False):
+    order = np.random.default_rng(0).permutation(count) if shuffled else range(count)
+    return Pairs([f"{n} q" for n in range(count)], [f"{n} d" for n in order], [None] * count, None)
+
+
+def test_a_fit_that_helps_is_taken_and_says_what_it_gains():
+    mapper = fit_mapper(Model(), answers(200), "mine")
+    about = mapper.about
+    assert about["strength"] > 0 and about["after"] > about["before"] + 2 * about["standard_error"]
+    assert (about["metric"], about["pairs"], about["start"]) == ("nDCG@10", 200, "identity")
+    assert np.mean([after for _, after in about["folds"]]) == pytest.approx(about["after"])
+    assert about["existing"]["identity"] == pytest.approx(about["before"])
+    assert mapper.document is None and mapper.query.dtype == np.float32
+
+
+def test_what_it_promises_holds_on_pairs_that_it_never_saw():
+    model = Model()
+    mapper = fit_mapper(model, answers(200), "mine")
+    numbers = range(1000, 1200)
+    q, d = (
+        model.encode([f"{n} {side}" for n in numbers], on_truncate="ignore", progress=None) for side in "qd"
+    )
+    own = np.eye(200, dtype=bool)
+
+    def found(weight):
+        return ndcg_at_10(normalise(q @ weight.T) @ normalise(d @ weight.T).T, own).mean()
+
+    assert found(mapper.query) > found(np.eye(DIM)) + 0.5 * (mapper.about["after"] - mapper.about["before"])
+
+
+def test_pairs_that_mean_nothing_give_the_identity():
+    mapper = fit_mapper(Model(), answers(200, shuffled=True), "mine")
+    assert mapper.about["strength"] == 0 and mapper.about["after"] == mapper.about["before"]
+    assert np.array_equal(mapper.query, np.eye(DIM)) and mapper.document is None
+    assert mapper.about["agreement"]["identity"] == 1
+
+
+def test_a_mode_that_is_surely_better_is_where_the_fit_starts():
+    keep = np.diag([1.0] * HALF + [0.3] * HALF).astype(np.float32)
+    turned = keep[::-1].copy()
+    mapper = fit_mapper(Model(query=turned, document=turned.copy()), answers(200), "mine")
+    assert mapper.about["start"] == "retrieval"
+    assert mapper.about["existing"]["retrieval"] > mapper.about["existing"]["plain"]
+    assert mapper.document is not None and mapper.mode == ("mine-query", "mine-document")
+    assert mapper.about["after"] >= mapper.about["existing"]["retrieval"] - 1e-9
+
+
+def test_graded_pairs_are_scored_by_spearman():
+    model, count = Model(), 250
+    left, right = (
+        [f"{n} {side}" for n in range(start, start + count)] for side, start in (("q", 0), ("d", 1000))
+    )
+    a, b = (model.encode(texts, on_truncate="ignore", progress=None) for texts in (left, right))
+    grades = np.einsum("nd,nd->n", a[:, :HALF], b[:, :HALF])
+    about = fit_mapper(model, Pairs(left, right, [None] * count, grades), "mine").about
+    assert (about["metric"], about["kind"]) == ("Spearman", "grades")
+    assert about["strength"] > 0 and about["after"] > about["before"]
+
+
+def test_every_text_is_encoded_once_and_code_is_not_text():
+    model = Model()
+    pairs = Pairs(
+        ["1 q", "1 q", "2 q"], [Code("1 d"), Code("2 d"), "2 d"], [None, Code("1 d"), None], grades=None
+    )
+    data = encode_pairs(model, pairs)
+    assert [(type(item), str(item)) for item in model.encoded] == [
+        (str, "1 q"), (str, "2 q"), (Code, "1 d"), (Code, "2 d"), (str, "2 d")
+    ]  # fmt: skip
+    assert (
+        list(data.left) == [0, 0, 1] and list(data.right) == [0, 1, 2] and list(data.negative) == [-1, 0, -1]
+    )
+    assert data.queries.shape == (2, DIM) and data.documents.shape == (3, DIM)
+
+
+def test_negatives_are_documents_and_counted():
+    pairs = answers(100)
+    with_negatives = Pairs(pairs.left, pairs.right, [f"{n + 5000} d" for n in range(100)], None)
+    assert fit_mapper(Model(), with_negatives, "mine").about["negatives"] == 100
+
+
+def test_more_pairs_than_are_used_are_sampled(monkeypatch):
+    monkeypatch.setattr(own_mapper, "MOST", 60)
+    about = fit_mapper(Model(), answers(100), "mine").about
+    assert (about["pairs"], about["pairs_given"]) == (60, 100)
+
+
+@pytest.mark.parametrize("name", ["query", "retrieval", "identity"])
+def test_a_name_that_is_taken_is_refused(name):
+    with pytest.raises(ItemError, match="choose another name"):
+        fit_mapper(Model(), answers(50), name)
+
+
+@pytest.mark.parametrize("name", ["", "two words", "../up", "3d"])
+def test_a_name_that_is_none_is_refused(name):
+    with pytest.raises(ItemError, match="no name for a mapper"):
+        fit_mapper(Model(), answers(50), name)
+
+
+def test_grades_that_are_all_the_same_are_refused():
+    pairs = answers(50)
+    with pytest.raises(DataError, match="same score"):
+        fit_mapper(Model(), Pairs(pairs.left, pairs.right, pairs.negative, np.ones(50)), "mine")
+
+
+# -- folds -------------------------------------------------------------------------------------------------
+
+
+def test_folds_never_split_a_group_and_are_of_equal_size():
+    groups = np.random.default_rng(0).integers(0, 70, 400)
+    folds = split_folds(groups)
+    assert all(len(np.unique(folds[groups == group])) == 1 for group in np.unique(groups))
+    sizes = np.bincount(folds)
+    assert len(sizes) == 5 and sizes.max() - sizes.min() <= np.bincount(groups).max()
+
+
+@pytest.mark.parametrize(
+    "groups", [np.arange(LEAST_GROUPS - 1), np.concatenate([np.zeros(60, int), np.arange(1, 50)])]
+)
+def test_pairs_that_hang_together_cannot_be_cross_validated(groups):
+    with pytest.raises(DataError, match="groups that share no text"):
+        split_folds(groups)
+
+
+# -- scores ------------------------------------------------------------------------------------------------
+
+
+def test_ndcg_by_hand():
+    scores = np.array([[0.9, 0.8, 0.7, 0.6], [0.1, 0.2, 0.3, 0.4]])
+    relevant = np.array([[False, True, False, True], [False, False, False, True]])
+    first = (1 / np.log2(3) + 1 / np.log2(5)) / (1 + 1 / np.log2(3))
+    np.testing.assert_allclose(ndcg_at_10(scores, relevant), [first, 1.0])
+
+
+def test_what_is_not_among_the_first_ten_counts_nothing():
+    scores = -np.arange(12.0)[None]
+    assert ndcg_at_10(scores, np.arange(12)[None] == 10) == 0
+
+
+def test_the_mean_of_the_shares_is_spearmans_rho():
+    rng = np.random.default_rng(1)
+    a, b = rng.integers(0, 9, (2, 60)).astype(float)  # with ties
+    assert spearman_shares(a, b).mean() == pytest.approx(spearmanr(a, b).statistic)
+    np.testing.assert_allclose(ranks(a), rankdata(a))
+
+
+def test_the_best_of_the_sure_gains_is_chosen_and_none_without_one():
+    rng = np.random.default_rng(2)
+    start, noise = rng.random(400), 0.05 * rng.standard_normal((3, 400))
+    assert choose(np.stack([start, *(start + noise + [[0.02], [0.05], [0.04]])])) == 2
+    assert choose(np.stack([start, *(start + noise)])) == 0
+    assert choose(np.stack([start, start, start])) == 0
+
+
+def test_a_mapper_agrees_with_itself():
+    data = encode_pairs(Model(), answers(40))
+    one = np.eye(DIM, dtype=np.float32), np.eye(DIM, dtype=np.float32)
+    flat = np.diag([1.0] + [1e-3] * (DIM - 1)).astype(np.float32)
+    shares = agreement(data, one, {"same": one, "other": (flat, flat)})
+    assert shares["same"] == 1 and shares["other"] < 0.9

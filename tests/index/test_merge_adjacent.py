@@ -1,0 +1,63 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unbraid.index.search.merge_adjacent import MERGED, joined, merge
+from unbraid.index.store.entry import Entry
+from unbraid.items import Modality
+
+
+def entry(chunk: int, path: str = "/a.md", modality: Modality = "text", sha256: str = "s") -> Entry:
+    """Chunk number `chunk`: lines 10c + 1 to 10c + 9."""
+    return Entry(path, modality, 10 * chunk + 1, 10 * chunk + 9, f"part {chunk}", sha256, 1, 1, chunk, 99)
+
+
+def test_neighbours_are_one_result_in_the_order_of_the_file() -> None:
+    entries = [entry(5), entry(9), entry(4), entry(6)]
+    assert merge(entries, 10) == [[0, 2, 3], [1]]
+    assert joined([entries[i] for i in (0, 2, 3)]) == (41, 69, "part 4\n\npart 5\n\npart 6")
+
+
+def test_a_chunk_that_closes_the_gap_joins_both_sides() -> None:
+    assert merge([entry(1), entry(3), entry(2)], 10) == [[0, 2, 1]]
+
+
+def test_there_are_k_results_where_there_are_enough() -> None:
+    entries = [entry(0), entry(1), entry(7), entry(8), entry(20), entry(30)]
+    assert merge(entries, 3) == [[0, 1], [2, 3], [4]]
+    assert merge(entries, 1) == [[0, 1]]
+    assert merge(entries[:4], 9) == [[0, 1], [2, 3]]
+
+
+def test_a_short_file_alone_is_not_one_result() -> None:
+    assert merge([entry(n) for n in range(2 * MERGED)], 10) == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_pictures_modalities_files_and_versions_stay_apart() -> None:
+    entries = [
+        entry(1),
+        entry(2, modality="code"),
+        entry(2, path="/b.md"),
+        entry(2, sha256="older"),
+        Entry("/p.png", "image", None, None, "", "s", 1, 1, 0, 2),
+        Entry("/p.png", "image", None, None, "", "s", 1, 1, 1, 2),
+    ]
+    assert merge(entries, 10) == [[n] for n in range(6)]
+
+
+def test_parts_of_one_line_or_page_are_one_result() -> None:
+    parts = [Entry("/a.pdf", "text", 3, 3, f"part {n}", "s", 1, 1, n, 9) for n in (0, 1, 4)]
+    assert merge(parts, 10) == [[0, 1, 2]]
+    assert joined(parts) == (3, 3, "part 0\npart 1\n…\npart 4")
+
+
+@given(st.permutations(range(30)), st.integers(1, 12))
+def test_results_keep_the_ranking_and_hold_each_chunk_once(order: list[int], k: int) -> None:
+    results = merge([entry(n) for n in order], k)
+    assert len(results) <= k
+    firsts = [result[0] for result in results]
+    assert firsts == sorted(firsts) and all(result[0] == min(result) for result in results)
+    held = [position for result in results for position in result]
+    assert len(held) == len(set(held)) and all(len(result) <= MERGED for result in results)
+    for result in results:
+        numbers = sorted(order[position] for position in result)
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))

@@ -1,0 +1,127 @@
+import importlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unbraid.index.files.read import chunk
+from unbraid.index.files.read_code import GRAMMARS, TREE_SUFFIXES
+from unbraid.items import CODE_SUFFIXES
+
+tree = importlib.import_module("unbraid.index.files.read_code")
+pytest.importorskip("tree_sitter", reason="pip install 'unbraid[documents]'")
+
+STATEMENT = "    total = total + first_value + second_value;\n"
+LONG = STATEMENT * 10  # longer than half a chunk, so that two of them never share one
+SAMPLES = {  # suffix -> (a text with {0} where long bodies stand, the contexts of its chunks)
+    ".js": (
+        "export class A {{\n  m() {{\n{0}  }}\n\n  n() {{\n{0}  }}\n}}\n\nconst f = (x) => {{\n{0}{0}{0}}};\n",
+        ["", "class A", "", "function f"],
+    ),
+    ".ts": (
+        (
+            "namespace N {{\n  export function f(x: number): void {{\n{0}  }}\n  interface I {{\n    a: string;\n  }}\n"
+            "  function g() {{\n{0}  }}\n}}\n"
+        ),
+        ["", "namespace N"],
+    ),
+    ".java": (
+        "class A {{\n  void m() {{\n{0}  }}\n\n  @Override\n  void n() {{\n{0}  }}\n}}\n",
+        ["", "class A"],
+    ),
+    ".c": ("static int *f(int x)\n{{\n{0}{0}{0}}}\n\nint g(void)\n{{\n{0}}}\n", ["", "function f", ""]),
+    ".hpp": (
+        (
+            "#ifndef A\n#define A\nnamespace n {{\nclass EXPORT B {{\n  void m() {{\n{0}  }}\n\n  int k() {{\n{0}  }}\n"
+            "}};\n}}  // namespace n\n#endif\n"
+        ),
+        ["", "namespace n > class B"],
+    ),
+    ".cs": (
+        "namespace N {{\n  class A {{\n    void M() {{\n{0}    }}\n    void K() {{\n{0}    }}\n  }}\n}}\n",
+        ["", "namespace N > class A"],
+    ),
+    ".go": ("package p\n\nfunc (s *S) M() {{\n{0}{0}{0}}}\n\nfunc f() {{\n{0}}}\n", ["", "method M", ""]),
+    ".rs": (
+        "impl Draw for Shape {{\n  fn a() {{\n{0}  }}\n\n  #[inline]\n  fn b() {{\n{0}  }}\n}}\n",
+        ["", "impl Draw for Shape"],
+    ),
+    ".rb": (
+        "module M\n  class A\n    def m\n{0}    end\n\n    def k\n{0}    end\n  end\nend\n",
+        ["", "module M > class A"],
+    ),
+    ".php": (
+        "<?php\nclass A {{\n  function m() {{\n{0}  }}\n\n  function k() {{\n{0}  }}\n}}\n",
+        ["", "class A"],
+    ),
+    ".sh": ("f() {{\n{0}{0}{0}}}\n\ng() {{\n{0}}}\n", ["", "function f", ""]),
+    ".kt": ("class A {{\n  fun m() {{\n{0}  }}\n\n  fun k() {{\n{0}  }}\n}}\n", ["", "class A"]),
+    ".swift": ("class A {{\n  func m() {{\n{0}  }}\n\n  func k() {{\n{0}  }}\n}}\n", ["", "class A"]),
+    ".scala": ("object A {{\n  def m() = {{\n{0}  }}\n\n  def k() = {{\n{0}  }}\n}}\n", ["", "object A"]),
+    ".lua": ("function f()\n{0}{0}{0}end\n\nfunction M.g()\n{0}end\n", ["", "function f", ""]),
+}
+
+
+def test_every_grammar_is_sampled_and_its_suffixes_are_code() -> None:
+    sampled = {suffixes for suffixes in GRAMMARS for suffix in SAMPLES if suffix in suffixes.split()}
+    assert set(GRAMMARS) - sampled == {".tsx"}
+    assert TREE_SUFFIXES <= CODE_SUFFIXES
+
+
+@pytest.mark.parametrize("suffix", SAMPLES)
+def test_code_is_cut_at_definitions_and_the_context_names_what_holds_them(suffix: str) -> None:
+    sample, contexts = SAMPLES[suffix]
+    body = STATEMENT.replace(
+        ";", "" if suffix in (".go", ".rb", ".sh", ".kt", ".swift", ".scala", ".lua") else ";"
+    )
+    parts = chunk(sample.format(body * 10), suffix)
+    assert [" > ".join(part.context) for part in parts] == contexts
+
+
+def test_comments_and_attributes_go_with_what_they_stand_above() -> None:
+    text = f"use a;\n\nfn f() {{\n{LONG}}}\n\n// Why g.\n#[inline]\nfn g() {{\n{LONG}}}\n\n// Apart.\n\nfn h() {{\n{LONG}}}\n"
+    firsts = [part.first_line for part in chunk(text, ".rs")]
+    assert [text.split("\n")[first - 1] for first in firsts if first] == ["use a;", "// Why g.", "// Apart."]
+
+
+def test_what_follows_a_definition_is_not_under_its_name() -> None:
+    text = f"class A {{\n  m() {{\n{LONG}  }}\n\n  k() {{\n{LONG}  }}\n}}\n\nstart(new A(), {{\n{LONG}}});\n"
+    assert [part.context for part in chunk(text, ".js")] == [(), ("class A",), ()]
+
+
+def test_functions_within_a_module_pattern_are_found() -> None:
+    text = f"(function () {{\n  function one() {{\n{LONG}  }}\n\n  var two = function () {{\n{LONG}  }};\n}})();\n"
+    assert [part.snippet.strip().split("\n")[0] for part in chunk(text, ".js")] == [
+        "(function () {",
+        "var two = function () {",
+    ]
+
+
+def test_without_the_extra_code_is_split_at_blank_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = SAMPLES[".js"][0].format(LONG)
+    plain = chunk(text, ".txt")
+    assert chunk(text, ".js") != plain
+    monkeypatch.setattr(tree, "_language", lambda suffix: None)
+    assert chunk(text, ".js") == plain
+
+
+def test_a_parse_that_takes_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = SAMPLES[".js"][0].format(LONG * 200)
+    monkeypatch.setattr(tree, "MAX_SECONDS", -1.0)
+    assert chunk(text, ".js") == chunk(text, ".txt")
+    monkeypatch.undo()
+    assert chunk(text, ".js") != chunk(text, ".txt")  # the parser is fit for use again
+
+
+def test_a_long_file_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = SAMPLES[".js"][0].format(LONG)
+    monkeypatch.setattr(tree, "MAX_BYTES", len(text) - 1)
+    assert chunk(text, ".js") == chunk(text, ".txt")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=400), st.sampled_from(sorted(TREE_SUFFIXES)))
+def test_no_text_makes_it_fail(data: bytes, suffix: str) -> None:
+    text = data.decode("utf-8", "replace")
+    parts = chunk(text, suffix)
+    assert "".join("".join(part.snippet for part in parts).split()) == "".join(text.split())

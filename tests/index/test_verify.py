@@ -1,0 +1,366 @@
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pytest
+import qdrant_edge as edge
+
+from unbraid.errors import StoreError
+from unbraid.index import Store, update
+from unbraid.index.store.bm25 import query_terms
+from unbraid.index.store.checksum import FIELD
+from unbraid.index.store.entry import point_id
+from unbraid.index.store.file_hashes import FILE as SEAL
+from unbraid.index.store.file_hashes import broken_files, seal, sealed_items
+from unbraid.index.store.meta import META_FILE, read_meta
+from unbraid.index.store.scan import Damage, scan
+from unbraid.index.store.verify import Verification, _scan, repair, verify
+from unbraid.items import Item
+
+DIM = 8
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "index_durability.py"
+verify_module = importlib.import_module("unbraid.index.store.verify")
+
+
+class FakeModel:
+    dim = DIM
+    base_id = "fake"
+    modalities = ("text", "code", "image")
+    search_modes = MappingProxyType({"retrieval": ("query", "document")})
+
+    def __init__(self) -> None:
+        self.encoded: list[Item] = []
+
+    def encode(
+        self, items: Sequence[Item], *, on_truncate: str = "warn", progress: bool | None = None
+    ) -> np.ndarray:
+        self.encoded += items
+        return np.stack([np.full(DIM, len(str(item)), np.float32) for item in items])
+
+    def map(self, base: np.ndarray, task: str) -> np.ndarray:
+        return base
+
+    def matrix(self, task: str) -> np.ndarray:
+        return np.eye(DIM, dtype=np.float32)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = Path(os.path.realpath(tmp_path)) / "root"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.md").write_text(f"about {name}")
+    (folder / "long.md").write_text("\n\n".join(f"part {n} " + "word " * 198 for n in range(3)))
+    return folder
+
+
+@pytest.fixture
+def index(root: Path) -> Path:
+    folder = root.parent / "index"
+    with Store.open(folder, base_id="fake", dim=DIM, create=True) as store:
+        update(store, FakeModel(), [root])
+    return folder
+
+
+def spoil(index: Path, file: Path, number: int = 0, **fields: Any) -> None:
+    """Change an item's payload behind unbraid's back, or its vector when no field is given; sealed as if sound."""
+    with Store.reopen(index) as store:
+        state = store.files()[file.as_posix()]
+    identity = point_id(file.as_posix(), state.sha256, number)
+    shard = edge.EdgeShard.load(str(index / "shard"))
+    if fields:
+        shard.update(edge.UpdateOperation.set_payload([identity], fields))
+    else:
+        shard.update(edge.UpdateOperation.update_vectors([edge.PointVectors(identity, [9.0] * DIM)]))
+    shard.flush()
+    items = shard.count(edge.CountRequest(exact=True))
+    shard.close()
+    edge.EdgeShard.load(str(index / "shard")).close()
+    seal(index, index / "shard", items)
+
+
+def findings(index: Path) -> tuple[int, list[Damage]]:
+    """What `scan` tells, in this process."""
+    told: list[dict[str, Any]] = []
+    with Store.reopen(index) as store:
+        sound = scan(store, told.append)
+    return sound, [Damage(**fact["damaged"]) for fact in told if "damaged" in fact]
+
+
+# -- the seal ----------------------------------------------------------------------------------------------
+
+
+def test_a_closed_index_is_sealed_and_an_open_one_that_was_written_is_not(index: Path, root: Path) -> None:
+    assert sealed_items(index) == 5
+    with Store.reopen(index) as store:
+        assert (index / SEAL).exists()
+        store.delete([(root / "a.md").as_posix()])
+        assert not (index / SEAL).exists()
+    assert sealed_items(index) == 4
+    assert broken_files(index, index / "shard") == []
+
+
+def test_opening_and_reading_leaves_the_seal_right(index: Path) -> None:
+    for _ in range(2):
+        with Store.reopen(index) as store:
+            assert store.count() == 5
+        assert broken_files(index, index / "shard") == []
+
+
+def test_a_changed_table_is_named_and_the_shard_not_opened(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = next(index.rglob("mutable_id_tracker.mappings"))
+    data = bytearray(table.read_bytes())
+    data[5] ^= 1
+    table.write_bytes(data)
+    monkeypatch.setattr(verify_module, "_scan", lambda *_: pytest.fail("opened"))
+    found = verify(index)
+    assert list(found.broken) == [table.relative_to(index).as_posix()]
+    assert not found.sound
+
+
+def test_a_damaged_seal_or_meta_file_is_an_error_that_names_it(index: Path) -> None:
+    text = (index / SEAL).read_text()
+    (index / SEAL).write_text(text.replace('"items": 5', '"items": 6'))
+    with pytest.raises(StoreError, match=f"{SEAL} is damaged"):
+        verify(index)
+    (index / SEAL).write_text(text)
+    (index / META_FILE).write_text((index / META_FILE).read_text().replace("fake", "fate"))
+    with pytest.raises(StoreError, match=META_FILE):
+        verify(index)
+
+
+# -- items -------------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_vector_is_named_by_path_lines_and_chunk(index: Path, root: Path) -> None:
+    spoil(index, root / "long.md", 1)
+    sound, (damage,) = findings(index)
+    assert sound == 4
+    assert (damage.path, damage.first_line, damage.last_line, damage.chunk) == (
+        (root / "long.md").as_posix(),
+        3,
+        3,
+        1,
+    )
+
+
+def test_a_damaged_payload_is_named_although_it_lies(index: Path, root: Path) -> None:
+    spoil(index, root / "long.md", 2, chunk=1, path="/elsewhere.md")
+    spoil(index, root / "a.md", sha256="0")
+    named = {(damage.path, damage.first_line, damage.chunk) for damage in findings(index)[1]}
+    assert named == {((root / "long.md").as_posix(), 5, 2), ((root / "a.md").as_posix(), 1, 0)}
+
+
+def test_an_item_that_nothing_names_is_told_by_its_id(index: Path, root: Path) -> None:
+    spoil(index, root / "a.md", path="/elsewhere.md")
+    (root / "a.md").unlink()
+    ((damage),) = findings(index)[1]
+    assert damage.path in (None, "/elsewhere.md") and damage.id
+
+
+def test_a_search_leaves_a_damaged_chunk_out_and_warns(index: Path, root: Path) -> None:
+    spoil(index, root / "a.md", snippet="changed")
+    says = "1 damaged chunks were left out: unbraid index verify"
+    with Store.reopen(index) as store:
+        (found,) = store.nearest(np.ones((1, DIM), np.float32), 9)
+        with pytest.warns(UserWarning, match=says):
+            entries = store.entries(found.ids(), store.vectors(found.ids()))
+    assert len(entries) == 5 and entries.count(None) == 1
+
+
+def test_a_damaged_chunk_is_not_taken_along_to_a_new_path(index: Path, root: Path) -> None:
+    spoil(index, root / "a.md")
+    (root / "a.md").rename(root / "z.md")
+    model = FakeModel()
+    with Store.reopen(index) as store:
+        report = update(store, model, [root])
+    assert (report.moved, report.added, report.deleted) == (0, 1, 1)
+    assert model.encoded == ["about a"]
+    assert findings(index) == (5, [])
+
+
+# -- verify and repair, with their child -------------------------------------------------------------------
+
+
+def test_verify_and_repair_of_what_can_be_encoded_again_and_what_cannot(index: Path, root: Path) -> None:
+    assert verify(index) == Verification(items=5)
+    spoil(index, root / "a.md")
+    spoil(index, root / "b.md", snippet="x")
+    spoil(index, root / "long.md", 1)
+    (root / "b.md").write_text("other words")
+    done: list[int] = []
+    found = verify(index, lambda more, total: done.append(more))
+    assert (found.items, len(found.damaged), found.sound, sum(done)) == (2, 3, False, 5)
+    model = FakeModel()
+    result = repair(index, model)
+    assert result.kept == 2
+    assert sorted(result.encoded) == [(root / name).as_posix() for name in ("a.md", "long.md")]
+    (lost,) = result.lost
+    assert (lost.path, lost.reason) == ((root / "b.md").as_posix(), "the file it came from has changed since")
+    assert len(model.encoded) == 4  # a.md, and the three chunks of long.md
+    assert read_meta(index).shard == "shard-2"
+    assert sorted(path.name for path in index.glob("shard*")) == ["shard-2"]
+    assert verify(index) == Verification(items=4)
+
+
+@pytest.mark.parametrize("name", ["mutable_id_tracker.mappings", "open-1"])
+def test_a_broken_table_or_log_is_repaired_by_what_can_still_be_read(
+    index: Path, root: Path, name: str
+) -> None:
+    path = next(index.rglob(name))
+    data = bytearray(path.read_bytes())
+    data[10 if "id" in name else 400] ^= 1
+    path.write_bytes(data)
+    assert list(verify(index).broken) == [path.relative_to(index).as_posix()]
+    result = repair(index, FakeModel())
+    assert verify(index).sound
+    with Store.reopen(index) as store:  # whatever was lost comes back from the files
+        update(store, FakeModel(), [root])
+        assert (store.count(), len(store.files())) == (5, 3)
+    assert result.kept + len(result.lost) + result.missing + len(result.encoded) >= 5
+
+
+def test_damaged_words_are_a_broken_file_and_are_counted_again(index: Path) -> None:
+    (page,) = index.glob("shard/segments/*/vector_storage-words/store/page_0.dat")
+    data = bytearray(page.read_bytes())
+    place = next(n for n, byte in enumerate(data) if byte)
+    data[place + 9] ^= 0x55
+    page.write_bytes(data)
+    assert [Path(name).name for name in verify(index).broken] == ["page_0.dat"]
+    assert repair(index, FakeModel()).kept == 5
+    assert verify(index).sound
+    with Store.reopen(index) as store:
+        (found,) = store.nearest_words([query_terms("about parts")], 9)
+        assert len(found) == 3
+
+
+def test_a_repair_that_was_cut_off_leaves_the_old_shard(index: Path) -> None:
+    (index / "shard-2.new").mkdir()
+    (index / "shard-3").mkdir()
+    with Store.reopen(index) as store:
+        assert store.count() == 5
+    assert [path.name for path in index.glob("shard*")] == ["shard"]
+
+
+def test_a_repair_with_another_base_is_refused(index: Path) -> None:
+    model = FakeModel()
+    model.base_id = "other"
+    with pytest.raises(StoreError, match="holds vectors of base fake"):
+        repair(index, model)
+
+
+def test_an_index_without_a_seal_gets_one_when_all_is_well(index: Path) -> None:
+    (index / SEAL).unlink()  # as after kill -9
+    assert verify(index) == Verification(items=5, sealed=False)
+    assert sealed_items(index) == 5
+
+
+def test_verify_of_an_index_that_is_open_is_refused(index: Path) -> None:
+    with Store.reopen(index), pytest.raises(StoreError, match="is open in this process already"):
+        verify(index)
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "reading it ended with signal SIGSEGV"),
+        (
+            "raise SystemExit('panicked at /x/index/shard/segments/1/page_0.dat')",
+            "reading it ended with an error",
+        ),
+        ("import time; time.sleep(60)", "did not come on for 1 s"),
+    ],
+)
+def test_a_child_that_dies_or_hangs_is_a_finding(
+    index: Path, monkeypatch: pytest.MonkeyPatch, code: str, says: str
+) -> None:
+    real = subprocess.Popen
+    monkeypatch.setattr(verify_module, "STALL", 1.0)
+    monkeypatch.setattr(
+        verify_module.subprocess,
+        "Popen",
+        lambda command, **options: real([command[0], "-c", code], **options),
+    )
+    found = Verification()
+    _scan(index, None, found, None)
+    ((file, reason),) = found.broken.items()
+    assert says in reason
+    assert file == ("shard/segments/1/page_0.dat" if "page_0" in code else "the shard")
+
+
+# -- what a write does when it cannot ----------------------------------------------------------------------
+
+
+def test_a_full_disk_is_told_before_anything_is_written(
+    index: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"free": 2_000_000})
+    with Store.reopen(index) as store:
+        monkeypatch.setattr("unbraid.index.store.edge.shutil.disk_usage", lambda folder: usage)
+        with pytest.raises(
+            StoreError, match="has 2.0 MB left and this write may need .*: nothing of it was written"
+        ):
+            store.delete([(root / "a.md").as_posix()])
+        assert store.count() == 5
+    monkeypatch.undo()
+    assert sealed_items(index) == 5
+    assert broken_files(index, index / "shard") == []
+
+
+def test_files_that_may_not_grow_are_an_error_and_nothing_acknowledged_is_lost(index: Path) -> None:
+    code = (
+        "import resource, sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "from unbraid.errors import StoreError\n"
+        "from unbraid.index.store.folder_store import Store\n"
+        "from unbraid.index.store.entry import Entry\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
+        f"store = Store.reopen(Path({str(index)!r}))\n"
+        "try:\n"
+        "    for n in range(10_000):\n"
+        "        entry = Entry(f'/{n}', 'text', 1, 1, 'x' * 4000, 's', 1, 1, 0, 1)\n"
+        f"        store.upsert([entry] * 500, np.ones((500, {DIM}), np.float32))\n"
+        "        print(n, flush=True)\n"
+        "except StoreError as error:\n"
+        "    print('said', error, flush=True)\n"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    lines = child.stdout.splitlines()
+    assert lines and (lines[-1].startswith("said") or child.returncode == -signal.SIGXFSZ), child.stderr
+    acknowledged = sum(line.isdigit() for line in lines)
+    with Store.reopen(index) as store:
+        assert store.count() >= 5 + acknowledged
+    assert verify(index).sound
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the benchmark forks")
+def test_kill_9_and_flipped_bits_lose_nothing_unnoticed(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARK), "--cycles", "2", "--flips", "6", "--folder", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_seal_does_not_depend_on_holes(index: Path, tmp_path: Path) -> None:
+    for path in (index / "shard").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes())  # holes become zeros
+    assert broken_files(index, index / "shard") == []
+    assert json.loads((index / SEAL).read_text())["items"] == 5
+
+
+def test_the_checksum_is_part_of_the_payload(index: Path) -> None:
+    with Store.reopen(index) as store:
+        (records,) = store.records()
+    assert all(len((record.payload or {})[FIELD]) == 16 for record in records)
