@@ -16,7 +16,7 @@ import pytest
 
 import unbraid
 from unbraid.cluster import EncoderSpec, encode_corpus
-from unbraid.cluster import encode_corpus as run
+from unbraid.cluster import ray_job as run
 from unbraid.errors import DataError
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
