@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from unbraid.errors import DataError
-from unbraid.io import atomic as durable
+from unbraid.io import atomic
 
 ROUTE = "route:"  # what the names of vector columns start with
 DESCRIPTION = b"unbraid.description"
@@ -104,7 +104,7 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises DataError when that fails, for example on a full disk.
     """
     try:
-        durable.write_whole(path, content)
+        atomic.write_atomic(path, content)
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
 

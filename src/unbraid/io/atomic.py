@@ -1,17 +1,34 @@
-"""Files that are whole after a crash or a power cut: under their name is the old content or the new one."""
+"""Files and folders that are whole after a crash or a power cut: under their name is the old content or the new one."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes) -> None:
     """Replace the file at `path` by `content`; on the disk when this returns. Raises OSError."""
-    temporary = path.with_name(path.name + ".new")
-    with open(temporary, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
+    with atomic_file(path) as unfinished:
+        unfinished.write_bytes(content)
+
+
+@contextmanager
+def atomic_file(path: Path, *, many_writers: bool = False) -> Iterator[Path]:
+    """A path beside `path` to write to; what is there takes the name `path` when the block ends without an error.
+
+    It is on the disk then. After an error, or a kill, the file at `path` is the old one; what a killed process left
+    is written over by the next one. With `many_writers` the name to write to holds the process id, so that several
+    processes may write the same file at once. Raises OSError.
+    """
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.new" if many_writers else f"{path.name}.new")
+    try:
+        yield unfinished
+        with open(unfinished, "rb+") as stream:
+            os.fsync(stream.fileno())
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 

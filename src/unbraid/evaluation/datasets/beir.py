@@ -6,8 +6,8 @@ from pathlib import Path
 
 from unbraid.errors import DataError
 from unbraid.evaluation.datasets.dataset import Retrieval
-from unbraid.evaluation.datasets.json_rows import Line, read_rows, read_text_lines, wrong
 from unbraid.evaluation.datasets.languages import is_code
+from unbraid.io.jsonl import Line, read_rows, read_text_lines, wrong
 from unbraid.items import Code
 
 SPLIT_ORDER = ("test", "dev")

@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from unbraid.errors import DataError
 from unbraid.evaluation.datasets.dataset import Retrieval, Scratch
-from unbraid.evaluation.datasets.json_rows import Line
 from unbraid.evaluation.datasets.pair_files import from_pairs, stem
+from unbraid.io.jsonl import Line
 from unbraid.items import IMAGE_SUFFIXES
 
 MAX_IMAGE_BYTES = 64 * 2**20

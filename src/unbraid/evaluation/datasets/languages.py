@@ -1,6 +1,6 @@
 """Whether the rows of a data set are code, by the programming language they name."""
 
-from unbraid.evaluation.datasets.json_rows import Line
+from unbraid.io.jsonl import Line
 
 # Values of `lang` that make a positive code. Names that are also language tags (cs, pl, ts, sh) are left out.
 CODE_LANGUAGES = frozenset(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from unbraid.errors import DataError
 from unbraid.evaluation.datasets.dataset import Retrieval, Sts
-from unbraid.evaluation.datasets.json_rows import Line
 from unbraid.evaluation.datasets.languages import is_code
+from unbraid.io.jsonl import Line
 from unbraid.items import Code, Item, item_modality
 
 

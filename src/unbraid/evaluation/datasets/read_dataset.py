@@ -9,8 +9,8 @@ from unbraid.errors import DataError
 from unbraid.evaluation.datasets.beir import read_beir
 from unbraid.evaluation.datasets.caption_files import read_pictures
 from unbraid.evaluation.datasets.dataset import Retrieval, Sts, sample
-from unbraid.evaluation.datasets.json_rows import Line, read_rows
 from unbraid.evaluation.datasets.pair_files import read_pairs, read_sts
+from unbraid.io.jsonl import Line, read_rows
 
 
 def read_dataset(

@@ -9,8 +9,8 @@ import numpy as np
 
 from unbraid.errors import DataError
 from unbraid.evaluation.datasets.dataset import Retrieval, Scratch
-from unbraid.evaluation.datasets.json_rows import read_rows
 from unbraid.evaluation.datasets.read_dataset import read_dataset
+from unbraid.io.jsonl import read_rows
 from unbraid.items import Item
 
 SEED = 0  # of the sample that a limit keeps

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from unbraid.errors import StoreError
-from unbraid.io.atomic import sync_folder, write_whole
+from unbraid.io.atomic import sync_folder, write_atomic
 
 FILE = "sealed.json"
 BLOCK = 1 << 16
@@ -26,7 +26,7 @@ def seal(folder: Path, shard: Path, items: int) -> None:
     """Write the seal of the closed `shard` that holds `items`."""
     about = {"items": items, "files": _digests(shard)}
     text = json.dumps({"checksum": _hash(json.dumps(about)), **about}, indent=0)
-    write_whole(folder / FILE, text.encode())
+    write_atomic(folder / FILE, text.encode())
 
 
 def unseal(folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from unbraid.embedder import Embedder
 from unbraid.errors import StoreError
 from unbraid.index.store.vector_storage import Storage
-from unbraid.io.atomic import write_whole
+from unbraid.io.atomic import write_atomic
 
 FORMAT = 3
 META_FILE = "unbraid.json"
@@ -94,7 +94,7 @@ def write_meta(folder: Path, meta: Meta) -> None:
     """Write `unbraid.json` whole or not at all, also through a power cut."""
     about = asdict(meta)
     text = json.dumps({**about, "checksum": _checksum(about)}, indent=1)
-    write_whole(folder / META_FILE, text.encode())
+    write_atomic(folder / META_FILE, text.encode())
 
 
 def vacant(folder: Path) -> bool:
