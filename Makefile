@@ -13,8 +13,9 @@ demo: .venv/installed
 test: .venv-dev/installed
 	$(TEST) -m 'not slow'
 
+# Exit status 5: no test is marked slow.
 test-slow: .venv-dev/installed
-	$(TEST) -m slow || test $$? -eq 5  # no test is marked
+	$(TEST) -m slow || [ $$? -eq 5 ]
 
 # The whole way from a teacher in the layout of jina-embeddings-v4 to a search, on random weights; about a minute.
 smoke: .venv-dev/installed
