@@ -2,8 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
-import re
 import shutil
 import string
 import sys
@@ -23,21 +21,6 @@ ensure_torchvision()  # before anything imports timm or transformers
 MAX_TOKENS = 24
 PICTURE = 32  # pixels
 WORDS = "the a of and to in is was cat dog house river red green bright moon search vector model code def return self"
-
-
-# What may keep a test from running: (its reason, why that is allowed). Any other skipped test fails the run.
-ALLOWED_SKIPS = [
-    (r"root may read every file", "permissions do not stop root; every other user runs the test"),
-    (r"POSIX|forks|elsewhere only", "Windows has no signals, no fork and no flock"),
-    (r"this file system takes UTF-8 names only", "macOS refuses the name that the test needs"),
-]
-# Continuous integration installs these (.ci/run), so that their tests must run there.
-if not os.environ.get("CI"):
-    ALLOWED_SKIPS += [
-        (r"apt-get install chromium", "100 MB that pip cannot install; only the search page needs a browser"),
-        (r"apt-get install openssl", "pip cannot install it; only the test of pictures over HTTPS needs it"),
-    ]
-_wrong_skips: dict[str, str] = {}  # test or module -> reason
 
 
 @dataclass(frozen=True)
@@ -227,34 +210,3 @@ def run_server(engine, settings=None, index=None) -> Iterator[tuple[str, object]
 def serving():
     """`with serving(engine, settings, index) as (url, app)`: a server over real sockets."""
     return run_server
-
-
-# -- a test that is skipped is no test, unless its reason is on the list -----------------------------------------
-
-
-def pytest_collectreport(report: pytest.CollectReport) -> None:
-    _note_skip(report)
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    _note_skip(report)
-
-
-def _note_skip(report: pytest.CollectReport | pytest.TestReport) -> None:
-    if report.skipped and not hasattr(report, "wasxfail"):
-        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
-        if not any(re.search(pattern, reason) for pattern, _ in ALLOWED_SKIPS):
-            _wrong_skips[report.nodeid] = reason
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if _wrong_skips and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _wrong_skips:
-        terminalreporter.section("skipped for a reason that is not on the list (tests/conftest.py)", red=True)
-        for test, reason in _wrong_skips.items():
-            terminalreporter.line(f"{test}: {reason.removeprefix('Skipped: ')}")

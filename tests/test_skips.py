@@ -1,4 +1,4 @@
-"""The policy in conftest.py: a skipped test fails the run unless its reason is on the list."""
+"""The policy in the conftest.py of the repository: a skipped test fails the run unless its reason is on the list."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ pytest_plugins = ["pytester"]
 
 @pytest.fixture
 def run(pytester, monkeypatch):
-    """Run a test file under this conftest, as continuous integration does or not; the outcome."""
+    """Run a test file under that conftest.py, as continuous integration does or not; the outcome."""
 
     def run(test: str, *, ci: bool = True) -> pytest.RunResult:
         monkeypatch.setenv("CI", "true" if ci else "")
-        pytester.makeconftest(Path(__file__).with_name("conftest.py").read_text())
+        pytester.makeconftest((Path(__file__).parent.parent / "conftest.py").read_text())
         pytester.makepyfile(f"import pytest\n{test}")
         return pytester.runpytest_inprocess("--disable-plugin-autoload", "-p", "no:cacheprovider")
 
