@@ -8,7 +8,7 @@ import pytest
 # What may keep a test from running: (its reason, why that is allowed). Any other skipped test fails the run.
 ALLOWED_SKIPS = [
     (r"root may read every file", "permissions do not stop root; every other user runs the test"),
-    (r"POSIX|forks|elsewhere only", "Windows has no signals, no fork and no flock"),
+    (r"POSIX|Unix|forks|elsewhere only", "Windows has no fork, no flock, no pseudo-terminals"),
     (r"this file system takes UTF-8 names only", "macOS refuses the name that the test needs"),
 ]
 # Continuous integration installs these (.ci/run), so that their tests must run there.
