@@ -2,13 +2,20 @@
 PYTHON ?= python3
 DEV := .venv-dev/bin
 
-.PHONY: demo test smoke lint type dev clean
+# A file's tests run in one process, so that its fixtures are made once; one thread each leaves the other core alone.
+TEST := OMP_NUM_THREADS=1 $(DEV)/python -m pytest -p xdist --numprocesses logical --maxprocesses 4 --dist loadfile
+
+.PHONY: demo test test-slow smoke lint type wheel dev clean
 
 demo: .venv/installed
 	.venv/bin/python examples/demo.py
 
 test: .venv-dev/installed
-	$(DEV)/python -m pytest
+	$(TEST) -m 'not slow'
+
+# Exit status 5: no test is marked slow.
+test-slow: .venv-dev/installed
+	$(TEST) -m slow || [ $$? -eq 5 ]
 
 # The whole way from a teacher in the layout of jina-embeddings-v4 to a search, on random weights; about a minute.
 smoke: .venv-dev/installed
@@ -23,6 +30,10 @@ lint: .venv-dev/installed
 
 type: .venv-dev/installed
 	$(DEV)/mypy
+
+# The wheel holds the tracked files and works outside the checkout.
+wheel:
+	PYTHON=$(PYTHON) .ci/check-wheel
 
 dev: .venv-dev/installed
 

@@ -15,18 +15,7 @@ from unbraid.index import Only, Store, search_vectors, update
 
 ROOT = Path(__file__).resolve().parent.parent
 INDEX = ROOT / ".demo-index"
-SOURCES = (
-    "README.md",
-    "docs",
-    "src",
-    "base_encoders",
-    "mappers",
-    "teacher",
-    "distill",
-    "export",
-    "index",
-    "evaluation",
-)
+SOURCES = ("README.md", "docs", "src", "base_encoders", "mappers", "teacher", "distill", "export")
 PICTURES = ROOT / "examples" / "pictures"
 
 

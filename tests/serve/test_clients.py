@@ -5,7 +5,6 @@ import base64
 import gc
 import importlib.util
 import io
-import os
 import threading
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ import httpx
 import numpy as np
 import openai
 import pytest
+import tiktoken
 from PIL import Image
 
 import unbraid
@@ -22,8 +22,6 @@ from unbraid.serve import BundleEngine, Limits, Settings, TeacherEngine
 from unbraid.serve.engine.engine import Given
 from unbraid.serve.http.errors import ApiError
 from unbraid.serve.requests.openai_tokens import AGAIN, ForeignIds
-
-tiktoken = pytest.importorskip("tiktoken")
 
 TEXTS = ["the red house", "a cat \U0001f600 na\u00efve", "def f(x):\n    return x"]
 # Every byte, as in OpenAI's vocabularies, then a few words; 300 is not in it.
@@ -233,26 +231,15 @@ def test_a_teacher_reads_all_ids_as_foreign_ones(tiny_v4):
     assert [entry.content for entry in entries] == ["a cat", unbraid.Code("def f")]
 
 
-# -- the clients themselves, where they are installed -------------------------------------------------------------
-
-
-def vocabulary_folder():
-    """A folder that holds tiktoken's file of cl100k_base: TIKTOKEN_CACHE_DIR, or what llama-index-core brings."""
-    folders = [os.environ.get("TIKTOKEN_CACHE_DIR")]
-    if importlib.util.find_spec("llama_index") and (core := importlib.util.find_spec("llama_index.core")):
-        folders += [f"{place}/_static/tiktoken_cache" for place in core.submodule_search_locations]
-    name = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"  # tiktoken's, the SHA-1 of where the file comes from
-    return next((folder for folder in folders if folder and Path(folder, name).is_file()), None)
+# -- the clients themselves ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def cl100k_url(serving, embedder):
     """A server as `unbraid serve` starts it, which finds the real vocabulary; so do clients in this process."""
-    folder = vocabulary_folder()
-    if folder is None:
-        pytest.skip("cl100k_base is in no folder here, and a test downloads nothing")
+    core = importlib.util.find_spec("llama_index.core")  # brings a copy of tiktoken's file of cl100k_base
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TIKTOKEN_CACHE_DIR", folder)
+        patch.setenv("TIKTOKEN_CACHE_DIR", str(Path(core.origin).parent / "_static" / "tiktoken_cache"))
         settings = Settings(aliases=("text-embedding-3-small",))
         with serving(BundleEngine(embedder, workers=1), settings) as (url, _):
             yield f"{url}/v1"
@@ -277,14 +264,15 @@ def client_test(test):
 @client_test
 @pytest.mark.parametrize("model", ["starter", "text-embedding-3-small"])
 def test_langchain_needs_nothing_but_the_base_url(cl100k_url, embedder, model):
-    langchain = pytest.importorskip("langchain_openai")
-    client = langchain.OpenAIEmbeddings(base_url=cl100k_url, api_key="none", model=model, max_retries=0)
+    from langchain_openai import OpenAIEmbeddings
+
+    client = OpenAIEmbeddings(base_url=cl100k_url, api_key="none", model=model, max_retries=0)
     same(client.embed_documents(TEXTS), TEXTS, embedder)
     same([client.embed_query(TEXTS[1])], TEXTS[1:2], embedder)
     assert len(client.embed_documents([" \n", "\ufffd"])) == 2
 
     async def later():
-        other = langchain.OpenAIEmbeddings(base_url=cl100k_url, api_key="none", model=f"{model}:query")
+        other = OpenAIEmbeddings(base_url=cl100k_url, api_key="none", model=f"{model}:query")
         return [await other.aembed_query(TEXTS[0]), *await other.aembed_documents(TEXTS[1:])]
 
     same(asyncio.run(later()), TEXTS, embedder, task="query")
@@ -292,8 +280,9 @@ def test_langchain_needs_nothing_but_the_base_url(cl100k_url, embedder, model):
 
 @client_test
 def test_langchain_cuts_a_long_text_within_characters_and_averages(cl100k_url):
-    langchain = pytest.importorskip("langchain_openai")
-    client = langchain.OpenAIEmbeddings(
+    from langchain_openai import OpenAIEmbeddings
+
+    client = OpenAIEmbeddings(
         base_url=cl100k_url, api_key="none", model="starter", embedding_ctx_length=7, dimensions=128
     )
     found = np.array(client.embed_documents(["\U0001f9be\U0001fae0na\u00efve " * 40, "a cat"]))
@@ -303,14 +292,13 @@ def test_langchain_cuts_a_long_text_within_characters_and_averages(cl100k_url):
 
 @client_test
 def test_llamaindex_needs_nothing_but_the_base_url(cl100k_url, embedder):
-    module = pytest.importorskip("llama_index.embeddings.openai_like")
-    client = module.OpenAILikeEmbedding(
-        model_name="starter", api_base=cl100k_url, api_key="none", max_retries=0
-    )
+    from llama_index.embeddings.openai_like import OpenAILikeEmbedding
+
+    client = OpenAILikeEmbedding(model_name="starter", api_base=cl100k_url, api_key="none", max_retries=0)
     texts = TEXTS[:2] * 20  # it sends ten at a time
     same(client.get_text_embedding_batch(texts), texts, embedder)
     same([client.get_query_embedding(TEXTS[0])], TEXTS[:1], embedder)
-    small = module.OpenAILikeEmbedding(
+    small = OpenAILikeEmbedding(
         model_name="starter:document", api_base=cl100k_url, api_key="none", dimensions=64
     )
     same(asyncio.run(small.aget_text_embedding_batch(texts)), texts, embedder, task="document", dim=64)
@@ -318,7 +306,8 @@ def test_llamaindex_needs_nothing_but_the_base_url(cl100k_url, embedder):
 
 @client_test
 def test_llamaindex_takes_openais_model_names_or_any_as_model_name(cl100k_url, embedder):
-    module = pytest.importorskip("llama_index.embeddings.openai")
+    from llama_index.embeddings.openai import OpenAIEmbedding
+
     for name in ({"model": "text-embedding-3-small"}, {"model_name": "starter"}):
-        client = module.OpenAIEmbedding(api_base=cl100k_url, api_key="none", max_retries=0, **name)
+        client = OpenAIEmbedding(api_base=cl100k_url, api_key="none", max_retries=0, **name)
         same(client.get_text_embedding_batch(TEXTS[:2]), TEXTS[:2], embedder)

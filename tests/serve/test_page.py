@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
+from playwright.sync_api import expect, sync_playwright
 
 import unbraid
 from unbraid.distill.drawings import draw
@@ -20,10 +21,9 @@ from unbraid.index import Store, provenance, update
 from unbraid.serve import BundleEngine, Keys, Settings
 from unbraid.serve.routes.index_search import Index
 
-playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-expect = playwright.expect
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="apt-get install chromium")
+# The system's browser: playwright's own is a download of 170 MB, which pip does not make.
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 
 KEY = "key-of-one-client"
 HOSTILE = '<img src=x onerror="document.title=1">'
@@ -114,7 +114,7 @@ def url(serving, engine, index):
 def browser():
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with (
-        playwright.sync_playwright() as driver,
+        sync_playwright() as driver,
         contextlib.closing(driver.chromium.launch(executable_path=CHROMIUM, args=arguments)) as browser,
     ):
         expect.set_options(timeout=20_000)  # a busy machine's; what is there is seen at once
