@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import shutil
 import string
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -169,21 +168,6 @@ def embedder(bundle_folder: Path) -> unbraid.Embedder:
 def exact(bundle_folder: Path) -> unbraid.Embedder:
     """The tiny bundle on its fp32 graphs, where a vector does not depend on its batch."""
     return unbraid.load(bundle_folder, threads=1, precision="fp32")
-
-
-@pytest.fixture
-def command(capsys, monkeypatch):
-    """Run `unbraid` with some words in this process: (exit code, output, errors)."""
-    from unbraid.cli import main as cli
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["unbraid", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 @contextlib.contextmanager

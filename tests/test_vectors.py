@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from unbraid.errors import ItemError
-from unbraid.vectors import VECTOR_PRECISIONS, candidates, normalise, store_as, truncate
+from unbraid.vectors import NUMBERS, candidates, normalise, store_as, truncate
 
 DIMS = (512, 256, 128, 64)
 QUICK = settings(max_examples=60, deadline=None)
-NUMBERS = st.floats(-1e3, 1e3, width=32).filter(lambda x: x == 0 or abs(x) > 1e-3)
-ROWS = arrays.arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(1, 64)), elements=NUMBERS)
+FLOATS = st.floats(-1e3, 1e3, width=32).filter(lambda x: x == 0 or abs(x) > 1e-3)
+ROWS = arrays.arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(1, 64)), elements=FLOATS)
 
 
 def unit(rows: int, dim: int = 512) -> np.ndarray:
@@ -109,16 +109,16 @@ def test_binary_distance_orders_like_the_angle():
     assert distances[1] > 200
 
 
-@pytest.mark.parametrize("precision", VECTOR_PRECISIONS)
-def test_zero_vectors_stay_zero(precision):
-    assert not store_as(np.zeros((2, 64), np.float32), precision).any()
+@pytest.mark.parametrize("numbers", NUMBERS)
+def test_zero_vectors_stay_zero(numbers):
+    assert not store_as(np.zeros((2, 64), np.float32), numbers).any()
 
 
 @pytest.mark.parametrize(
-    ("precision", "width"), [("float32", 64), ("float16", 64), ("int8", 64), ("binary", 8)]
+    ("numbers", "width"), [("float32", 64), ("float16", 64), ("int8", 64), ("binary", 8)]
 )
-def test_no_vectors_stay_no_vectors(precision, width):
-    assert store_as(np.empty((0, 64), np.float32), precision).shape == (0, width)
+def test_no_vectors_stay_no_vectors(numbers, width):
+    assert store_as(np.empty((0, 64), np.float32), numbers).shape == (0, width)
 
 
 def test_float16_keeps_cosines_to_a_thousandth():

@@ -1,6 +1,6 @@
 """What a mapper fitted on 500 pairs gains on held-out queries, split by split.
 
-    python benchmarks/own_mapper.py DATA [--splits 10] [--model BUNDLE]
+    python benchmarks/custom_mapper.py DATA [--splits 10] [--model BUNDLE]
 
 DATA is a folder of pair files (rows of "anchor" and "positive") and graded pairs ("a", "b", "score"). Each split takes
 500 pairs to fit on and 500 queries that share no text with them; those look for their positives among all positives
