@@ -175,8 +175,7 @@ def test_version_and_no_arguments(command):
 
 
 def test_help_groups_the_commands(command):
-    everybody, makers = command("--help").out.split("For makers")
-    assert "For everybody" in everybody
+    everybody, makers = command("--help").out.split("For everybody")[1].split("For makers")
     names = "index search encode serve mapper info doctor evaluate analyse".split()
     places = [everybody.index(f" {name} ") for name in names]
     assert places == sorted(places)
@@ -203,9 +202,8 @@ def test_the_command_completes_itself_in_bash(tmp_path):
 
     def run(*words: str, **more: str) -> str:
         done = subprocess.run(
-            [*unbraid, *words], capture_output=True, text=True, timeout=60, env={**environment, **more}
+            [*unbraid, *words], check=True, stdout=subprocess.PIPE, text=True, env={**environment, **more}
         )
-        assert done.returncode == 0, done.stderr
         return done.stdout
 
     assert "_UNBRAID_COMPLETE=complete_bash" in run("--show-completion", "bash")

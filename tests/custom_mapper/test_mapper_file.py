@@ -48,7 +48,7 @@ def test_one_matrix_is_one_task_and_two_are_two():
 def test_a_side_is_needed_only_where_the_sides_differ():
     assert one_sided().task(None) == one_sided().task("query") == one_sided().task("document") == "legal"
     assert two_sided().task("document") == "legal-document"
-    with pytest.raises(ItemError, match="--side query or document"):
+    with pytest.raises(ItemError, match="--side query or --side document"):
         two_sided().task(None)
 
 
@@ -85,15 +85,18 @@ def test_a_file_that_is_missing_or_a_folder_is_refused(tmp_path):
         read_mapper(tmp_path)
 
 
-SMALL = CustomMapper("legal", "b", np.eye(4, dtype=np.float32), about={"pairs": 3})
+@pytest.fixture(scope="module")
+def small_file(tmp_path_factory) -> bytes:
+    place = tmp_path_factory.mktemp("small") / "small.mapper"
+    CustomMapper("legal", "b", np.eye(4, dtype=np.float32), about={"pairs": 3}).save(place)
+    return place.read_bytes()
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_a_damaged_file_is_a_clear_error_or_still_a_mapper(tmp_path_factory, data):
+def test_a_damaged_file_is_a_clear_error_or_still_a_mapper(tmp_path_factory, small_file, data):
     place = tmp_path_factory.getbasetemp() / "damaged.mapper"
-    SMALL.save(place)
-    content = bytearray(place.read_bytes())
+    content = bytearray(small_file)
     match data.draw(st.sampled_from(["flip", "cut", "insert", "noise"])):
         case "flip":
             for _ in range(data.draw(st.integers(1, 4))):
