@@ -198,7 +198,7 @@ def test_vectors_of_another_encoder_or_corpus_are_never_mixed(here, corpus, spec
     with pytest.raises(DataError, match="whose id_column is id, not text"):
         encode_corpus([corpus / "a.parquet"], out, spec, id="text", shard_rows=1000)
     for paths, rows in [([corpus / "sub"], 1000), ([corpus / "a.parquet"], 2000)]:
-        with pytest.raises(DataError, match="which no rows of this corpus become"):
+        with pytest.raises(DataError, match="which this corpus does not have"):
             encode_corpus(paths, out, spec, shard_rows=rows)
 
 
