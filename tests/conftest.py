@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import unbraid
 from unbraid.training.torchvision_shim import ensure_torchvision
+from unbraid.vectors import normalise
 
 ensure_torchvision()  # before anything imports timm or transformers
 
@@ -102,6 +104,16 @@ def tiny_run(run: Path) -> None:
         torch.nn.init.normal_(linear.weight, std=0.05)
         save_mapper(linear, run / "mappers" / f"{task}.safetensors")
     write_record(run / "mappers", recipe, {}, {})
+
+
+@pytest.fixture(scope="session")
+def unit():
+    """`unit(n, dim, seed)`: random unit vectors float32 [n, dim]; more rows begin with the same ones."""
+
+    def vectors(n: int, dim: int = 512, seed: int = 0) -> np.ndarray:
+        return normalise(np.random.default_rng(seed).standard_normal((n, dim)))
+
+    return vectors
 
 
 @pytest.fixture(scope="session")
