@@ -121,7 +121,9 @@ class Embedder:
         for kind in MODALITIES:
             if rows := [row for row, one in enumerate(kinds) if one == kind]:
                 base[rows] = self._encode_kind(kind, [items[row] for row in rows], on_truncate, progress)
-        return self._finish(base if task is None else self.map(base, task), dim, numbers)
+        if task is not None:
+            return self.map(base, task, dim=dim, numbers=numbers)
+        return self._finish(base, dim, numbers)
 
     def tokenise(
         self, texts: Sequence[str], modality: Literal["text", "code"] = "text"
@@ -191,7 +193,7 @@ class Embedder:
         if taken := {custom.name, *custom.matrices} & {*self.tasks, *self.search_modes}:
             raise ItemError(f"mapper {custom.name}: {self.name} has a task or mode {min(taken)!r} already")
         specs = {
-            task: MapperSpec(matrix_id(matrix, custom.base_id), "own", graphs={})
+            task: MapperSpec(matrix_id(matrix, custom.base_id), "custom", graphs={})
             for task, matrix in custom.matrices.items()
         }
         other = copy(self)
