@@ -1,4 +1,4 @@
-"""Write vectors and their provenance to a .npy, .jsonl or .parquet file."""
+"""Writing vectors to a file that says where they come from: .npy, .jsonl or .parquet."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from unbraid.embedder import Embedder
-from unbraid.errors import DataError, require
+from unbraid.errors import DataError, MissingExtraError
 
 SUFFIXES = (".npy", ".jsonl", ".parquet")
 
 
 def provenance(model: Embedder, task: str | None, numbers: str) -> dict[str, Any]:
-    """The facts that decide whether two vector files may be compared: bundle, base, mapper, stored numbers."""
+    """What decides whether two vector files may be compared: bundle, base, mapper, stored numbers."""
     return {
         "bundle": model.name,
         "base_id": model.base_id,
@@ -25,12 +25,12 @@ def provenance(model: Embedder, task: str | None, numbers: str) -> dict[str, Any
 
 
 def printable(name: str) -> str:
-    """`name` with its bytes that are not UTF-8 as U+FFFD, so that every kind of file can hold it."""
+    """`name` with what is not UTF-8 in a file name as U+FFFD, so that every kind of file can hold it."""
     return name.encode("utf-8", "replace").decode()
 
 
 def json_rows(names: Sequence[str], vectors: np.ndarray, about: dict[str, Any]) -> Iterator[str]:
-    """One JSON object for each vector: its item, its provenance, its numbers."""
+    """One JSON object a vector: its item, its provenance, its numbers."""
     for name, vector in zip(names, vectors, strict=True):
         yield json.dumps({"item": name, **about, "vector": vector.tolist()}, ensure_ascii=False)
 
@@ -38,9 +38,9 @@ def json_rows(names: Sequence[str], vectors: np.ndarray, about: dict[str, Any]) 
 def write_vectors(path: Path, names: Sequence[str], vectors: np.ndarray, about: dict[str, Any]) -> None:
     """Write `vectors` [n, d] and the `names` of their items to `path`, by its suffix.
 
-    A .npy file holds the array alone, so its provenance and items go to PATH.json; .jsonl rows and .parquet metadata
-    hold them too. Raises DataError for another suffix or a folder that does not exist, MissingExtraError for .parquet
-    without pyarrow.
+    A .npy file holds the array alone, so what it is about lies beside it in PATH.json; .jsonl rows and
+    .parquet metadata carry it themselves. Raises DataError for another suffix or a folder that does not exist,
+    MissingExtraError for .parquet without pyarrow.
     """
     check_suffix(path)
     try:
@@ -54,12 +54,7 @@ def write_vectors(path: Path, names: Sequence[str], vectors: np.ndarray, about: 
             lines = json_rows(names, vectors, about)
             path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         else:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-
-            values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
-            table = pa.table({"item": list(names), "vector": values})
-            pq.write_table(table.replace_schema_metadata({"unbraid": json.dumps(about)}), path)
+            _write_parquet(path, names, vectors, about)
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
 
@@ -71,4 +66,21 @@ def check_suffix(path: Path) -> None:
     if not path.absolute().parent.is_dir():
         raise DataError(f"{path}: its folder does not exist")
     if path.suffix == ".parquet":
-        require("pyarrow", "parquet")
+        _pyarrow()
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "parquet") from error
+    return pyarrow
+
+
+def _write_parquet(path: Path, names: Sequence[str], vectors: np.ndarray, about: dict[str, Any]) -> None:
+    pa = _pyarrow()
+    values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+    table = pa.table({"item": list(names), "vector": values})
+    table = table.replace_schema_metadata({"unbraid": json.dumps(about)})
+    pa.parquet.write_table(table, path)
