@@ -1,8 +1,8 @@
-"""Texts a second on one thread for several token budgets, and what batch mates do to an int8 vector.
+"""Texts a second on one thread for several token budgets, and how other texts of a batch change an int8 vector.
 
-On docstrings of Python's standard library and their first sentences.
+    python benchmarks/batching.py
 
-python benchmarks/batching.py
+The texts are docstrings of Python's standard library and their first sentences.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ ROUNDS = 6  # the first warms up
 
 
 def main() -> None:
-    """Take turns over the budgets; print the median rate of each against one text a run, and the cosines to it."""
+    """Run the budgets in turns; print each median rate beside one text a run, and the cosines to its vectors."""
     model = unbraid.load()
     spec = model.bundle.text["text"]
     runtime = TextRuntime(model.bundle.folder, spec, None)

@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 as the benchmarks' yardstick: exported and run by this project's own code."""
+"""all-MiniLM-L6-v2, the reference of the benchmarks, exported and run by this project's own code."""
 
 from pathlib import Path
 

@@ -2,10 +2,10 @@
 
     python benchmarks/nano_speed.py [BUNDLE] [--rounds 9]
 
-All take turns in one process on the same texts: sentences of docstrings of Python's standard library, others in
-every round, so that the cache of words meets new ones as in use. Counted is processor time, which other programs
-disturb less; the ratios are the medians of those of each round. Where the bundle has no nano tier a random table of
-the usual shape stands for it: the speed is the same.
+All systems take turns in one process on the same texts: sentences of docstrings of Python's standard library. Every
+round has new sentences, so that the cache meets new words as in real use. The clock is processor time, which other
+programs disturb less; a ratio is the median of the ratios of each round. Where the bundle has no nano tier, a random
+table of the usual shape replaces it: the speed is the same.
 """
 
 import argparse

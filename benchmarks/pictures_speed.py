@@ -2,8 +2,8 @@
 
     python benchmarks/pictures_speed.py [BUNDLE] [--pictures DIR] [--rounds 5]
 
-JPEG files of 400 pixels, made here from drawings, or the files of DIR. The two take turns in one process; ViT-B/32 has
-random weights, which cost the same. Medians over rounds, and the worst ratio.
+The pictures are JPEG files of 400 pixels, made from drawings, or the files of DIR. The two take turns in one process;
+ViT-B/32 has random weights, which cost the same. Prints medians over rounds, and the worst ratio.
 """
 
 import argparse

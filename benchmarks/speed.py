@@ -2,10 +2,10 @@
 
     python benchmarks/speed.py [BUNDLE] [--rounds 9]
 
-all-MiniLM-L6-v2 is exported, fused and quantised by this project's own exporter and runs in this project's own
-runtime (same tokenizer, same batches), so the ratio is that of the graphs and not of the code around them. The
-two take turns in one process; the table gives the median over rounds and the median of the per-round ratios.
-Texts are docstrings of Python's standard library, joined and cut to the length asked for. Tokenising counts.
+This project's own exporter exports, fuses and quantises all-MiniLM-L6-v2, and this project's own runtime runs it (same
+tokenizer, same batches), so the ratio compares graphs and not the code around them. The two take turns in one process;
+the table shows the median over rounds and the median of the per-round ratios. The texts are docstrings of Python's
+standard library, joined and cut to the wanted length. The time includes tokenising.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def seconds(runtime: TextRuntime, items: list[str]) -> float:
 
 
 def main() -> None:
-    """Measure and print one row a length."""
+    """Measure and print one row for each length."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", nargs="?", help="a bundle; the starter if left out")
     parser.add_argument("--rounds", type=int, default=9)

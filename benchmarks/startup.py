@@ -1,9 +1,9 @@
-"""Time and memory from nothing to the first query vector, in fresh processes.
+"""Time and memory of a fresh process until its first query vector.
 
     python benchmarks/startup.py [--rounds 7]
 
-Prints the median and the worst of wall-clock seconds for import, load (every file's hash checked) and first
-query, and the resident memory at the end. Linux and macOS.
+Prints the median and the worst of wall-clock seconds for import, load (which checks every file's hash) and first query,
+and the peak of resident memory. Linux and macOS.
 """
 
 import argparse
@@ -28,7 +28,7 @@ print(json.dumps({"import s": imported - start, "load s": loaded - imported, "fi
 
 
 def main() -> None:
-    """Run the probe in fresh interpreters and print one row a quantity."""
+    """Run the probe in fresh interpreters and print one row for each quantity."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds

@@ -4,17 +4,18 @@ import contextlib
 import dataclasses
 import shutil
 import string
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import unbraid
 from unbraid.training.torchvision_shim import ensure_torchvision
+from unbraid.vectors import normalise
 
 ensure_torchvision()  # before anything imports timm or transformers
 
@@ -106,6 +107,16 @@ def tiny_run(run: Path) -> None:
 
 
 @pytest.fixture(scope="session")
+def unit():
+    """`unit(n, dim, seed)`: random unit vectors float32 [n, dim]; more rows begin with the same ones."""
+
+    def vectors(n: int, dim: int = 512, seed: int = 0) -> np.ndarray:
+        return normalise(np.random.default_rng(seed).standard_normal((n, dim)))
+
+    return vectors
+
+
+@pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     from unbraid.export import export_bundle
 
@@ -169,21 +180,6 @@ def embedder(bundle_folder: Path) -> unbraid.Embedder:
 def exact(bundle_folder: Path) -> unbraid.Embedder:
     """The tiny bundle on its fp32 graphs, where a vector does not depend on its batch."""
     return unbraid.load(bundle_folder, threads=1, precision="fp32")
-
-
-@pytest.fixture
-def command(capsys, monkeypatch):
-    """Run `unbraid` with some words in this process: (exit code, output, errors)."""
-    from unbraid.cli import main as cli
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["unbraid", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 @contextlib.contextmanager

@@ -72,11 +72,11 @@ def test_an_empty_list_gives_no_rows_of_float32(exact):
 
 
 @pytest.mark.parametrize(
-    ("precision", "dtype", "width"),
+    ("numbers", "dtype", "width"),
     [("float32", np.float32, 128), ("int8", np.int8, 128), ("binary", np.uint8, 16)],
 )
-def test_an_empty_list_keeps_the_asked_shape(exact, precision, dtype, width):
-    vectors = exact.encode([], task="query", dim=128, precision=precision)
+def test_an_empty_list_keeps_the_asked_shape(exact, numbers, dtype, width):
+    vectors = exact.encode([], task="query", dim=128, numbers=numbers)
     assert vectors.shape == (0, width)
     assert vectors.dtype == dtype
 
@@ -247,7 +247,7 @@ def test_base_vectors_stored_as_float64_can_be_mapped(exact, base):
 
 def test_mapping_does_not_change_the_base_vectors(exact, base):
     before = base.copy()
-    exact.map(base, "query", dim=64, precision="int8")
+    exact.map(base, "query", dim=64, numbers="int8")
     np.testing.assert_array_equal(base, before)
 
 
@@ -257,7 +257,7 @@ def test_base_vectors_of_another_shape_are_refused_with_their_shape(exact, shape
         exact.map(np.zeros(shape, np.float32), "query")
 
 
-# -- dims and precisions -----------------------------------------------------------------------------------
+# -- dims and numbers --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dim", DIMS)
@@ -270,25 +270,23 @@ def test_every_supported_dim_has_unit_length(exact, task, dim):
 
 @pytest.mark.parametrize("dim", DIMS)
 def test_map_cuts_like_encode(exact, base, dim):
-    found = exact.map(base, "document", dim=dim, precision="int8")
-    expected = exact.encode(
-        [*TEXTS, *CODES], task="document", dim=dim, precision="int8", on_truncate="ignore"
-    )
+    found = exact.map(base, "document", dim=dim, numbers="int8")
+    expected = exact.encode([*TEXTS, *CODES], task="document", dim=dim, numbers="int8", on_truncate="ignore")
     np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(
-    ("precision", "dtype", "width"),
+    ("numbers", "dtype", "width"),
     [("float32", np.float32, 128), ("int8", np.int8, 128), ("binary", np.uint8, 16)],
 )
-def test_every_precision_has_its_type_and_width(exact, precision, dtype, width):
-    vectors = exact.encode(["cat"], task="document", dim=128, precision=precision)
+def test_stored_vectors_have_their_type_and_width(exact, numbers, dtype, width):
+    vectors = exact.encode(["cat"], task="document", dim=128, numbers=numbers)
     assert vectors.dtype == dtype
     assert vectors.shape == (1, width)
 
 
 def test_int8_vectors_keep_the_cosine(exact, base):
-    stored = exact.map(base, "query", precision="int8").astype(np.float32)
+    stored = exact.map(base, "query", numbers="int8").astype(np.float32)
     stored /= np.linalg.norm(stored, axis=1, keepdims=True)
     assert cosine(stored, exact.map(base, "query")).min() > 0.999
 
@@ -304,7 +302,7 @@ def test_int8_vectors_keep_the_cosine(exact, base):
         ({"dim": 100}, "dim 100 is not supported: expected one of 512, 256, 128, 64"),
         ({"dim": 0}, "dim 0 is not supported"),
         ({"dim": -64}, "dim -64 is not supported"),
-        ({"precision": "int4"}, "'int4' is not supported: expected one of float32, float16, int8, binary"),
+        ({"numbers": "int4"}, "'int4' is not supported: expected one of float32, float16, int8, binary"),
         ({"on_truncate": "raise"}, "on_truncate is 'raise': expected 'warn', 'error' or 'ignore'"),
         ({"modality": "audio"}, "no encoder for 'audio'; it encodes text, code, image"),
         ({"modality": ""}, "no encoder for ''"),
@@ -323,8 +321,8 @@ def test_an_unknown_task_is_refused_by_map_and_matrix(exact, base, method):
         getattr(exact, method)(*arguments)
 
 
-@pytest.mark.parametrize("options", [{"dim": 3}, {"dim": 0}, {"precision": "bits"}])
-def test_map_refuses_an_unknown_dim_or_precision(exact, base, options):
+@pytest.mark.parametrize("options", [{"dim": 3}, {"dim": 0}, {"numbers": "bits"}])
+def test_map_refuses_an_unknown_dim_or_numbers(exact, base, options):
     with pytest.raises(ItemError, match="is not supported"):
         exact.map(base, "query", **options)
 

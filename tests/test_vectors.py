@@ -5,16 +5,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from unbraid.errors import ItemError
-from unbraid.vectors import VECTOR_PRECISIONS, candidates, normalise, store_as, truncate
+from unbraid.vectors import NUMBERS, candidates, normalise, store_as, truncate
 
 DIMS = (512, 256, 128, 64)
 QUICK = settings(max_examples=60, deadline=None)
-NUMBERS = st.floats(-1e3, 1e3, width=32).filter(lambda x: x == 0 or abs(x) > 1e-3)
-ROWS = arrays.arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(1, 64)), elements=NUMBERS)
-
-
-def unit(rows: int, dim: int = 512) -> np.ndarray:
-    return normalise(np.random.default_rng(0).standard_normal((rows, dim)))
+FLOATS = st.floats(-1e3, 1e3, width=32).filter(lambda x: x == 0 or abs(x) > 1e-3)
+ROWS = arrays.arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(1, 64)), elements=FLOATS)
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -40,7 +36,7 @@ def test_normalise_keeps_an_empty_array_empty():
 
 
 @pytest.mark.parametrize("dim", DIMS)
-def test_truncating_keeps_unit_length(dim):
+def test_truncating_keeps_unit_length(dim, unit):
     cut = truncate(unit(7), dim, DIMS)
     assert cut.shape == (7, dim)
     assert cut.dtype == np.float32
@@ -48,23 +44,23 @@ def test_truncating_keeps_unit_length(dim):
 
 
 @pytest.mark.parametrize("dim", DIMS)
-def test_truncating_keeps_the_direction_of_the_prefix(dim):
+def test_truncating_keeps_the_direction_of_the_prefix(dim, unit):
     vectors = unit(7)
     np.testing.assert_allclose(cosine(truncate(vectors, dim, DIMS), vectors[:, :dim]), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("dim", [-64, 0, 1, 63, 511, 513])
-def test_truncating_to_an_unsupported_dim_names_the_supported_ones(dim):
+def test_truncating_to_an_unsupported_dim_names_the_supported_ones(dim, unit):
     with pytest.raises(ItemError, match=f"dim {dim} .*512, 256, 128, 64"):
         truncate(unit(1), dim, DIMS)
 
 
-def test_float32_is_kept_as_it_is():
+def test_float32_is_kept_as_it_is(unit):
     vectors = unit(3)
     assert store_as(vectors, "float32") is vectors
 
 
-def test_int8_is_int8_of_the_same_shape_and_uses_the_full_range():
+def test_int8_is_int8_of_the_same_shape_and_uses_the_full_range(unit):
     stored = store_as(unit(9), "int8")
     assert stored.dtype == np.int8
     assert stored.shape == (9, 512)
@@ -82,7 +78,7 @@ def test_int8_keeps_the_cosine(vectors):
     assert (cosine(store_as(vectors, "int8"), vectors) >= least - 1e-6).all()
 
 
-def test_int8_keeps_the_cosine_of_pairs():
+def test_int8_keeps_the_cosine_of_pairs(unit):
     a, b = unit(50), normalise(unit(50) + unit(100)[50:] / 2)
     error = cosine(store_as(a, "int8"), store_as(b, "int8")) - cosine(a, b)
     assert np.abs(error).max() < 2e-3  # the spread of a random pair's cosine is 1/sqrt(512) = 0.044
@@ -96,11 +92,11 @@ def test_binary_packs_eight_signs_into_a_byte():
 
 
 @pytest.mark.parametrize("dim", DIMS)
-def test_binary_takes_one_bit_a_dimension(dim):
+def test_binary_takes_one_bit_a_dimension(dim, unit):
     assert store_as(unit(4, dim), "binary").shape == (4, dim // 8)
 
 
-def test_binary_distance_orders_like_the_angle():
+def test_binary_distance_orders_like_the_angle(unit):
     anchor = unit(1)
     near, far = normalise(anchor + 0.3 * unit(2)[1:]), unit(3)[2:]
     stored = [store_as(vectors, "binary") for vectors in (anchor, near, far)]
@@ -109,26 +105,26 @@ def test_binary_distance_orders_like_the_angle():
     assert distances[1] > 200
 
 
-@pytest.mark.parametrize("precision", VECTOR_PRECISIONS)
-def test_zero_vectors_stay_zero(precision):
-    assert not store_as(np.zeros((2, 64), np.float32), precision).any()
+@pytest.mark.parametrize("numbers", NUMBERS)
+def test_zero_vectors_stay_zero(numbers):
+    assert not store_as(np.zeros((2, 64), np.float32), numbers).any()
 
 
 @pytest.mark.parametrize(
-    ("precision", "width"), [("float32", 64), ("float16", 64), ("int8", 64), ("binary", 8)]
+    ("numbers", "width"), [("float32", 64), ("float16", 64), ("int8", 64), ("binary", 8)]
 )
-def test_no_vectors_stay_no_vectors(precision, width):
-    assert store_as(np.empty((0, 64), np.float32), precision).shape == (0, width)
+def test_no_vectors_stay_no_vectors(numbers, width):
+    assert store_as(np.empty((0, 64), np.float32), numbers).shape == (0, width)
 
 
-def test_float16_keeps_cosines_to_a_thousandth():
+def test_float16_keeps_cosines_to_a_thousandth(unit):
     vectors = unit(9)
     stored = store_as(vectors, "float16")
     assert stored.dtype == np.float16
     assert (cosine(stored.astype(np.float32), vectors) >= 0.999).all()
 
 
-def test_an_unknown_precision_names_the_known_ones():
+def test_an_unknown_precision_names_the_known_ones(unit):
     with pytest.raises(ItemError, match="'float8' .*float32, float16, int8, binary"):
         store_as(unit(1), "float8")  # type: ignore[arg-type]
 

@@ -1,5 +1,7 @@
 """unbraid: encode text, code and images once on a CPU, then change what "similar" means in microseconds."""
 
+from unbraid.custom_mapper.fit_mapper import fit_mapper
+from unbraid.custom_mapper.mapper_file import CustomMapper
 from unbraid.embedder import Embedder
 from unbraid.errors import (
     BundleError,
@@ -18,6 +20,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BundleError",
     "Code",
+    "CustomMapper",
     "DataError",
     "Embedder",
     "ImageError",
@@ -25,5 +28,6 @@ __all__ = [
     "MissingExtraError",
     "StoreError",
     "UnbraidError",
+    "fit_mapper",
     "load",
 ]

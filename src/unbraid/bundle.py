@@ -1,8 +1,8 @@
-"""A bundle: the folder the CPU runtime loads. Reading and verifying it; nothing is trusted that is not hashed.
+"""A bundle: the folder that the CPU runtime loads. Reads and verifies it; unhashed files are refused.
 
-bundle.json names every other file with its size and sha256. A bundle is refused, with the file's name, when a
-file is missing or differs, a path leaves the folder, the format is unknown, or a graph keeps its weights in
-another file (onnxruntime would read whatever path that graph names).
+bundle.json names every other file with its size and sha256. A bundle is refused, with the name of the file, when a
+file is missing or differs, a path leaves the folder, the format is unknown, or a graph keeps its weights in another
+file (onnxruntime would read whatever path the graph names).
 """
 
 import hashlib
@@ -21,8 +21,8 @@ FORMAT = 1
 MANIFEST = "bundle.json"
 PRECISIONS = ("int8", "fp32")  # of graphs
 SMALL = "small"  # the tier of text encoders that every bundle has
-# In an ONNX file, weights kept elsewhere are named by an entry whose key is the string "location": this tag,
-# length and word (onnx.proto3, StringStringEntryProto.key). Tag and length may be written longer than needed.
+# An ONNX file names external weights by an entry whose key is the string "location": this tag, length and word
+# (onnx.proto3, StringStringEntryProto.key). Tag and length may be written longer than needed.
 _EXTERNAL_DATA = re.compile(rb"(\x0a|\x8a\x80*\x00)(\x08|\x88\x80*\x00)location")
 
 
@@ -35,8 +35,8 @@ class TextSpec:
     tokenizer: str
     max_tokens: int
     split_identifiers: bool
-    # Padded tokens in one run, or one text that has more. One text at a time costs a transformer at most a tenth of
-    # its speed on a CPU and keeps its int8 vectors free of batch mates (benchmarks/batching.py, docs/decisions.md).
+    # Padded tokens in one run; a longer text runs alone. One text at a time costs a transformer at most a tenth of its
+    # speed on a CPU, and its int8 vectors do not depend on other texts (benchmarks/batching.py, docs/decisions.md).
     batch_tokens: int = 1
 
 
@@ -60,7 +60,7 @@ class MapperSpec:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle: what bundle.json says, and where it lies."""
+    """A verified bundle: the content of bundle.json, and its folder."""
 
     folder: Path
     name: str
@@ -79,12 +79,12 @@ class Bundle:
 
     @property
     def text(self) -> Mapping[str, TextSpec]:
-        """The text and code encoders of the tier that every bundle has."""
+        """The text and code encoders of the tier small, which every bundle has."""
         return self.tiers[SMALL]
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """What the bundle can encode, in the order text, code, image."""
+        """The modalities that the bundle encodes, in the order text, code, image."""
         return (*self.text, *(("image",) if self.image else ()))
 
     @property
@@ -101,7 +101,7 @@ class Bundle:
 
 
 def graph_name(tier: str, modality: str) -> str:
-    """What a text or code encoder is called where all graphs of a bundle are named."""
+    """The name of a text or code encoder among all graphs of a bundle."""
     return modality if tier == SMALL else f"{tier} {modality}"
 
 
@@ -136,7 +136,7 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def manifest_hash(about: Mapping[str, Any]) -> str:
-    """sha256 of a manifest's contents but its own `sha256` entry; the order of its keys counts."""
+    """sha256 of a manifest without its own `sha256` entry; the order of its keys counts."""
     rest = {key: value for key, value in about.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest).encode()).hexdigest()
 
@@ -199,7 +199,7 @@ def _parse(folder: Path, about: dict[str, Any]) -> Bundle:
 
 
 def _tiers(small: dict[str, Any], further: dict[str, Any]) -> dict[str, dict[str, TextSpec]]:
-    """Text encoders by tier. Raises ValueError when a further tier is named as the first."""
+    """Text encoders by tier. Raises ValueError when a further tier has the name of the first."""
     if SMALL in further:
         raise ValueError(f"tiers has {SMALL!r}, which is what modalities holds")
     return {
@@ -239,7 +239,7 @@ def _check_values(bundle: Bundle) -> None:
 
 
 def _check_references(manifest: Path, bundle: Bundle, hashes: Mapping[str, str]) -> None:
-    """Every graph and tokenizer that is named must be among the hashed files."""
+    """Raise BundleError unless every graph and tokenizer is among the hashed files, and every task has a mapper."""
     for kinds in bundle.graphs.values():
         if not kinds or set(kinds) - set(PRECISIONS):
             raise BundleError(f"{manifest}: graphs of precisions {sorted(kinds)}, expected {PRECISIONS}")

@@ -1,4 +1,4 @@
-"""The embedder: items in, base or task vectors out. Follow `encode` to follow one item through the runtime."""
+"""The embedder: items in, base or task vectors out. Read `encode` to follow one item through the runtime."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,37 +11,37 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from PIL import Image
 
-from unbraid.bundle import SMALL, Bundle, MapperSpec, graph_name
-from unbraid.custom_mapper.mapper_file import OwnMapper, matrix_id, read_mapper
+from unbraid.bundle import SMALL, Bundle, MapperSpec
+from unbraid.custom_mapper.mapper_file import CustomMapper, matrix_id, read_mapper
 from unbraid.errors import BundleError, ItemError
 from unbraid.items import MODALITIES, Item, Modality, check_items, item_modality
 from unbraid.runtime.cpu import usable_cores
 from unbraid.runtime.image import ImageRuntime
-from unbraid.runtime.onnx_session import Session, open_checked, pick_graph, run_graph
+from unbraid.runtime.onnx_session import Session, open_graph, pick_graph, run_graph
 from unbraid.runtime.text import TextRuntime
-from unbraid.vectors import VectorPrecision, store_as, truncate
+from unbraid.vectors import Numbers, store_as, truncate
 
 OnTruncate: TypeAlias = Literal["warn", "error", "ignore"]
-ROWS = 4096  # base vectors that are mapped at a time: what a thread holds beside input and output is 16 MB
+ROWS = 4096  # base vectors mapped at a time: a thread then holds 16 MB beside input and output
 
 
 class Embedder:
-    """A loaded bundle. Graphs are opened when they are first needed; one object may be used by many threads."""
+    """A loaded bundle. It opens graphs when they are first needed; many threads may share one object."""
 
     def __init__(
         self,
         bundle: Bundle,
         *,
         threads: int | None = None,
-        precision: str | Mapping[str, str] | None = None,
+        precision: str | None = None,
         tier: str = SMALL,
     ) -> None:
-        """Use `bundle` with `threads` batches at a time (default: the cores this process may use).
+        """Encode with `bundle`, `threads` batches at a time (default: the cores this process may use).
 
-        `precision` "int8" or "fp32" picks the encoders' graphs where the bundle has both, for all of them or by name
-        ("text", "nano text", "image"); by default the bundle decides. Mappers always run in the bundle's default, fp32: folding needs them exactly linear. `tier` picks
-        the text and code encoders; all tiers share the base space, the image encoder and the mappers. Raises
-        BundleError for a tier that the bundle does not have.
+        `precision` "int8" or "fp32" picks the encoders' graphs where the bundle has both; by default the bundle
+        decides. Mappers always run in the bundle's default, fp32: folding needs them exactly linear. `tier` picks the
+        text and code encoders; all tiers share the base space, the image encoder and the mappers. Raises BundleError
+        for a tier that the bundle does not have.
         """
         self.bundle = bundle
         if tier not in bundle.tiers:
@@ -68,7 +68,7 @@ class Embedder:
 
     @property
     def base_id(self) -> str:
-        """Id of the base space; vectors of different ids must not be compared."""
+        """Id of the base space. Vectors of different base ids must not be compared."""
         return self.bundle.base_id
 
     @property
@@ -78,7 +78,7 @@ class Embedder:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """What can be encoded."""
+        """The modalities that this bundle encodes."""
         return self.bundle.modalities
 
     @property
@@ -92,57 +92,57 @@ class Embedder:
         *,
         task: str | None = None,
         dim: int | None = None,
-        precision: VectorPrecision = "float32",
+        numbers: Numbers = "float32",
         modality: Modality | None = None,
         on_truncate: OnTruncate = "warn",
         progress: bool | None = None,
     ) -> np.ndarray:
         """Vectors of `items`, in their order.
 
-        An item is a str (text), an unbraid.Code, a PIL image or a pathlib.Path (by its suffix); `modality`
-        overrides. Without `task` the result is base vectors, with it task vectors. float32 [n, dim] of unit
-        length, int8 [n, dim] or binary uint8 [n, dim/8]. Texts over the encoder's length are cut, and
-        `on_truncate` says what to do about it. `progress` None draws a bar where a person watches.
+        An item is a str (text), an unbraid.Code, a PIL image or a pathlib.Path (its suffix tells the modality);
+        `modality` overrides. Without `task` the result is base vectors, with it task vectors, of unit length. `numbers`
+        is how they are stored: float32, float16 or int8 [n, dim], or binary uint8 [n, dim/8]. Texts over the
+        encoder's length are cut; `on_truncate` says whether that warns, raises or is ignored. `progress` None draws a
+        bar when standard error is a terminal.
 
-        Raises ItemError for an item, task, dim or precision that cannot be served, ImageError for a picture
-        that cannot be decoded.
+        Raises ItemError for an item, task, dim or `numbers` that is not supported, ImageError for a picture that
+        cannot be decoded.
         """
         if task is not None:
             self._check_task(task)
-        self._finish(np.empty((0, self.dim), dtype=np.float32), dim, precision)  # refuse before long work
+        self._finish(np.empty((0, self.dim), dtype=np.float32), dim, numbers)  # refuse before long work
         if on_truncate not in get_args(OnTruncate):
             raise ItemError(f"on_truncate is {on_truncate!r}: expected 'warn', 'error' or 'ignore'")
         kinds = [item_modality(item) if modality is None else modality for item in check_items(items)]
-        for kind in dict.fromkeys(kinds):
-            if kind not in self.modalities:
-                known = ", ".join(self.modalities)
-                raise ItemError(f"{self.name} has no encoder for {kind!r}; it encodes {known}")
+        if unknown := [kind for kind in kinds if kind not in self.modalities]:
+            known = ", ".join(self.modalities)
+            raise ItemError(f"{self.name} has no encoder for {unknown[0]!r}; it encodes {known}")
         base = np.empty((len(items), self.dim), dtype=np.float32)
         for kind in MODALITIES:
-            rows = [row for row, one in enumerate(kinds) if one == kind]
-            if rows:
+            if rows := [row for row, one in enumerate(kinds) if one == kind]:
                 base[rows] = self._encode_kind(kind, [items[row] for row in rows], on_truncate, progress)
-        vectors = self.map(base, task) if task is not None else base
-        return self._finish(vectors, dim, precision)
+        if task is not None:
+            return self.map(base, task, dim=dim, numbers=numbers)
+        return self._finish(base, dim, numbers)
 
     def tokenise(
         self, texts: Sequence[str], modality: Literal["text", "code"] = "text"
     ) -> tuple[list[list[int]], list[int]]:
-        """Token ids of each text, and the positions of the texts that were cut to the encoder's length."""
+        """Token ids of each text, and the positions of texts that were cut to the encoder's length."""
         return self._text_runtime(modality).tokenise(texts)
 
     def encode_tokens(self, ids: list[list[int]], modality: Literal["text", "code"] = "text") -> np.ndarray:
-        """Base vectors float32 [n, dim] of at least one text's token ids, as `tokenise` gives them."""
+        """Base vectors float32 [n, dim] of the token ids of one text or more, as `tokenise` returns them."""
         return self._text_runtime(modality).encode(ids, threads=self.threads, progress=False)
 
     def check_tokens(self, ids: Sequence[int]) -> None:
-        """Raise ItemError for token ids from elsewhere that cannot be of this embedder's tokenizer."""
+        """Raise ItemError for token ids that another tokenizer made."""
         self._text_runtime("text").check(ids)
 
     def map(
-        self, base: np.ndarray, task: str, *, dim: int | None = None, precision: VectorPrecision = "float32"
+        self, base: np.ndarray, task: str, *, dim: int | None = None, numbers: Numbers = "float32"
     ) -> np.ndarray:
-        """Task vectors of stored base vectors [n, dim]: microseconds a vector, nothing is encoded.
+        """Task vectors of stored base vectors [n, dim]. It takes microseconds a vector; nothing is encoded.
 
         Raises ItemError for an unknown task or vectors of another shape.
         """
@@ -150,13 +150,13 @@ class Embedder:
         base = np.asarray(base)
         if base.ndim != 2 or base.shape[1] != self.dim:
             raise ItemError(f"base vectors have shape {list(base.shape)}, expected [n, {self.dim}]")
-        form = self._finish(np.empty((0, self.dim), dtype=np.float32), dim, precision)
-        result = np.empty((len(base), form.shape[1]), dtype=form.dtype)
+        shape = self._finish(np.empty((0, self.dim), dtype=np.float32), dim, numbers)
+        result = np.empty((len(base), shape.shape[1]), dtype=shape.dtype)
 
         def fill(start: int) -> None:
             rows = slice(start, start + ROWS)
             vectors = self._map_rows(np.asarray(base[rows], dtype=np.float32), task)
-            result[rows] = self._finish(vectors, dim, precision)
+            result[rows] = self._finish(vectors, dim, numbers)
 
         starts = range(0, len(base), ROWS)
         if len(starts) > 1:
@@ -167,9 +167,9 @@ class Embedder:
         return result
 
     def matrix(self, task: str) -> np.ndarray:
-        """W float32 [dim, dim] with map(b) = normalise(W b), read off the mapper's own graph.
+        """W float32 [dim, dim] with map(b) = normalise(W b), which search folds into the query.
 
-        It is what search folds into the query. Raises ItemError for an unknown task.
+        It is read from the mapper's own graph. Raises ItemError for an unknown task.
         """
         self._check_task(task)
         if task not in self._matrices:
@@ -177,54 +177,50 @@ class Embedder:
             self._matrices[task] = run_graph(self._mapper(task), "mapped", {"base": identity}).T
         return self._matrices[task]
 
-    def with_mapper(self, mapper: OwnMapper | Path | str) -> "Embedder":
-        """This embedder and one more search mode, of a mapper that was fitted on pairs of one's own, or its file.
+    def with_mapper(self, mapper: CustomMapper | Path | str) -> "Embedder":
+        """This embedder with one more search mode: a mapper that `unbraid.fit_mapper` made, or its file.
 
-        The mode is called as the mapper, and so is its task; where the sides differ the tasks are NAME-query and
-        NAME-document. Encoders are shared with this embedder. Raises DataError for a file that is no mapper,
-        BundleError for one that was fitted on another base, ItemError for a name that is taken.
+        The mode and its task take the mapper's name; where the sides differ, the tasks are NAME-query and
+        NAME-document. Both embedders share their encoders. Raises DataError for a file that is no mapper, BundleError
+        for a mapper that was fitted on another base, ItemError for a name that is taken.
         """
-        own = mapper if isinstance(mapper, OwnMapper) else read_mapper(Path(mapper))
-        if own.base_id != self.base_id or own.query.shape[0] != self.dim:
+        custom = mapper if isinstance(mapper, CustomMapper) else read_mapper(Path(mapper))
+        if custom.base_id != self.base_id or custom.query.shape[0] != self.dim:
             raise BundleError(
-                f"mapper {own.name} was fitted on base {own.base_id}, and {self.name} has base {self.base_id}: fit it "
-                f"again with `unbraid mapper fit`, or use the bundle it was made with ({own.about.get('bundle')})"
+                f"mapper {custom.name} was fitted on base {custom.base_id}, and {self.name} has base {self.base_id}: fit "
+                f"it again with `unbraid mapper fit`, or use the bundle it was made with ({custom.about.get('bundle')})"
             )
-        if taken := {own.name, *own.matrices} & {*self.tasks, *self.search_modes}:
-            raise ItemError(f"mapper {own.name}: {self.name} has a task or mode {min(taken)!r} already")
+        if taken := {custom.name, *custom.matrices} & {*self.tasks, *self.search_modes}:
+            raise ItemError(f"mapper {custom.name}: {self.name} has a task or mode {min(taken)!r} already")
         specs = {
-            task: MapperSpec(matrix_id(matrix, own.base_id), "own", graphs={})
-            for task, matrix in own.matrices.items()
+            task: MapperSpec(matrix_id(matrix, custom.base_id), "custom", graphs={})
+            for task, matrix in custom.matrices.items()
         }
         other = copy(self)
         other.bundle = replace(
             self.bundle,
             mappers={**self.bundle.mappers, **specs},
-            search_modes={**self.bundle.search_modes, own.name: own.mode},
+            search_modes={**self.bundle.search_modes, custom.name: custom.mode},
         )
-        other._matrices = {**self._matrices, **own.matrices}
+        other._matrices = {**self._matrices, **custom.matrices}
         return other
 
     def _map_rows(self, base: np.ndarray, task: str) -> np.ndarray:
-        """Task vectors of a few base vectors, by the bundle's graph or the matrix of one's own mapper."""
+        """Task vectors of a few base vectors, by the bundle's graph or a custom mapper's matrix."""
         if self.bundle.mappers[task].graphs:
             return run_graph(self._mapper(task), "task_vector", {"base": base})
         mapped = base @ self._matrices[task].T
-        # `normalise` in place: half the time of a copy.
+        # In place: `normalise` copies, which takes twice the time.
         lengths = np.sqrt(np.einsum("nd,nd->n", mapped, mapped))
         mapped /= np.where(lengths == 0, 1, lengths)[:, None]
         return mapped
 
-    def _finish(self, vectors: np.ndarray, dim: int | None, precision: VectorPrecision) -> np.ndarray:
-        """`vectors` cut to `dim` and stored in `precision`."""
-        return store_as(truncate(vectors, self.dim if dim is None else dim, self.bundle.dims), precision)
+    def _finish(self, vectors: np.ndarray, dim: int | None, numbers: Numbers) -> np.ndarray:
+        """`vectors` cut to `dim` and stored as `numbers`."""
+        return store_as(truncate(vectors, self.dim if dim is None else dim, self.bundle.dims), numbers)
 
     def _encode_kind(
-        self,
-        kind: Modality,
-        items: list[Item],
-        on_truncate: OnTruncate,
-        progress: bool | None,
+        self, kind: Modality, items: list[Item], on_truncate: OnTruncate, progress: bool | None
     ) -> np.ndarray:
         """Base vectors of items that are all of one modality."""
         if kind == "image":
@@ -233,46 +229,37 @@ class Embedder:
                 raise ItemError(
                     f"cannot read {repr(wrong[0])[:60]} as a picture: pass a pathlib.Path or a PIL image"
                 )
-            return self._image_runtime().encode(pictures, threads=self.threads, progress=progress)
+            if self._images is None:
+                assert self.bundle.image is not None  # `modalities` has been checked
+                self._images = ImageRuntime(self.bundle.folder, self.bundle.image, self.precision)
+            return self._images.encode(pictures, threads=self.threads, progress=progress)
         runtime = self._text_runtime(kind)
         ids, cut = runtime.tokenise([_as_text(item, kind) for item in items])
-        if cut:
-            _report_cut(len(cut), len(items), runtime.spec.max_tokens, on_truncate)
+        if cut and on_truncate != "ignore":
+            message = f"{len(cut)} of {len(items)} items are longer than {runtime.spec.max_tokens} tokens"
+            if on_truncate == "error":
+                raise ItemError(f"{message}: split them, or pass on_truncate='warn'")
+            warnings.warn(f"{message}; the rest of each was left out", stacklevel=3)
         return runtime.encode(ids, threads=self.threads, progress=progress)
-
-    def _precision(self, graph: str) -> str | None:
-        if self.precision is None or isinstance(self.precision, str):
-            return self.precision
-        return self.precision.get(graph)
 
     def _check_task(self, task: str) -> None:
         if task not in self.bundle.mappers:
             raise ItemError(f"unknown task {task!r}: {self.name} has {', '.join(self.tasks)}")
 
     def _text_runtime(self, kind: str) -> TextRuntime:
+        """The runtime of text or code; the two share a graph where the bundle has one for both."""
         if kind not in self._texts:
             spec = self.bundle.tiers[self.tier][kind]
-            same = (
-                one for one in self._texts.values() if one.serves(spec)
-            )  # text and code may share a graph
-            shared = next(same, None)
-            precision = self._precision(graph_name(self.tier, "text"))  # code runs the same graphs
+            shared = next((one for one in self._texts.values() if one.serves(spec)), None)
             self._texts[kind] = (
-                shared.with_spec(spec) if shared else TextRuntime(self.bundle.folder, spec, precision)
+                shared.with_spec(spec) if shared else TextRuntime(self.bundle.folder, spec, self.precision)
             )
         return self._texts[kind]
-
-    def _image_runtime(self) -> ImageRuntime:
-        if self._images is None:
-            assert self.bundle.image is not None  # `modalities` has been checked
-            precision = self._precision("image")
-            self._images = ImageRuntime(self.bundle.folder, self.bundle.image, precision)
-        return self._images
 
     def _mapper(self, task: str) -> Session:
         if task not in self._mappers:
             graph = pick_graph(self.bundle.mappers[task].graphs, None)  # `precision` is for encoders
-            self._mappers[task] = open_checked(
+            self._mappers[task] = open_graph(
                 self.bundle.folder / graph, {"base": (None, self.dim)}, ["mapped", "task_vector"]
             )
         return self._mappers[task]
@@ -282,21 +269,11 @@ def _as_text(item: Item, kind: str) -> str:
     """The characters of a text or code item; files are read as UTF-8."""
     if isinstance(item, str):
         return item
-    if isinstance(item, Path):
-        try:
-            if item.exists() and not item.is_file():  # reading a pipe would wait for ever
-                raise ItemError(f"{item}: not a regular file")
+    if not isinstance(item, Path):
+        raise ItemError(f"cannot encode {type(item).__name__} as {kind}: expected str or pathlib.Path")
+    try:
+        if not item.exists() or item.is_file():  # reading a pipe would wait for ever
             return item.read_text(encoding="utf-8")
-        except ItemError:
-            raise
-        except (OSError, UnicodeDecodeError, ValueError) as error:
-            raise ItemError(f"{item}: cannot be read as {kind}: {error}") from error
-    raise ItemError(f"cannot encode {type(item).__name__} as {kind}: expected str or pathlib.Path")
-
-
-def _report_cut(cut: int, total: int, max_tokens: int, on_truncate: str) -> None:
-    message = f"{cut} of {total} items are longer than {max_tokens} tokens"
-    if on_truncate == "error":
-        raise ItemError(f"{message}: split them, or pass on_truncate='warn'")
-    if on_truncate == "warn":
-        warnings.warn(f"{message}; the rest of each was left out", stacklevel=4)
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise ItemError(f"{item}: cannot be read as {kind}: {error}") from error
+    raise ItemError(f"{item}: not a regular file")

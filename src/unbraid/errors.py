@@ -1,14 +1,16 @@
-"""Every error unbraid raises on purpose.
+"""Every error unbraid raises on purpose, and the check for optional dependencies.
 
 UnbraidError
 ├── BundleError        a bundle was refused; the message names the file
 ├── ItemError          an item cannot be encoded (also a ValueError)
 │   └── ImageError     a picture cannot be decoded safely
-├── StoreError         an index cannot be opened, does not match the bundle, or is held by another process
+├── StoreError         an index cannot be opened, does not match the bundle, or is in use by another process
 ├── TeacherError       a teacher cannot be loaded, does not fit the machine, or gave no finite vector
 ├── DataError          a data set or vector file cannot be read (also a ValueError)
 └── MissingExtraError  an optional dependency is not installed (also an ImportError)
 """
+
+from importlib.util import find_spec
 
 
 class UnbraidError(Exception):
@@ -28,7 +30,7 @@ class ImageError(ItemError):
 
 
 class StoreError(UnbraidError):
-    """An index cannot be opened, was made with another base, or is held by another process."""
+    """An index cannot be opened, was made with another base, or is in use by another process."""
 
 
 class TeacherError(UnbraidError):
@@ -43,5 +45,11 @@ class MissingExtraError(UnbraidError, ImportError):
     """An optional dependency is not installed; the message names the extra."""
 
     def __init__(self, package: str, extra: str) -> None:
-        """Name the `package` that is absent and the `extra` that brings it."""
+        """Name the missing `package` and the `extra` that installs it."""
         super().__init__(f"{package} is not installed; run: pip install 'unbraid[{extra}]'")
+
+
+def require(package: str, extra: str) -> None:
+    """Raise MissingExtraError that names the `extra` when `package` is not installed; nothing is imported."""
+    if find_spec(package) is None:
+        raise MissingExtraError(package, extra)

@@ -1,4 +1,4 @@
-"""What can be encoded: a text, a code snippet or an image, and how an item's modality is told."""
+"""Items: texts, code snippets and images, and how their modality is found."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ class Code(str):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        """Show the type, since a plain string of the same characters is another item."""
+        """Show the type: a plain string of the same characters is another item."""
         return f"Code({str.__repr__(self)})"
 
 
@@ -33,7 +33,7 @@ Item: TypeAlias = str | Path | Image.Image
 
 
 def suffix_modality(path: Path) -> Modality:
-    """Modality of a file by its suffix; every suffix that is neither code nor image is text."""
+    """Modality of a file by its suffix: code, image, and text for every other suffix."""
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         return "image"
@@ -41,7 +41,7 @@ def suffix_modality(path: Path) -> Modality:
 
 
 def item_modality(item: Item) -> Modality:
-    """Modality of one item by its type; a path by its suffix. Raises ItemError for any other type."""
+    """Modality of one item by its type, of a path by its suffix. Raises ItemError for any other type."""
     if isinstance(item, Code):
         return "code"
     if isinstance(item, str):
@@ -56,7 +56,7 @@ def item_modality(item: Item) -> Modality:
 
 
 def check_items(items: Sequence[Item]) -> Sequence[Item]:
-    """`items` itself, when it is a list-like of items. Raises ItemError for a single item or a non-sequence."""
+    """`items` itself when it is a sequence of items. Raises ItemError for a single item or a non-sequence."""
     if isinstance(items, str | Path | Image.Image | bytes):
         raise ItemError(f"encode takes a list of items, got one {type(items).__name__}: wrap it as [item]")
     if not isinstance(items, Sequence):

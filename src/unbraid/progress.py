@@ -1,4 +1,4 @@
-"""Progress of long work on standard error: share done, rate and time left."""
+"""Progress of long work on standard error: share done, rate, time left."""
 
 import sys
 import time
@@ -7,15 +7,12 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-LONG = 30  # steps; below, the bar would be gone before it is read
-EVERY = 30.0  # seconds between the lines that stand for a bar in a log
+LONG = 30  # steps; with fewer, the bar would be gone before anyone reads it
+EVERY = 30.0  # seconds between lines where standard error is a log
 
 
 def track(steps: Sequence[T], what: str, *, unit: str, shown: bool | None = None) -> Iterator[T]:
-    """Yield each of `steps` and draw a bar.
-
-    `shown` None means: where a person watches standard error, and the work is long.
-    """
+    """Yield each of `steps` and draw a bar; `shown` None draws it for long work on a terminal."""
     if shown is None:
         shown = len(steps) >= LONG and sys.stderr.isatty()
     if not shown:
@@ -32,10 +29,10 @@ def track(steps: Sequence[T], what: str, *, unit: str, shown: bool | None = None
 def counting(
     what: str, *, unit: str, total: int, done: int = 0, bar: bool | None = None
 ) -> Iterator[Callable[[int], None]]:
-    """Gives a function that is told how many more of `total` units are done; `done` were before.
+    """A function to call with the number of further units that are done, of `total`; `done` were done before.
 
-    Draws a bar where a person watches standard error (or as `bar` says); elsewhere, for a log, writes a line with
-    the share, the rate and the time left every 30 seconds.
+    Draws a bar when standard error is a terminal (or as `bar` says). Otherwise writes a line with the share, the rate
+    and the time left every 30 seconds.
     """
     if sys.stderr.isatty() if bar is None else bar:
         with _bar(unit) as progress:
@@ -67,7 +64,7 @@ def duration(seconds: float) -> str:
 
 
 def _bar(unit: str) -> Any:
-    """A rich progress bar on standard error; Any, since rich is imported when one is drawn, and not before."""
+    """A rich progress bar on standard error. Any: rich is imported only when a bar is drawn."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,4 +1,4 @@
-"""The tasks a vector can be made for, and the pairs of them that a search is."""
+"""The tasks of vectors, and the search modes: a task for the query and a task for the documents."""
 
 TASKS = ("query", "document", "symmetric", "code")
 # Search mode -> (task of the query, task of the documents).

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unbraid.custom_mapper.mapper_file import OwnMapper, write_mapper
+from unbraid.custom_mapper.mapper_file import CustomMapper
 from unbraid.index import Store
 from unbraid.index.store.checksum import to_payload
 
@@ -40,7 +40,7 @@ def test_a_mapper_of_ones_own_needs_a_side_where_they_differ(
     command, index, tmp_path, bundle_folder, embedder
 ) -> None:
     matrices = [RNG.standard_normal((512, 512)).astype(np.float32) for _ in range(2)]
-    write_mapper(tmp_path / "legal.mapper", OwnMapper("legal", embedder.base_id, *matrices))
+    CustomMapper("legal", embedder.base_id, *matrices).save(tmp_path / "legal.mapper")
     words = ("retask", index, "--task", tmp_path / "legal.mapper", "--out", tmp_path / "v.jsonl")
     code, _, err = command(*words, "--model", bundle_folder)
     assert code == 2 and "--side query or document" in err

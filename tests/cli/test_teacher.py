@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from unbraid.cli import main as cli
-from unbraid.evaluation import task_conflict as conflict
+from unbraid.evaluation import teacher_scores
 from unbraid.tasks import SEARCH_MODES
 from unbraid.teacher import load
 from unbraid.teacher.routes import TASK_ADAPTERS
@@ -72,7 +72,7 @@ def reference(monkeypatch):
         def encode(self, texts):
             return np.eye(4, dtype=np.float32)[[len(text) % 4 for text in texts]]
 
-    monkeypatch.setattr(conflict, "minilm", Reference)
+    monkeypatch.setattr(teacher_scores, "minilm", Reference)
 
 
 def assert_one_line(found, *parts):

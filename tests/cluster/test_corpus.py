@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unbraid.cluster.corpus import Columns, cut, find_columns, find_sources, read_rows
+from unbraid.cluster.corpus import Columns, find_columns, find_sources, read_rows, split_into_shards
 from unbraid.errors import DataError
 
 TEXT = Columns("id", "text", "text")
@@ -27,7 +27,7 @@ def texts(path: Path, rows: int, group: int | None = None) -> Path:
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_shards_hold_every_row_once_and_in_order(tmp_path, rows, group, length):
     sources = find_sources([texts(tmp_path / "a.parquet", rows, group)])
-    read = [read_rows(shard, TEXT) for shard in cut(sources, length)]
+    read = [read_rows(shard, TEXT) for shard in split_into_shards(sources, length)]
     assert [number for ids, _ in read for number in ids.to_pylist()] == list(range(rows))
     assert [text for _, content in read for text in content] == [f"a {number}" for number in range(rows)]
 
@@ -37,7 +37,9 @@ def test_a_folder_gives_its_parquet_files_and_those_below_by_name(tmp_path):
         texts(tmp_path / f"{name}.parquet", 1)
     (tmp_path / "note.txt").write_text("no corpus")
     assert [source.name for source in find_sources([tmp_path])] == ["b", "sub/a"]
-    assert [shard.out for shard in cut(find_sources([tmp_path]), 10)][1] == "sub/a-000000000000.parquet"
+    assert [shard.out for shard in split_into_shards(find_sources([tmp_path]), 10)][
+        1
+    ] == "sub/a-000000000000.parquet"
 
 
 def test_two_files_of_one_name_are_refused(tmp_path):
@@ -47,7 +49,7 @@ def test_two_files_of_one_name_are_refused(tmp_path):
 
 
 def test_an_empty_file_has_no_shards(tmp_path):
-    assert cut(find_sources([texts(tmp_path / "a.parquet", 0)]), 10) == []
+    assert split_into_shards(find_sources([texts(tmp_path / "a.parquet", 0)]), 10) == []
 
 
 def test_a_folder_without_parquet_and_a_broken_file_are_named(tmp_path):
@@ -90,8 +92,8 @@ def test_content_is_strings_bytes_or_what_is_there_of_both(tmp_path):
         tmp_path / "a.parquet",
         {"id": ["x", "y", "z"], "text": ["a", None, "ü"], "image": [b"A", None, b"C"], "pair": both},
     )
-    [shard] = cut(find_sources([path]), 10)
-    [_, last] = cut(find_sources([path]), 1)[1:]
+    [shard] = split_into_shards(find_sources([path]), 10)
+    [_, last] = split_into_shards(find_sources([path]), 1)[1:]
     assert read_rows(shard, TEXT)[1] == ["a", None, "ü"]
     assert read_rows(shard, Columns("id", "image", "image"))[1] == [b"A", None, b"C"]
     assert read_rows(shard, Columns("id", "pair", "image"))[1] == [b"B", "c.png", None]
@@ -99,7 +101,7 @@ def test_content_is_strings_bytes_or_what_is_there_of_both(tmp_path):
 
 
 def test_a_file_that_changed_after_it_was_cut_is_refused(tmp_path):
-    [shard] = cut(find_sources([texts(tmp_path / "a.parquet", 5)]), 10)
+    [shard] = split_into_shards(find_sources([texts(tmp_path / "a.parquet", 5)]), 10)
     texts(tmp_path / "a.parquet", 6)
     with pytest.raises(DataError, match="has changed since this run began"):
         read_rows(shard, TEXT)

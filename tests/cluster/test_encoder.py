@@ -4,7 +4,7 @@ import pytest
 import unbraid
 from unbraid import Code
 from unbraid.cluster.encoder import EncoderSpec, load_encoder
-from unbraid.custom_mapper.mapper_file import OwnMapper, write_mapper
+from unbraid.custom_mapper.mapper_file import CustomMapper
 from unbraid.errors import ItemError
 
 ITEMS = ["moon", Code("return self")]
@@ -12,21 +12,19 @@ ITEMS = ["moon", Code("return self")]
 
 def test_a_student_gives_what_encode_gives_and_says_where_it_comes_from(bundle_folder):
     model = unbraid.load(bundle_folder, tier="nano")
-    encoder = load_encoder(EncoderSpec(str(bundle_folder), "nano", task="code", dim=64, precision="int8"))
+    encoder = load_encoder(EncoderSpec(str(bundle_folder), "nano", task="code", dim=64, numbers="int8"))
     vectors = encoder.encode(ITEMS)
-    np.testing.assert_array_equal(vectors, model.encode(ITEMS, task="code", dim=64, precision="int8"))
+    np.testing.assert_array_equal(vectors, model.encode(ITEMS, task="code", dim=64, numbers="int8"))
     assert (encoder.empty.shape, encoder.empty.dtype) == ((0, 64), np.int8)
     assert encoder.about["base_id"] == model.base_id
     assert encoder.about["mapper_id"] == model.bundle.mappers["code"].id
-    assert (encoder.about["tier"], encoder.about["precision"]) == ("nano", "int8")
+    assert (encoder.about["tier"], encoder.about["numbers"]) == ("nano", "int8")
 
 
 def test_a_mapper_file_is_a_task(bundle_folder, tmp_path):
     model = unbraid.load(bundle_folder)
     turn = np.roll(np.eye(512, dtype=np.float32), 1, axis=0)
-    write_mapper(
-        tmp_path / "own.mapper", OwnMapper("own", model.base_id, np.eye(512, dtype=np.float32), turn)
-    )
+    CustomMapper("own", model.base_id, np.eye(512, dtype=np.float32), turn).save(tmp_path / "own.mapper")
     spec = EncoderSpec(str(bundle_folder), task=str(tmp_path / "own.mapper"), side="document")
     base = model.encode(ITEMS)
     np.testing.assert_allclose(load_encoder(spec).encode(ITEMS), np.roll(base, 1, axis=1), atol=1e-6)
@@ -41,7 +39,7 @@ def test_a_teacher_gives_task_vectors_and_says_where_they_come_from(tiny_v4):
     from unbraid.teacher import load
 
     teacher = load(tiny_v4)
-    encoder = load_encoder(EncoderSpec(teacher=str(tiny_v4), task="query", precision="float16"))
+    encoder = load_encoder(EncoderSpec(teacher=str(tiny_v4), task="query", numbers="float16"))
     vectors = encoder.encode(ITEMS)
     assert vectors.dtype == np.float16
     np.testing.assert_allclose(vectors, teacher.encode(ITEMS, "query"), atol=1e-3)

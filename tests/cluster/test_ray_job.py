@@ -128,7 +128,7 @@ def test_a_driver_that_was_killed_goes_on_where_it_stopped(cluster, corpus, spec
 
 
 def test_vectors_are_those_of_encode_in_the_order_of_the_corpus(cluster, corpus, spec, tmp_path):
-    asked = EncoderSpec(spec.model, spec.tier, task="query", dim=64, precision="float16")
+    asked = EncoderSpec(spec.model, spec.tier, task="query", dim=64, numbers="float16")
     report = encode_corpus([corpus / "a.parquet"], tmp_path, asked, shard_rows=1500)
     table = pq.read_table(tmp_path)
     assert (report.rows, table["vector"].type) == (2000, pa.list_(pa.float16(), 64))
@@ -191,14 +191,14 @@ def test_vectors_of_another_encoder_or_corpus_are_never_mixed(here, corpus, spec
     for other, says in [
         (EncoderSpec(spec.model, "small"), "whose tier is nano, not small"),
         (EncoderSpec(spec.model, "nano", task="code"), "whose mapper_id is None"),
-        (EncoderSpec(spec.model, "nano", precision="float16"), "whose precision is float32, not float16"),
+        (EncoderSpec(spec.model, "nano", numbers="float16"), "whose numbers is float32, not float16"),
     ]:
         with pytest.raises(DataError, match=f"{says}.*choose another folder"):
             encode_corpus([corpus / "a.parquet"], out, other, shard_rows=1000)
     with pytest.raises(DataError, match="whose id_column is id, not text"):
         encode_corpus([corpus / "a.parquet"], out, spec, id="text", shard_rows=1000)
     for paths, rows in [([corpus / "sub"], 1000), ([corpus / "a.parquet"], 2000)]:
-        with pytest.raises(DataError, match="which no rows of this corpus become"):
+        with pytest.raises(DataError, match="which this corpus does not have"):
             encode_corpus(paths, out, spec, shard_rows=rows)
 
 

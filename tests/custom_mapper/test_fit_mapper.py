@@ -1,22 +1,12 @@
+import json
 from types import MappingProxyType
 
 import numpy as np
 import pytest
-from scipy.stats import rankdata, spearmanr
 
-from unbraid.custom_mapper import fit_mapper as own_mapper
-from unbraid.custom_mapper.fit_mapper import (
-    LEAST_GROUPS,
-    agreement,
-    choose,
-    encode_pairs,
-    fit_mapper,
-    ndcg_at_10,
-    ranks,
-    spearman_shares,
-    split_folds,
-)
-from unbraid.custom_mapper.mapper_pairs import Pairs
+from unbraid.custom_mapper.cross_validation import agreement, ndcg_at_10
+from unbraid.custom_mapper.fit_mapper import fit_mapper
+from unbraid.custom_mapper.mapper_pairs import Pairs, encode_pairs
 from unbraid.errors import DataError, ItemError
 from unbraid.items import Code
 from unbraid.vectors import normalise
@@ -134,7 +124,7 @@ def test_negatives_are_documents_and_counted():
 
 
 def test_more_pairs_than_are_used_are_sampled(monkeypatch):
-    monkeypatch.setattr(own_mapper, "MOST", 60)
+    monkeypatch.setattr("unbraid.custom_mapper.fit_mapper.MOST", 60)
     about = fit_mapper(Model(), answers(100), "mine").about
     assert (about["pairs"], about["pairs_given"]) == (60, 100)
 
@@ -157,58 +147,17 @@ def test_grades_that_are_all_the_same_are_refused():
         fit_mapper(Model(), Pairs(pairs.left, pairs.right, pairs.negative, np.ones(50)), "mine")
 
 
-# -- folds -------------------------------------------------------------------------------------------------
-
-
-def test_folds_never_split_a_group_and_are_of_equal_size():
-    groups = np.random.default_rng(0).integers(0, 70, 400)
-    folds = split_folds(groups)
-    assert all(len(np.unique(folds[groups == group])) == 1 for group in np.unique(groups))
-    sizes = np.bincount(folds)
-    assert len(sizes) == 5 and sizes.max() - sizes.min() <= np.bincount(groups).max()
-
-
-@pytest.mark.parametrize(
-    "groups", [np.arange(LEAST_GROUPS - 1), np.concatenate([np.zeros(60, int), np.arange(1, 50)])]
-)
-def test_pairs_that_hang_together_cannot_be_cross_validated(groups):
-    with pytest.raises(DataError, match="groups that share no text"):
-        split_folds(groups)
-
-
-# -- scores ------------------------------------------------------------------------------------------------
-
-
-def test_ndcg_by_hand():
-    scores = np.array([[0.9, 0.8, 0.7, 0.6], [0.1, 0.2, 0.3, 0.4]])
-    relevant = np.array([[False, True, False, True], [False, False, False, True]])
-    first = (1 / np.log2(3) + 1 / np.log2(5)) / (1 + 1 / np.log2(3))
-    np.testing.assert_allclose(ndcg_at_10(scores, relevant), [first, 1.0])
-
-
-def test_what_is_not_among_the_first_ten_counts_nothing():
-    scores = -np.arange(12.0)[None]
-    assert ndcg_at_10(scores, np.arange(12)[None] == 10) == 0
-
-
-def test_the_mean_of_the_shares_is_spearmans_rho():
-    rng = np.random.default_rng(1)
-    a, b = rng.integers(0, 9, (2, 60)).astype(float)  # with ties
-    assert spearman_shares(a, b).mean() == pytest.approx(spearmanr(a, b).statistic)
-    np.testing.assert_allclose(ranks(a), rankdata(a))
-
-
-def test_the_best_of_the_sure_gains_is_chosen_and_none_without_one():
-    rng = np.random.default_rng(2)
-    start, noise = rng.random(400), 0.05 * rng.standard_normal((3, 400))
-    assert choose(np.stack([start, *(start + noise + [[0.02], [0.05], [0.04]])])) == 2
-    assert choose(np.stack([start, *(start + noise)])) == 0
-    assert choose(np.stack([start, start, start])) == 0
-
-
 def test_a_mapper_agrees_with_itself():
     data = encode_pairs(Model(), answers(40))
     one = np.eye(DIM, dtype=np.float32), np.eye(DIM, dtype=np.float32)
     flat = np.diag([1.0] + [1e-3] * (DIM - 1)).astype(np.float32)
     shares = agreement(data, one, {"same": one, "other": (flat, flat)})
     assert shares["same"] == 1 and shares["other"] < 0.9
+
+
+def test_pairs_may_be_a_file(tmp_path):
+    rows = [{"query": f"{n} q", "positive": f"{n} d"} for n in range(100)]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    one, other = fit_mapper(Model(), path, "mine"), fit_mapper(Model(), answers(100), "mine")
+    assert np.array_equal(one.query, other.query) and one.about == other.about

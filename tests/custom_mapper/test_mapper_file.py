@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from unbraid.custom_mapper.mapper_file import OwnMapper, read_mapper, write_mapper
+from unbraid.custom_mapper.mapper_file import CustomMapper, read_mapper
 from unbraid.errors import BundleError, DataError, ItemError
 from unbraid.io.vector_file import provenance
 from unbraid.vectors import normalise
@@ -23,16 +23,16 @@ def place(tmp_path):
 
 
 def one_sided(base_id="b"):
-    return OwnMapper("legal", base_id, QUERY, about={"pairs": 3})
+    return CustomMapper("legal", base_id, QUERY, about={"pairs": 3})
 
 
 def two_sided(base_id="b"):
-    return OwnMapper("legal", base_id, QUERY, DOCUMENT)
+    return CustomMapper("legal", base_id, QUERY, DOCUMENT)
 
 
 @pytest.mark.parametrize("make", [one_sided, two_sided])
 def test_write_and_read_give_the_same_mapper(make, place):
-    write_mapper(place, make())
+    make().save(place)
     read = read_mapper(place)
     assert (read.name, read.base_id, read.about) == ("legal", "b", make().about)
     assert list(read.matrices) == list(make().matrices)
@@ -48,7 +48,7 @@ def test_one_matrix_is_one_task_and_two_are_two():
 def test_a_side_is_needed_only_where_the_sides_differ():
     assert one_sided().task(None) == one_sided().task("query") == one_sided().task("document") == "legal"
     assert two_sided().task("document") == "legal-document"
-    with pytest.raises(ItemError, match="--side query or document"):
+    with pytest.raises(ItemError, match="--side query or --side document"):
         two_sided().task(None)
 
 
@@ -85,15 +85,18 @@ def test_a_file_that_is_missing_or_a_folder_is_refused(tmp_path):
         read_mapper(tmp_path)
 
 
-SMALL = OwnMapper("legal", "b", np.eye(4, dtype=np.float32), about={"pairs": 3})
+@pytest.fixture(scope="module")
+def small_file(tmp_path_factory) -> bytes:
+    place = tmp_path_factory.mktemp("small") / "small.mapper"
+    CustomMapper("legal", "b", np.eye(4, dtype=np.float32), about={"pairs": 3}).save(place)
+    return place.read_bytes()
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_a_damaged_file_is_a_clear_error_or_still_a_mapper(tmp_path_factory, data):
+def test_a_damaged_file_is_a_clear_error_or_still_a_mapper(tmp_path_factory, small_file, data):
     place = tmp_path_factory.getbasetemp() / "damaged.mapper"
-    write_mapper(place, SMALL)
-    content = bytearray(place.read_bytes())
+    content = bytearray(small_file)
     match data.draw(st.sampled_from(["flip", "cut", "insert", "noise"])):
         case "flip":
             for _ in range(data.draw(st.integers(1, 4))):
@@ -118,13 +121,13 @@ def test_a_damaged_file_is_a_clear_error_or_still_a_mapper(tmp_path_factory, dat
 
 
 def test_an_embedder_gets_the_mode_and_its_tasks(exact, place):
-    write_mapper(place, two_sided(exact.base_id))
+    two_sided(exact.base_id).save(place)
     model = exact.with_mapper(place)
     base = exact.encode(["the cat", "a river"])
     assert model.search_modes["legal"] == ("legal-query", "legal-document")
     np.testing.assert_allclose(model.map(base, "legal-document"), normalise(base @ DOCUMENT.T), atol=1e-6)
     assert np.array_equal(model.matrix("legal-query"), QUERY)
-    assert model.encode(["the cat"], task="legal-query", dim=64, precision="int8").shape == (1, 64)
+    assert model.encode(["the cat"], task="legal-query", dim=64, numbers="int8").shape == (1, 64)
 
 
 def test_the_embedder_it_came_from_is_left_alone(exact):
@@ -150,19 +153,19 @@ def test_a_mapper_of_another_base_is_refused_with_advice(exact):
 def test_a_name_that_the_bundle_has_is_refused(exact):
     for name in ("retrieval", "query"):
         with pytest.raises(ItemError, match=f"has a task or mode '{name}' already"):
-            exact.with_mapper(OwnMapper(name, exact.base_id, QUERY))
+            exact.with_mapper(CustomMapper(name, exact.base_id, QUERY))
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8", "binary"])
-def test_mapping_in_chunks_is_mapping_at_once(exact, monkeypatch, precision):
+@pytest.mark.parametrize("numbers", ["float32", "int8", "binary"])
+def test_mapping_in_chunks_is_mapping_at_once(exact, monkeypatch, numbers):
     base = normalise(RNG.standard_normal((25, DIM)))
     model = exact.with_mapper(one_sided(exact.base_id))
     for task in ("legal", "query"):
-        whole = model.map(base, task, dim=64, precision=precision)
+        whole = model.map(base, task, dim=64, numbers=numbers)
         with monkeypatch.context() as patch:
             patch.setattr("unbraid.embedder.ROWS", 4)
-            parts = model.map(base, task, dim=64, precision=precision)
+            parts = model.map(base, task, dim=64, numbers=numbers)
         assert parts.dtype == whole.dtype
         np.testing.assert_allclose(
-            parts.astype(float), whole.astype(float), atol=1 if precision == "int8" else 1e-6
+            parts.astype(float), whole.astype(float), atol=1 if numbers == "int8" else 1e-6
         )

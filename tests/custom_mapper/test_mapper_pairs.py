@@ -53,15 +53,15 @@ GOOD = {"query": "q", "positive": "d"}
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
-        ("{", "not a JSON object"),
-        ("[1]", "found a list"),
-        ({"query": "q"}, "has no 'positive' or 'document'"),
-        ({"positive": "d"}, "has no 'query' or 'anchor'"),
-        ({"query": " ", "positive": "d"}, "'query' is ' '"),
-        ({"query": "q", "positive": 7}, "'positive' is '7'"),
-        ({"query": "q", "positive": "d", "negative": []}, "'negative' is"),
-        ({"query": "q", "positive": "d", "modality": "image"}, "'modality' is 'image'"),
-        ({"a": "x", "b": "y", "score": 1}, "do not mix"),
+        ("{", "expected JSON"),
+        ("[1]", "expected a JSON object"),
+        ({"query": "q"}, "no field 'positive' or 'document'"),
+        ({"positive": "d"}, "no field 'query' or 'anchor'"),
+        ({"query": " ", "positive": "d"}, "'query' ' '"),
+        ({"query": "q", "positive": 7}, "'positive' '7'"),
+        ({"query": "q", "positive": "d", "negative": []}, "'negative' "),
+        ({"query": "q", "positive": "d", "modality": "image"}, "'modality' 'image'"),
+        ({"a": "x", "b": "y", "score": 1}, "split the file"),
     ],
     ids=str,
 )
@@ -72,7 +72,7 @@ def test_a_wrong_row_is_named_by_its_line(place, row, fault):
 
 @pytest.mark.parametrize("score", ["high", None, True, float("nan")])
 def test_a_grade_is_a_number(place, score):
-    with pytest.raises(DataError, match="line 1: 'score' is"):
+    with pytest.raises(DataError, match="line 1: found 'score'"):
         read_pairs(write(place, {"a": "x", "b": "y", "score": score}))
 
 

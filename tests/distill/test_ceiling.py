@@ -14,7 +14,7 @@ from unbraid.distill.space.ceiling import DIMS, dataset_rows, fit_read_outs, rou
 from unbraid.distill.space.ceiling_report import Report, write_ceiling
 from unbraid.distill.space.fit_space import fit_space, split
 from unbraid.errors import DataError
-from unbraid.evaluation import Retrieval, Sts, conflict_rows
+from unbraid.evaluation import Retrieval, Sts, evaluate_teacher
 from unbraid.items import Code
 from unbraid.tasks import SEARCH_MODES
 from unbraid.training.torchvision_shim import ensure_torchvision
@@ -180,7 +180,7 @@ def test_a_set_has_the_teachers_own_score_and_read_outs_that_lose_nothing_keep_i
     mode = "symmetric" if dataset is GRADED else "retrieval"
     assert [row.mode for row in rows] == [mode, None, *[mode] * 4]
     expected = next(
-        row for row in conflict_rows("t", teacher.encode, SEARCH_MODES, dataset)[1:] if row.mode == mode
+        row for row in evaluate_teacher("t", teacher.encode, SEARCH_MODES, dataset)[1:] if row.mode == mode
     )
     assert rows[0].scores == expected.scores
     for row in rows[2:]:

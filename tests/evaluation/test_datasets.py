@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -322,7 +322,7 @@ def read_or_data_error(path: Path, **options) -> None:
 
 
 @given(ROWS, st.sampled_from([None, "dev"]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_json_rows_are_read_or_refused(rows, split):
     with tempfile.TemporaryDirectory() as folder:
         read_or_data_error(write_lines(Path(folder) / "set.jsonl", rows), split=split)

@@ -33,10 +33,6 @@ from unbraid.vectors import normalise
 seeds = st.integers(0, 2**32 - 1)
 
 
-def unit(n, dim, seed=0):
-    return normalise(np.random.default_rng(seed).normal(size=(n, dim)))
-
-
 def rotation(dim, seed):
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))[0].astype(np.float32)
 
@@ -57,7 +53,7 @@ def test_auroc_agrees_with_two_other_implementations_with_ties(above, below):
         assert found == pytest.approx(mannwhitneyu(above, below).statistic / (len(above) * len(below)))
 
 
-def test_matched_and_unmatched_are_the_diagonal_and_the_rest():
+def test_matched_and_unmatched_are_the_diagonal_and_the_rest(unit):
     one, other = unit(4, 5, 1), unit(4, 5, 2)
     full = one @ other.T
     np.testing.assert_allclose(matched(one, other), np.diag(full), atol=1e-6)
@@ -82,7 +78,7 @@ def test_effective_rank_of_equal_singular_values_is_their_number():
 
 @given(seeds)
 @settings(max_examples=15, deadline=None)
-def test_no_measure_depends_on_the_axes(seed):
+def test_no_measure_depends_on_the_axes(unit, seed):
     captions, images, turn = unit(12, 6, seed), unit(12, 6, seed + 1), rotation(6, seed)
     before, after = geometry(captions, images), geometry(captions @ turn, images @ turn)
     for name in ("gap", "gap_by_chance", "gap_centred", "text_rank", "image_rank"):
@@ -91,7 +87,7 @@ def test_no_measure_depends_on_the_axes(seed):
     assert after.texts.mean == pytest.approx(before.texts.mean, abs=1e-6)
 
 
-def test_one_shift_between_the_modalities_is_the_gap_and_goes_with_the_means():
+def test_one_shift_between_the_modalities_is_the_gap_and_goes_with_the_means(unit):
     captions = normalise(np.hstack([unit(50, 8), np.ones((50, 1))]))
     images = captions * np.array([1] * 8 + [-1], np.float32)  # mirrored: two cones on one axis
     assert centroid_gap(captions, images) == pytest.approx(2 / 2**0.5, abs=1e-6)
@@ -99,14 +95,14 @@ def test_one_shift_between_the_modalities_is_the_gap_and_goes_with_the_means():
     np.testing.assert_allclose(matched(centred(captions), centred(images)), 1, atol=1e-5)
 
 
-def test_the_gap_by_chance_is_what_random_swaps_of_the_sides_show():
+def test_the_gap_by_chance_is_what_random_swaps_of_the_sides_show(unit):
     one, other = unit(20, 6, 3), unit(20, 6, 4)
     swap = np.random.default_rng(0).random((4000, 20, 1)) < 0.5
     gaps = [centroid_gap(np.where(s, other, one), np.where(s, one, other)) for s in swap[:400]]
     assert centroid_gap_by_chance(one, other) == pytest.approx(np.sqrt(np.mean(np.square(gaps))), rel=0.06)
 
 
-def test_modalities_in_two_cones_are_all_gap():
+def test_modalities_in_two_cones_are_all_gap(unit):
     texts = normalise(np.hstack([unit(9, 3), np.full((9, 1), 2)]))
     found = geometry(texts, texts * np.array([1, 1, 1, -1], np.float32), texts, texts)
     assert (found.apart, found.recall_centred[1]) == (1, 1)
@@ -127,7 +123,7 @@ def test_recall_counts_the_captions_that_find_their_own_picture():
     assert recall(captions, images) == {1: 10 / 12, 10: 11 / 12}
 
 
-def test_equal_modalities_have_no_gap_and_every_picture_is_found():
+def test_equal_modalities_have_no_gap_and_every_picture_is_found(unit):
     vectors = unit(12, 16)
     found = geometry(vectors, vectors, vectors, vectors)
     assert (found.gap, found.gap_by_chance, found.apart) == (0, 0, 0.5)
@@ -136,7 +132,7 @@ def test_equal_modalities_have_no_gap_and_every_picture_is_found():
     assert found.text_text == found.image_text
 
 
-def test_histograms_hold_every_pair_cosines_past_one_too():
+def test_histograms_hold_every_pair_cosines_past_one_too(unit):
     vectors = unit(9, 3) * np.float32(1 + 1e-6)
     found = geometry(vectors, vectors)
     assert len(found.texts.counts) == len(EDGES) - 1

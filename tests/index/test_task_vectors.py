@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unbraid.custom_mapper.mapper_file import OwnMapper
+from unbraid.custom_mapper.mapper_file import CustomMapper
 from unbraid.embedder import Embedder
 from unbraid.errors import DataError, ItemError
 from unbraid.index import Store
@@ -85,26 +85,24 @@ def test_npy_and_jsonl_hold_the_same(store, embedder, tmp_path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("dim", "precision"), [(128, "float32"), (256, "int8"), (64, "binary")])
+@pytest.mark.parametrize(("dim", "numbers"), [(128, "float32"), (256, "int8"), (64, "binary")])
 def test_shorter_and_smaller_numbers_are_those_of_encode(
-    store, embedder, tmp_path, dim: int, precision
+    store, embedder, tmp_path, dim: int, numbers
 ) -> None:
-    write(store, embedder, tmp_path / "v.npy", "query", dim=dim, precision=precision)
-    write(store, embedder, tmp_path / "v.parquet", "query", dim=dim, precision=precision)
+    write(store, embedder, tmp_path / "v.npy", "query", dim=dim, numbers=numbers)
+    write(store, embedder, tmp_path / "v.parquet", "query", dim=dim, numbers=numbers)
     ids, vectors = columns(tmp_path / "v.parquet")
     found = np.load(tmp_path / "v.npy")
     np.testing.assert_array_equal(found, vectors)
     whole = embedder.map(BASE[[IDS.index(one) for one in ids]], "query")
-    wanted = store_as(normalise(whole[:, :dim]), precision)
+    wanted = store_as(normalise(whole[:, :dim]), numbers)
     assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
-    assert (
-        np.mean(found == wanted) > 0.99 if precision != "float32" else np.allclose(found, wanted, atol=1e-6)
-    )
+    assert np.mean(found == wanted) > 0.99 if numbers != "float32" else np.allclose(found, wanted, atol=1e-6)
 
 
 def test_a_search_over_the_file_finds_what_a_folded_search_finds(store, embedder, tmp_path) -> None:
     skewed = np.eye(512, dtype=np.float32) + RNG.standard_normal((512, 512)).astype(np.float32) / 40
-    own = OwnMapper("legal", embedder.base_id, skewed, skewed.T.copy())
+    own = CustomMapper("legal", embedder.base_id, skewed, skewed.T.copy())
     model = embedder.with_mapper(own)
     queries = normalise(RNG.standard_normal((20, 512)))
     for mode, (query_task, document_task) in model.search_modes.items():

@@ -7,7 +7,13 @@ from unbraid.io.surrogates import replace_lone_surrogates
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("a\ud800b", "a\ufffdb"), ("\udc00", "\ufffd"), ("\ud83d\ude00", "\U0001f600"), ("", "")],
+    [
+        ("a\ud800b", "a\ufffdb"),
+        ("\udc00", "\ufffd"),
+        ("\ud83d\ude00", "\U0001f600"),
+        ("", ""),
+        ("\ufeffcat", "\ufeffcat"),
+    ],
 )
 def test_a_lone_surrogate_becomes_the_replacement_character(text, expected):
     assert replace_lone_surrogates(text) == expected

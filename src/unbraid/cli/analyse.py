@@ -1,4 +1,4 @@
-"""`unbraid analyse`: the geometry of the space that texts and pictures share, of several models side by side."""
+"""`unbraid analyse`: the geometry of the space that texts and pictures share, for several models side by side."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -9,8 +9,8 @@ from typing import Annotated, TypeAlias
 import numpy as np
 import typer
 
-from unbraid.cli.options import Device, one_of, require
-from unbraid.errors import DataError
+from unbraid.cli.options import Device, one_of
+from unbraid.errors import DataError, require
 from unbraid.items import Item
 from unbraid.loading import load
 from unbraid.tasks import SEARCH_MODES
@@ -19,21 +19,18 @@ STARTER = "starter"
 TEACHER, CLIP = "teacher:", "open_clip:"
 PAPER_PAIRS = 1000  # of each data set in the paper
 
-app = typer.Typer()
-
 Views: TypeAlias = Mapping[str | None, tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class _Model:
-    """`encode` takes queries and documents to their vectors by search mode; `about` says what decides them."""
+    """`encode` maps queries and documents to vectors by search mode; `about` is what decides the vectors."""
 
     name: str
     about: Mapping[str, object]
     encode: Callable[[Sequence[Item], Sequence[Item]], Views]
 
 
-@app.command()
 def analyse(
     images: Annotated[
         Path,
@@ -47,20 +44,21 @@ def analyse(
         list[str] | None,
         typer.Argument(
             metavar="MODEL...",
-            help="starter, a bundle folder or hub id org/name; teacher:NAME, as `unbraid label --teacher` takes it; "
-            "open_clip:ARCH:PRETRAINED, or open_clip:ARCH with random weights. The starter if left out.",
+            help="starter, a bundle folder or hub id org/name; teacher:NAME, as `unbraid train label --teacher` takes it; "
+            "open_clip:ARCH:PRETRAINED, or open_clip:ARCH with random weights. Default: the starter.",
         ),
     ] = None,
     texts: Annotated[
         Path | None,
         typer.Option(
-            metavar="PAIRS", help="Matched texts, a file of pairs; two captions of a picture if left out."
+            metavar="PAIRS", help="A file of pairs of matched texts; default: two captions of one picture."
         ),
     ] = None,
     mode: Annotated[
         str,
         typer.Option(
-            help="Captions are its queries and pictures its documents.", callback=one_of(tuple(SEARCH_MODES))
+            help="Search mode: captions are the queries, pictures the documents.",
+            callback=one_of(tuple(SEARCH_MODES)),
         ),
     ] = "retrieval",
     split: Annotated[str | None, typer.Option(help="Only rows of this split.")] = None,
@@ -71,7 +69,7 @@ def analyse(
         Path | None, typer.Option("--out", "-o", help="Folder for analysis.json and analysis.png.")
     ] = None,
     device: Device = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object for each row.")] = False,
 ) -> None:
     """Measure modality gap, alignment, cone effect, effective rank and recall of models that encode pictures.
 
@@ -85,7 +83,7 @@ def analyse(
     from unbraid.evaluation.geometry.report import Report
     from unbraid.evaluation.geometry.report import analyse as measure
 
-    # Data and all models come before the first vector: what is wrong with the last one costs nothing.
+    # Load data and all models before the first vector, so that a fault of the last model shows at once.
     data = read_captioned(images, split=split, limit=limit, texts=texts)
     loaded = [_model(name, mode, device) for name in models or [STARTER]]
     rows = [row for one in loaded for row in measure(one.name, one.encode, data, about=one.about)]
@@ -97,7 +95,7 @@ def analyse(
 
 
 def _model(name: str, mode: str, device: str | None) -> _Model:
-    """The model that `name` stands for. Raises DataError for a name of no kind and a model that encodes no pictures."""
+    """The model called `name`. Raises DataError for an unknown name and for a model that encodes no pictures."""
     if name.startswith(TEACHER):
         return _teacher(name.removeprefix(TEACHER), mode, device)
     if name.startswith(CLIP):

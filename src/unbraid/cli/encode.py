@@ -1,4 +1,4 @@
-"""`unbraid encode`: files or lines into vectors, here; Parquet into Parquet, on a Ray cluster."""
+"""`unbraid encode`: files or lines to vectors on this machine; Parquet to Parquet on a Ray cluster."""
 
 import os
 import sys
@@ -8,22 +8,19 @@ from typing import Annotated, Any
 import typer
 
 from unbraid.bundle import SMALL
-from unbraid.cli.options import Dim, Model, Precision, Side, Threads, Tier, one_of, own_mapper, require
+from unbraid.cli.options import Dim, Model, Side, StoredNumbers, Threads, Tier, custom_mapper, one_of
 from unbraid.custom_mapper.mapper_file import SUFFIX
-from unbraid.errors import DataError
+from unbraid.errors import DataError, require
 from unbraid.items import MODALITIES
 from unbraid.loading import load
 
-app = typer.Typer()
 
-
-@app.command()
 def encode(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Files, one item each; without any, one text a line from stdin. With --engine ray: Parquet files and "
-            "folders of them, one item a row."
+            help="Files, one item each; default: standard input, one text a line. With --engine ray: Parquet files "
+            "and folders of them, one item a row."
         ),
     ] = None,
     out: Annotated[
@@ -31,20 +28,20 @@ def encode(
         typer.Option(
             "--out",
             "-o",
-            help="FILE.npy, .jsonl or .parquet; JSON lines to stdout if left out. With --engine ray: a folder.",
+            help="FILE.npy, .jsonl or .parquet; default: JSON lines on stdout. With --engine ray: a folder.",
         ),
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="query, document, symmetric, code or a .mapper file; base vectors if left out."),
+        typer.Option(help="query, document, symmetric, code or a .mapper file; default: base vectors."),
     ] = None,
     side: Side = None,
     dim: Dim = None,
-    precision: Precision = "float32",
+    numbers: StoredNumbers = "float32",
     modality: Annotated[
         str | None,
         typer.Option(
-            help="text, code or image, where the suffix or the column's name misleads.",
+            help="text, code or image, where the suffix or the column name misleads.",
             callback=one_of(MODALITIES),
         ),
     ] = None,
@@ -54,48 +51,47 @@ def encode(
     engine: Annotated[
         str | None,
         typer.Option(
-            help="ray: on every core of a Ray cluster; goes on where it stopped.", callback=one_of(("ray",))
+            help="ray: encode on every core of a Ray cluster; a second run continues the first.",
+            callback=one_of(("ray",)),
         ),
     ] = None,
-    id: Annotated[
-        str | None, typer.Option("--id", help="With ray: the column of ids; id if left out.")
-    ] = None,
+    id: Annotated[str | None, typer.Option("--id", help="With ray: the column of ids; default: id.")] = None,
     column: Annotated[
         str | None,
-        typer.Option(help="With ray: the column to encode; the one called text, code or image if left out."),
+        typer.Option(help="With ray: the column to encode; default: the one named text, code or image."),
     ] = None,
     shard_rows: Annotated[
-        int | None, typer.Option(help="With ray: rows of an output file; 4096 if left out.", min=1)
+        int | None, typer.Option(help="With ray: rows of an output file; default: 4096.", min=1)
     ] = None,
     teacher: Annotated[
         str | None, typer.Option(help="With ray: a teacher in place of the bundle, one on each GPU.")
     ] = None,
 ) -> None:
     """Encode files, or the lines of standard input, into vectors; with --engine ray the rows of a corpus."""
-    own = own_mapper(task)
-    if side and own is None:
+    custom = custom_mapper(task)
+    if side and custom is None:
         raise typer.BadParameter(f"--side goes with a {SUFFIX} file as --task")
     if engine == "ray":
-        require("ray", "scale")
+        require("ray", "cluster")
         from unbraid.cluster import ROWS, EncoderSpec, encode_corpus
 
         if not files or out is None:
             raise typer.BadParameter(
                 "--engine ray takes Parquet FILES, or folders of them, and a folder --out"
             )
-        bundle = model is not None or tier != SMALL or own is not None
+        bundle = model is not None or tier != SMALL or custom is not None
         if teacher is not None and (bundle or task is None):
             raise typer.BadParameter(
                 "--teacher goes with one of its tasks as --task, without --model or --tier"
             )
         spec = EncoderSpec(
-            model=_there(model),
+            model=_absolute(model),
             tier=tier,
-            teacher=_there(teacher),
-            task=_there(task) if own else task,
+            teacher=_absolute(teacher),
+            task=_absolute(task) if custom else task,
             side=side,
             dim=dim,
-            precision=precision,  # type: ignore[arg-type]
+            numbers=numbers,  # type: ignore[arg-type]
         )
         report = encode_corpus(
             files,
@@ -107,7 +103,7 @@ def encode(
             shard_rows=shard_rows or ROWS,
             workers=threads,
         )
-        _say(report, out)
+        _print_report(report, out)
         return
     if any(given is not None for given in (id, column, shard_rows, teacher)):
         raise typer.BadParameter("--id, --column, --shard-rows and --teacher go with --engine ray")
@@ -117,11 +113,11 @@ def encode(
         check_suffix(out)
     items: list[Any] = list(files) if files else _stdin_lines()
     embedder = load(model, threads=threads, tier=tier)
-    if own:
-        embedder, task = embedder.with_mapper(own), own.task(side)
-    vectors = embedder.encode(items, task=task, dim=dim, precision=precision, modality=modality)  # type: ignore[arg-type]
+    if custom:
+        embedder, task = embedder.with_mapper(custom), custom.task(side)
+    vectors = embedder.encode(items, task=task, dim=dim, numbers=numbers, modality=modality)  # type: ignore[arg-type]
     names = [printable(str(item)) for item in items]
-    about = provenance(embedder, task, precision)
+    about = provenance(embedder, task, numbers)
     if out is None:
         for line in json_rows(names, vectors, about):
             typer.echo(line)
@@ -130,13 +126,13 @@ def encode(
         typer.echo(f"{len(items)} vectors of {vectors.shape[1]} {vectors.dtype} in {out}", err=True)
 
 
-def _there(name: str | None) -> str | None:
-    """An absolute path where `name` is a file or folder, for workers that run in another folder."""
+def _absolute(name: str | None) -> str | None:
+    """`name` as an absolute path where it is a file or folder: workers run in another folder."""
     return os.path.abspath(name) if name is not None and os.path.exists(name) else name
 
 
-def _say(report: Any, out: Path) -> None:
-    """What became of the rows; exit code 1 where shards failed, 130 after Ctrl-C."""
+def _print_report(report: Any, out: Path) -> None:
+    """Print how many rows were encoded; exit code 1 when shards failed, 130 after Ctrl-C."""
     for message in report.warnings:
         typer.echo(f"unbraid: {message}", err=True)
     earlier = f", {report.before:,} of {report.rows:,} rows were done before" if report.before else ""

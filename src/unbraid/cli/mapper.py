@@ -1,4 +1,4 @@
-"""`unbraid mapper`: fit a task of one's own on pairs, and say what a mapper file holds."""
+"""`unbraid mapper`: fit a search mode on pairs, and show what a mapper file holds."""
 
 import json
 import sys
@@ -9,20 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from unbraid.bundle import SMALL
-from unbraid.cli.options import Model, Tier
-from unbraid.custom_mapper.mapper_file import (
-    IDENTITY,
-    SUFFIX,
-    OwnMapper,
-    check_name,
-    read_mapper,
-    write_mapper,
-)
+from unbraid.cli.options import AsJson, Model, Tier
+from unbraid.custom_mapper.fit_mapper import fit_mapper
+from unbraid.custom_mapper.mapper_file import IDENTITY, SUFFIX, CustomMapper, check_name, read_mapper
 from unbraid.errors import DataError
 from unbraid.loading import load
 
 app = typer.Typer(
-    help="Mappers of your own: a search mode fitted on pairs, as a file that every command takes.",
+    help="Fit search modes on your own pairs; the result is a file that other commands take as mode or task.",
     no_args_is_help=True,
 )
 
@@ -37,40 +31,38 @@ def fit(
             '"modality": "code" where the documents are code.',
         ),
     ],
-    name: Annotated[str, typer.Option("--name", help="What the search mode is called.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The file; NAME.mapper if left out.")
-    ] = None,
+    name: Annotated[str, typer.Option("--name", help="Name of the search mode.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The file; default: NAME.mapper.")] = None,
     model: Model = None,
     threads: Annotated[
         int | None,
         typer.Option(
-            help="Batches encoded at a time, all usable cores if left out; the fit takes as many, or one.",
+            help="Batches encoded at a time (default: all usable cores) and cores of the fit (default: 1).",
             min=1,
         ),
     ] = None,
     tier: Tier = SMALL,
-    as_json: Annotated[bool, typer.Option("--json", help="What is known of it as one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Fit a mapper on pairs, cross-validated; the best mode there is when fitting does not help."""
-    from threadpoolctl import threadpool_limits
+    """Fit a search mode on a few hundred pairs, for vectors you already stored.
 
-    from unbraid.custom_mapper.fit_mapper import fit_mapper
-    from unbraid.custom_mapper.mapper_pairs import read_pairs
+    Cross-validation decides: where fitting does not help, the mapper equals the best mode that the bundle has.
+    """
+    from threadpoolctl import threadpool_limits
 
     place = out or Path(f"{check_name(name)}{SUFFIX}")
     if place.suffix != SUFFIX or not place.absolute().parent.is_dir():
         raise DataError(f"{place}: expected a file that ends in {SUFFIX}, in a folder that exists")
     start = time.perf_counter()
-    # numpy's threads wait by spinning: beside another busy program two of them take twice as long as one.
+    # numpy's threads wait by spinning: on a busy machine two of them take twice as long as one.
     with threadpool_limits(threads or 1):
         mapper = fit_mapper(
             load(model, threads=threads, tier=tier),
-            read_pairs(pairs),
+            pairs,
             name,
             progress=None if sys.stderr.isatty() else False,
         )
-    write_mapper(place, mapper)
+    mapper.save(place)
     typer.echo(json.dumps(_as_json(mapper)) if as_json else report(mapper))
     seconds = time.perf_counter() - start
     typer.echo(f"{place} written after {seconds:.1f} s: use it as --mode {place}", err=True)
@@ -79,15 +71,15 @@ def fit(
 @app.command()
 def info(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .mapper file.")],
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Say what a mapper file was fitted on, what it gained there and what it changes."""
+    """Show what a mapper file was fitted on, what it gained there and what it changes."""
     mapper = read_mapper(file)
     typer.echo(json.dumps(_as_json(mapper)) if as_json else report(mapper))
 
 
-def report(mapper: OwnMapper) -> str:
-    """What is known of `mapper` for people; files of other programs may know less than `fit` writes."""
+def report(mapper: CustomMapper) -> str:
+    """`mapper` as text for people; files of other programs may hold less than `fit` writes."""
     sides = "one matrix for both sides" if mapper.document is None else "a matrix for each side"
     lines = [f"{mapper.name}: {sides}, base {mapper.base_id}"]
     try:
@@ -98,7 +90,7 @@ def report(mapper: OwnMapper) -> str:
 
 
 def _scores(about: dict[str, Any]) -> list[str]:
-    """The scores that `fit` recorded, as lines."""
+    """Lines with the scores that `fit` recorded."""
     metric, before, after = about["metric"], about["before"], about["after"]
     gains = [after - before for before, after in about["folds"]]
     counted = f"{about['pairs']:,} of {about['pairs_given']:,} pairs" + (
@@ -116,26 +108,26 @@ def _scores(about: dict[str, Any]) -> list[str]:
             f"folds {min(gains):+.3f} to {max(gains):+.3f}), over {start}"
         )
     else:
-        lines.append(f"fitting gained nothing sure on unseen queries: this mapper does the same as {start}")
+        lines.append(f"fitting gained nothing sure on unseen queries: this mapper equals {start}")
     kept = ", ".join(f"{_mode(mode)} {share:.0%}" for mode, share in about["agreement"].items())
     lines.append(
-        f"cost, if it took another mode's place: of that mode's ten nearest documents here it keeps {kept}"
+        f"cost if it replaced another mode: of that mode's ten nearest documents here it keeps {kept}"
     )
-    lines.append("the other modes themselves stay as they are")
+    lines.append("the other modes themselves do not change")
     return lines
 
 
 def _row(about: dict[str, Any]) -> str:
-    """The name of the fitted mapper's row."""
+    """The name of the fitted mapper's row in the table."""
     return (
         f"fitted, strength {about['strength']:.2f}" if about["strength"] else f"kept: {_mode(about['start'])}"
     )
 
 
 def _mode(name: str) -> str:
-    """What people call a start."""
+    """The name of a start for people."""
     return "no mapper" if name == IDENTITY else name
 
 
-def _as_json(mapper: OwnMapper) -> dict[str, Any]:
+def _as_json(mapper: CustomMapper) -> dict[str, Any]:
     return {"name": mapper.name, "base_id": mapper.base_id, "tasks": list(mapper.matrices), **mapper.about}

@@ -1,19 +1,18 @@
-"""What the command files share: options with one meaning, and checks before any work."""
+"""Options that several commands share, with one meaning each, and checks before any work."""
 
-from collections.abc import Callable
-from importlib.util import find_spec
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from unbraid.custom_mapper.mapper_file import SUFFIX, OwnMapper, read_mapper
-from unbraid.errors import MissingExtraError
-from unbraid.vectors import VECTOR_PRECISIONS
+from unbraid.custom_mapper.mapper_file import SUFFIX, CustomMapper, read_mapper
+from unbraid.vectors import NUMBERS
 
 
 def one_of(choices: tuple[str, ...]) -> Callable[[str | None], str | None]:
-    """A check of an option's value; anything but one of `choices` is wrong use."""
+    """A check of an option's value: anything but one of `choices` is wrong use."""
 
     def check(value: str | None) -> str | None:
         if value is not None and value not in choices:
@@ -24,39 +23,45 @@ def one_of(choices: tuple[str, ...]) -> Callable[[str | None], str | None]:
 
 
 Model = Annotated[
-    str | None, typer.Option("--model", help="A bundle folder or hub id org/name; starter, if left out.")
+    str | None, typer.Option("--model", help="Bundle folder or hub id org/name; default: the starter.")
 ]
 Tier = Annotated[
     str,
-    typer.Option("--tier", help="Text encoders: small, or nano where the bundle has it: faster, less exact."),
+    typer.Option(
+        "--tier", help="Text encoders: small, or nano where the bundle has it (faster, less exact)."
+    ),
 ]
 Threads = Annotated[
-    int | None, typer.Option(help="Batches run at a time; all usable cores if left out.", min=1)
+    int | None, typer.Option(help="Batches that run at a time; default: all usable cores.", min=1)
 ]
 Side = Annotated[
     str | None,
     typer.Option(
         "--side",
-        help="query or document, for a .mapper whose sides differ.",
+        help="query or document, for a .mapper file whose sides differ.",
         callback=one_of(("query", "document")),
     ),
 ]
 Dim = Annotated[int | None, typer.Option("--dim", help="512, 256, 128 or 64 dimensions.")]
-Precision = Annotated[
+StoredNumbers = Annotated[
     str,
     typer.Option(
-        "--precision", help=f"{', '.join(VECTOR_PRECISIONS)} numbers.", callback=one_of(VECTOR_PRECISIONS)
+        "--numbers", help=f"Store vectors as {', '.join(NUMBERS)} numbers.", callback=one_of(NUMBERS)
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; a GPU where there is one.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")]
+AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
 
 
-def require(package: str, extra: str) -> None:
-    """Raise MissingExtraError that names the `extra` when `package` is not installed."""
-    if find_spec(package) is None:
-        raise MissingExtraError(package, extra)
+def show(about: Mapping[str, Any], as_json: bool, width: int = 14) -> None:
+    """Print `about`: a line for each entry, or one JSON object."""
+    if as_json:
+        typer.echo(json.dumps(about, ensure_ascii=False))
+    else:
+        for name, value in about.items():
+            typer.echo(f"{name:{width}s}{value}")
 
 
-def own_mapper(name: str | None) -> OwnMapper | None:
-    """The mapper of a task or mode that names a file; None for one that is part of the bundle."""
+def custom_mapper(name: str | None) -> CustomMapper | None:
+    """The mapper of a task or mode that names a .mapper file; None for a task or mode of the bundle."""
     return read_mapper(Path(name)) if name is not None and name.endswith(SUFFIX) else None

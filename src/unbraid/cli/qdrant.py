@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from unbraid.cli.options import require
 from unbraid.embedder import Embedder
-from unbraid.errors import UnbraidError
+from unbraid.errors import UnbraidError, require
 from unbraid.progress import counting
 
 COLLECTION = "unbraid"
@@ -160,7 +159,7 @@ def _check_name(url: str | None, name: str | None) -> None:
 
 def _server(url: str) -> Any:
     """The class of an index on a server, and a client of the one at `url`."""
-    require("qdrant_client", "scale")
+    require("qdrant_client", "cluster")
     from unbraid.index.store.qdrant_server import QdrantCollection, connect
 
     return QdrantCollection, connect(url)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from unbraid.bundle import SMALL
-from unbraid.cli.options import Model, Tier, one_of, own_mapper
+from unbraid.cli.options import Model, Tier, custom_mapper, one_of
 from unbraid.cli.qdrant import Name, Url, open_index
 from unbraid.errors import DataError
 from unbraid.items import MODALITIES, Code, Item
@@ -75,7 +75,7 @@ def search(
     )
     named, items = _items([] if query is None else [query], image or [], lines, code)
     embedder = load(model, tier=tier)
-    if own := own_mapper(mode):
+    if own := custom_mapper(mode):
         embedder, mode = embedder.with_mapper(own), own.name
     with open_index(folder, "--in", url, name, embedder) as store:
         results = search_index(store, embedder, items, mode=mode, k=k, only=wanted, hybrid=hybrid)

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from unbraid.bundle import SMALL
-from unbraid.cli.options import Device, Model, Threads, Tier, require
+from unbraid.cli.options import Device, Model, Threads, Tier
+from unbraid.errors import require
 from unbraid.loading import load
 from unbraid.runtime.cpu import usable_cores
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from unbraid.cli.options import Dim, Model, Precision, Side, Threads, own_mapper
+from unbraid.cli.options import Dim, Model, Side, StoredNumbers, Threads, custom_mapper
 from unbraid.custom_mapper.mapper_file import SUFFIX
 from unbraid.loading import load
 from unbraid.progress import counting, duration
@@ -24,7 +24,7 @@ def retask(
     ],
     side: Side = None,
     dim: Dim = None,
-    precision: Precision = "float32",
+    numbers: StoredNumbers = "float32",
     only_estimate: Annotated[
         bool, typer.Option("--estimate", help="Say what it takes, and write nothing.")
     ] = False,
@@ -39,11 +39,11 @@ def retask(
 
     check_suffix(out)
     embedder = load(model, threads=threads)
-    if own := own_mapper(task):
+    if own := custom_mapper(task):
         embedder, task = embedder.with_mapper(own), own.task(side)
     elif side:
         raise typer.BadParameter(f"--side goes with a {SUFFIX} file as --task")
-    form = Form(task, embedder.dim if dim is None else dim, precision)  # type: ignore[arg-type]
+    form = Form(task, embedder.dim if dim is None else dim, numbers)  # type: ignore[arg-type]
     made_with = provenance(embedder)
     with Store.open(folder, base_id=embedder.base_id, dim=embedder.dim, provenance=made_with) as store:
         about = estimate(store, embedder, form, out)

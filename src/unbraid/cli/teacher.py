@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from unbraid.cli.options import Device, require
+from unbraid.cli.options import Device
+from unbraid.errors import require
 
 app = typer.Typer(
     help="The teacher: train its adapters, score every task, merge one for vLLM.", no_args_is_help=True
@@ -68,14 +69,14 @@ def score(
 ) -> None:
     """Score every task of a teacher on every data set, beside all-MiniLM-L6-v2: who wins where."""
     require("ir_measures", "evaluate")
-    from unbraid.evaluation import conflict_rows, read_dataset, table, to_json
+    from unbraid.evaluation import evaluate_teacher, read_dataset, table, to_json
     from unbraid.teacher import load
 
     loaded = load(teacher, device=device, dtype=dtype)
     rows = [
         row
         for path in datasets
-        for row in conflict_rows(
+        for row in evaluate_teacher(
             teacher,
             loaded.encode,
             loaded.search_modes,

@@ -1,15 +1,22 @@
-"""`unbraid label`, `ceiling`, `distill` and `tower`: from a teacher's or a bundle's vectors to trained encoders."""
+"""`unbraid train`: from a teacher's or a bundle's vectors to trained encoders, and their export as a bundle."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from unbraid.cli.options import Device, one_of, require
+from unbraid.bundle import PRECISIONS
+from unbraid.cli import teacher as cli_teacher
+from unbraid.cli.options import Device, one_of
+from unbraid.errors import require
 
 DTYPES = ("float32", "bfloat16")  # of a teacher
 
-app = typer.Typer()
+app = typer.Typer(
+    help="Make bundles: pairs, labels, base space, encoders, mappers, export; and teachers.",
+    no_args_is_help=True,
+)
+app.add_typer(cli_teacher.app, name="teacher")
 
 Data = Annotated[Path, typer.Option("--data", help="Folder that the recipe's file names start from.")]
 Run = Annotated[Path, typer.Option("--run", help="Folder for everything that this run makes.")]
@@ -187,6 +194,33 @@ def tower(
     train_tower(plan, data, run, model)
     export_tower(recipe_table(plan), run, model.bundle.folder, out, scores=measured)
     typer.echo(f"bundle: {out}")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished `unbraid train distill`.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the bundle; an older bundle there is replaced.")],
+    precisions: Annotated[str, typer.Option(help="Of the text graph; the first is the default.")] = ",".join(
+        PRECISIONS
+    ),
+    scores: Annotated[
+        Path | None, typer.Option(help="File of `unbraid evaluate --record`, for the card.")
+    ] = None,
+) -> None:
+    """Write a run as a bundle: ONNX graphs checked against torch, tokenizer, card, hashes."""
+    require("onnx", "export")
+    import json
+    from dataclasses import asdict
+
+    from unbraid.evaluation.score_file import read_scores
+    from unbraid.export import export_bundle
+
+    wanted = precisions.split(",")
+    if not set(wanted) <= set(PRECISIONS):
+        raise typer.BadParameter(f"{precisions!r}: expected {' and '.join(PRECISIONS)}, separated by a comma")
+    measured = read_scores(scores) if scores else None
+    for parity in export_bundle(run, out, precisions=wanted, scores=measured):
+        typer.echo(json.dumps(asdict(parity)))
 
 
 @app.command()

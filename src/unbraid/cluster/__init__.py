@@ -1,4 +1,4 @@
-"""Corpora that are too large for one process: Parquet in, base vectors as Parquet out, on the cores of a Ray cluster."""
+"""Encode corpora that are too large for one process: Parquet in, vectors as Parquet out, on a Ray cluster."""
 
 from unbraid.cluster.encoder import EncoderSpec
 from unbraid.cluster.ray_job import ROWS, Report, encode_corpus

@@ -1,4 +1,4 @@
-"""What is to be encoded: Parquet files, cut into shards that are the same at every run."""
+"""The corpus to encode: Parquet files, split into shards that are the same in every run."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ BATCH = 512  # rows decoded at a time; a row may hold a picture
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of the input are the id and the content, and what the content is."""
+    """The input's columns of ids and of content, and the modality of the content."""
 
     id: str
     content: str
@@ -28,7 +28,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Source:
-    """One input file; `name` is its path below what was given, without the suffix. What changes when it does is kept."""
+    """One input file; `name` is its path below the given folder, without suffix. Size and mtime tell when it changes."""
 
     path: str  # absolute
     name: str
@@ -39,7 +39,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Shard:
-    """Rows `first` to `last` (exclusive) of a source, and the file below the output folder that they become."""
+    """Rows `first` to `last` (exclusive) of a source; they become one output file, `out`."""
 
     source: Source
     first: int
@@ -52,12 +52,12 @@ class Shard:
 
     @property
     def rows(self) -> int:
-        """How many rows it has."""
+        """The number of rows."""
         return self.last - self.first
 
 
 def find_sources(paths: Sequence[Path]) -> list[Source]:
-    """The Parquet files that are `paths` or lie in them, by name. Raises DataError when there are none."""
+    """The Parquet files among and below `paths`, by name. Raises DataError when there are none."""
     found = [
         (file, file.relative_to(path if path.is_dir() else path.parent).with_suffix("").as_posix())
         for path in map(Path.absolute, paths)
@@ -75,7 +75,7 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
 
 
 def parquet_files(folder: Path) -> Iterator[Path]:
-    """Parquet files in a folder, without hidden ones and those of other tools, as pyarrow's data sets leave them out."""
+    """Parquet files below a folder, without hidden and "_" ones, which pyarrow's data sets skip too."""
     for path in folder.rglob(f"*{SUFFIX}"):
         if path.is_file() and not any(part[0] in "._" for part in path.relative_to(folder).parts):
             yield path
@@ -84,10 +84,9 @@ def parquet_files(folder: Path) -> Iterator[Path]:
 def find_columns(
     sources: Sequence[Source], id: str, content: str | None, modality: Modality | None
 ) -> Columns:
-    """The columns of a corpus; without `content` it is the one that is named as a modality.
+    """The columns of a corpus; without `content` it is the column named text, code or image.
 
-    Raises DataError when there is no such column or more than one, or when its type in a file is not what the modality
-    needs.
+    Raises DataError when no or several columns have such a name, or when the column's type does not fit the modality.
     """
     source = sources[0]
     schema = pq.read_schema(source.path)
@@ -110,8 +109,8 @@ def find_columns(
     return columns
 
 
-def cut(sources: Sequence[Source], rows: int) -> list[Shard]:
-    """Every source in shards of `rows` rows, its last one of what is left."""
+def split_into_shards(sources: Sequence[Source], rows: int) -> list[Shard]:
+    """Shards of `rows` rows of every source; the last shard of a source may be shorter."""
     return [
         Shard(source, first, min(first + rows, source.rows))
         for source in sources
@@ -122,8 +121,8 @@ def cut(sources: Sequence[Source], rows: int) -> list[Shard]:
 def read_rows(shard: Shard, columns: Columns) -> tuple[pa.Array, list[Any]]:
     """Ids of a shard's rows as stored, and their content: a string, bytes of a picture, or None.
 
-    A string that is not UTF-8 has surrogates where it is broken. Raises DataError when the file is
-    not what it was when the shard was cut, or cannot be read.
+    A string that is not UTF-8 has surrogates where it is broken. Raises DataError when the file has changed since the
+    run began, or cannot be read.
     """
     path = shard.source.path
     try:
@@ -139,7 +138,7 @@ def read_rows(shard: Shard, columns: Columns) -> tuple[pa.Array, list[Any]]:
 
 
 def _check_schema(source: Source, schema: pa.Schema, columns: Columns) -> None:
-    """Raise DataError unless `schema` has the columns, and the content's type is what its modality needs."""
+    """Raise DataError unless `schema` has the columns and the content's type fits its modality."""
     for name in (columns.id, columns.content):
         if name not in schema.names:
             option = "--id" if name == columns.id else "--column"
@@ -176,7 +175,7 @@ def _slice(file: pq.ParquetFile, shard: Shard, columns: Columns) -> Iterator[pa.
 
 
 def _values(array: pa.Array) -> list[Any]:
-    """What a row holds: bytes, a string as it may be no UTF-8, or of {bytes, path} what is there."""
+    """The rows' contents: bytes, strings (maybe broken UTF-8), or of {bytes, path} the one that is set."""
     if pa.types.is_struct(array.type):
         fields = array.flatten()  # not `field`, which forgets that the array may be a slice
         data, paths = (_values(fields[array.type.get_field_index(name)]) for name in ("bytes", "path"))

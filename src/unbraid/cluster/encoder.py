@@ -1,4 +1,4 @@
-"""What encodes on every worker: a student or a teacher by name, loaded once a process."""
+"""The encoder of every worker: a bundle or a teacher by name, loaded once in each process."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from unbraid.cluster.row_items import Encode
 from unbraid.custom_mapper.mapper_file import SUFFIX, read_mapper
 from unbraid.io.vector_file import provenance
 from unbraid.loading import load
-from unbraid.vectors import VectorPrecision, store_as
+from unbraid.vectors import Numbers, store_as
 
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """What decides the vectors. Every node has to find the same under `model` or `teacher`, and under a mapper's path.
+    """The options that decide the vectors. Every node must find the same files under these names and paths.
 
-    Without `teacher` it is the bundle `model`, and without `task` its base vectors; a teacher needs a task.
+    Without `teacher` the bundle `model` encodes, and without `task` its base vectors; a teacher needs a task.
     """
 
     model: str | None = None
@@ -29,12 +29,12 @@ class EncoderSpec:
     task: str | None = None
     side: str | None = None  # of a task that is a mapper file
     dim: int | None = None
-    precision: VectorPrecision = "float32"
+    numbers: Numbers = "float32"
 
 
 @dataclass(frozen=True)
 class LoadedEncoder:
-    """`encode` gives vectors [n, d] of the shape and type of `empty` [0, d]; `about` is where they come from."""
+    """`encode` returns vectors [n, d] of the type of `empty` [0, d]; `about` is their provenance."""
 
     encode: Encode
     empty: np.ndarray
@@ -43,7 +43,7 @@ class LoadedEncoder:
 
 @lru_cache(1)
 def load_encoder(spec: EncoderSpec) -> LoadedEncoder:
-    """The encoder of a spec; raises whatever its loading, its task or its dimension is refused with."""
+    """The encoder of a spec. Raises UnbraidError when the model, its task or its dim is refused."""
     return _student(spec) if spec.teacher is None else _teacher(spec, spec.teacher)
 
 
@@ -51,15 +51,15 @@ def _student(spec: EncoderSpec) -> LoadedEncoder:
     embedder = load(spec.model, threads=1, tier=spec.tier)
     task = spec.task
     if task is not None and task.endswith(SUFFIX):
-        own = read_mapper(Path(task))
-        embedder, task = embedder.with_mapper(own), own.task(spec.side)
+        custom = read_mapper(Path(task))
+        embedder, task = embedder.with_mapper(custom), custom.task(spec.side)
 
     def encode(items: Any) -> np.ndarray:
-        return embedder.encode(items, task=task, dim=spec.dim, precision=spec.precision, progress=False)
+        return embedder.encode(items, task=task, dim=spec.dim, numbers=spec.numbers, progress=False)
 
     empty = encode([])  # refuses an unknown task or dimension
     about = {
-        **provenance(embedder, task, spec.precision),
+        **provenance(embedder, task, spec.numbers),
         "bundle_id": embedder.bundle.id,
         "tier": spec.tier,
     }
@@ -72,13 +72,13 @@ def _teacher(spec: EncoderSpec, name: str) -> LoadedEncoder:
     teacher, task = load_teacher(name), spec.task or ""
 
     def encode(items: Any) -> np.ndarray:
-        return store_as(teacher.encode(items, task, dim=spec.dim), spec.precision)
+        return store_as(teacher.encode(items, task, dim=spec.dim), spec.numbers)
 
     about = {
         "teacher": teacher.id,
         "about": dict(teacher.about),
         "task": task,
         "route": teacher.routes.get(task),
-        "precision": spec.precision,
+        "numbers": spec.numbers,
     }
     return LoadedEncoder(encode, encode([]), about)

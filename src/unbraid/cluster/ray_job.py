@@ -1,9 +1,8 @@
 """Encode a corpus on a Ray cluster, or on this machine's cores where none runs.
 
-A shard of the input becomes one file of the output, written whole by a rename. A file that is there is not made again,
-so a run may be killed at any time, here or on any node, and started again. Shards are Ray tasks, and a worker process
-keeps its encoder between them: a task whose node dies is run elsewhere at once. docs/decisions.md says why not with
-Ray Data's actors and checkpoints.
+Each shard of the input becomes one output file, written atomically. A file that exists is not made again, so a run may
+be killed at any time, on any node, and started again. Shards are Ray tasks, and a worker process keeps its encoder
+between them; when a node dies, its tasks run elsewhere at once. docs/decisions.md says why this does not use Ray Data.
 """
 
 import json
@@ -24,23 +23,33 @@ import numpy as np
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from unbraid.cluster.corpus import Columns, Shard, cut, find_columns, find_sources, parquet_files, read_rows
+from unbraid.cluster.corpus import (
+    Columns,
+    Shard,
+    find_columns,
+    find_sources,
+    parquet_files,
+    read_rows,
+    split_into_shards,
+)
 from unbraid.cluster.encoder import EncoderSpec, load_encoder
 from unbraid.cluster.row_items import encode_rows
-from unbraid.cluster.vector_shard import UNFINISHED, read_about, source_of, write_shard
+from unbraid.cluster.vector_shard import read_about, source_of, write_shard
 from unbraid.errors import DataError, UnbraidError
 from unbraid.items import Modality
 from unbraid.progress import counting
 
-MARK = "_run"  # file in the output folder that tells workers it is the driver's; readers of Parquet folders skip it
-ROWS = 4096  # of a shard: 8 MB of float32, and what one worker can lose
+MARK = (
+    "_run"  # a file that proves to workers that they see the driver's output folder; Parquet readers skip it
+)
+ROWS = 4096  # of a shard: 8 MB of float32, the most that a dying worker loses
 RETRIES = 5  # of a shard whose worker or node died
-FAILURES = 20  # shards; with more of them something is wrong that going on does not help
+FAILURES = 20  # shards; with more failures the run stops
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is the same for every shard; `about` is written into each."""
+    """What all shards share; `about` is written into each of them."""
 
     spec: EncoderSpec
     columns: Columns
@@ -51,7 +60,7 @@ class Job:
 
 @dataclass
 class Report:
-    """Rows of the corpus by what became of them; without an interrupt or failures they add up to all."""
+    """Counts of the corpus's rows; without an interrupt or failures they add up to all rows."""
 
     rows: int
     before: int = 0  # done by earlier runs, rejected ones included
@@ -75,13 +84,13 @@ def encode_corpus(
 ) -> Report:
     """Encode every row of the Parquet files `paths`, or in the folders `paths`, into Parquet files below `out`.
 
-    They have a row for each row of the input, in its order: "id", "vector" (a fixed-size list), and "error", which says
-    why a row has no vector. Their metadata says what the vectors were made with and from which rows. Rows that are there
-    from an earlier run are left as they are; those of a file that has changed since are encoded again. At most
-    `workers` shards are encoded at a time, one a core if None (one a GPU for a teacher where there are GPUs).
+    The output has a row for each row of the input, in its order: "id", "vector" (a fixed-size list), and "error", the
+    reason where a row has no vector. The metadata holds the provenance of the vectors and of the rows. Rows of an
+    earlier run are kept; rows of a file that has changed since are encoded again. At most `workers` shards are encoded
+    at a time; None means one for each core (for a teacher one for each GPU, where there are GPUs).
 
-    Uses the cluster at RAY_ADDRESS or on this machine, else starts one here; inputs and `out` must be on storage that
-    every node has at the same path. Raises DataError when the input or `out` is not fit for it.
+    Uses the cluster at RAY_ADDRESS or on this machine, or starts one here. Inputs and `out` must lie on storage that
+    every node has at the same path. Raises DataError when the input or `out` cannot be used.
     """
     sources = find_sources(paths)
     columns = find_columns(sources, id, column, modality)
@@ -90,7 +99,7 @@ def encode_corpus(
         raise DataError(
             f"{out} lies in {inside[0]}, so the next run would encode vectors: choose another folder"
         )
-    shards = cut(sources, shard_rows)
+    shards = split_into_shards(sources, shard_rows)
     total = sum(shard.rows for shard in shards)
     with nullcontext() if spec.teacher is None else _cluster():
         names = {"id_column": columns.id, "column": columns.content, "modality": columns.modality}
@@ -104,13 +113,13 @@ def encode_corpus(
             with _marked(out, job.mark), _cluster():  # the workers end before their mark goes
                 _run(job, left, report, workers)
     if not report.interrupted and not report.failed:
-        for leftover in out.rglob(f".*{UNFINISHED}"):  # of workers that were killed
+        for leftover in out.rglob(".*.parquet.*.new"):  # unfinished files of killed workers
             leftover.unlink(missing_ok=True)
     return report
 
 
 def encode_shard(job: Job, shard: Shard) -> tuple[int, list[str]]:
-    """Encode and write one shard; returns how many of its rows were rejected, and what was warned of. Runs on a worker."""
+    """Encode and write one shard, on a worker. Returns the number of rejected rows, and the warnings."""
     out = Path(job.out)
     _check_mark(out, job.mark)
     encoder = load_encoder(job.spec)
@@ -130,7 +139,7 @@ def encode_shard(job: Job, shard: Shard) -> tuple[int, list[str]]:
 
 
 def _run(job: Job, left: Sequence[Shard], report: Report, workers: int | None) -> None:
-    """Keep the cluster busy until `left` is done, counting in `report`; Ctrl-C ends it at once."""
+    """Run the shards `left` on the cluster and count them in `report`; Ctrl-C ends it at once."""
     # Without max_calls Ray ends a process after each task on a GPU, and with it the loaded teacher.
     task = ray.remote(num_cpus=1, num_gpus=_gpus(job.spec), max_retries=RETRIES, max_calls=0)(encode_shard)
     waiting = iter(left)
@@ -138,7 +147,7 @@ def _run(job: Job, left: Sequence[Shard], report: Report, workers: int | None) -
     with counting("encode", unit="rows", total=report.rows, done=report.before) as done:
         try:
             while len(report.failed) <= FAILURES:
-                # More than run at a time, so that none waits for this loop; the cluster may grow or shrink.
+                # Submit more than run at a time, so that no core waits for this loop; the cluster may grow or shrink.
                 room = workers or 2 * int(ray.cluster_resources().get("CPU", 1))
                 for shard in islice(waiting, max(0, room - len(running))):
                     running[task.remote(job, shard)] = shard
@@ -155,7 +164,7 @@ def _run(job: Job, left: Sequence[Shard], report: Report, workers: int | None) -
 
 
 def _count(report: Report, shard: Shard, reference: Any) -> None:
-    """Add what came of a shard's task to the report."""
+    """Add the result of a shard's task to the report."""
     try:
         rejected, warned = ray.get(reference)
     except RayError as error:
@@ -175,7 +184,7 @@ def _reason(error: RayError) -> str:
 
 
 def _about(spec: EncoderSpec) -> dict[str, Any]:
-    """What the encoder says of its vectors: a student is loaded here, a teacher where it will run."""
+    """The provenance of the vectors. A bundle is loaded here, a teacher on the node where it will run."""
     if spec.teacher is None:
         return describe(spec)
     try:
@@ -188,7 +197,7 @@ def _about(spec: EncoderSpec) -> dict[str, Any]:
 
 
 def describe(spec: EncoderSpec) -> dict[str, Any]:
-    """What the encoder of a spec says of its vectors, as it comes back from a file."""
+    """The provenance of a spec's vectors, as JSON gives it back from a file."""
     about: dict[str, Any] = json.loads(json.dumps(load_encoder(spec).about))
     return about
 
@@ -198,9 +207,9 @@ def _gpus(spec: EncoderSpec) -> int:
 
 
 def _finished(out: Path, shards: Sequence[Shard], about: Mapping[str, Any]) -> dict[str, int]:
-    """The shards that `out` has already, and how many rows each rejected.
+    """The shards that `out` has already, each with its number of rejected rows.
 
-    Raises DataError when it has vectors of another encoder or corpus, or something else.
+    Raises DataError when `out` holds vectors of another encoder or corpus, or other files.
     """
     wanted = {shard.out: shard for shard in shards}
     found = {}
@@ -213,7 +222,7 @@ def _finished(out: Path, shards: Sequence[Shard], about: Mapping[str, Any]) -> d
             )
         if name not in wanted:
             raise DataError(
-                f"{out} holds {name}, which no rows of this corpus become: choose another folder, or the same input and "
+                f"{out} holds {name}, which this corpus does not have: choose another folder, or the same input and "
                 "--shard-rows as before"
             )
         if known["source"] == source_of(wanted[name]):
@@ -223,7 +232,7 @@ def _finished(out: Path, shards: Sequence[Shard], about: Mapping[str, Any]) -> d
 
 @contextmanager
 def _cluster() -> Iterator[None]:
-    """A cluster to run on: the one that is connected, that at RAY_ADDRESS, the one of this machine, or a new one."""
+    """Connect to a cluster: the connected one, the one at RAY_ADDRESS, the one of this machine, or a new one."""
     if ray.is_initialized():
         yield
         return
@@ -252,7 +261,7 @@ def _marked(out: Path, mark: str) -> Iterator[None]:
 
 
 def _check_mark(out: Path, mark: str) -> None:
-    """Raise DataError unless `out` is the driver's own folder: else a node would write where nobody looks."""
+    """Raise DataError unless `out` is the driver's own folder; otherwise a node would write into a folder of its own."""
     try:
         found = (out / MARK).read_text()
     except FileNotFoundError:
@@ -260,5 +269,5 @@ def _check_mark(out: Path, mark: str) -> None:
     if found != mark:
         why = "does not have" if found is None else "has another run in"
         raise DataError(
-            f"node {platform.node()} {why} {out}: it has to be a folder that every node shares, for one run at a time"
+            f"node {platform.node()} {why} {out}: use a folder that every node shares, for one run at a time"
         )

@@ -1,4 +1,4 @@
-"""From the content of a row to an item, and from items to vectors, row by row where a batch is refused."""
+"""Rows to items, and items to vectors; where a batch is refused, row by row."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,12 +10,12 @@ from unbraid.items import IMAGE_SUFFIXES, Code, Item, Modality
 from unbraid.runtime.preprocess import decode
 
 Encode = Callable[[Sequence[Item]], np.ndarray]
-PICTURES = 16  # at a time: those that come as bytes stay decoded until they are encoded
-SIDE = 1024  # pixels that a JPEG's longer side keeps when it is decoded: no encoder here takes more
+PICTURES = 16  # at a time: pictures given as bytes stay decoded until they are encoded
+SIDE = 1024  # pixels that a decoded JPEG's longer side keeps at least; no encoder here needs more
 
 
 def to_item(content: str | bytes | None, modality: Modality, folder: Path) -> Item:
-    """The item of a row; a picture's path starts from `folder`. Raises ItemError for what cannot be one."""
+    """The item of a row; a picture's path starts from `folder`. Raises ItemError for invalid content."""
     if content is None:
         raise ItemError(f"there is no {modality}: the value is null")
     if isinstance(content, bytes):
@@ -39,9 +39,9 @@ def encode_rows(
     encode: Encode,
     vectors: np.ndarray,
 ) -> list[str | None]:
-    """Fill `vectors` [n, d] with those of what rows hold; returns for each row why it has none, or None.
+    """Fill `vectors` [n, d] with the rows' vectors; returns for each row the reason it has none, or None.
 
-    `encode` is given many items at once. Where it refuses them, the halves are tried, down to the one at fault.
+    `encode` gets many items at once. When it refuses them, the halves are tried, down to the item at fault.
     """
     reasons: list[str | None] = [None] * len(contents)
     step = PICTURES if modality == "image" else max(1, len(contents))
@@ -62,7 +62,7 @@ def encode_rows(
 
 
 def _encode_each(items: Sequence[Item], encode: Encode) -> Sequence[np.ndarray | str]:
-    """The vector of each item, or why it has none."""
+    """The vector of each item, or the reason it has none."""
     if not items:
         return []
     try:

@@ -1,8 +1,6 @@
-"""One shard of vectors on disk: a Parquet file that is there whole or not at all, and says where it comes from."""
+"""One shard of vectors on disk: a Parquet file, written whole or not at all, that holds its provenance."""
 
 import json
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +11,13 @@ import pyarrow.parquet as pq
 
 from unbraid.cluster.corpus import Shard
 from unbraid.errors import DataError
-from unbraid.io.atomic import sync_folder
+from unbraid.io.atomic import atomic_file
 
 KEY = b"unbraid"
-UNFINISHED = ".unfinished"  # ends the name of a file that is being written; its name begins with a dot
 
 
 def source_of(shard: Shard) -> dict[str, Any]:
-    """What a shard's file says of the rows it was made from; another after the input has changed."""
+    """The facts that tell a shard's rows from those of a changed input."""
     source = shard.source
     about = {"name": source.name, "rows": source.rows, "size": source.size, "mtime_ns": source.mtime_ns}
     return {**about, "first": shard.first, "last": shard.last}
@@ -34,7 +31,7 @@ def write_shard(
     reasons: Sequence[str | None],
     about: Mapping[str, Any],
 ) -> None:
-    """Write one row for every row of `shard`: its id, its vector, and why it has none.
+    """Write one row for every row of `shard`: its id, its vector, and the reason where it has no vector.
 
     `vectors` is [n, d]; the vector of a row with a reason is null. Raises DataError when the file cannot be written.
     """
@@ -45,32 +42,26 @@ def write_shard(
     )
     table = pa.table({"id": ids, "vector": values, "error": pa.array(reasons, pa.string())})
     known = {**about, "source": source_of(shard), "rejected": int(rejected.sum())}
-    # A worker that was thought dead may still write the same shard: each has a file of its own.
-    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}{UNFINISHED}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as stream:
-            # Numbers of a vector do not repeat, so a dictionary of them is work for nothing.
+        # A worker that Ray took for dead may still write the same shard.
+        with atomic_file(path, many_writers=True) as unfinished:
+            # A dictionary of vectors costs time and saves nothing: their numbers do not repeat.
             pq.write_table(
                 table.replace_schema_metadata({KEY: json.dumps(known)}),
-                stream,
+                unfinished,
                 use_dictionary=["id", "error"],
             )
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """What a shard's file says of itself. Raises DataError for a file that is no shard."""
+    """The metadata of a shard's file. Raises DataError for a file that is no shard."""
     try:
         about = json.loads((pq.read_schema(path).metadata or {})[KEY])
         if isinstance(about, dict) and {"source", "rejected"} <= set(about):
             return about
     except (OSError, pa.ArrowException, KeyError, ValueError):
         pass
-    raise DataError(f"{path} is not a shard of vectors: choose another folder for --out, or take it away")
+    raise DataError(f"{path} is not a shard of vectors: choose another folder for --out, or remove the file")

@@ -1,1 +1,1 @@
-"""Mappers that users fit on pairs of their own: pairs, fit, cross-validation, file."""
+"""Search modes that users fit on pairs of their own: reading pairs, fitting, cross-validation, the .mapper file."""

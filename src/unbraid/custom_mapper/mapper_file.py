@@ -1,7 +1,7 @@
-"""A `.mapper` file: one or two matrices that were fitted on a base space, and what is known of them.
+"""A `.mapper` file: one or two matrices that were fitted on a base space, and how they were made and scored.
 
-It is a safetensors file. Tensor `query` float32 [D, D] maps both sides, or queries alone where `document` maps the
-documents. The metadata entry `unbraid` is a JSON object: `format`, `name`, `base_id` and `about`.
+The file is in safetensors format. Tensor `query` float32 [D, D] maps both sides; a second tensor `document` maps the
+documents where the sides differ. The metadata entry `unbraid` is a JSON object: `format`, `name`, `base_id`, `about`.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from unbraid.errors import DataError, ItemError
+from unbraid.io.atomic import write_atomic
 
 FORMAT = 1
 SUFFIX = ".mapper"
@@ -23,11 +24,11 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True)
-class OwnMapper:
-    """A search mode of one's own: normalise(W b), with one matrix for both sides or one a side."""
+class CustomMapper:
+    """A search mode that a user fitted: normalise(W b), with one matrix W for both sides or one for each."""
 
     name: str
-    base_id: str  # of the base space it was fitted on
+    base_id: str  # of the base space that it was fitted on
     query: np.ndarray  # float32 [D, D]
     document: np.ndarray | None = None  # None: `query` maps the documents too
     about: Mapping[str, Any] = field(default_factory=dict)  # how it was made and scored, as JSON
@@ -41,20 +42,35 @@ class OwnMapper:
 
     @property
     def mode(self) -> tuple[str, str]:
-        """The tasks of its search mode: (of the query, of the documents)."""
+        """Its search mode: (task of the query, task of the documents)."""
         tasks = tuple(self.matrices)
         return tasks[0], tasks[-1]
 
     def task(self, side: str | None) -> str:
-        """The task of one `side`, "query" or "document"; None will do where both are the same.
+        """The task of `side`, "query" or "document"; None is enough where both sides are the same.
 
         Raises ItemError when a side is needed and none is given.
         """
         if side is None and self.document is not None:
             raise ItemError(
-                f"{self.name} maps queries and documents differently: say which, --side query or document"
+                f"{self.name} maps queries and documents differently: add --side query or --side document"
             )
         return self.mode[side == "document"]
+
+    def save(self, path: Path) -> None:
+        """Write a .mapper file. Raises DataError when it cannot be written."""
+        from safetensors.numpy import save
+
+        tensors = {"query": self.query} | ({} if self.document is None else {"document": self.document})
+        about = {"format": FORMAT, "name": self.name, "base_id": self.base_id, "about": dict(self.about)}
+        content = save(
+            {side: np.ascontiguousarray(matrix, dtype=np.float32) for side, matrix in tensors.items()},
+            metadata={"unbraid": json.dumps(about, ensure_ascii=False)},
+        )
+        try:
+            write_atomic(path, content)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def matrix_id(matrix: np.ndarray, base_id: str) -> str:
@@ -64,30 +80,16 @@ def matrix_id(matrix: np.ndarray, base_id: str) -> str:
 
 
 def check_name(name: str) -> str:
-    """`name` itself when a mapper can be called so. Raises ItemError otherwise."""
+    """`name` itself when it is a valid name of a mapper. Raises ItemError otherwise."""
     if not NAME.fullmatch(name):
-        raise ItemError(f"{name!r} is no name for a mapper: use letters, digits, - and _, a letter first")
+        raise ItemError(
+            f"{name!r} is no name for a mapper: use letters, digits, - and _, and begin with a letter"
+        )
     return name
 
 
-def write_mapper(path: Path, mapper: OwnMapper) -> None:
-    """Write `mapper` to `path`. Raises DataError when it cannot be written."""
-    from safetensors.numpy import save
-
-    tensors = {"query": mapper.query} | ({} if mapper.document is None else {"document": mapper.document})
-    about = {"format": FORMAT, "name": mapper.name, "base_id": mapper.base_id, "about": dict(mapper.about)}
-    content = save(
-        {side: np.ascontiguousarray(matrix, dtype=np.float32) for side, matrix in tensors.items()},
-        metadata={"unbraid": json.dumps(about, ensure_ascii=False)},
-    )
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
-def read_mapper(path: Path) -> OwnMapper:
-    """Read what `write_mapper` wrote; nothing is believed. Raises DataError that names the file and the fault."""
+def read_mapper(path: Path) -> CustomMapper:
+    """The mapper in a .mapper file; everything is checked. Raises DataError that names the file and the fault."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -108,13 +110,13 @@ def read_mapper(path: Path) -> OwnMapper:
     fault = _fault(tensors, found)
     if fault:
         raise DataError(f"{path}: {fault}: fit it again with `unbraid mapper fit`")
-    return OwnMapper(
+    return CustomMapper(
         found["name"], found["base_id"], tensors["query"], tensors.get("document"), about=found["about"]
     )
 
 
 def _fault(tensors: Mapping[str, np.ndarray], found: Any) -> str | None:
-    """What is wrong with a file's content, or None. `found` is whatever the JSON held."""
+    """The fault of a file's content, or None. `found` is whatever the JSON held."""
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         return f"a format that this version of unbraid does not know, it reads format {FORMAT}"
     if not isinstance(found.get("name"), str) or not NAME.fullmatch(found["name"]):

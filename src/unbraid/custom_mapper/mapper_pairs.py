@@ -1,25 +1,24 @@
-"""Pairs to fit a mapper on: reading them, and telling which of them share a text."""
+"""Pairs to fit a mapper on: reading them, grouping those that share a text, encoding them."""
 
-import gzip
-import json
 import math
-import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from unbraid.embedder import Embedder
 from unbraid.errors import DataError
+from unbraid.io.jsonl import Line, read_rows
 from unbraid.items import Code
+from unbraid.vectors import normalise
 
 EXPECTED = '{"query": ..., "positive": ..., "negative": ...} (negative optional) or {"a": ..., "b": ..., "score": ...}'
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """n pairs of texts. Either each right is an answer to its left, or `grades` say how alike the two are."""
+    """n pairs of texts. Either each right text answers its left text, or `grades` say how alike the two are."""
 
     left: Sequence[str]  # queries, or the first of each graded pair
     right: Sequence[str]  # positives (Code where they are code), or the second
@@ -27,7 +26,7 @@ class Pairs:
     grades: np.ndarray | None  # float64 [n], higher is more alike; None for pairs that are answers
 
     def __len__(self) -> int:
-        """How many pairs."""
+        """The number of pairs."""
         return len(self.left)
 
     def take(self, rows: np.ndarray) -> "Pairs":
@@ -40,9 +39,9 @@ class Pairs:
         )
 
     def groups(self) -> np.ndarray:
-        """int [n]: equal for two pairs that share a text, directly or through other pairs.
+        """Group int [n] of each pair: two pairs that share a text, directly or through other pairs, share a group.
 
-        What is held out must share no text with what is fitted on, or the score flatters.
+        Held-out pairs must share no text with the pairs of the fit; otherwise the score is too good.
         """
         parent: dict[str, str] = {}
 
@@ -58,87 +57,89 @@ class Pairs:
         return np.array([number.setdefault(root(left), len(number)) for left in self.left], dtype=np.intp)
 
 
+@dataclass(frozen=True)
+class EncodedPairs:
+    """Pairs as unit vectors float32 [m, D] of their distinct texts, and the rows that make up each pair."""
+
+    queries: np.ndarray  # of the left sides [U, D]
+    documents: np.ndarray  # of the right sides and the negatives [V, D]
+    left: np.ndarray  # int [n], rows of `queries`
+    right: np.ndarray  # int [n], rows of `documents`
+    negative: np.ndarray  # int [n], rows of `documents`; -1 where a pair has none
+    grades: np.ndarray | None
+
+    def mapped(self, query: np.ndarray, document: np.ndarray) -> "EncodedPairs":
+        """The same pairs under one matrix [D, D] for each side."""
+        return replace(
+            self, queries=normalise(self.queries @ query.T), documents=normalise(self.documents @ document.T)
+        )
+
+
 def read_pairs(path: Path) -> Pairs:
     """The pairs of a .jsonl or .jsonl.gz file, one JSON object a line.
 
-    A row is {"query" or "anchor", "positive" or "document"} with an optional "negative", or a graded {"a", "b",
-    "score"}; "modality": "code" says that positive and negative (a and b) are code. Raises DataError naming the
-    line for anything else, for a mixture of both kinds, and for a file without pairs.
+    A row is {"query" or "anchor", "positive" or "document"} with an optional "negative", or a graded pair {"a", "b",
+    "score"}. "modality": "code" marks positive and negative (a and b) as code. Raises DataError that names the line
+    for anything else, for a file that mixes both kinds, and for a file without pairs.
     """
     left: list[str] = []
     right: list[str] = []
     negative: list[str | None] = []
     grades: list[float] = []
-    for number, row in _rows(path):
-        where = f"{path}, line {number}"
-        graded = "score" in row
+    for line in read_rows(path):
+        graded = "score" in line.row
         if left and graded != bool(grades):
-            raise DataError(
-                f"{where}: graded pairs and pairs of queries and answers do not mix: split the file"
+            raise line.wrong(
+                "graded pairs and pairs of queries and answers in one file", "one kind: split the file"
             )
-        kind = _kind(row, where)
+        modality = line.row.get("modality", "text")
+        if modality not in ("text", "code"):
+            raise line.wrong(f"'modality' {str(modality)[:40]!r}", '"text" or "code"')
+        kind = Code if modality == "code" else str
         if graded:
-            left.append(kind(_text(row, where, "a")))
-            right.append(kind(_text(row, where, "b")))
+            left.append(kind(_text(line, "a")))
+            right.append(kind(_text(line, "b")))
             negative.append(None)
-            grades.append(_score(row, where))
+            score = line.row["score"]
+            if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+                raise line.wrong(f"'score' {str(score)[:40]!r}", "a number")
+            grades.append(float(score))
         else:
-            left.append(_text(row, where, "query", "anchor"))
-            right.append(kind(_text(row, where, "positive", "document")))
-            apart = row.get("negative") is not None
-            negative.append(kind(_text(row, where, "negative")) if apart else None)
+            left.append(_text(line, "query", "anchor"))
+            right.append(kind(_text(line, "positive", "document")))
+            given = line.row.get("negative") is not None
+            negative.append(kind(_text(line, "negative")) if given else None)
     if not left:
         raise DataError(f"{path}: holds no pairs; expected rows {EXPECTED}")
     return Pairs(left, right, negative, np.array(grades) if grades else None)
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line numbers from 1 and their objects; blank lines are left out."""
-    number = 0
-    try:
-        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
-            raise DataError(f"{path}: not a regular file")
-        with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                row = json.loads(line.decode("utf-8-sig"))
-                if not isinstance(row, dict):
-                    raise DataError(
-                        f"{path}, line {number}: found a {type(row).__name__}, expected {EXPECTED}"
-                    )
-                yield number, row
-    except DataError:
-        raise
-    except (ValueError, RecursionError) as error:  # JSON, UTF-8
-        raise DataError(f"{path}, line {number}: not a JSON object: {error}") from error
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}, after line {number}: cannot be read: {reason}") from error
-
-
-def _text(row: dict[str, Any], where: str, *names: str) -> str:
+def _text(line: Line, *names: str) -> str:
     """The first of the fields `names` that the row has: a string that is not blank."""
-    for name in names:
-        if name in row:
-            if isinstance(row[name], str) and row[name].strip():
-                return row[name]
-            raise DataError(
-                f"{where}: {name!r} is {str(row[name])[:40]!r}, expected a string that is not empty"
-            )
-    raise DataError(f"{where}: has no {' or '.join(map(repr, names))}; expected {EXPECTED}")
+    name = next((name for name in names if name in line.row), None)
+    if name is None:
+        raise line.wrong(f"no field {' or '.join(map(repr, names))}", EXPECTED)
+    text = line.row[name]
+    if not isinstance(text, str) or not text.strip():
+        raise line.wrong(f"{name!r} {str(text)[:40]!r}", "a string that is not empty")
+    return text
 
 
-def _score(row: dict[str, Any], where: str) -> float:
-    score = row["score"]
-    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-        raise DataError(f"{where}: 'score' is {str(score)[:40]!r}, expected a number")
-    return float(score)
-
-
-def _kind(row: dict[str, Any], where: str) -> type[str]:
-    """`Code` or `str`, as the row's modality says."""
-    modality = row.get("modality", "text")
-    if modality not in ("text", "code"):
-        raise DataError(f'{where}: \'modality\' is {str(modality)[:40]!r}, expected "text" or "code"')
-    return Code if modality == "code" else str
+def encode_pairs(model: Embedder, pairs: Pairs, progress: bool | None = None) -> EncodedPairs:
+    """`pairs` with the base vectors of their texts; each distinct text is encoded once."""
+    number: dict[tuple[type, str], int] = {}
+    sides = [
+        np.array(
+            [-1 if text is None else number.setdefault((type(text), text), len(number)) for text in side]
+        )
+        for side in (pairs.left, pairs.right, pairs.negative)
+    ]
+    vectors = model.encode([text for _, text in number], on_truncate="ignore", progress=progress)
+    queries, left = np.unique(sides[0], return_inverse=True)
+    has = sides[2] >= 0
+    documents, rows = np.unique(np.concatenate([sides[1], sides[2][has]]), return_inverse=True)
+    negative = np.full(len(pairs), -1)
+    negative[has] = rows[len(pairs) :]
+    return EncodedPairs(
+        vectors[queries], vectors[documents], left, rows[: len(pairs)], negative, pairs.grades
+    )

@@ -3,6 +3,6 @@
 from unbraid.evaluation.datasets.dataset import Retrieval, Sts
 from unbraid.evaluation.datasets.read_dataset import read_dataset
 from unbraid.evaluation.evaluate import Row, evaluate, table, to_json
-from unbraid.evaluation.task_conflict import conflict_rows
+from unbraid.evaluation.teacher_scores import evaluate_teacher
 
-__all__ = ["Retrieval", "Row", "Sts", "conflict_rows", "evaluate", "read_dataset", "table", "to_json"]
+__all__ = ["Retrieval", "Row", "Sts", "evaluate", "evaluate_teacher", "read_dataset", "table", "to_json"]

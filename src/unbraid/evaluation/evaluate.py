@@ -1,4 +1,4 @@
-"""One model on one data set: encode once, then score every way of searching those vectors beside the baselines."""
+"""Evaluate one model on one data set: encode once, then score every way of searching the vectors, and baselines."""
 
 import json
 import math
@@ -17,6 +17,7 @@ from unbraid.evaluation.baselines import bm25, chance, index_bm25, minilm, rando
 from unbraid.evaluation.datasets.dataset import Retrieval, Sts, sample
 from unbraid.evaluation.metrics import RANKING_METRICS, Score, Scorer, dense, rank, ranking_scores, spearman
 from unbraid.evaluation.stored_vectors import stored_forms
+from unbraid.evaluation.tables import json_value, markdown_table
 from unbraid.index.search.hybrid import mixed
 
 METRICS = (*RANKING_METRICS, "Spearman")
@@ -25,7 +26,7 @@ Vectors = NDArray[np.float32]
 
 
 class Model(Protocol):
-    """What is evaluated: base vectors of items, and task vectors of base vectors, float32 [n, D], unit length."""
+    """A model to evaluate: base vectors of items and task vectors of base vectors, float32 [n, D], unit length."""
 
     @property
     def name(self) -> str:
@@ -72,11 +73,10 @@ def evaluate(
 ) -> list[Row]:
     """Rows for `model` in the set's search mode, for its base vectors without mapper, and for the baselines.
 
-    Text and code: BM25, all-MiniLM-L6-v2 and model + BM25. Images: random features and chance. STS: all-MiniLM-L6-v2. `mode`
-    replaces the set's mode (STS: symmetric); with `every_mode` the model's other modes follow it, which shows what a
-    mapper costs where it does not belong; with `storage` come the forms that vectors can be stored in (storage.py).
-    `limit` keeps that many queries (see `datasets.sample`).
-    Raises ItemError for a mode that the model lacks.
+    Baselines of text and code: BM25, all-MiniLM-L6-v2 and model + BM25; of images: random features and chance; of STS:
+    all-MiniLM-L6-v2. `mode` replaces the set's mode (STS: symmetric). `every_mode` adds the model's other modes, which
+    shows what a mapper costs elsewhere. `storage` adds shorter and coarser vectors (stored_vectors.py). `limit` keeps
+    that many queries (see `sample`). Raises ItemError for a mode that the model lacks.
     """
     if limit is not None:
         dataset = sample(dataset, limit)
@@ -141,7 +141,7 @@ def _evaluate_retrieval(
 
 
 def hybrid(cosine: Scorer, words: Scorer) -> Scorer:
-    """What `unbraid search --hybrid` ranks by: cosines with BM25 scores mixed in, weighed for each query."""
+    """The scores of `unbraid search --hybrid`: cosines with BM25 scores mixed in, weighted for each query."""
 
     def scorer(rows: slice) -> NDArray[np.float32]:
         cosines, counts = cosine(rows), words(rows)
@@ -152,7 +152,7 @@ def hybrid(cosine: Scorer, words: Scorer) -> Scorer:
 
 
 def retrieval_scores(dataset: Retrieval, scorer: Scorer) -> dict[str, Score]:
-    """nDCG@10, Recall@10 and MRR@10 of the ranking that `scorer` gives on `dataset`."""
+    """nDCG@10, Recall@10 and MRR@10 of `scorer`'s ranking on `dataset`."""
     query_ids, document_ids = list(dataset.queries), list(dataset.documents)
     column = {document: i for i, document in enumerate(document_ids)}
     ignored = {row: column[dataset.ignored[q]] for row, q in enumerate(query_ids) if q in dataset.ignored}
@@ -186,8 +186,8 @@ def _evaluate_sts(
 def _encode(
     encode: Callable[..., Vectors], first: Sequence[Any], second: Sequence[Any], progress: bool | None
 ) -> tuple[tuple[Vectors, Vectors], float]:
-    """Vectors of both lists and the items encoded per second; an item that occurs again is encoded once."""
-    # The type is part of the key: Code("x") == "x", but they are encoded by different encoders.
+    """Vectors of both lists, and items encoded per second; each distinct item is encoded once."""
+    # The type is part of the key: Code("x") == "x", but different encoders encode them.
     unique = {(type(item), item): item for item in (*first, *second)}
     position = {key: i for i, key in enumerate(unique)}
     encode([first[0]])  # opens graphs and threads, outside the timing
@@ -219,17 +219,7 @@ def table(rows: Sequence[Row]) -> str:
                 speed,
             ]
         )
-    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    text_columns = 3 + len(metrics)
-    rule = ["-" * w if i < text_columns else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
-    lines = [
-        [
-            cell.ljust(w) if i < text_columns else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in cells
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
+    return markdown_table(cells, numbers_from=3 + len(metrics))
 
 
 def _cell(score: Score | None) -> str:
@@ -240,11 +230,5 @@ def _cell(score: Score | None) -> str:
 
 
 def to_json(rows: Sequence[Row]) -> str:
-    """One JSON object a line; NaN (an undefined score, an interval that chance has not) is null."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(inner) for key, inner in value.items()}
-        return None if isinstance(value, float) and math.isnan(value) else value
-
-    return "\n".join(json.dumps(plain(asdict(row)), ensure_ascii=False, allow_nan=False) for row in rows)
+    """One JSON object for each row; NaN (an undefined score, the missing interval of chance) is null."""
+    return "\n".join(json.dumps(json_value(asdict(row)), ensure_ascii=False, allow_nan=False) for row in rows)

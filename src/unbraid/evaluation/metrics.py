@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from unbraid.evaluation.extra import require
+from unbraid.errors import require
 
 # Similarities of a slice of the queries with all documents, float32 [rows, documents]; higher is better.
 Scorer: TypeAlias = Callable[[slice], NDArray[np.float32]]
@@ -39,8 +39,8 @@ def rank(
 ) -> NDArray[np.intp]:
     """Row numbers of the best documents per query, best first: [n_queries, min(k, n_documents)].
 
-    `ignored` is query row -> a document row to put last. Equal scores are ordered by a fixed shuffle, so that
-    the order of the corpus file neither helps nor hurts. Works in blocks of queries.
+    `ignored` is query row -> a document row to put last. A fixed shuffle orders equal scores, so that the order of the
+    corpus file has no effect. Works in blocks of queries.
     """
     k = min(k, n_documents)
     tie = np.random.default_rng(0).permutation(n_documents)
@@ -67,7 +67,9 @@ def ranking_scores(
     qrels: Mapping[str, Mapping[str, int]],
 ) -> dict[str, Score]:
     """nDCG@10, Recall@10 and MRR@10 of `ranking` [queries, k], whose rows follow the two id lists."""
-    ir = require("ir_measures", "ir-measures")
+    require("ir_measures", "evaluate")
+    import ir_measures as ir
+
     measures = dict(zip((ir.nDCG @ 10, ir.R @ 10, ir.RR @ 10), RANKING_METRICS, strict=True))
     column = {document: str(i) for i, document in enumerate(document_ids)}
     # Row numbers stand in for ids, which may hold anything. Scores are ranks: trec_eval breaks ties by itself.
@@ -91,7 +93,8 @@ def mean_score(values: NDArray[np.float64]) -> Score:
 
 def spearman(predicted: NDArray[np.floating[Any]], gold: NDArray[np.floating[Any]]) -> Score:
     """Rank correlation of two series [n], with its interval over rows; NaN when one of them is constant."""
-    stats = require("scipy.stats", "scipy")
+    require("scipy", "evaluate")
+    from scipy import stats
 
     def correlation(x: NDArray[np.float64], y: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
         # Pearson of the ranks: spearmanr itself has no axis, and would be called once for each resample.

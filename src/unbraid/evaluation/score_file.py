@@ -1,4 +1,4 @@
-"""The file of scores that `unbraid evaluate --record` adds to, for the card of a bundle: tables by command."""
+"""The score file of `unbraid evaluate --record`, for the card of a bundle: command -> table."""
 
 import json
 import sys
@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from unbraid.errors import DataError
+from unbraid.io.atomic import write_atomic
 
 
 def read_scores(path: Path) -> dict[str, Any]:
-    """Tables by command; none when the file does not exist yet. Raises DataError for any other content."""
+    """Tables by command; empty when the file does not exist yet. Raises DataError for any other content."""
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(about["tables"], dict):
@@ -28,4 +29,4 @@ def add_scores(path: Path, text: str) -> None:
     shown = " ".join(["unbraid", *sys.argv[1:]]).split(" --record")[0]
     about = read_scores(path)
     about["tables"][shown] = text
-    path.write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
+    write_atomic(path, json.dumps(about, indent=1, ensure_ascii=False).encode())

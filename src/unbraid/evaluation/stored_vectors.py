@@ -1,4 +1,4 @@
-"""The forms that vectors can be stored in, as ways of searching: what a shorter or coarser vector loses."""
+"""Scores of vectors in each storage form: what shorter and coarser vectors lose."""
 
 from typing import Protocol
 
@@ -16,7 +16,7 @@ Vectors = NDArray[np.float32]
 
 
 class Mapped(Protocol):
-    """What the forms ask of a model."""
+    """What the storage forms need of a model."""
 
     def map(self, base: Vectors, task: str) -> Vectors:
         """Task vectors of base vectors."""
@@ -28,10 +28,10 @@ class Mapped(Protocol):
 def stored_forms(
     model: Mapped, queries: Vectors, documents: Vectors, query_task: str, document_task: str
 ) -> dict[str, Scorer]:
-    """Scorers by form for base vectors of queries [n, D] and documents [m, D]; a query is always whole.
+    """Storage form -> scorer, for base vectors of queries [n, D] and documents [m, D]; queries stay whole.
 
-    Prefixes are of task vectors. int8 and binary are of the documents' base vectors, which is what an index stores
-    once: they are mapped after they were rounded, and binary ones only choose which int8 ones are.
+    Prefixes are of task vectors. int8 and binary are of the documents' base vectors, as an index stores them: they are
+    rounded, then mapped; binary vectors only choose the candidates that int8 vectors score.
     """
     wanted = model.map(queries, query_task)
     whole = model.map(documents, document_task)
@@ -47,7 +47,7 @@ def stored_forms(
 
 
 def _rescored(model: Mapped, wanted: Vectors, rounded: Vectors, task: str) -> Scorer:
-    """Cosines of the candidates that the signs choose; all other documents come last."""
+    """Cosines of the candidates that the signs choose; other documents come last."""
     weight, codes = model.matrix(task), store_as(rounded, "binary")
 
     def scores(rows: slice) -> Vectors:

@@ -1,26 +1,28 @@
-"""Files and folders that are whole after a crash or a power cut: under their name is the old content or the new one."""
+"""Atomic writes: after a crash or a power cut a file holds its old content or its new content, whole."""
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Replace the file at `path` by `content`; on the disk when this returns. Raises OSError."""
+    """Replace the file at `path` by `content`, which is on the disk when this returns. Raises OSError."""
     with atomic_file(path) as unfinished:
         unfinished.write_bytes(content)
 
 
 @contextmanager
 def atomic_file(path: Path, *, many_writers: bool = False) -> Iterator[Path]:
-    """A path beside `path` to write to; what is there takes the name `path` when the block ends without an error.
+    """A path beside `path` to write to. When the block ends without an error, that file is renamed to `path`.
 
-    It is on the disk then. After an error, or a kill, the file at `path` is the old one; what a killed process left
-    is written over by the next one. With `many_writers` the name to write to holds the process id, so that several
-    processes may write the same file at once. Raises OSError.
+    It is on the disk then. After an error, or a kill, the file at `path` is the old one. A later write overwrites the
+    leftover of a killed process. With `many_writers`, several processes, also on several machines, may write the same
+    file at once: the path to write to holds the process's id, is hidden, and stays after a kill. Raises OSError.
     """
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.new" if many_writers else f"{path.name}.new")
+    writer = f".{platform.node()}.{os.getpid()}"
+    unfinished = path.with_name(f".{path.name}{writer}.new" if many_writers else f"{path.name}.new")
     try:
         yield unfinished
         with open(unfinished, "rb+") as stream:
@@ -33,7 +35,7 @@ def atomic_file(path: Path, *, many_writers: bool = False) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in `folder` on disk: a new, renamed or removed file is not there before. Raises OSError."""
+    """Write the names in `folder` to disk; before that, a power cut may undo a rename or removal. Raises OSError."""
     if os.name != "posix":  # Windows cannot open a folder
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Fetching a model from a hub: one function for bundles, teachers and backbones."""
+"""Fetch a model from a hub: bundles, teachers and backbones."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ def fetch(name: str, revision: str | None, patterns: Sequence[str], local_dir: P
     """The local folder with those files of the hub repository `name` ("org/name") that match `patterns`.
 
     `revision` pins a commit, tag or branch. Files are links into the hub's cache, or plain files in `local_dir`.
-    Raises DataError for a name that is no hub id and when the hub cannot give it.
+    Raises DataError for a name that is no hub id and when the download fails.
     """
     if not HUB_ID.fullmatch(name):
         raise DataError(f"{name}: no such folder, and not a hub id of the form org/name")
@@ -25,5 +25,5 @@ def fetch(name: str, revision: str | None, patterns: Sequence[str], local_dir: P
         )
     except Exception as error:  # the hub client's own classes, those of its HTTP library, OSError, ValueError
         raise DataError(
-            f"{name}: cannot be fetched from the hub: {error}; a folder with its files can be given instead"
+            f"{name}: cannot be fetched from the hub: {error}; or pass a folder with its files"
         ) from error

@@ -1,4 +1,4 @@
-"""Lines of JSON and of plain text, each with its file and line number, so that an error can name both."""
+"""Lines of JSON and of plain text, each with its file and line number for error messages."""
 
 import gzip
 import json
@@ -50,9 +50,11 @@ def read_rows(path: Path) -> Iterator[Line]:
 
 
 def read_text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Line numbers (from 1) and lines of a UTF-8 file, gzip or not by its first bytes; blank lines left out."""
+    """Line numbers (from 1) and lines of a UTF-8 file, without blank lines; the first bytes tell whether it is gzip."""
     number = 0
     try:
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise DataError(f"{path}: not a regular file")
         with open(path, "rb") as raw:
             opener = gzip.open if raw.read(2) == b"\x1f\x8b" else open
         with opener(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""Lone surrogates: what JSON and file names can hold and UTF-8 cannot."""
+"""Lone surrogates: characters that JSON and file names can hold and UTF-8 cannot."""
 
 
 def replace_lone_surrogates(text: str) -> str:

@@ -13,14 +13,14 @@ from unbraid.errors import DataError, MissingExtraError
 SUFFIXES = (".npy", ".jsonl", ".parquet")
 
 
-def provenance(model: Embedder, task: str | None, precision: str) -> dict[str, Any]:
-    """What decides whether two vector files may be compared: bundle, base, mapper, stored precision."""
+def provenance(model: Embedder, task: str | None, numbers: str) -> dict[str, Any]:
+    """What decides whether two vector files may be compared: bundle, base, mapper, stored numbers."""
     return {
         "bundle": model.name,
         "base_id": model.base_id,
         "task": task,
         "mapper_id": model.bundle.mappers[task].id if task else None,
-        "precision": precision,
+        "numbers": numbers,
     }
 
 

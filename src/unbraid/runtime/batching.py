@@ -1,13 +1,21 @@
-"""Batches by length and token budget, so that little is spent on padding and each batch fits the cache."""
+"""Batches by length and token budget: little padding, and each batch fits the cache."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from unbraid.progress import track
+
+T = TypeVar("T")
 
 
 def token_budget_batches(lengths: Sequence[int], *, budget: int) -> list[list[int]]:
     """Positions of `lengths` grouped into batches, longest first, of at most `budget` padded tokens each.
 
-    A batch's cost is its longest member times its size; a single item over the budget is a batch of one.
-    Every position occurs exactly once.
+    A batch costs its longest member times its size; an item over the budget is a batch of one. Every position occurs
+    exactly once.
     """
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     batches: list[list[int]] = []
@@ -17,3 +25,14 @@ def token_budget_batches(lengths: Sequence[int], *, budget: int) -> list[list[in
         else:
             batches.append([row])
     return batches
+
+
+def run_batches(
+    run: Callable[[T], np.ndarray], batches: Sequence[T], what: str, *, threads: int, progress: bool | None
+) -> np.ndarray:
+    """The rows that `run` returns for each batch, joined in order; `threads` batches run at the same time."""
+    with ThreadPoolExecutor(threads) as pool:
+        # Handing every batch to a single thread costs a third of nano's speed.
+        results = pool.map(run, batches) if threads > 1 else map(run, batches)
+        steps = track(batches, what, unit="batches", shown=progress)
+        return np.concatenate([result for _, result in zip(steps, results, strict=True)])

@@ -1,4 +1,4 @@
-"""How a code snippet is written before it is cut into word pieces."""
+"""Splitting identifiers of code, before the tokenizer cuts it into word pieces."""
 
 import re
 
@@ -6,8 +6,8 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def split_identifiers(code: str) -> str:
-    """`code` with a space at each hump of camelCase names: the vocabulary is lower case and knows words.
+    """`code` with a space at each hump of camelCase names, since the vocabulary is lower-case words.
 
-    Punctuation, underscores among it, already ends a word for the tokenizer.
+    The tokenizer itself ends words at punctuation, underscores included.
     """
     return _HUMP.sub(" ", code)

@@ -1,4 +1,4 @@
-"""How many cores this process may use, and what their processor is and can do."""
+"""The cores that this process may use, and the processor's name and instruction sets."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def usable_cores() -> int:
-    """Cores this process may run on: its affinity where the system has one, else all."""
+    """The number of cores this process may run on: its affinity where the system has one, otherwise all."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -15,7 +15,7 @@ def usable_cores() -> int:
 
 @cache
 def _cpu_info() -> dict[str, str]:
-    """What Linux tells of the first processor, by its names; nothing where the system does not tell."""
+    """The fields of the first processor in Linux's /proc/cpuinfo; empty on other systems."""
     path = Path("/proc/cpuinfo")
     found: dict[str, str] = {}
     if path.exists():
@@ -31,6 +31,6 @@ def processor() -> str:
 
 
 def instruction_sets() -> frozenset[str]:
-    """The processor's instruction sets as Linux names them; none where the system does not tell."""
+    """The processor's instruction sets as Linux names them; empty on other systems."""
     info = _cpu_info()
     return frozenset(info.get("flags", info.get("Features", "")).split())

@@ -1,12 +1,12 @@
-"""What this machine is and what runs fastest on it, measured and not guessed."""
+"""What this machine is, and a measurement of which precision runs fastest on it."""
 
 import os
 import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -30,7 +30,7 @@ _INSTRUCTIONS = (
     "asimd",
     "asimddp",
 )
-_REPEATS = 3  # interleaved; the best counts, since other programs only ever slow one down
+_REPEATS = 3  # interleaved; the best counts, since other programs can only slow a run down
 
 
 @dataclass(frozen=True)
@@ -60,29 +60,37 @@ def speeds(model: Embedder) -> list[Speed]:
     rng = np.random.default_rng(0)
     bundle = model.bundle
     if spec := bundle.tiers[model.tier].get("text"):  # code runs the same graphs
-        text = graph_name(model.tier, "text")
-        lengths = ((32, min(32, spec.max_tokens)), (8, spec.max_tokens))
+        name = graph_name(model.tier, "text")
         for precision in spec.graphs:
-            runtime = TextRuntime(bundle.folder, spec, precision)
-            most = runtime.tokenizer.get_vocab_size()
-            for count, tokens in lengths:
-                ids = rng.integers(1, most, (count, tokens)).tolist()
-                jobs[text, precision, f"{tokens} tokens"] = count, _text_job(runtime, ids)
+            text = TextRuntime(bundle.folder, spec, precision)
+            for count, tokens in ((32, min(32, spec.max_tokens)), (8, spec.max_tokens)):
+                ids = rng.integers(1, text.tokenizer.get_vocab_size(), (count, tokens)).tolist()
+                jobs[name, precision, f"{tokens} tokens"] = (
+                    count,
+                    partial(text.encode, ids, threads=1, progress=False),
+                )
     if bundle.image:
-        picture = Image.fromarray(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8))
+        pictures = [Image.fromarray(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8))] * 8
         for precision in bundle.image.graphs:
-            images = ImageRuntime(bundle.folder, bundle.image, precision)
-            jobs["image", precision, "400x300 pixels"] = 8, _image_job(images, [picture] * 8)
+            image = ImageRuntime(bundle.folder, bundle.image, precision)
+            jobs["image", precision, "400x300 pixels"] = (
+                8,
+                partial(image.encode, pictures, threads=1, progress=False),
+            )
     for task, mapper in bundle.mappers.items():
-        vectors = rng.standard_normal((512, bundle.dim)).astype(np.float32)
+        inputs = {"base": rng.standard_normal((512, bundle.dim)).astype(np.float32)}
         for precision, file in mapper.graphs.items():
-            jobs[f"{task} mapper", precision, "512 vectors"] = 512, _mapper_job(bundle.folder / file, vectors)
+            session = open_graph(bundle.folder / file)
+            jobs[f"{task} mapper", precision, "512 vectors"] = (
+                512,
+                partial(run_graph, session, "task_vector", inputs),
+            )
     best = dict.fromkeys(jobs, float("inf"))
     for _ in range(_REPEATS + 1):  # the first round warms up
-        for name, (_, job) in jobs.items():
+        for key, (_, job) in jobs.items():
             start = time.perf_counter()
             job()
-            best[name] = min(best[name], time.perf_counter() - start)
+            best[key] = min(best[key], time.perf_counter() - start)
     found: dict[tuple[str, str], dict[str, float]] = {}
     for (graph, precision, kind), seconds in best.items():
         found.setdefault((graph, precision), {})[kind] = jobs[graph, precision, kind][0] / seconds
@@ -90,9 +98,9 @@ def speeds(model: Embedder) -> list[Speed]:
 
 
 def fastest(found: list[Speed], graph: str) -> str:
-    """The precision of `graph` to run here: fp32, unless another is faster on every kind of item; else the fastest.
+    """The precision of `graph` to run here: fp32, unless another one is faster on every kind of item.
 
-    Without fp32 it is the precision that is fastest on the shortest items.
+    Without fp32 in the bundle it is the precision that is fastest on the shortest items.
     """
     rates = {speed.precision: speed.items_per_s for speed in found if speed.graph == graph}
     exact = rates.get("fp32")
@@ -103,16 +111,3 @@ def fastest(found: list[Speed], graph: str) -> str:
             if precision == "fp32" or all(own[kind] > exact[kind] for kind in exact)
         }
     return max(rates, key=lambda precision: next(iter(rates[precision].values())))
-
-
-def _text_job(runtime: TextRuntime, ids: list[list[int]]) -> Callable[[], object]:
-    return lambda: runtime.encode(ids, threads=1, progress=False)
-
-
-def _mapper_job(path: Path, vectors: np.ndarray) -> Callable[[], object]:
-    session = open_graph(path)
-    return lambda: run_graph(session, "task_vector", {"base": vectors})
-
-
-def _image_job(runtime: ImageRuntime, pictures: list[Image.Image]) -> Callable[[], object]:
-    return lambda: runtime.encode(pictures, threads=1, progress=False)

@@ -1,17 +1,16 @@
 """Pictures to base vectors with onnxruntime: decode safely, preprocess, run."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from unbraid.bundle import ImageSpec
-from unbraid.progress import track
-from unbraid.runtime.onnx_session import open_checked, pick_graph, run_graph
+from unbraid.runtime.batching import run_batches
+from unbraid.runtime.onnx_session import open_graph, pick_graph, run_graph
 
-BATCH = 8  # pictures in one run: decoding, not the graph, is most of the time
+BATCH = 8  # pictures in one run: decoding, not the graph, takes most of the time
 
 
 class ImageRuntime:
@@ -21,25 +20,18 @@ class ImageRuntime:
         """Open the graph. Raises BundleError when it cannot be opened."""
         self.preprocess = spec.preprocess
         pixels = (None, 3, spec.preprocess.size, spec.preprocess.size)
-        self.session = open_checked(
+        self.session = open_graph(
             folder / pick_graph(spec.graphs, precision), {"pixel_values": pixels}, ["base_vector"]
         )
 
     def encode(
         self, pictures: Sequence[Path | Image.Image], *, threads: int, progress: bool | None
     ) -> np.ndarray:
-        """Base vectors float32 [n, dim] of pictures, in order. Raises ImageError naming the one not decoded."""
-        starts = range(0, len(pictures), BATCH)
-        with ThreadPoolExecutor(threads) as pool:
-            runs = pool.map(lambda start: self._run(pictures[start : start + BATCH]), starts)
-            vectors = [
-                result
-                for _, result in zip(
-                    track(starts, "encode images", unit="batches", shown=progress), runs, strict=True
-                )
-            ]
-        return np.concatenate(vectors)
+        """Base vectors float32 [n, dim] of pictures, in order. Raises ImageError that names the one not decoded."""
 
-    def _run(self, pictures: Sequence[Path | Image.Image]) -> np.ndarray:
-        pixels = np.stack([self.preprocess.load(picture) for picture in pictures])
-        return run_graph(self.session, "base_vector", {"pixel_values": pixels})
+        def run(start: int) -> np.ndarray:
+            pixels = np.stack([self.preprocess.load(one) for one in pictures[start : start + BATCH]])
+            return run_graph(self.session, "base_vector", {"pixel_values": pixels})
+
+        starts = range(0, len(pictures), BATCH)
+        return run_batches(run, starts, "encode images", threads=threads, progress=progress)

@@ -1,4 +1,4 @@
-"""Opening and running one ONNX graph of a verified bundle."""
+"""Open and run one ONNX graph of a verified bundle."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -9,8 +9,8 @@ import numpy as np
 
 from unbraid.errors import BundleError
 
-# From 1.29 on onnxruntime reports sessions and models to its makers, unless this says otherwise before it is loaded (its
-# Privacy.md). Nobody who searches at home expects that.
+# From 1.29 on, onnxruntime reports sessions and models to its makers unless this is set before it is loaded (see its
+# Privacy.md).
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
@@ -18,44 +18,39 @@ Session: TypeAlias = onnxruntime.InferenceSession
 
 
 def pick_graph(graphs: Mapping[str, str], precision: str | None) -> str:
-    """The file of `precision` where there is one, else the bundle's default, which is the first."""
+    """The graph file of `precision` if there is one; otherwise the bundle's default, which is the first."""
     return graphs.get(precision or "", next(iter(graphs.values())))
 
 
-def open_graph(path: Path) -> Session:
-    """A session of one thread: parallel work runs several batches at once, which small batches gain more from.
+def open_graph(
+    path: Path,
+    inputs: Mapping[str, tuple[int | None, ...]] | None = None,
+    outputs: Collection[str] = (),
+) -> Session:
+    """A session of one thread; parallel work runs several batches at once, which helps small batches more.
 
-    Raises BundleError when onnxruntime refuses the file.
+    `inputs` are the names and shapes that will be fed (None where a size varies), `outputs` the names that will be
+    asked for. Raises BundleError when the graph has others, or when onnxruntime refuses the file.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # a failed run raises; onnxruntime need not print it too
     try:
-        return Session(str(path), options, providers=["CPUExecutionProvider"])
+        session = Session(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises bare classes of its own, RuntimeError and more
         raise BundleError(f"{path}: onnxruntime {onnxruntime.__version__} cannot open it: {error}") from error
-
-
-def open_checked(
-    path: Path, inputs: Mapping[str, tuple[int | None, ...]], outputs: Collection[str]
-) -> Session:
-    """`open_graph`, and a BundleError when the graph is not what the manifest says it is.
-
-    `inputs` are the names and shapes that will be fed (None where a size varies), `outputs` what will be asked
-    for.
-    """
-    session = open_graph(path)
-    takes = {
-        one.name: tuple(size if isinstance(size, int) else None for size in one.shape)
-        for one in session.get_inputs()
-    }
-    gives = {one.name for one in session.get_outputs()}
-    if takes != dict(inputs) or not set(outputs) <= gives:
-        raise BundleError(
-            f"{path}: takes {takes} and gives {sorted(gives)}, expected {dict(inputs)} and {sorted(outputs)}: "
-            "copy or export the bundle again"
-        )
+    if inputs is not None:
+        takes = {
+            one.name: tuple(size if isinstance(size, int) else None for size in one.shape)
+            for one in session.get_inputs()
+        }
+        gives = {one.name for one in session.get_outputs()}
+        if takes != dict(inputs) or not set(outputs) <= gives:
+            raise BundleError(
+                f"{path}: takes {takes} and gives {sorted(gives)}, expected {dict(inputs)} and {sorted(outputs)}: "
+                "copy or export the bundle again"
+            )
     return session
 
 

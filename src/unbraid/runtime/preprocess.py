@@ -1,7 +1,7 @@
-"""Safe decoding of pictures, and the one definition of how a picture becomes an encoder's input.
+"""Safe decoding of pictures, and the single definition of how a picture becomes an encoder's input.
 
-`decode` turns a file, its bytes or a PIL image into RGB, or raises ImageError; `ImagePreprocess` turns RGB into an
-array. Training, export and the CPU runtime all call both, so they agree by construction.
+`decode` turns a file, its bytes or a PIL image into RGB, or raises ImageError. `ImagePreprocess` turns RGB into an
+array. Training, export and the CPU runtime all call both, so they agree.
 """
 
 import re
@@ -21,9 +21,9 @@ from unbraid.errors import ImageError
 
 # By content, not by suffix. Naming them keeps Pillow's forty other parsers away from untrusted bytes.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
-# 50 megapixels are 150 MB as RGB. Pillow itself only warns up to 179: a 20 KB file of 169 takes 821 MB.
+# 50 megapixels are 150 MB as RGB. Pillow refuses from 179 on; a 20 KB file of 169 megapixels takes 821 MB.
 MAX_PIXELS = 50_000_000
-# What JPEG and GIF allow. A PNG of 95 KB and 1 × 49,000,000 pixels takes 1 GB, for Pillow keeps a pointer a row.
+# The limit of JPEG and GIF. A PNG of 95 KB and 1 × 49,000,000 pixels takes 1 GB: Pillow keeps a pointer for each row.
 MAX_SIDE = 65_535
 # The WebP reader takes the whole file into memory before it knows the picture's size.
 MAX_BYTES = 1 << 29
@@ -49,19 +49,27 @@ def decode(source: Path | bytes | Image.Image, *, at_least: int | None = None) -
 
     A JPEG file may be decoded at 1/2, 1/4 or 1/8 of its size while its longer side keeps `at_least` pixels: a
     picture of 12 megapixels then takes half the time, and its thumbnail differs by 0.2 grey levels on average.
-    `bytes` are a file's content. A PIL image is left as it is; one that needs no change is returned itself.
-    Raises ImageError, which names the file and the reason, for everything that is not a picture of at most
-    MAX_PIXELS pixels and MAX_SIDE on a side.
+    `bytes` are a file's content. A PIL image is not changed; one that needs no change is itself the result.
+    Raises ImageError, which names the file and the reason, for anything but a picture of at most MAX_PIXELS pixels
+    and MAX_SIDE on a side.
     """
-    if isinstance(source, Path):
-        return _decode_file(source, at_least)
-    if isinstance(source, bytes):
-        with _refusals("picture"):
-            return _decode_stream(BytesIO(source), "picture", at_least)
-    name = f"PIL image {getattr(source, 'filename', '') or ''}".rstrip()
+    if isinstance(source, Image.Image):
+        name = f"PIL image {getattr(source, 'filename', '') or ''}".rstrip()
+    else:
+        name = str(source) if isinstance(source, Path) else "picture"
     with _refusals(name):
-        _check_size(source, name)
-        return _to_rgb(source)
+        if isinstance(source, Image.Image):
+            _check_size(source, name)
+            return _to_rgb(source)
+        if isinstance(source, bytes):
+            return _decode_stream(BytesIO(source), name, at_least)
+        status = source.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            raise ImageError(f"{name}: {'is a directory' if source.is_dir() else 'is not a regular file'}")
+        if status.st_size > MAX_BYTES:
+            raise ImageError(f"{name}: {status.st_size:,} bytes, more than the cap of {MAX_BYTES:,}")
+        with source.open("rb") as file:
+            return _decode_stream(file, name, at_least)
 
 
 def picture_size(content: bytes) -> tuple[int, int]:
@@ -76,10 +84,10 @@ def picture_size(content: bytes) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class ImagePreprocess:
-    """How RGB becomes an encoder's input; its fields are what a bundle stores.
+    """The steps from RGB to an encoder's input; a bundle stores these fields.
 
-    The whole picture is fitted into a white square of `size` pixels (charts and pages lose their meaning when
-    cropped), and a value x of 0..255 becomes (x / 255 - mean) / std of its channel.
+    The whole picture is fitted into a white square of `size` pixels, since charts and pages lose their meaning when
+    cropped. A value x of 0..255 becomes (x / 255 - mean) / std of its channel.
     """
 
     size: int
@@ -88,7 +96,7 @@ class ImagePreprocess:
     method: Literal["fit"] = "fit"
 
     def __post_init__(self) -> None:
-        """Refuse what could only give an error or an infinity later; lists (from JSON) become tuples."""
+        """Refuse values that would give an error or an infinity later; lists (from JSON) become tuples."""
         for field in ("mean", "std"):
             object.__setattr__(self, field, tuple(float(v) for v in getattr(self, field)))
         finite = np.isfinite((*self.mean, *self.std)).all()
@@ -117,17 +125,6 @@ class ImagePreprocess:
     def load(self, source: Path | Image.Image) -> np.ndarray:
         """float32 [3, size, size] of a file or a PIL image. Raises ImageError as `decode` does."""
         return self(decode(source, at_least=4 * self.size))
-
-
-def _decode_file(path: Path, at_least: int | None) -> Image.Image:
-    with _refusals(str(path)):
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-            raise ImageError(f"{path}: {'is a directory' if path.is_dir() else 'is not a regular file'}")
-        if status.st_size > MAX_BYTES:
-            raise ImageError(f"{path}: {status.st_size:,} bytes, more than the cap of {MAX_BYTES:,}")
-        with path.open("rb") as file:
-            return _decode_stream(file, str(path), at_least)
 
 
 def _decode_stream(file: IO[bytes], name: str, at_least: int | None) -> Image.Image:
@@ -184,12 +181,12 @@ def _orientation(image: Image.Image) -> int:
     try:
         return image.getexif().get(_ORIENTATION, 1)
     except Exception:  # noqa: BLE001
-        # A broken EXIF block says nothing about the pixels, and reading it raises nearly anything.
+        # A broken EXIF block says nothing about the pixels, and reading it may raise nearly any error.
         return 1
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    image.load()  # first: reading EXIF may load as well, and would hide that the picture is cut off
+    image.load()  # first: reading EXIF may load too, and would hide that the file is cut off
     orientation = _orientation(image)
     if image.mode.startswith("I") or image.mode == "F":
         image = _deep_to_grey(image)

@@ -1,7 +1,6 @@
-"""Text and code to base vectors with onnxruntime: tokenise, batch by token budget, run, put back in order."""
+"""Text and code to base vectors with onnxruntime: tokenise, batch by token budget, run, restore the order."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from itertools import chain
 from pathlib import Path
@@ -11,10 +10,10 @@ from tokenizers import Tokenizer
 
 from unbraid.bundle import TextSpec
 from unbraid.errors import BundleError, ItemError
-from unbraid.progress import track
-from unbraid.runtime.batching import token_budget_batches
+from unbraid.io.surrogates import replace_lone_surrogates
+from unbraid.runtime.batching import run_batches, token_budget_batches
 from unbraid.runtime.code_text import split_identifiers
-from unbraid.runtime.onnx_session import open_checked, pick_graph, run_graph
+from unbraid.runtime.onnx_session import open_graph, pick_graph, run_graph
 from unbraid.runtime.word_cache import library_ids, word_cache
 
 
@@ -25,7 +24,7 @@ class TextRuntime:
         """Open the graph and the tokenizer. Raises BundleError when either cannot be opened."""
         self.spec = spec
         tokens = (None, None)
-        self.session = open_checked(
+        self.session = open_graph(
             folder / pick_graph(spec.graphs, precision),
             {"input_ids": tokens, "attention_mask": tokens},
             ["base_vector"],
@@ -38,7 +37,7 @@ class TextRuntime:
             raise BundleError(f"{folder / spec.tokenizer}: not a tokenizer: {error}") from error
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(spec.max_tokens)
-        self.frame: list[int] = self.tokenizer.encode("").ids  # around every text
+        self.frame: list[int] = self.tokenizer.encode("").ids  # special tokens around every text
         self.words = word_cache(self.tokenizer, spec.max_tokens)
 
     def serves(self, spec: TextSpec) -> bool:
@@ -47,21 +46,23 @@ class TextRuntime:
         return files == (self.spec.graphs, self.spec.tokenizer, self.spec.max_tokens)
 
     def with_spec(self, spec: TextSpec) -> "TextRuntime":
-        """The same graph and tokenizer, opened once, under another spec that they serve."""
+        """The same open graph and tokenizer under another spec that they serve."""
         other = copy(self)
         other.spec = spec
         return other
 
     def tokenise(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
-        """Token ids of each text, and the positions of the texts that were cut to max_tokens."""
-        prepared = [self._prepare(text) for text in texts]
-        return self.words.tokenise(prepared) if self.words else library_ids(self.tokenizer, prepared)
+        """Token ids of each text, and the positions of texts that were cut to max_tokens."""
+        texts = [replace_lone_surrogates(text) for text in texts]
+        if self.spec.split_identifiers:
+            texts = [split_identifiers(text) for text in texts]
+        return self.words.tokenise(texts) if self.words else library_ids(self.tokenizer, texts)
 
     def check(self, ids: Sequence[int]) -> None:
-        """Raise ItemError for ids that cannot be of this tokenizer.
+        """Raise ItemError for ids that another tokenizer made.
 
-        What a tokenizer puts around every text tells its ids from those of others: without it, another vocabulary's
-        ids would give vectors of other words, and nobody would notice.
+        The special tokens that this tokenizer puts around every text tell. Without the check, ids of another vocabulary
+        would silently give vectors of other words.
         """
         if len(ids) > self.spec.max_tokens:
             raise ItemError(f"{len(ids):,} token ids, at most {self.spec.max_tokens:,} fit: split them")
@@ -78,31 +79,19 @@ class TextRuntime:
 
     def encode(self, ids: list[list[int]], *, threads: int, progress: bool | None) -> np.ndarray:
         """Base vectors float32 [n, dim] of token ids, in order; `threads` batches run at the same time."""
+
+        def run(rows: list[int]) -> np.ndarray:
+            lengths = np.fromiter((len(ids[row]) for row in rows), dtype=np.int64, count=len(rows))
+            real = np.arange(lengths.max()) < lengths[:, None]
+            padded = np.zeros(real.shape, dtype=np.int64)
+            padded[real] = np.fromiter(
+                chain.from_iterable(ids[row] for row in rows), dtype=np.int64, count=int(lengths.sum())
+            )
+            mask = real.astype(np.int64)
+            return run_graph(self.session, "base_vector", {"input_ids": padded, "attention_mask": mask})
+
         batches = token_budget_batches([len(one) for one in ids], budget=self.spec.batch_tokens)
-        with ThreadPoolExecutor(threads) as pool:
-            # Handing every batch to a single thread costs a third of nano's speed.
-            each = pool.map if threads > 1 else map
-            runs = each(lambda batch: self._run([ids[row] for row in batch]), batches)
-            vectors = [
-                result
-                for _, result in zip(
-                    track(batches, "encode text", unit="batches", shown=progress), runs, strict=True
-                )
-            ]
-        joined = np.concatenate(vectors)
+        joined = run_batches(run, batches, "encode text", threads=threads, progress=progress)
         ordered = np.empty_like(joined)
         ordered[[row for batch in batches for row in batch]] = joined
         return ordered
-
-    def _prepare(self, text: str) -> str:
-        """Text the tokenizer accepts: lone surrogates are not characters and become U+FFFD."""
-        whole = text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return split_identifiers(whole) if self.spec.split_identifiers else whole
-
-    def _run(self, ids: list[list[int]]) -> np.ndarray:
-        lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
-        real = np.arange(lengths.max()) < lengths[:, None]
-        padded = np.zeros(real.shape, dtype=np.int64)
-        padded[real] = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=int(lengths.sum()))
-        mask = real.astype(np.int64)
-        return run_graph(self.session, "base_vector", {"input_ids": padded, "attention_mask": mask})

@@ -1,9 +1,9 @@
-"""Token ids of texts, remembered word by word: several times as fast as the tokenizers library on a text.
+"""Token ids of texts with a cache of words: several times as fast as the tokenizers library.
 
-A BERT pipeline reads every word (what stands between spaces) by itself: its normaliser changes single characters,
-its pre-tokeniser splits at spaces and at punctuation, and its model sees one part at a time. So the ids of a text
-are those of its words, one after another, and every word and part has to be read only once. The library stays the
-one definition of what a part's ids are, and reads whole everything but printable ASCII.
+A BERT pipeline reads each word (the characters between two spaces) by itself: its normaliser changes single
+characters, its pre-tokeniser splits at spaces and punctuation, and its model sees one part at a time. So the ids of a
+text are the ids of its words, and each word needs to be tokenised only once. The library still defines the ids of
+every part, and it tokenises every text that is not printable ASCII.
 """
 
 import re
@@ -15,26 +15,24 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-MOST_WORDS = 1 << 16  # kept; some 20 MB
-LONGEST_WORD = 64  # characters of a word that is kept: longer ones hardly ever come again
+MOST_WORDS = 1 << 16  # in the cache, about 20 MB
+LONGEST_WORD = 64  # characters of a cached word: longer words rarely occur twice
 
-# Python splits at these, to the pipeline they are control characters: dropped, with no word ending at them.
+# Python splits at these. The pipeline drops them as control characters, and no word ends at them.
 _SPLIT_BY_PYTHON_ONLY = re.compile("[\x0b\x0c\x1c-\x1f]")
-
-
-# Of a printable ASCII word: its runs of letters and digits, and each punctuation character by itself.
+# The parts of a printable ASCII word: runs of letters and digits, and single punctuation characters.
 _PARTS = re.compile("[0-9A-Za-z]+|[^0-9A-Za-z]")
 
 
 class _Words(dict[str, list[int]]):
-    """Word -> its ids, read when it is first asked for. Several threads may share it."""
+    """Word -> its ids, tokenised on first use. Several threads may share it."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__()
         self._tokenizer, self._model = tokenizer, tokenizer.model
         self._lowercase: bool = tokenizer.normalizer.lowercase
         added = tokenizer.get_added_tokens_decoder().values()
-        # An added token of the normalised text may be found where nothing looks like it.
+        # An added token that is matched after normalisation may match where the raw text does not show it.
         whole = any(token.normalized for token in added)
         self._added = re.compile(
             "" if whole else "|".join(re.escape(token.content) for token in added) or "(?!)"
@@ -44,7 +42,7 @@ class _Words(dict[str, list[int]]):
         ids = self._read(word)
         if len(word) <= LONGEST_WORD:
             if len(self) >= MOST_WORDS:
-                self.clear()  # the words that are in use come back at once
+                self.clear()  # words in use come back at once
             self[word] = ids
         return ids
 
@@ -59,17 +57,17 @@ class _Words(dict[str, list[int]]):
 
 
 class WordCache:
-    """Tokenises as `tokenizer` does, with a memory of words. Made by `word_cache`, for pipelines that it fits."""
+    """Tokenises exactly as `tokenizer` does, with a cache of words. `word_cache` makes it where the pipeline allows it."""
 
     def __init__(self, tokenizer: Tokenizer, before: list[int], after: list[int], max_tokens: int) -> None:
-        """Keep the words of `tokenizer`, which frames a text by the ids `before` and `after` and truncates."""
+        """Cache words of `tokenizer`, which puts the ids `before` and `after` around a text and truncates."""
         self.tokenizer = tokenizer
         self.words = _Words(tokenizer)
         self._before, self._after = before, after
         self._room = max_tokens - len(before) - len(after)
 
     def tokenise(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
-        """Token ids of each text, and the positions of the texts that were cut; the library's, exactly."""
+        """Token ids of each text, and the positions of texts that were cut: equal to the library's."""
         ids: list[list[int]] = []
         cut: list[int] = []
         whole: list[int] = []
@@ -91,7 +89,7 @@ class WordCache:
 
 
 def library_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
-    """Token ids of each text by the library alone, and the positions of the texts that were cut."""
+    """Token ids of each text by the library alone, and the positions of texts that were cut."""
     encodings: Iterable[Encoding] = tokenizer.encode_batch(texts) if texts else []
     ids, cut = [], []
     for row, encoding in enumerate(encodings):
@@ -102,10 +100,10 @@ def library_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[list[list[i
 
 
 def word_cache(tokenizer: Tokenizer, max_tokens: int) -> WordCache | None:
-    """A cache for `tokenizer`, which truncates at `max_tokens` and does not pad; None where words do not make a text.
+    """A cache for `tokenizer`, which truncates at `max_tokens` and does not pad; None where a text is not just its words.
 
-    It takes the BERT pipeline, no added token with a space in it, and special tokens that do nothing but frame a
-    text. At least one of them: a word that truncation cuts is then longer than what a text has room for.
+    A cache needs the BERT pipeline, no added token with a space in it, and special tokens that only stand around a
+    text. At least one special token: then a word that the library cuts is always longer than the room for a text.
     """
     bert = (
         isinstance(tokenizer.model, WordPiece)

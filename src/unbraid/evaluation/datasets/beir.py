@@ -14,7 +14,7 @@ SPLIT_ORDER = ("test", "dev")
 
 
 def read_beir(folder: Path, split: str | None, mode: str | None) -> Retrieval:
-    """The set in `folder`, judged by the qrels of `split`; queries without a relevant document are not run."""
+    """The set in `folder` with the qrels of `split`, without queries that have no relevant document."""
     corpus = list(read_rows(_either(folder / "corpus.jsonl")))
     texts = _by_id(corpus, _document_text)
     asked = _by_id(read_rows(_either(folder / "queries.jsonl")), lambda line: line.text("text"))

@@ -1,4 +1,4 @@
-"""Captions that search pictures: a caption file beside a folder or a tar of the same name, read with care."""
+"""Captions that search pictures: a caption file beside a folder or a tar of the same name."""
 
 import tarfile
 import zlib
@@ -40,7 +40,7 @@ def read_pictures(path: Path, lines: list[Line], mode: str | None) -> Retrieval:
 
 
 def _caption(line: Line) -> str:
-    """The first caption field that holds text, "" when none does (some titles are objects: they are no text)."""
+    """The first caption field that holds text, "" when none does (in some files titles are objects)."""
     texts = (value.strip() for name in CAPTION_FIELDS if isinstance(value := line.row.get(name), str))
     return next(filter(None, texts), "")
 
@@ -55,7 +55,7 @@ def _file_name(line: Line) -> str:
 
 
 def _extract(tar: Path, wanted: Container[str], folder: Path) -> None:
-    """Write the members of `tar` that are named in `wanted` to `folder`: regular files only, never outside it."""
+    """Extract the members `wanted` of `tar` into `folder`: regular files only, never outside it."""
     broken = tarfile.TarError, OSError, EOFError, ValueError, zlib.error, RecursionError, OverflowError
     try:
         with tarfile.open(tar) as archive:

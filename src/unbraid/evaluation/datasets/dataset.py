@@ -13,7 +13,7 @@ from unbraid.items import Item, Modality
 
 
 class Scratch:
-    """A temporary folder that goes away with the last data set that points into it."""
+    """A temporary folder that is deleted with the last data set that uses it."""
 
     def __init__(self) -> None:
         """Make the folder."""
@@ -23,9 +23,9 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Queries, documents and who is relevant to whom; both are id -> item, in file order.
+    """Queries and documents (id -> item, in file order) and their relevance judgements.
 
-    Pictures that came out of a tar are files of a temporary folder, which is deleted with the data set.
+    Pictures from a tar are files of a temporary folder, which is deleted with the data set.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Retrieval:
     qrels: Mapping[str, Mapping[str, int]]  # query id -> document id -> relevance, 0 is judged not relevant
     query_modality: Modality = "text"
     document_modality: Modality = "text"
-    mode: str = "retrieval"  # the search mode the set is made for
+    mode: str = "retrieval"  # the search mode that the set is made for
     # query id -> the document that is the query itself
     ignored: Mapping[str, str] = field(default_factory=dict)
     scratch: Scratch | None = field(default=None, repr=False, compare=False)
@@ -42,7 +42,7 @@ class Retrieval:
 
 @dataclass(frozen=True)
 class Sts:
-    """Sentence pairs and how similar people found them: three lists of one length."""
+    """Sentence pairs and their similarity as people judged it: three lists of one length."""
 
     name: str
     a: list[str]

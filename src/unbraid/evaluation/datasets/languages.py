@@ -1,4 +1,4 @@
-"""Whether the rows of a data set are code, by the programming language they name."""
+"""Whether the rows of a data set are code: their programming language tells."""
 
 from unbraid.io.jsonl import Line
 

@@ -1,4 +1,4 @@
-"""Files of pairs: an anchor and what it should find, or two sentences and how similar they are (STS)."""
+"""Files of pairs: an anchor and the positive it should find, or two sentences and their similarity (STS)."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""Reading a data set of any format: a BEIR folder, or a file of pairs, STS rows or captioned images.
+"""Read a data set of any format: a BEIR folder, or a file of pairs, STS rows or captioned images.
 
-The formats are told apart by what is in them. Whatever is broken is a DataError that names the file and the line.
+The content tells the format. Broken input raises DataError that names the file and the line.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ def read_dataset(
 
     `split` keeps the rows of that split; for a BEIR folder it names the qrels file (otherwise test, then dev).
     `mode` replaces the set's own search mode, and mode="code" reads the documents as code. `limit` keeps a
-    sample, see `sample`. Raises DataError for input that is broken or of another format.
+    sample (see `sample`). Raises DataError for input that is broken or of another format.
     """
     path = Path(path)
     if path.is_dir():

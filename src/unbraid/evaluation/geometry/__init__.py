@@ -1,1 +1,1 @@
-"""What the space of texts and pictures is like: modality gap, alignment, cone effect."""
+"""The geometry of the space that texts and pictures share: modality gap, alignment, cone effect."""

@@ -1,4 +1,4 @@
-"""Pictures and the captions that match them, one to one, and pairs of texts that match, to analyse a space with."""
+"""Pictures with their captions, one to one, and pairs of matching texts: the data of an analysis."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,17 +14,15 @@ from unbraid.io.jsonl import read_rows
 from unbraid.items import Item
 
 SEED = 0  # of the sample that a limit keeps
-TEXT_FIELDS = (
-    "caption",
-    "alt",
-)  # two texts about one picture; a title names it, and seldom says what it shows
+# Two texts about one picture. A title is left out: it names the picture and rarely describes it.
+TEXT_FIELDS = ("caption", "alt")
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Captioned:
-    """Matched pairs; whatever stands in two different pairs of a list does not match.
+    """Matched pairs; items of two different pairs of a list do not match.
 
     `texts_from` says where the pairs of texts come from. Pictures out of a tar live as long as this object.
     """
@@ -42,7 +40,7 @@ def read_captioned(
     """The captioned pictures of `path`, a file as `read_dataset` takes it, at most `limit` by a seeded sample.
 
     A picture with two captions (in the fields caption and alt, or in two rows) gives a pair of texts; `texts`, a file
-    of pairs, replaces them. A caption or picture that occurs again is left out, for its pairs would not be unmatched.
+    of pairs, replaces them. Repeated captions and pictures are left out: they would match items of other pairs.
     Raises DataError for anything but captioned pictures, or fewer than two of them.
     """
     dataset = read_dataset(path, split=split)
@@ -110,7 +108,7 @@ def _text_pairs(path: Path, limit: int | None) -> list[tuple[str, str]]:
 
 
 def _distinct(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The pairs of which neither side has occurred in a pair that was kept."""
+    """The pairs, without those of which a side occurs in an earlier pair that was kept."""
     kept: dict[str, str] = {}
     seen: set[str] = set()
     for one, other in pairs:

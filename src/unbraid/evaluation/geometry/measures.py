@@ -1,8 +1,7 @@
-"""What the space of a text-and-picture model is like: modality gap, alignment, cone effect, effective rank, recall.
+"""Measures of the space of a text-and-picture model: modality gap, alignment, cone effect, effective rank, recall.
 
-The analysis of section 8 of the jina-embeddings-v4 paper (arXiv 2506.18902), which shows histograms and mean cosines,
-with a number for each histogram. Vectors are float32 [n, D] of unit length, and row i of one array matches row i of
-the other and no other row.
+The analysis of section 8 of the jina-embeddings-v4 paper (arXiv 2506.18902), with a number for each of its histograms.
+Vectors are float32 [n, D] of unit length; row i of one array matches row i of the other and no other row.
 """
 
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unbraid.evaluation.extra import require
+from unbraid.errors import require
 from unbraid.evaluation.metrics import dense, rank
 from unbraid.vectors import normalise
 
@@ -33,7 +32,7 @@ class Cosines:
 
 @dataclass(frozen=True)
 class Matching:
-    """Cosines of matched pairs and of all others, and how surely the one are above the other."""
+    """Cosines of matched and of unmatched pairs, and the AUROC that tells the two apart."""
 
     matched: Cosines
     unmatched: Cosines
@@ -42,15 +41,14 @@ class Matching:
 
 @dataclass(frozen=True)
 class Geometry:
-    """All that is measured of one space; what is about pairs of texts is None where there are none."""
+    """All measures of one space; those of text pairs are None where there are no such pairs."""
 
     pairs: int
     text_pairs: int
     image_text: Matching  # its matched mean is the cross-modal alignment
     text_text: Matching | None
-    apart: (
-        float | None
-    )  # AUROC of matched text–text above matched image–text: 0.5 is no modality gap, 1 is all gap
+    # AUROC of matched text–text above matched image–text: 0.5 is no modality gap, 1 is all gap.
+    apart: float | None
     texts: Cosines  # of captions with other captions: the cone of the texts
     images: Cosines  # of pictures with other pictures
     gap: float
@@ -122,7 +120,10 @@ def auroc(above: Numbers, below: Numbers) -> float:
 
     The area under the ROC curve, by the Mann-Whitney statistic of the ranks (Hanley & McNeil 1982).
     """
-    ranks = require("scipy.stats", "scipy").rankdata(np.concatenate([above, below]))
+    require("scipy", "evaluate")
+    from scipy.stats import rankdata
+
+    ranks = rankdata(np.concatenate([above, below]))
     n, m = len(above), len(below)
     return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
 
@@ -133,7 +134,7 @@ def centroid_gap(one: Vectors, other: Vectors) -> float:
 
 
 def centroid_gap_by_chance(one: Vectors, other: Vectors) -> float:
-    """Root mean square of `centroid_gap` when each pair swaps its sides or not, at random: what few pairs alone show.
+    """Root mean square of `centroid_gap` when each pair swaps its sides at random: the gap that few pairs show anyway.
 
     The mean of n differences with random signs has the mean square (sum of their squares) / n². [n, D] each.
     """
@@ -149,8 +150,7 @@ def effective_rank(matrix: Numbers) -> float:
     """exp(H(p)) of the singular values' shares p = s / sum(s) of [n, D]: from 1 to min(n, D), NaN for all zeros.
 
     Roy & Vetterli 2007, "The effective rank: a measure of effective dimensionality", definition 1. It is bounded by
-    the number of rows: compare spaces at equal n. `geometry` takes it after the mean is removed, since the
-    direction of the mean is what the cone says.
+    the number of rows: compare spaces at equal n. `geometry` removes the mean first: the cone already measures it.
     """
     values = np.linalg.svd(matrix.astype(np.float64), compute_uv=False)
     total = values.sum()
@@ -161,7 +161,7 @@ def effective_rank(matrix: Numbers) -> float:
 
 
 def recall(queries: Vectors, documents: Vectors) -> dict[int, float]:
-    """Share of the queries that have their own document among the k nearest of all n, for each k of TOP."""
+    """Share of queries that find their own document among the k nearest of all n, for each k of TOP."""
     n = len(matched(queries, documents))
     best = rank(dense(queries, documents), n, n, k=max(TOP))
     found = best == np.arange(n)[:, None]

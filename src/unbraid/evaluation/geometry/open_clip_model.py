@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unbraid.errors import DataError, TeacherError
-from unbraid.evaluation.extra import require
+from unbraid.errors import DataError, TeacherError, require
 from unbraid.items import Item
 from unbraid.progress import track
 from unbraid.runtime.preprocess import decode
 from unbraid.training.torchvision_shim import ensure_torchvision
 
 BATCH = 64
-SEED = 0  # of weights that are not published ones
-SCHEMES = ("hf-hub:", "local-dir:")  # open_clip's own: the weights are where the architecture is
+SEED = 0  # of random weights
+SCHEMES = ("hf-hub:", "local-dir:")  # open_clip's own: architecture and weights come together
 
 
 class Clip:
@@ -30,7 +29,11 @@ class Clip:
         be fetched or do not fit.
         """
         ensure_torchvision()
-        library, self._torch = require("open_clip", "open-clip-torch"), require("torch")
+        require("open_clip", "train")
+        import open_clip as library
+        import torch
+
+        self._torch = torch
         arch, tag = _parts(name)
         _check(library, arch, tag)
         published = tag or arch.startswith(SCHEMES)
@@ -44,14 +47,12 @@ class Clip:
                     arch, pretrained=tag, device=self._device
                 )
                 self._tokenise = library.get_tokenizer(arch)
-            except (
-                Exception
-            ) as error:  # the hub client's own classes, those of its HTTP library, RuntimeError
+            except Exception as error:  # classes of the hub client and its HTTP library, RuntimeError
                 raise TeacherError(f"open_clip:{name} cannot be loaded: {str(error)[:300]}") from error
         self._model = model.eval()
 
     def encode(self, items: Sequence[Item]) -> NDArray[np.float32]:
-        """Unit vectors float32 [n, D] of texts (str) and pictures (paths), as the model's own preprocessing reads them."""
+        """Unit vectors float32 [n, D] of texts (str) and pictures (paths), by the model's own preprocessing."""
         vectors: dict[int, NDArray[np.float32]] = {}
         for picture in (False, True):
             rows = [row for row, item in enumerate(items) if isinstance(item, Path) == picture]
@@ -63,7 +64,7 @@ class Clip:
         return np.stack([vectors[row] for row in range(len(items))])
 
     def _batch(self, items: Sequence[Any], picture: bool) -> Any:
-        """A tensor [n, D]; Any, since torch is imported when a model is loaded, and not before."""
+        """A tensor [n, D]. Any: torch is imported only when a model is loaded."""
         if picture:
             pixels = self._torch.stack([self._preprocess(decode(item)) for item in items])
             return self._model.encode_image(pixels.to(self._device), normalize=True)

@@ -1,7 +1,6 @@
-"""The geometry of several models on the same pairs: measured, as tables to read, as JSON and as a picture."""
+"""The geometry of several models on the same pairs: measured, and shown as tables, JSON and a picture."""
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,11 +10,12 @@ import numpy as np
 
 from unbraid.evaluation.geometry.captioned_pairs import Captioned
 from unbraid.evaluation.geometry.measures import EDGES, TOP, Cosines, Geometry, Matching, Vectors, geometry
+from unbraid.evaluation.tables import json_value, markdown_table
 from unbraid.items import Item
 
 JSON, PICTURE = "analysis.json", "analysis.png"
 PAIRS, TEXTS, IMAGES = "image–text", "text–text", "image–image"
-COLOURS = {  # told apart by the colour-blind too (Okabe & Ito)
+COLOURS = {  # safe for colour-blind readers (Okabe & Ito)
     f"matched {PAIRS}": "#0072b2",
     f"unmatched {PAIRS}": "#888888",
     f"matched {TEXTS}": "#e69f00",
@@ -53,10 +53,10 @@ def analyse(
     *,
     about: Mapping[str, object],
 ) -> list[Row]:
-    """A row for each view of the model `name` that `encode` takes queries and documents to.
+    """A row for each view that `encode` returns for queries and documents, of the model `name`.
 
-    Captions and first texts are the queries, pictures and second texts the documents. `about` says what decides the
-    vectors.
+    Captions and first texts are the queries, pictures and second texts the documents. `about` holds the facts that
+    decide the vectors.
     """
     captions, pictures = zip(*data.pictures, strict=True)
     first = [one for one, _ in data.texts]
@@ -87,7 +87,7 @@ class Report:
     rows: Sequence[Row]
 
     def tables(self) -> str:
-        """What was measured on, then cosines and geometry, a line for each row in both."""
+        """The data set, then a table of cosines and a table of the geometry, a line for each row."""
         one = self.rows[0].geometry
         head = f"{self.data.name}: {one.pairs} captions with their pictures; " + (
             f"text–text: {one.text_pairs} pairs, {self.data.texts_from}"
@@ -96,13 +96,19 @@ class Report:
         )
         space = SPACE_KEY.format(most=one.most_rank, pairs=one.pairs)
         return "\n\n".join(
-            [head, COSINES_KEY, _aligned(_cosine_cells(self.rows)), space, _aligned(_space_cells(self.rows))]
+            [
+                head,
+                COSINES_KEY,
+                markdown_table(_cosine_cells(self.rows)),
+                space,
+                markdown_table(_space_cells(self.rows)),
+            ]
         )
 
     def json_rows(self) -> str:
         """One JSON object a line."""
         return "\n".join(
-            json.dumps({"dataset": self.data.name, **_plain(asdict(row))}, ensure_ascii=False)
+            json.dumps({"dataset": self.data.name, **json_value(asdict(row))}, ensure_ascii=False)
             for row in self.rows
         )
 
@@ -115,18 +121,9 @@ class Report:
             "texts": self.data.texts_from,
             **self.about,
             "histogram edges": [round(edge, 3) for edge in EDGES.tolist()],
-            "rows": [_plain(asdict(row)) for row in self.rows],
+            "rows": [json_value(asdict(row)) for row in self.rows],
         }
         (folder / JSON).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """`value` as JSON knows it: NaN (the rank of equal vectors) is null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _cosine_cells(rows: Sequence[Row]) -> list[list[str]]:
@@ -159,16 +156,6 @@ def _space_cells(rows: Sequence[Row]) -> list[list[str]]:
         rank = f"{found.text_rank:.0f}, {found.image_rank:.0f}"
         cells.append([row.model, row.mode or "", cone, gap, rank, *recalls])
     return cells
-
-
-def _aligned(cells: Sequence[Sequence[str]]) -> str:
-    """A markdown table of lines of cells, the first its head."""
-    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    lines = [cells[0], ["-" * width for width in widths], *cells[1:]]
-    return "\n".join(
-        f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |"
-        for line in lines
-    )
 
 
 # --- picture ---
@@ -222,7 +209,7 @@ def _histograms(panel: Any, shown: Mapping[str, Cosines]) -> None:
 
 
 def _occupied(rows: Sequence[Row]) -> tuple[float, float]:
-    """The cosines that any panel has a bar for, and a bin beside them."""
+    """The range of cosines where any panel has a bar, with one more bin on each side."""
     shown = [
         one.counts for row in rows for _, _, cosines in _panels(row.geometry) for one in cosines.values()
     ]

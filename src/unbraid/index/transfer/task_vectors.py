@@ -17,7 +17,7 @@ from unbraid.index.protocol import Vectors
 from unbraid.index.store.folder_store import Store
 from unbraid.index.transfer.task_vector_file import Row, row_of, task_file
 from unbraid.io.vector_file import provenance
-from unbraid.vectors import VectorPrecision
+from unbraid.vectors import Numbers
 
 BLOCK = 4_000  # items held, mapped and written at a time: 8 MB of base vectors
 SAMPLE, PARTS = 2_000, 4  # items that the estimate maps and writes, and in how many steps
@@ -30,7 +30,7 @@ class Form:
 
     task: str
     dim: int
-    precision: VectorPrecision = "float32"
+    numbers: Numbers = "float32"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def require_room(about: Estimate, out: Path) -> None:
     if about.free < needed:
         raise DataError(
             f"{out}: its disk has {about.free / 1e6:,.0f} MB left and this may need {needed / 1e6:,.0f}: nothing was "
-            "written; make room, or store less with --dim or --precision"
+            "written; make room, or store less with --dim or --numbers"
         )
 
 
@@ -82,7 +82,7 @@ def materialise(store: Store, model: Embedder, form: Form, out: Path, say: Calla
     """Write the task vector of every sound item of `store` to `out`, by its suffix; `say` hears of items done.
 
     The file is there whole or not at all. Needs memory for some thousand items, however many there are. Raises
-    DataError when it cannot be written, ItemError for a task, dim or precision that the model does not have.
+    DataError when it cannot be written, ItemError for a task, dim or numbers that the model does not have.
     """
     return _write(_blocks(store, BLOCK), model, form, out, say)
 
@@ -95,13 +95,13 @@ def _write(
     say: Callable[[int], None],
 ) -> Written:
     empty = np.empty((0, model.dim), np.float32)
-    shape = model.map(empty, form.task, dim=form.dim, precision=form.precision)
-    about: dict[str, Any] = {**provenance(model, form.task, form.precision), "dim": form.dim}
+    shape = model.map(empty, form.task, dim=form.dim, numbers=form.numbers)
+    about: dict[str, Any] = {**provenance(model, form.task, form.numbers), "dim": form.dim}
     done = Written()
     with task_file(out, about, shape.shape[1], shape.dtype) as file:
         for rows, vectors, damaged in blocks:
             if rows:
-                file.write(rows, model.map(vectors, form.task, dim=form.dim, precision=form.precision))
+                file.write(rows, model.map(vectors, form.task, dim=form.dim, numbers=form.numbers))
             done.items += len(rows)
             done.damaged += damaged
             say(len(rows) + damaged)

@@ -1,12 +1,11 @@
-"""Encoding a corpus on Ray: its rate beside `encode` in one process, and what a run survives.
+"""Encode a corpus on Ray: the rate beside `encode` in one process, and runs whose processes are killed.
 
-    python benchmarks/scale.py [--rows 20000] [--tier nano] [--rounds 3] [--kills 30] [--seed 0]
+    python benchmarks/cluster.py [--rows 20000] [--tier nano] [--rounds 3] [--kills 30] [--seed 0]
 
-Rate: the same texts by `Embedder.encode` on all cores and by Ray on all cores, in turns; the median of rows a second,
-without the start of a cluster or process. Kills: a run on a local cluster of two nodes, of which the driver, the second
-node or a worker is killed (SIGKILL) at a random time, again and again, each time started again where it was the driver;
-whenever a corpus is complete, every row is compared with what `encode` gives, and the next begins. Exits with 1 when a
-row was lost, doubled or differs.
+Rate: `Embedder.encode` and Ray encode the same texts on all cores, in turns; the median of rows a second, without the
+start of a cluster or process. Kills: a run on a local cluster of two nodes. Again and again the driver, the second node
+or a worker is killed (SIGKILL) at a random time; a killed driver is started again. When a corpus is complete, every row
+is compared with the result of `encode`, and the next corpus begins. Exits with 1 when a row is lost, doubled or differs.
 """
 
 import argparse
@@ -33,12 +32,12 @@ from unbraid.cluster import EncoderSpec, encode_corpus
 from unbraid.runtime.cpu import usable_cores
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ["RAY_worker_niceness"] = "0"  # Ray's 15 lets everything else on the machine go first
+os.environ["RAY_worker_niceness"] = "0"  # Ray's default of 15 yields to every other program
 WORDS = "the rain falls from clouds over old houses while a red fox searches quiet green fields near rivers".split()
 
 
 def write_corpus(folder: Path, rows: int) -> list[str]:
-    """Two Parquet files of seeded texts of 12 words; returns the texts, whose ids are their places."""
+    """Write two Parquet files of seeded texts of 12 words; returns the texts, whose ids are their positions."""
     rng = random.Random(0)
     texts = [" ".join(rng.choices(WORDS, k=12)) for _ in range(rows)]
     for name, first, last in [("a", 0, rows * 2 // 3), ("b", rows * 2 // 3, rows)]:
@@ -49,7 +48,7 @@ def write_corpus(folder: Path, rows: int) -> list[str]:
 
 
 def rates(corpus: Path, texts: list[str], tier: str, rounds: int, folder: Path) -> None:
-    """Print rows a second of both ways."""
+    """Print rows a second with and without Ray."""
     import ray
 
     ray.init(
@@ -79,7 +78,7 @@ def rates(corpus: Path, texts: list[str], tier: str, rounds: int, folder: Path) 
 
 
 def kills(corpus: Path, texts: list[str], tier: str, count: int, rng: random.Random, folder: Path) -> bool:
-    """Kill a run `count` times and print what became of its rows; whether all is well."""
+    """Kill a run `count` times and print what happened to its rows; returns whether all is well."""
     from ray.cluster_utils import Cluster
 
     expected = unbraid.load(tier=tier).encode(texts, progress=False)

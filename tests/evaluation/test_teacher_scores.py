@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from unbraid.evaluation import Retrieval, Sts, conflict_rows
-from unbraid.evaluation import task_conflict as conflict
+from unbraid.evaluation import Retrieval, Sts, evaluate_teacher, teacher_scores
 from unbraid.items import Code
 
 MODES = {
@@ -43,12 +42,12 @@ class Reference:
 @pytest.fixture(autouse=True)
 def reference(monkeypatch):
     made = Reference()
-    monkeypatch.setattr(conflict, "minilm", lambda: made)
+    monkeypatch.setattr(teacher_scores, "minilm", lambda: made)
     return made
 
 
 def test_there_is_a_row_for_the_reference_and_one_for_each_mode():
-    rows = conflict_rows("model", encode, MODES, SETS)
+    rows = evaluate_teacher("model", encode, MODES, SETS)
     expected = [("reference", None), *(("model", mode) for mode in MODES)]
     assert [(row.system, row.mode) for row in rows] == expected
     assert {(row.dataset, row.kind, row.n_queries, row.n_documents) for row in rows} == {
@@ -57,7 +56,7 @@ def test_there_is_a_row_for_the_reference_and_one_for_each_mode():
 
 
 def test_the_mode_of_the_tasks_that_fit_wins():
-    _, *rows = conflict_rows("model", encode, MODES, SETS)
+    _, *rows = evaluate_teacher("model", encode, MODES, SETS)
     scores = {row.mode: row.scores["MRR@10"].value for row in rows}
     assert scores["retrieval"] == 1
     assert scores["symmetric"] == scores["code"] <= 0.5
@@ -70,7 +69,7 @@ def test_the_tasks_of_a_mode_go_to_its_two_sides():
         asked.append((tuple(items), task))
         return encode(items, task)
 
-    conflict_rows("model", noting, {"retrieval": MODES["retrieval"]}, SETS)
+    evaluate_teacher("model", noting, {"retrieval": MODES["retrieval"]}, SETS)
     assert asked == [(tuple(QUERIES.values()), "query"), (tuple(DOCUMENTS.values()), "document")]
 
 
@@ -81,7 +80,7 @@ def test_graded_pairs_are_scored_by_spearman():
         sign = -1 if task == "code" and items[0] == "sun" else 1
         return np.stack([sign * c, np.sqrt(1 - c * c)], 1).astype(np.float32)
 
-    _, *rows = conflict_rows("model", graded, MODES, GRADED)
+    _, *rows = evaluate_teacher("model", graded, MODES, GRADED)
     assert {row.mode: round(row.scores["Spearman"].value, 6) for row in rows} == {
         "retrieval": 1.0,
         "symmetric": 1.0,
@@ -92,11 +91,13 @@ def test_graded_pairs_are_scored_by_spearman():
 
 def test_the_reference_reads_code_as_plain_text(reference):
     documents = {name: Code(text) for name, text in DOCUMENTS.items()}
-    conflict_rows("model", encode, {}, Retrieval("sky", QUERIES, documents, QRELS, document_modality="code"))
+    evaluate_teacher(
+        "model", encode, {}, Retrieval("sky", QUERIES, documents, QRELS, document_modality="code")
+    )
     assert {type(text) for text in reference.seen} == {str}
 
 
 def test_a_limit_keeps_that_many_queries_and_every_document():
-    rows = conflict_rows("model", encode, MODES, SETS, limit=2)
+    rows = evaluate_teacher("model", encode, MODES, SETS, limit=2)
     assert {(row.n_queries, row.n_documents) for row in rows} == {(2, 3)}
-    assert {row.n_queries for row in conflict_rows("model", encode, MODES, GRADED, limit=2)} == {2}
+    assert {row.n_queries for row in evaluate_teacher("model", encode, MODES, GRADED, limit=2)} == {2}

@@ -1,49 +1,44 @@
-"""Fitting one matrix to pairs of unit vectors, in numpy: whitening, then a few steps of InfoNCE; CoSENT for grades.
+"""Fit one matrix to pairs of unit vectors, in numpy: whitening and a few steps of InfoNCE, or CoSENT for graded pairs.
 
-B pairs, D dimensions, K further negatives. Both sides of a pair go through the same matrix: one for queries alone
-gained less on every source that was tried (docs/experiments.md).
+B pairs, D dimensions, K further negatives. One matrix maps both sides of a pair: a matrix for queries alone gained
+less on every source that was tried (docs/experiments.md).
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-from unbraid.vectors import normalise
-
 TEMPERATURE = 0.05
 RIDGE = 3.0  # of the whitening, in mean eigenvalues
-SAME = 0.98  # documents (or queries) this close are one, and no negatives of each other
+SAME = 0.98  # cosine from which two documents (or queries) count as one, and are no negatives of each other
 BATCH = 512  # pairs a step
-RATE = 0.004  # of Adam's first step; it falls to zero in a line
-PAIRS_A_STEP, LEAST_STEPS, MOST_STEPS = (
-    100,
-    5,
-    40,
-)  # InfoNCE after whitening: more would learn the pairs by heart
+RATE = 0.004  # of Adam's first step; it falls to zero linearly
+# InfoNCE after whitening: more steps overfit the pairs.
+PAIRS_A_STEP, LEAST_STEPS, MOST_STEPS = 100, 5, 40
 GRADED_RATE, GRADED_STEPS = 0.002, 60
 
 
 def fit_answers(
-    queries: np.ndarray, documents: np.ndarray, negatives: np.ndarray, owners: np.ndarray, *, seed: int = 0
+    queries: np.ndarray, documents: np.ndarray, negatives: np.ndarray, owners: np.ndarray
 ) -> np.ndarray:
     """W float32 [D, D] that brings queries [B, D] near their documents [B, D]: whitening, then InfoNCE.
 
-    negatives [K, D] are documents that answer none of `owners` [K], rows of the queries.
+    negatives [K, D] are wrong documents of the queries at rows `owners` [K].
     """
     steps = int(np.clip(len(queries) / PAIRS_A_STEP, LEAST_STEPS, MOST_STEPS))
-    batches = _batches(len(queries), steps, seed)
+    batches = _batches(len(queries), steps)
 
     def gradient(weight: np.ndarray, step: int) -> np.ndarray:
         rows = batches[step]
         apart = negatives[np.isin(owners, rows)]
         return info_nce(weight, queries[rows], documents[rows], apart)[1]
 
-    return adam(whiten(queries, documents, RIDGE), gradient, rate=RATE, steps=steps)
+    return adam(whiten(queries, documents), gradient, rate=RATE, steps=steps)
 
 
-def fit_grades(left: np.ndarray, right: np.ndarray, grades: np.ndarray, *, seed: int = 0) -> np.ndarray:
+def fit_grades(left: np.ndarray, right: np.ndarray, grades: np.ndarray) -> np.ndarray:
     """W float32 [D, D] under which the cosines of left and right [B, D] are ordered as grades [B]: CoSENT."""
-    batches = _batches(len(left), GRADED_STEPS, seed)
+    batches = _batches(len(left), GRADED_STEPS)
 
     def gradient(weight: np.ndarray, step: int) -> np.ndarray:
         rows = batches[step]
@@ -52,10 +47,10 @@ def fit_grades(left: np.ndarray, right: np.ndarray, grades: np.ndarray, *, seed:
     return adam(np.eye(left.shape[1], dtype=np.float32), gradient, rate=GRADED_RATE, steps=GRADED_STEPS)
 
 
-def whiten(left: np.ndarray, right: np.ndarray, ridge: float) -> np.ndarray:
+def whiten(left: np.ndarray, right: np.ndarray, ridge: float = RIDGE) -> np.ndarray:
     """W = (C + ridge I)^(-1/2), float32 [D, D], with C the covariance of left - right [B, D] at mean eigenvalue 1.
 
-    It shrinks the directions in which a query and its answer differ anyway: within-class covariance normalisation,
+    Shrinks the directions in which a query and its answer differ anyway: within-class covariance normalisation,
     Hatch, Kajarekar & Stolcke 2006. Scaled so that the mapped left vectors have mean square length 1.
     """
     difference = (left - right).astype(np.float64)
@@ -113,7 +108,7 @@ def cosent(
 def adam(
     weight: np.ndarray, gradient: Callable[[np.ndarray, int], np.ndarray], *, rate: float, steps: int
 ) -> np.ndarray:
-    """`weight` after `steps` of Adam (Kingma & Ba 2015; 0.9, 0.99); the rate falls in a line from `rate` to 0."""
+    """`weight` after `steps` of Adam (Kingma & Ba 2015; 0.9, 0.99); the rate falls linearly from `rate` to 0."""
     first, second = np.zeros_like(weight), np.zeros_like(weight)
     for step in range(steps):
         slope = gradient(weight, step)
@@ -125,7 +120,7 @@ def adam(
 
 
 def _mapped(weight: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """Unit length W v for vectors [B, D], and what turns a gradient by those [B, D] into one by W [D, D]."""
+    """W v at unit length for vectors [B, D], and a function that turns their gradient [B, D] into the gradient of W."""
     mapped = vectors @ weight.T
     length = np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), 1e-12)
     unit = mapped / length
@@ -137,19 +132,14 @@ def _mapped(weight: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, Callab
     return unit, through
 
 
-def _batches(count: int, steps: int, seed: int) -> list[np.ndarray]:
-    """Rows of each step: all of them where they fit in a batch, else slices of one shuffle after another."""
+def _batches(count: int, steps: int) -> list[np.ndarray]:
+    """Rows of each step: all rows where they fit in a batch, otherwise slices of one shuffle after another."""
     if count <= BATCH:
         return [np.arange(count)] * steps
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     per_shuffle = count // BATCH
     order: list[np.ndarray] = []
     while len(order) < steps:
         shuffled = rng.permutation(count)
         order += [shuffled[i * BATCH : (i + 1) * BATCH] for i in range(per_shuffle)]
     return order[:steps]
-
-
-def moved(vectors: np.ndarray, mapped: np.ndarray, strength: float) -> np.ndarray:
-    """Unit vectors part of the way from `vectors` [n, D] to `mapped` = W v: normalise(((1 - s) I + s W) v)."""
-    return normalise(vectors + np.float32(strength) * (mapped - vectors))

@@ -1,4 +1,4 @@
-"""Every task of a model on one data set: how much a task's vectors gain where they belong, and lose elsewhere."""
+"""Evaluate every task of a teacher on one data set: what each task gains on its own sets, and loses on others."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from unbraid.evaluation.metrics import Score, dense, spearman
 EncodeTask = Callable[[Sequence[Any], str], Vectors]  # items and a task -> float32 [n, D], unit length
 
 
-def conflict_rows(
+def evaluate_teacher(
     name: str,
     encode: EncodeTask,
     search_modes: Mapping[str, tuple[str, str]],
@@ -21,9 +21,9 @@ def conflict_rows(
     *,
     limit: int | None = None,
 ) -> list[Row]:
-    """A row for all-MiniLM-L6-v2 (but not for pictures), then one for each search mode of the model that `encode` stands for.
+    """A row for all-MiniLM-L6-v2 (not on pictures), then one for each search mode of the teacher behind `encode`.
 
-    The set's own mode is the one that should win; the others show what a task costs elsewhere.
+    The set's own mode should win; the others show what a task costs elsewhere.
     """
     if limit is not None:
         dataset = sample(dataset, limit)

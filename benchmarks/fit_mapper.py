@@ -1,17 +1,15 @@
-"""What a mapper fitted on 500 pairs gains on held-out queries, split by split.
+"""The gain of a mapper fitted on 500 pairs, on held-out queries, split by split.
 
-    python benchmarks/own_mapper.py DATA [--splits 10] [--model BUNDLE]
+    python benchmarks/fit_mapper.py DATA [--splits 10] [--model BUNDLE]
 
 DATA is a folder of pair files (rows of "anchor" and "positive") and graded pairs ("a", "b", "score"). Each split takes
-500 pairs to fit on and 500 queries that share no text with them; those look for their positives among all positives
-that are left. Gains are over the base vectors without a mapper, and over the best mode that the bundle has, which may
-have seen the source in its own training. "no modes" fits as if the bundle had none, as for a kind of text that no
-mode was made for. Seconds are processor time of the fit without encoding.
+500 pairs to fit on and 500 queries that share no text with them; the queries search all remaining positives. Gains are
+over the base vectors without a mapper, and over the best mode of the bundle, which may have seen the source in its own
+training. "no modes" fits as if the bundle had no modes, as for a kind of text that no mode was made for. Seconds are
+processor time of the fit without encoding.
 """
 
 import argparse
-import gzip
-import json
 import os
 import random
 import time
@@ -24,16 +22,11 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
 import numpy as np
 
 import unbraid
-from unbraid.custom_mapper.fit_mapper import (
-    IDENTITY,
-    Encoded,
-    encode_pairs,
-    fit_encoded,
-    score,
-    split_folds,
-    start_matrices,
-)
-from unbraid.custom_mapper.mapper_pairs import Pairs
+from unbraid.custom_mapper.cross_validation import score, split_folds
+from unbraid.custom_mapper.fit_mapper import fit_encoded, start_matrices
+from unbraid.custom_mapper.mapper_file import IDENTITY
+from unbraid.custom_mapper.mapper_pairs import EncodedPairs, Pairs, encode_pairs
+from unbraid.io.jsonl import read_rows
 
 SOURCES = {  # file -> rows that are encoded
     "code/nl2bash": 2500,
@@ -50,8 +43,7 @@ FIT, QUERIES = 500, 500
 
 def source(path: Path, most: int, *, code: bool) -> Pairs:
     """Up to `most` pairs of a file, shuffled; no two of them share a text."""
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = [line.row for line in read_rows(path)]
     random.Random(0).shuffle(rows)
     left, right = ("anchor", "positive") if "anchor" in rows[0] else ("a", "b")
     kept: list[dict[str, Any]] = []
@@ -65,12 +57,14 @@ def source(path: Path, most: int, *, code: bool) -> Pairs:
     return Pairs([row[left] for row in kept], positives, [None] * len(kept), grades)
 
 
-def take(data: Encoded, rows: np.ndarray, documents: np.ndarray) -> Encoded:
+def take(data: EncodedPairs, rows: np.ndarray, documents: np.ndarray) -> EncodedPairs:
     """The pairs at `rows`; their documents come first in `documents`, which may hold more."""
     own = np.arange(len(rows))
     grades = None if data.grades is None else data.grades[rows]
     queries = data.queries[data.left[rows]]
-    return Encoded(queries, data.documents[data.right[documents]], own, own, np.full(len(rows), -1), grades)
+    return EncodedPairs(
+        queries, data.documents[data.right[documents]], own, own, np.full(len(rows), -1), grades
+    )
 
 
 def main() -> None:
