@@ -2,7 +2,7 @@
 
     python benchmarks/dev_sets.py --data DATA --out DIR [--corpus 4000]
 
-Queries are rows that training never saw (the same rule as src/unbraid/training/data_rows.py); the corpus holds their positives and,
+Queries are rows that training never saw (the same rule as src/unbraid/training/data_split.py); the corpus holds their positives and,
 as distractors, other positives of the same file, up to 4,000 (a slow model is scored on fewer). Mappers are chosen
 on the same rows, so these sets flatter them a little. Two sets come from sources that training never read at all: functions of py_docstrings, and
 the docstrings of installed packages (summary line -> the rest). Score the code-* sets with `--mode code`.
@@ -16,7 +16,7 @@ import random
 from importlib.util import find_spec
 from pathlib import Path
 
-from unbraid.training.data_rows import is_dev, rows
+from unbraid.training.data_split import is_dev, rows
 
 QUERIES = 500
 FILES = {

@@ -33,7 +33,7 @@ from unbraid.index.search.merge_adjacent import merge
 from unbraid.index.search.search import BLOCK
 from unbraid.index.store.entry import Entry
 from unbraid.index.store.filter import ANYTHING
-from unbraid.training.data_rows import rows
+from unbraid.training.data_split import rows
 
 TEXTS = ("anchor", "positive", "text", "title", "caption", "alt", "query", "a", "b")
 SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n")

@@ -15,7 +15,7 @@ import tarfile
 from pathlib import Path
 
 from unbraid.distill.drawings import draw
-from unbraid.training.data_rows import is_dev, rows
+from unbraid.training.data_split import is_dev, rows
 
 SETS = {
     "photographs": ("image/openstax_photos", "image/openstax_photos2"),

@@ -1,4 +1,4 @@
-"""Run a command and add what it prints, under the command, to the scores that `unbraid export --scores` puts in a card.
+"""Run a command and add what it prints, under the command, to the scores that `unbraid train export --scores` puts in a card.
 
 python benchmarks/record.py scores.json -- python benchmarks/speed.py my-bundle
 """

@@ -18,23 +18,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from unbraid.base_encoders.image import start_image_encoder
-from unbraid.base_encoders.prune import narrow_feed_forward
-from unbraid.base_encoders.static import StaticEncoder
-from unbraid.base_encoders.text import start_text_encoder, token_embeddings
-from unbraid.distill.backbone import backbone_folder
-from unbraid.distill.data.items import TrainingItem, in_data, recipe_items
+from unbraid.base_encoders.image_encoder import start_image_encoder
+from unbraid.base_encoders.prune_feed_forward import narrow_feed_forward
+from unbraid.base_encoders.static_encoder import StaticEncoder
+from unbraid.base_encoders.text_encoder import start_text_encoder, token_embeddings
+from unbraid.distill.data.training_items import TrainingItem, recipe_items
 from unbraid.distill.fit_mappers import READ_OUT, ROWS_PER_FILE
-from unbraid.distill.labels.write_labels import as_item, teacher_dtype
+from unbraid.distill.labels.write_labels import as_item
 from unbraid.distill.recipe import Recipe
+from unbraid.distill.recipe_models import backbone_folder, below_data, torch_dtype
 from unbraid.distill.space.task_space import DIM
 from unbraid.progress import duration
 from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.teacher import Teacher, load
 from unbraid.teacher.memory import choose_device
 from unbraid.teacher.routes import JINA_V4
-from unbraid.teacher.silence_transformers import quiet_transformers
-from unbraid.training.data_rows import train_rows
+from unbraid.teacher.silence_transformers import silence_transformers
+from unbraid.training.data_split import train_rows
 from unbraid.training.losses import cosine_loss
 
 CHARACTERS = 4  # of a token, in English and in code
@@ -85,12 +85,12 @@ def estimate_run(plan: Recipe, data: Path, *, device: str | None = None) -> str:
     """
     items = recipe_items(plan, data)
     amount = measure(plan, data, items)
-    name = in_data(plan.teacher, data)
+    name = below_data(plan.teacher, data)
     here = os.path.isdir(name) or "/" not in name or choose_device(device).type == "cuda"
-    teacher = load(name, device=device, dtype=teacher_dtype(plan, device)) if here else None
+    teacher = load(name, device=device, dtype=torch_dtype(plan, device)) if here else None
     routes = sorted(set(teacher.routes.values() if teacher else (one.name for one in JINA_V4.values())))
     dim = teacher.dim if teacher else V4_DIM
-    with quiet_transformers():
+    with silence_transformers():
         stages = [_labels(amount, items, routes, dim, teacher), *_students(plan, data, amount)]
     about = f"{plan.name}: teacher {plan.teacher}, {len(routes)} routes of {dim:,} dimensions"
     free = shutil.disk_usage(_existing(data)).free / 1e9
@@ -173,7 +173,7 @@ def _text_seconds(plan: Recipe, backbone: Path) -> tuple[float, float]:
     ids, mask = _tokens(max(1, plan.text.batch_tokens // STEP_TOKENS), len(token_embeddings(backbone)))
     if plan.text.feed_forward:
         narrow_feed_forward(encoder.backbone, plan.text.feed_forward, ids, mask)
-    dtype = teacher_dtype(plan)
+    dtype = torch_dtype(plan)
     with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
         training = _step_seconds(encoder, lambda: encoder(ids, mask)) / ids.numel()
         with torch.inference_mode():

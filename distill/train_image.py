@@ -17,7 +17,7 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from unbraid.base_encoders.image import ImageEncoder, start_image_encoder, tower_preprocess
+from unbraid.base_encoders.image_encoder import ImageEncoder, start_image_encoder, tower_preprocess
 from unbraid.base_encoders.tower_name import read_tower_name
 from unbraid.distill.data.captioned_pictures import DRAWN, Picture, recipe_pictures
 from unbraid.distill.data.captions import Captions, caption_vectors, labelled_captions
@@ -25,10 +25,11 @@ from unbraid.distill.recipe import ImageTraining, Recipe
 from unbraid.distill.space.base_space import load_base_space
 from unbraid.distill.space.task_space import DIM
 from unbraid.errors import DataError
-from unbraid.progress import counting, track
+from unbraid.progress import track
 from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.teacher import Teacher
-from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
+from unbraid.training.checkpoint import Curves
+from unbraid.training.loop import train
 from unbraid.training.losses import cosine_loss, cross_score_kl
 from unbraid.training.record import write_record
 
@@ -114,55 +115,41 @@ def _fit(
     recipe: Recipe,
     checkpoint: Path,
     captions_by: str,
-) -> dict[str, list[float]]:
+) -> Curves:
     """Train in place; returns the curves."""
     config = recipe.image
-    turns = [epoch_rows(pictures, config.epoch_drawings, epoch) for epoch in range(config.epochs)]
-    per_epoch = min(map(len, turns)) // config.batch
-    if not per_epoch:
-        raise DataError(
-            f"{min(map(len, turns))} training pictures, a batch takes {config.batch}: lower image.batch"
-        )
-    steps = config.epochs * per_epoch
-    warmup = max(1, int(config.warmup * steps))
+    batches = epoch_batches(pictures, config, recipe.seed)
+    per_epoch = len(batches) // config.epochs
     encoder.to(memory_format=torch.channels_last)  # convolutions on a CPU then train 1.5 times as fast
     optimizer = torch.optim.AdamW(
         encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    scale = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * step / steps))
+
+    def gradients(step: int) -> float:
+        early = step // per_epoch < config.epochs // 2
+        preprocess = replace(encoder.preprocess, size=(early and config.first_size) or config.size)
+        encoder.train()
+        loss = _loss(encoder, pictures, captions, batches[step], preprocess, config, f"{recipe.seed} {step}")
+        loss.backward()
+        return loss.item()
+
+    def measure(_: int) -> dict[str, float]:
+        recalls = dev_recall(encoder, pictures, captions)
+        return {"dev recall@10": float(np.mean(list(recalls.values())))}
+
+    return train(
+        "image",
+        encoder,
+        optimizer,
+        gradients,
+        ends=[len(batches)],
+        warmup=config.warmup,
+        measure=measure,
+        measure_every=per_epoch,
+        checkpoint=checkpoint,
+        save_every=per_epoch,
+        settings=(config, recipe.seed, len(pictures), captions_by),
     )
-    curves: dict[str, list[float]] = {"loss": [], "dev recall@10": []}
-    first = 0
-    settings = (config, recipe.seed, len(pictures), captions_by)
-    if checkpoint.exists():
-        curves, first = load_checkpoint(checkpoint, encoder, optimizer, scale, settings=settings)
-    with counting(
-        "train image", unit="pictures", total=steps * config.batch, done=first * per_epoch * config.batch
-    ) as tell:
-        for epoch in range(first, config.epochs):
-            rng = random.Random(recipe.seed * 1000 + epoch)
-            generator = torch.Generator().manual_seed(recipe.seed * 1000 + epoch)
-            order = rng.sample(turns[epoch], len(turns[epoch]))
-            early = epoch < config.epochs // 2
-            preprocess = replace(encoder.preprocess, size=(early and config.first_size) or config.size)
-            encoder.train()
-            for step in range(per_epoch):
-                batch = order[step * config.batch : (step + 1) * config.batch]
-                optimizer.zero_grad()
-                loss = _loss(encoder, pictures, captions, batch, preprocess, config, rng, generator)
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
-                optimizer.step()
-                scale.step()
-                curves["loss"].append(loss.item())
-                tell(config.batch)
-            recalls = dev_recall(encoder, pictures, captions)
-            curves["dev recall@10"].append(float(np.mean(list(recalls.values()))))
-            save_checkpoint(
-                checkpoint, encoder, optimizer, scale, settings=settings, curves=curves, done=epoch + 1
-            )
-    return curves
 
 
 def _loss(
@@ -172,14 +159,14 @@ def _loss(
     batch: list[int],
     preprocess: ImagePreprocess,
     config: ImageTraining,
-    rng: random.Random,
-    generator: torch.Generator,
+    key: str,
 ) -> Tensor:
-    """The loss of one batch, rows of `pictures`, each augmented anew."""
+    """The loss of one batch, rows of `pictures`; `key` seeds what is random in it."""
+    rng = random.Random(key)
     seen = [augment(pictures[row].pixels, rng, pictures[row].source) for row in batch]
     pixels = torch.from_numpy(np.stack([preprocess(image) for image in seen]))
     rows, owner = batch_captions(captions, batch)
-    queue = torch.randint(len(captions.vectors), (config.queue,), generator=generator)
+    queue = rng.choices(range(len(captions.vectors)), k=config.queue)
     target = captions.targets[batch]
     if config.mixup:
         share = rng.betavariate(config.mixup, config.mixup)
@@ -192,6 +179,23 @@ def _loss(
     if config.neighbour_weight:
         loss = loss + config.neighbour_weight * cross_score_kl(image, target, config.temperature)
     return loss
+
+
+def epoch_batches(pictures: list[Picture], config: ImageTraining, seed: int) -> list[list[int]]:
+    """The batches of all epochs, rows of `pictures`; each epoch is shuffled and has as many batches as the others.
+
+    Raises DataError when there are fewer training pictures than one batch takes.
+    """
+    epochs = [epoch_rows(pictures, config.epoch_drawings, epoch) for epoch in range(config.epochs)]
+    fewest = min(map(len, epochs))
+    if fewest < config.batch:
+        raise DataError(f"{fewest} training pictures, a batch takes {config.batch}: lower image.batch")
+    batches = []
+    for epoch, rows in enumerate(epochs):
+        order = random.Random(seed * 1000 + epoch).sample(rows, len(rows))
+        last = fewest - fewest % config.batch
+        batches += [order[start : start + config.batch] for start in range(0, last, config.batch)]
+    return batches
 
 
 def epoch_rows(pictures: list[Picture], drawings: int, epoch: int) -> list[int]:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -13,13 +12,13 @@ from typing import Any
 from tokenizers import Tokenizer
 from torch import nn
 
-from unbraid.base_encoders.image import load_image_encoder
-from unbraid.base_encoders.static import load_static_encoder
-from unbraid.base_encoders.text import load_text_encoder
+from unbraid.base_encoders.image_encoder import load_image_encoder
+from unbraid.base_encoders.static_encoder import load_static_encoder
+from unbraid.base_encoders.text_encoder import load_text_encoder
 from unbraid.bundle import FORMAT, MANIFEST, PRECISIONS, TextSpec, manifest_hash, read_bundle
 from unbraid.errors import DataError
-from unbraid.export.card import card, card_with_tower
-from unbraid.export.graphs import (
+from unbraid.export.bundle_card import card, card_with_tower
+from unbraid.export.onnx_graphs import (
     export_image,
     export_mapper,
     export_static,
@@ -28,7 +27,8 @@ from unbraid.export.graphs import (
     store_in_half,
 )
 from unbraid.export.parity import Parity, compare
-from unbraid.export.samples import image_cases, mapper_cases, text_cases
+from unbraid.export.parity_samples import image_cases, mapper_cases, text_cases
+from unbraid.io.atomic import atomic_folder
 from unbraid.mappers import load_mapper
 from unbraid.tasks import SEARCH_MODES
 
@@ -50,7 +50,7 @@ def export_bundle(
     nano = ["nano/record.json"] if (run / "nano").exists() else []
     for needed in ("text/encoder.json", "text/record.json", "mappers/record.json", *image, *nano):
         if not (run / needed).exists():
-            raise DataError(f"{run / needed}: not found: finish `unbraid distill` before exporting")
+            raise DataError(f"{run / needed}: not found: finish `unbraid train distill` before exporting")
     with _bundle_folder(out) as folder:
         modalities, parities = _text(run, folder, precisions)
         tiers: dict[str, Any] = {}
@@ -78,7 +78,7 @@ def export_tower(
     """
     if not (run / "image" / "record.json").exists():
         raise DataError(
-            f"{run / 'image' / 'record.json'}: not found: finish `unbraid tower` before exporting"
+            f"{run / 'image' / 'record.json'}: not found: finish `unbraid train tower` before exporting"
         )
     read_bundle(bundle)
     record = json.loads((run / "image" / "record.json").read_text())
@@ -117,17 +117,14 @@ def export_tower(
 @contextmanager
 def _bundle_folder(out: Path) -> Iterator[Path]:
     """A folder that becomes the bundle `out` when the block is done, whole or not at all. Raises as the exports do."""
-    if out.exists() and not (out / MANIFEST).exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise DataError(f"{out}: exists and is no bundle: choose another folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
-        folder = Path(scratch) / "bundle"
-        folder.mkdir()
+
+    def check() -> None:
+        if out.exists() and not (out / MANIFEST).exists() and not (out.is_dir() and not any(out.iterdir())):
+            raise DataError(f"{out}: exists and is no bundle: choose another folder")
+
+    with atomic_folder(out, check) as folder:
         yield folder
         read_bundle(folder)
-        if out.exists():
-            shutil.rmtree(out)
-        folder.rename(out)
 
 
 def _text(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str, Any], list[Parity]]:

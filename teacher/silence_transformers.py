@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet_transformers() -> Iterator[None]:
+def silence_transformers() -> Iterator[None]:
     """Without the loading bar and the report of keys, which are judged here."""
     from transformers.utils import logging as said
 

@@ -10,18 +10,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from unbraid.distill.data.items import TrainingItem
+from unbraid.distill.data.training_items import TrainingItem
 from unbraid.distill.drawings import draw
 from unbraid.distill.labels.label_shard import item_key
 from unbraid.distill.recipe import ImageTraining
 from unbraid.errors import DataError
+from unbraid.io.atomic import write_atomic
+from unbraid.io.jsonl import read_rows
 from unbraid.progress import track
 from unbraid.runtime.preprocess import decode
-from unbraid.training.data_rows import is_dev, rows
+from unbraid.training.data_split import is_dev
 
 CAPTIONS = ("caption", "alt", "title")
 KEPT_PIXELS = (
-    224  # longer side of the copies kept in memory: a crop of them still has the pixels of a tower's input
+    224  # longer side of the copies in memory: a crop of one still has the pixels of a tower's input
 )
 DRAWN = "drawings"  # the source of drawings
 DEV_DRAWINGS = 300  # drawings of seeds that training never uses
@@ -64,7 +66,7 @@ def recipe_pictures(config: ImageTraining, data: Path) -> list[Picture]:
 
 def members(data: Path, name: str) -> Iterator[Member]:
     """Captioned pictures of `name`.tar below `data`. Raises DataError when it cannot be read."""
-    about = {row["file"]: row for row in rows(data / f"{name}.jsonl.gz")}
+    about = {line.text("file"): line.row for line in read_rows(data / f"{name}.jsonl.gz")}
     try:
         with tarfile.open(data / f"{name}.tar") as archive:
             for member in track(archive.getmembers(), name, unit="pictures"):
@@ -108,9 +110,7 @@ def picture_items(data: Path, names: Sequence[str], folder: Path) -> list[Traini
                 continue
             path = folder / f"{member.key}{Path(member.name).suffix.lower()}"
             if not path.exists():
-                partial = path.with_suffix(".tmp")
-                partial.write_bytes(member.content)
-                partial.replace(path)
+                write_atomic(path, member.content)
             items[member.key] = TrainingItem(member.name, "image", picture=path)
     return list(items.values())
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from unbraid.distill.data.captioned_pictures import Picture
-from unbraid.distill.data.items import TrainingItem
+from unbraid.distill.data.training_items import TrainingItem
 from unbraid.distill.labels.label_shard import text_key
 from unbraid.distill.labels.label_store import read_shards
 from unbraid.distill.labels.write_labels import label
@@ -68,7 +68,9 @@ def caption_vectors(
             if picture.dev or not picture.key:
                 continue
             if picture.key not in stored:
-                raise DataError(f"a picture of {picture.source} is not labelled: run `unbraid label` again")
+                raise DataError(
+                    f"a picture of {picture.source} is not labelled: run `unbraid train label` again"
+                )
             mixed = (1 - own) * targets[row] + own * torch.from_numpy(stored[picture.key])
             targets[row] = normalize(mixed, dim=0)
     return Captions(base, of_picture, torch.stack(targets))

@@ -32,14 +32,14 @@ Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True)
-class Mined:
+class PackagePairs:
     """Pairs (description, positive, package) of one kind, each description and each positive once."""
 
     code: list[tuple[str, str, str]]  # summary -> function without its docstring
     docs: list[tuple[str, str, str]]  # summary -> the rest of the docstring
 
 
-def mine(packages: Sequence[str]) -> Mined:
+def docstring_pairs(packages: Sequence[str]) -> PackagePairs:
     """Pairs of the documented functions and classes of importable `packages`; none of them is imported.
 
     Raises DataError for a package that is not installed or has no Python source.
@@ -56,7 +56,7 @@ def mine(packages: Sequence[str]) -> Mined:
                 body = _without_docstring(node)
                 if LEAST["code"] <= len(body) <= LONGEST_CODE:
                     code.setdefault(summary, (summary, body[: MOST["code"]], package))
-    return Mined(_distinct(code), _distinct(docs))
+    return PackagePairs(_distinct(code), _distinct(docs))
 
 
 def licence(package: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unbraid.distill.data.items import TrainingItem
+from unbraid.distill.data.training_items import TrainingItem
 from unbraid.distill.labels.label_shard import text_key
 from unbraid.distill.labels.label_store import check_same_store, read_description, read_shards
 from unbraid.distill.labels.write_labels import as_item, describe, keyed, routes_of

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from unbraid.errors import DataError
-from unbraid.io import atomic
+from unbraid.io.atomic import write_atomic
 
 ROUTE = "route:"  # what the names of vector columns start with
 DESCRIPTION = b"unbraid.description"
@@ -69,7 +69,10 @@ def write_shard(path: Path, labels: Labels, description: Mapping[str, object]) -
     sink = pa.BufferOutputStream()
     table = pa.table(columns).replace_schema_metadata(about)
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    write_whole(path, _sealed(sink.getvalue().to_pybytes()))
+    try:
+        write_atomic(path, _sealed(sink.getvalue().to_pybytes()))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def read_shard(path: Path) -> tuple[Labels, dict[str, Any]]:
@@ -98,17 +101,6 @@ def read_keys(path: Path) -> tuple[list[str], dict[str, Any]]:
     return table["key"].to_pylist(), description
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` to `path` so that a crash leaves the old file or the new one, never a part.
-
-    Raises DataError when that fails, for example on a full disk.
-    """
-    try:
-        atomic.write_atomic(path, content)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
 def _read(path: Path, columns: list[str] | None = None) -> tuple[Any, dict[str, Any]]:
     """A pyarrow table of a shard, and its description; the bytes are not parsed before their seal holds."""
     import pyarrow as pa
@@ -117,12 +109,12 @@ def _read(path: Path, columns: list[str] | None = None) -> tuple[Any, dict[str, 
     try:
         content = path.read_bytes()
         if not _seal_holds(content):
-            raise ValueError("it changed after it was written, or `unbraid label` did not write it")
+            raise ValueError("it changed after it was written, or `unbraid train label` did not write it")
         table = pq.read_table(pa.BufferReader(content), columns=columns).combine_chunks()
         return table, json.loads(table.schema.metadata[DESCRIPTION])
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise DataError(
-            f"{path}: not a label shard: {error}: delete it, run `unbraid label` again"
+            f"{path}: not a label shard: {error}: delete it, run `unbraid train label` again"
         ) from error
 
 

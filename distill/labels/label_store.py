@@ -5,18 +5,19 @@ Training reads shards and never sees the teacher.
 """
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from unbraid.distill.labels.label_shard import Labels, read_keys, read_shard, write_shard, write_whole
+from filelock import FileLock, Timeout
+
+from unbraid.distill.labels.label_shard import Labels, read_keys, read_shard, write_shard
 from unbraid.errors import DataError
+from unbraid.io.atomic import write_atomic
 
 MANIFEST = "labels.json"
 FORMAT = 3  # 1, of version 0.1, described its vectors by the teacher's id alone; 2 did not say which route answers a task
@@ -59,7 +60,7 @@ class LabelStore:
         """Note on disk that the items of `keys` are wanted beside those that are here."""
         self.wanted = len(self.keys | keys)
         table = {**self.description.table(), "items": self.wanted}
-        write_whole(self.folder / MANIFEST, json.dumps(table, indent=1).encode())
+        write_atomic(self.folder / MANIFEST, json.dumps(table, indent=1).encode())
 
     def append(self, labels: Labels) -> None:
         """Write `labels` as the next shard. Raises ValueError for keys that are in the store, or twice in `labels`."""
@@ -127,7 +128,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     try:
         table = json.loads(manifest.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise DataError(f"{folder}: no labels here ({MANIFEST}): run `unbraid label` first") from error
+        raise DataError(f"{folder}: no labels here ({MANIFEST}): run `unbraid train label` first") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{manifest}: cannot be read: {error}: choose another folder, label again") from error
     if not isinstance(table, dict) or table.get("format") != FORMAT:
@@ -157,7 +158,7 @@ def read_shards(folder: Path) -> Iterator[Labels]:
     table = read_description(folder)
     del table["items"]
     if not _shards(folder):
-        raise DataError(f"{folder}: no label shards here: run `unbraid label` first")
+        raise DataError(f"{folder}: no label shards here: run `unbraid train label` first")
     return (_checked(path, table) for path in _shards(folder))
 
 
@@ -167,7 +168,7 @@ def check_complete(folder: Path) -> None:
     wanted = table.pop("items")
     found = sum(map(len, _keys_by_shard(folder, table)))
     if found < wanted:
-        raise DataError(f"{folder}: {found} of {wanted} items are labelled: run `unbraid label` again")
+        raise DataError(f"{folder}: {found} of {wanted} items are labelled: run `unbraid train label` again")
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -225,18 +226,9 @@ def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing into `folder`; the system lets go of a killed process's lock."""
-    if find_spec("fcntl") is None:  # Windows
-        yield
-        return
-    import fcntl
-
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Keep other processes from writing into `folder`; the system releases the lock of a killed process."""
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(f"{folder}: another process labels into it: wait for it, or stop it") from error
-        yield
-    finally:
-        os.close(descriptor)
+        with FileLock(folder / "labels.lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise DataError(f"{folder}: another process labels into it: wait for it, or stop it") from error

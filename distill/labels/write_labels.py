@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from unbraid.distill.data.items import TrainingItem
+from unbraid.distill.data.training_items import TrainingItem
 from unbraid.distill.labels.label_shard import Labels, item_key, text_key
 from unbraid.distill.labels.label_store import (
     Description,
@@ -18,13 +17,10 @@ from unbraid.distill.labels.label_store import (
     open_labels,
     read_description,
 )
-from unbraid.distill.recipe import Recipe
 from unbraid.errors import DataError
 from unbraid.items import Code, Item
 from unbraid.progress import counting
-from unbraid.runtime.cpu import instruction_sets
 from unbraid.teacher import Teacher, load
-from unbraid.teacher.memory import choose_device
 
 # A kill loses what is not in a shard yet: at most so many items, or so many seconds of work and one chunk. An item takes
 # as many bytes in shards of 8,192 (2.2 kB with three routes of 384), so nothing speaks for larger ones.
@@ -33,7 +29,6 @@ SHARD_SECONDS = 300.0
 # Items between two steps of the progress. Over 8,192 of the starter's items in batches of 2,048 tokens, padding adds
 # 5 % to whole shards, 14 % to chunks of like length, and 28 % to chunks as they come.
 CHUNK = 256
-BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")  # instruction sets that multiply bfloat16: x86, x86, ARM
 
 
 @dataclass(frozen=True)
@@ -121,17 +116,6 @@ def as_item(modality: str, text: str, picture: Path | None) -> Item:
         assert picture is not None
         return picture
     return Code(text) if modality == "code" else text
-
-
-def teacher_dtype(recipe: Recipe, device: str | None = "cpu") -> torch.dtype:
-    """The torch dtype of the recipe's `precision` on `device`, CUDA where there is one if None.
-
-    "auto" is bfloat16 on CUDA and on CPUs that multiply it; on others bfloat16 is emulated, many times slower.
-    """
-    if recipe.precision != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[recipe.precision]
-    fast = choose_device(device).type == "cuda" or not instruction_sets().isdisjoint(BFLOAT16)
-    return torch.bfloat16 if fast else torch.float32
 
 
 def _key(item: TrainingItem) -> str:

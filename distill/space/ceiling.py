@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import torch
 
 from unbraid.distill.labels.label_shard import Labels
 from unbraid.distill.space.base_space import BaseSpace, stack
@@ -21,16 +20,14 @@ from unbraid.evaluation import Retrieval, Row, Sts
 from unbraid.evaluation.evaluate import retrieval_scores
 from unbraid.evaluation.metrics import Score, dense, spearman
 from unbraid.items import Item
-from unbraid.mappers.ridge import ridge
 from unbraid.progress import track
+from unbraid.ridge import ridge
 from unbraid.tasks import SEARCH_MODES
 from unbraid.teacher import Teacher
 
 DIMS = (512, 256, 128, 64)
 FITTED = 32_768  # items that the read-outs are fitted to: 64 for each of their 512 inputs
-STRENGTH = (
-    1e-6  # of the ridge: only where fewer than 512 dimensions are stacked is a direction without any energy
-)
+STRENGTH = 1e-6  # ridge penalty an item: needed only where fewer than 512 dimensions are stacked
 NEIGHBOURS = 10
 CHUNK = 512  # items between two steps of the progress
 
@@ -71,9 +68,11 @@ def fit_read_outs(shards: Iterable[Labels], space: BaseSpace) -> tuple[ReadOuts,
     fitted, held = _rows(shards, space.routes)
     if len(held[space.routes[0]]) < 2:
         raise DataError("a ceiling needs at least 20 labelled items, a tenth of which is held out")
-    base = torch.from_numpy(space.project(fitted))
+    base = space.project(fitted)
     weights = {
-        (route, dim): ridge(base[:, :dim], torch.from_numpy(task_target(fitted[route])), STRENGTH).numpy()
+        (route, dim): ridge(base[:, :dim], task_target(fitted[route]), STRENGTH * len(base)).astype(
+            np.float32
+        )
         for route in space.routes
         for dim in DIMS
     }

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from unbraid.distill.labels.label_shard import write_whole
 from unbraid.distill.labels.label_store import read_description, read_shards
 from unbraid.distill.space.base_space import BaseSpace
 from unbraid.distill.space.ceiling import DIMS, RouteCeiling, fit_read_outs, route_ceilings
 from unbraid.evaluation import Row, table, to_json
+from unbraid.io.atomic import write_atomic
 
 JSON, PICTURE = "ceiling.json", "ceiling.png"
 
@@ -41,7 +41,7 @@ class Report:
             "datasets": rows,
         }
         # Last: who finds it finds a finished report.
-        write_whole(folder / JSON, json.dumps(about, indent=1).encode())
+        write_atomic(folder / JSON, json.dumps(about, indent=1).encode())
 
 
 def write_ceiling(labels: Path, space: BaseSpace, folder: Path) -> str:

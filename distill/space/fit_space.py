@@ -8,6 +8,7 @@ import numpy as np
 from unbraid.distill.labels.label_shard import Labels
 from unbraid.distill.labels.label_store import read_shards
 from unbraid.distill.space.base_space import BaseSpace, fit_base_space_of_shards, load_base_space
+from unbraid.io.atomic import atomic_file
 
 HELD_OUT = 4096  # labelled items, every tenth until there are as many, that neither space nor read-outs are fitted to
 
@@ -23,9 +24,8 @@ def fit_space(labels: Path, run: Path, *, seed: int) -> BaseSpace:
     if not path.exists():
         space = fitted_space(labels, seed=seed)
         run.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".tmp")
-        space.save(partial)
-        partial.replace(path)
+        with atomic_file(path) as unfinished:
+            space.save(unfinished)
     return load_base_space(path)
 
 

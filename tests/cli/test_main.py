@@ -14,8 +14,8 @@ from PIL import Image
 from unbraid.cli import main as cli
 from unbraid.cli import options as cli_options
 from unbraid.cli import search as cli_search
-from unbraid.distill.labels.write_labels import teacher_dtype
 from unbraid.distill.recipe import read_recipe
+from unbraid.distill.recipe_models import torch_dtype
 from unbraid.index import Hit
 
 
@@ -258,7 +258,7 @@ def test_doctor_times_every_precision_of_every_encoder(unbraid):
         (("encode", "--out", "vectors.csv"), ".npy"),
         (("encode", "--modality", "sound"), "sound"),
         (("bogus",), "bogus"),
-        (("export", "/does/not/exist", "{tmp}/out"), "unbraid distill"),
+        (("export", "/does/not/exist", "{tmp}/out"), "unbraid train distill"),
     ],
 )
 def test_wrong_use_is_one_clear_line_and_exit_code_2(unbraid, tmp_path, words, says):
@@ -343,7 +343,7 @@ def test_label_takes_teacher_and_precision_from_the_recipe(unbraid, texts, tmp_p
     unbraid("label", texts, "--output", tmp_path / "a", model=False)
     about = json.loads((tmp_path / "a" / "labels.json").read_text())["about"]
     plan = read_recipe(Path("starter"))
-    assert about == {"model": plan.teacher, "dtype": str(teacher_dtype(plan))}
+    assert about == {"model": plan.teacher, "dtype": str(torch_dtype(plan))}
     unbraid("label", texts, "--output", tmp_path / "b", "--teacher", "org/other", model=False)
     about = json.loads((tmp_path / "b" / "labels.json").read_text())["about"]
     assert about == {"model": "org/other", "dtype": "None"}
@@ -398,7 +398,7 @@ def test_label_refuses_another_teacher_and_a_check_that_fails(
         (("{tmp}/items.jsonl", "--output", "{tmp}/out", "--tasks", "poetry"), "poetry"),
         (("{tmp}/items.jsonl", "--output", "{tmp}/out", "--dtype", "int8"), "int8"),
         (("{tmp}/items.jsonl", "--output", "{tmp}/out", "--sample", "3"), "--sample goes with --check"),
-        (("{tmp}/items.jsonl", "--output", "{tmp}/out", "--check"), "run `unbraid label` first"),
+        (("{tmp}/items.jsonl", "--output", "{tmp}/out", "--check"), "run `unbraid train label` first"),
         (("{tmp}/items.jsonl", "--output", "{tmp}/items.jsonl"), "items.jsonl: cannot be made"),
         (("{tmp}/items.jsonl", "--output", "{tmp}/out", "--recipe", "{tmp}/no.toml"), "no.toml"),
     ],

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from unbraid import Code
-from unbraid.distill.data.items import TrainingItem, file_items
+from unbraid.distill.data.training_items import TrainingItem, file_items
 from unbraid.distill.labels import label_shard as shard_module
 from unbraid.distill.labels import label_store as labels_module
 from unbraid.distill.labels import write_labels as label_module
@@ -265,7 +265,7 @@ def test_after_ctrl_c_the_rest_is_labelled_and_nothing_twice(calls, items, tmp_p
     assert (done.now, done.wanted, done.interrupted) == (calls // 2 * 2, 10, True)
     if calls > 1:
         with pytest.raises(
-            DataError, match=f"{done.now} of 10 items are labelled: run `unbraid label` again"
+            DataError, match=f"{done.now} of 10 items are labelled: run `unbraid train label` again"
         ):
             check_complete(tmp_path / "stopped")
     again = label(items, tmp_path / "stopped", FakeTeacher())
@@ -517,11 +517,11 @@ def test_shards_are_read_in_order_of_their_numbers(tmp_path):
 
 def test_a_folder_without_labels_says_what_to_run(tmp_path):
     for use in (read_shards, check_complete, read_description):
-        with pytest.raises(DataError, match="run `unbraid label` first"):
+        with pytest.raises(DataError, match="run `unbraid train label` first"):
             use(tmp_path / "nowhere")
     with open_labels(tmp_path, Description("fake", ABOUT, ("search",), 5)) as store:
         store.want({"a"})
-    with pytest.raises(DataError, match="no label shards here: run `unbraid label` first"):
+    with pytest.raises(DataError, match="no label shards here: run `unbraid train label` first"):
         read_shards(tmp_path)
 
 
@@ -546,7 +546,7 @@ def test_no_changed_byte_of_a_shard_goes_unnoticed(tmp_path):
 def test_a_parquet_file_that_is_no_shard_is_refused(tmp_path):
     path = shard_path(tmp_path, 0)
     pq.write_table(pa.table({"key": ["a"], "text": ["a"], "modality": ["text"], "anchor": [""]}), path)
-    with pytest.raises(DataError, match="not a label shard: .*`unbraid label` did not write it"):
+    with pytest.raises(DataError, match="not a label shard: .*`unbraid train label` did not write it"):
         read_shard(path)
 
 

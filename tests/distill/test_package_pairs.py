@@ -8,7 +8,7 @@ import pytest
 from unbraid.cli import main as cli
 from unbraid.distill.data.package_pairs import licence, mine, write_pairs
 from unbraid.errors import DataError
-from unbraid.training.data_rows import rows
+from unbraid.training.data_split import rows
 
 SOURCE = '''
 """A module docstring is nobody's description."""

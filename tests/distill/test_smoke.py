@@ -38,7 +38,7 @@ def unbraid(*words: object) -> Result:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    from unbraid.distill.smoke import write_smoke
+    from unbraid.distill.smoke_data import write_smoke
 
     return write_smoke(tmp_path_factory.mktemp("smoke"))
 
@@ -172,8 +172,8 @@ def distill_once(data: Path, folder: Path) -> None:
 
 
 def test_the_data_are_the_same_every_time(data, tmp_path):
-    from unbraid.distill.smoke import write_smoke
-    from unbraid.training.data_rows import rows
+    from unbraid.distill.smoke_data import write_smoke
+    from unbraid.training.data_split import rows
 
     again = write_smoke(tmp_path)
     for name in ("teacher/model-00001-of-00002.safetensors", "backbone/model.safetensors"):

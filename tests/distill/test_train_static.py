@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from unbraid.base_encoders.static import load_static_encoder
+from unbraid.base_encoders.static_encoder import load_static_encoder
 from unbraid.distill import train_static as stage
-from unbraid.distill.fit_static import factorise, prior_rows, ridge, token_shares
 from unbraid.distill.labels.label_shard import Labels
 from unbraid.distill.labels.label_store import Description, open_labels
 from unbraid.distill.recipe import ImageTraining, Recipe, StaticTraining, TextTraining, read_recipe
 from unbraid.distill.space.base_space import fit_base_space
+from unbraid.distill.static_closed_form import factorise, prior_rows, ridge, token_shares
 from unbraid.distill.train_static import train_static
 from unbraid.errors import DataError
 from unbraid.training.torchvision_shim import ensure_torchvision

@@ -47,7 +47,7 @@ def analyse(
         list[str] | None,
         typer.Argument(
             metavar="MODEL...",
-            help="starter, a bundle folder or hub id org/name; teacher:NAME, as `unbraid label --teacher` takes it; "
+            help="starter, a bundle folder or hub id org/name; teacher:NAME, as `unbraid train label --teacher` takes it; "
             "open_clip:ARCH:PRETRAINED, or open_clip:ARCH with random weights. The starter if left out.",
         ),
     ] = None,

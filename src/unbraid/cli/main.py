@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from unbraid import __version__
-from unbraid.bundle import PRECISIONS, SMALL
+from unbraid.bundle import SMALL
 from unbraid.cli import analyse as cli_analyse
 from unbraid.cli import convert as cli_convert
 from unbraid.cli import encode as cli_encode
@@ -19,8 +19,7 @@ from unbraid.cli import mapper as cli_mapper
 from unbraid.cli import search as cli_search
 from unbraid.cli import serve as cli_serve
 from unbraid.cli import task_vectors as cli_retask
-from unbraid.cli import teacher as cli_teacher
-from unbraid.cli import train as cli_distill
+from unbraid.cli import train as cli_train
 from unbraid.cli.options import Model, Tier, own_mapper, require
 from unbraid.embedder import Embedder
 from unbraid.errors import UnbraidError
@@ -42,9 +41,8 @@ app.add_typer(cli_search.app)
 app.add_typer(cli_serve.app)
 app.add_typer(cli_retask.app)
 app.add_typer(cli_convert.app)
-app.add_typer(cli_teacher.app, name="teacher")
 app.add_typer(cli_mapper.app, name="mapper")
-app.add_typer(cli_distill.app)
+app.add_typer(cli_train.app, name="train")
 app.add_typer(cli_analyse.app)
 
 
@@ -115,31 +113,6 @@ def doctor(
 
 
 @app.command()
-def export(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished `unbraid distill`.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the bundle; an older bundle there is replaced.")],
-    precisions: Annotated[str, typer.Option(help="Of the text graph; the first is the default.")] = ",".join(
-        PRECISIONS
-    ),
-    scores: Annotated[
-        Path | None, typer.Option(help="What `unbraid evaluate --record` wrote, for the card.")
-    ] = None,
-) -> None:
-    """Write a run as a bundle: ONNX graphs checked against torch, tokenizer, card, hashes."""
-    require("onnx", "export")
-    from dataclasses import asdict
-
-    from unbraid.export import export_bundle
-
-    wanted = precisions.split(",")
-    if not set(wanted) <= set(PRECISIONS):
-        raise typer.BadParameter(f"{precisions!r}: expected {' and '.join(PRECISIONS)}, separated by a comma")
-    measured = read_scores(scores) if scores else None
-    for parity in export_bundle(run, out, precisions=wanted, scores=measured):
-        typer.echo(json.dumps(asdict(parity)))
-
-
-@app.command()
 def evaluate(
     datasets: Annotated[
         list[Path],
@@ -172,7 +145,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row.")] = False,
     record: Annotated[
         Path | None,
-        typer.Option(help="Add the table under this command to FILE, for `unbraid export --scores`."),
+        typer.Option(help="Add the table under this command to FILE, for `unbraid train export --scores`."),
     ] = None,
 ) -> None:
     """Score a bundle on data sets: nDCG@10, Recall@10, Spearman, with 95 % intervals."""

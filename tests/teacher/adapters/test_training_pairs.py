@@ -13,7 +13,7 @@ from unbraid.errors import DataError
 from unbraid.items import Code
 from unbraid.teacher.adapters import training_pairs as module
 from unbraid.teacher.adapters.adapter_recipe import Source, Stage
-from unbraid.teacher.adapters.stage import draw
+from unbraid.teacher.adapters.train_stage import draw
 from unbraid.teacher.adapters.training_pairs import (
     PairSet,
     RawPairs,
@@ -26,7 +26,7 @@ from unbraid.teacher.adapters.training_pairs import (
 )
 from unbraid.teacher.inputs import Input
 from unbraid.teacher.routes import STARTER
-from unbraid.training.data_rows import is_dev
+from unbraid.training.data_split import is_dev
 
 
 def write_rows(path, rows):

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from unbraid.distill.recipe import read_recipe
-from unbraid.export.card import card
+from unbraid.export.bundle_card import card
 from unbraid.export.parity import Parity
 from unbraid.training.record import recipe_table
 

@@ -1,4 +1,4 @@
-"""Items: what the teacher labels and the students are trained on, from a recipe's sources or a file of their own."""
+"""Training items: what the teacher labels and the students train on, from a recipe's sources or from a file."""
 
 import os
 import random
@@ -9,8 +9,10 @@ from typing import Any
 
 from unbraid.distill.recipe import Recipe, Source
 from unbraid.errors import DataError
+from unbraid.io.jsonl import Line, read_rows
+from unbraid.io.surrogates import replace_lone_surrogates
 from unbraid.items import MODALITIES, Modality
-from unbraid.training.data_rows import rows, train_rows
+from unbraid.training.data_split import train_rows
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
 
@@ -35,12 +37,8 @@ def sentences(text: str, *, least: int = 25) -> list[str]:
 
 
 def _field(row: dict[str, Any], name: str) -> str:
-    """A field as stripped text; lone surrogates, which JSON can hold, become U+FFFD as they do when encoding."""
-    return _mended(str(row.get(name) or "").strip())
-
-
-def _mended(text: str) -> str:
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    """A field as stripped text, with lone surrogates replaced as they are when encoding."""
+    return replace_lone_surrogates(str(row.get(name) or "").strip())
 
 
 def training_items(sources: tuple[Source, ...], folder: Path, *, seed: int) -> list[TrainingItem]:
@@ -71,49 +69,30 @@ def recipe_items(recipe: Recipe, folder: Path, *, most: int | None = None) -> li
     return training_items(recipe.source, folder, seed=recipe.seed)[: most or recipe.items or None]
 
 
-def in_data(name: str, data: Path) -> str:
-    """A recipe's `name` of a teacher or backbone: the folder below `data` where there is one, else as it is.
-
-    Raises DataError for a recipe that names none.
-    """
-    if not name:
-        raise DataError("the recipe names no teacher, and only `unbraid tower` needs none: add teacher = ...")
-    return str(data / name) if os.path.isdir(data / name) else name
-
-
 def file_items(path: Path) -> list[TrainingItem]:
-    """Items of a .jsonl or .jsonl.gz file, in order, each once for every row that holds it.
+    """Items of a .jsonl or .jsonl.gz file, one a row, in order.
 
-    A row is {"text": ...}, {"code": ..., "anchor": description or nothing} or {"image": path from the file's folder};
-    other fields are passed over. Raises DataError naming the line of any other row.
+    A row is {"text": ...}, {"code": ..., "anchor": its description, if any} or {"image": path from the file's folder};
+    other fields are ignored. Raises DataError that names the line for any other row.
     """
     if not path.name.endswith((".jsonl", ".jsonl.gz")):
         raise DataError(f"{path}: expected a folder, or items in a .jsonl or .jsonl.gz file")
-    items = []
-    for number, row in enumerate(rows(path), 1):
-        try:
-            items.append(_item(row, path.parent))
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{path}: line {number}: {error}") from error
-    return items
+    return [_item(line) for line in read_rows(path)]
 
 
-def _item(row: dict[str, Any], folder: Path) -> TrainingItem:
-    """The item of a row. Raises ValueError or TypeError with what is wrong."""
-    kinds = [modality for modality in MODALITIES if modality in row]
+def _item(line: Line) -> TrainingItem:
+    expected = f"one of the fields {', '.join(MODALITIES)}"
+    kinds = [modality for modality in MODALITIES if modality in line.row]
     if len(kinds) != 1:
-        found = " and ".join(kinds) or f"only {', '.join(sorted(row)) or 'nothing'}"
-        raise ValueError(f"has {found}; expected one of {', '.join(MODALITIES)}")
+        raise line.wrong(" and ".join(kinds) or f"only {', '.join(sorted(line.row)) or 'no field'}", expected)
     modality = kinds[0]
-    for name in (modality, "anchor"):
-        value = row.get(name, "")
-        if not isinstance(value, str):
-            raise TypeError(f"{name} is a {type(value).__name__}, expected a string")
-    text, anchor = _mended(row[modality]), _mended(row.get("anchor", ""))
+    text = replace_lone_surrogates(line.text(modality))
+    anchor = replace_lone_surrogates(line.text("anchor", default=""))
     if not text.strip():
-        raise ValueError(f"{modality} is empty")
+        raise line.wrong(f"an empty {modality}", "text in it")
     if anchor and modality != "code":
-        raise ValueError(f"an anchor describes code, and this is {modality}")
-    if modality == "image" and not os.path.isfile(folder / text):  # Path.is_file raises for a name too long
-        raise ValueError(f"no picture {text!r} in {folder}")
-    return TrainingItem(text, modality, anchor, folder / text if modality == "image" else None)
+        raise line.wrong(f"an anchor beside {modality}", "an anchor beside code only, which it describes")
+    picture = line.path.parent / text if modality == "image" else None
+    if picture is not None and not os.path.isfile(picture):  # Path.is_file raises for a name that is too long
+        raise line.wrong(f"no picture {text!r} in {line.path.parent}", "the path of a picture")
+    return TrainingItem(text, modality, anchor, picture)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from unbraid.distill.recipe import MapperTraining
-from unbraid.mappers import GatedMapper, LinearMapper, LowRankMapper, Mapper, truncated
+from unbraid.mappers import GatedMapper, LinearMapper, LowRankMapper, Mapper
 from unbraid.training.losses import cosent, cosine_loss, info_nce, over_prefixes
 
 TEMPERATURE = 0.05
@@ -75,8 +75,10 @@ def _shared(config: MapperTraining, start: Tensor) -> Mapper:
 
 
 def _difference(starts: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
-    """U, V [D, 16] with U Vᵀ the query's read-out less the document's, as near as that rank allows."""
-    up, down = truncated(starts[0] - starts[-1], DIFFERENCE)
+    """U, V [D, 16]: U Vᵀ is nearest to the query's read-out minus the document's (Eckart-Young)."""
+    u, s, vt = torch.linalg.svd(starts[0] - starts[-1])
+    root = s[:DIFFERENCE].sqrt()
+    up, down = u[:, :DIFFERENCE] * root, vt[:DIFFERENCE].T * root
     if not up.any():  # tasks with one route: nothing yet, but room to learn
         down = torch.randn(down.shape, generator=generator) / len(down) ** 0.5
     return [up.clone().requires_grad_(), down.clone().requires_grad_()]

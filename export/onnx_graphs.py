@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unbraid.base_encoders.static import StaticEncoder
+from unbraid.base_encoders.static_encoder import StaticEncoder
 from unbraid.mappers import GatedMapper, Mapper
 
 OPSET = 17

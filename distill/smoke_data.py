@@ -1,8 +1,8 @@
 """What the `smoke` recipe needs: a data folder of a megabyte, a teacher and a backbone of random weights.
 
-    python -m unbraid.distill.smoke DATA
+    python -m unbraid.distill.smoke_data DATA
 
-The teacher is in the published layout of jina-embeddings-v4, so `unbraid distill smoke` goes the very way of a run on
+The teacher is in the published layout of jina-embeddings-v4, so `unbraid train distill smoke` goes the very way of a run on
 the real one, pictures included, in a minute. Nothing it makes is of any use but to try that way.
 """
 
@@ -22,7 +22,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from unbraid.distill.drawings import draw
-from unbraid.teacher.silence_transformers import quiet_transformers
+from unbraid.teacher.silence_transformers import silence_transformers
 from unbraid.teacher.tiny import write_tiny_checkpoint
 
 PAIRS, FUNCTIONS, GRADED, PICTURES = 200, 200, 200, 40  # some rows of each are kept out of training
@@ -122,7 +122,7 @@ def _write_backbone(folder: Path) -> None:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        with quiet_transformers():
+        with silence_transformers():
             BertModel(config, add_pooling_layer=False).save_pretrained(folder)
 
 

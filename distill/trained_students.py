@@ -9,8 +9,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from unbraid.base_encoders.static import load_static_encoder
-from unbraid.base_encoders.text import load_text_encoder
+from unbraid.base_encoders.static_encoder import load_static_encoder
+from unbraid.base_encoders.text_encoder import load_text_encoder
 from unbraid.distill.data.text_set import text_tokenizer
 from unbraid.progress import track
 from unbraid.runtime.batching import token_budget_batches

@@ -6,13 +6,13 @@ import json
 import random
 import shutil
 import tarfile
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from peft import PeftModel
 from PIL import Image
 from safetensors.torch import load_file
@@ -28,7 +28,7 @@ from unbraid.teacher.loading import load_trainable
 from unbraid.teacher.model import Backbone, lora_config
 from unbraid.teacher.routes import TASK_ADAPTERS
 from unbraid.training import record
-from unbraid.training.data_rows import is_dev
+from unbraid.training.data_split import is_dev
 
 WORDS = "cat dog house river red green bright moon search vector model code def return self the of in".split()
 OTHER = dict(zip(WORDS, WORDS[7:] + WORDS[:7], strict=True))  # the positive of a word
@@ -337,7 +337,7 @@ def test_the_tasks_of_trained_adapters_differ(teacher):
     ("name", "task"), [("retrieval", "query"), ("text-matching", "symmetric"), ("code", "code")]
 )
 def test_a_loaded_adapter_encodes_as_the_trained_one(teacher, trained, recipe, name, task):
-    from unbraid.teacher.adapters.encode import vectors_of
+    from unbraid.teacher.adapters.adapter_vectors import vectors_of
 
     backbone, reader, routes = load_trainable(
         recipe.backbone, device="cpu", precision="float32", max_tokens=16

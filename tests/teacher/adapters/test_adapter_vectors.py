@@ -6,7 +6,7 @@ from peft import PeftModel
 from PIL import Image
 
 from unbraid.teacher.adapter_file import lora_tensors
-from unbraid.teacher.adapters.encode import Encoded, backward, encode_part, vectors_of
+from unbraid.teacher.adapters.adapter_vectors import Encoded, backward, encode_part, vectors_of
 from unbraid.teacher.loading import load_trainable
 from unbraid.teacher.model import lora_config
 from unbraid.teacher.routes import JINA_V4, STARTER

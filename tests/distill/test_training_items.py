@@ -1,13 +1,13 @@
 import gzip
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
-from unbraid.distill.data.items import TrainingItem, recipe_items, sentences, training_items
+from unbraid.distill.data.training_items import TrainingItem, recipe_items, sentences, training_items
 from unbraid.distill.recipe import ImageTraining, Recipe, Source, TextTraining
 from unbraid.errors import DataError
-from unbraid.training.data_rows import is_dev, rows, train_rows
+from unbraid.training.data_split import is_dev, rows, train_rows
 
 
 def write(path, lines):
