@@ -84,7 +84,9 @@ def _item(line: Line) -> TrainingItem:
     expected = f"one of the fields {', '.join(MODALITIES)}"
     kinds = [modality for modality in MODALITIES if modality in line.row]
     if len(kinds) != 1:
-        raise line.wrong(" and ".join(kinds) or f"only {', '.join(sorted(line.row)) or 'no field'}", expected)
+        raise line.wrong(
+            " and ".join(kinds) or f"only {', '.join(sorted(line.row)) or 'an empty object'}", expected
+        )
     modality = kinds[0]
     text = replace_lone_surrogates(line.text(modality))
     anchor = replace_lone_surrogates(line.text("anchor", default=""))

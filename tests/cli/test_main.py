@@ -258,12 +258,12 @@ def test_doctor_times_every_precision_of_every_encoder(unbraid):
         (("encode", "--out", "vectors.csv"), ".npy"),
         (("encode", "--modality", "sound"), "sound"),
         (("bogus",), "bogus"),
-        (("export", "/does/not/exist", "{tmp}/out"), "unbraid train distill"),
+        (("train", "export", "/does/not/exist", "{tmp}/out"), "unbraid train distill"),
     ],
 )
 def test_wrong_use_is_one_clear_line_and_exit_code_2(unbraid, tmp_path, words, says):
     filled = [word.format(tmp=tmp_path) for word in words]
-    result = unbraid(*filled, model=words[0] not in ("bogus", "export"), stdin="moon\n")
+    result = unbraid(*filled, model=words[0] not in ("bogus", "train"), stdin="moon\n")
     assert result.code == 2
     assert result.out == ""
     assert result.err.count("\n") == 1
@@ -325,7 +325,17 @@ def fake_teacher(monkeypatch):
 
 def test_label_then_check(unbraid, texts, tmp_path):
     """With the real MiniLM: its own batches, its float16."""
-    words = ("label", texts, "--teacher", "minilm", "--output", tmp_path / "labels", "--dtype", "float32")
+    words = (
+        "train",
+        "label",
+        texts,
+        "--teacher",
+        "minilm",
+        "--output",
+        tmp_path / "labels",
+        "--dtype",
+        "float32",
+    )
     done = unbraid(*words, model=False)
     assert done.code == 0, done.err
     assert done.out.startswith("9 items labelled by all-MiniLM-L6-v2-")
@@ -335,16 +345,16 @@ def test_label_then_check(unbraid, texts, tmp_path):
     checked = unbraid(*words, "--check", "--sample", 5, model=False)
     assert checked.code == 0, checked.err
     assert checked.out.startswith("plain: least cosine ")
-    assert "of 5 items computed again" in checked.out
+    assert "of 5 items encoded again" in checked.out
     assert float(checked.out.split()[3].rstrip(",")) > 0.999
 
 
 def test_label_takes_teacher_and_precision_from_the_recipe(unbraid, texts, tmp_path, fake_teacher):
-    unbraid("label", texts, "--output", tmp_path / "a", model=False)
+    unbraid("train", "label", texts, "--output", tmp_path / "a", model=False)
     about = json.loads((tmp_path / "a" / "labels.json").read_text())["about"]
     plan = read_recipe(Path("starter"))
     assert about == {"model": plan.teacher, "dtype": str(torch_dtype(plan))}
-    unbraid("label", texts, "--output", tmp_path / "b", "--teacher", "org/other", model=False)
+    unbraid("train", "label", texts, "--output", tmp_path / "b", "--teacher", "org/other", model=False)
     about = json.loads((tmp_path / "b" / "labels.json").read_text())["about"]
     assert about == {"model": "org/other", "dtype": "None"}
 
@@ -355,10 +365,10 @@ def test_label_reads_a_folder_by_its_recipe(unbraid, tmp_path, fake_teacher):
     (tmp_path / "data" / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe = tmp_path / "own.toml"
     recipe.write_text(
-        'name = "own"\nversion = "1"\nseed = 1\nteacher = "fake"\nitems = 20\nprecision = "float32"\n'
+        'name = "own"\nversion = "1"\nseed = 1\nteacher = "fake"\nitems = 20\ndtype = "float32"\n'
         '[[source]]\nfile = "a.jsonl"\nlicence = "MIT"\ntext = ["text"]\n'
     )
-    words = ("label", tmp_path / "data", "--recipe", recipe, "--output", tmp_path / "labels")
+    words = ("train", "label", tmp_path / "data", "--recipe", recipe, "--output", tmp_path / "labels")
     assert unbraid(*words, model=False).out.startswith("20 items labelled by fake-torch.float32")
     assert unbraid(*words, "--items", 25, model=False).out.rstrip().endswith("5 of them now")
 
@@ -368,15 +378,15 @@ def test_label_after_ctrl_c_says_how_far_it_came(unbraid, texts, tmp_path, fake_
         raise KeyboardInterrupt
 
     monkeypatch.setattr(FakeTeacher, "encode", stop)
-    result = unbraid("label", texts, "--output", tmp_path / "labels", model=False)
+    result = unbraid("train", "label", texts, "--output", tmp_path / "labels", model=False)
     assert result.code == 130
-    assert result.err == ("unbraid: interrupted; 0 of 9 items are labelled, the same command goes on\n")
+    assert result.err == ("unbraid: interrupted; 0 of 9 items are labelled; run it again to resume\n")
 
 
 def test_label_refuses_another_teacher_and_a_check_that_fails(
     unbraid, texts, tmp_path, fake_teacher, monkeypatch
 ):
-    words = ("label", texts, "--output", tmp_path / "labels", "--teacher")
+    words = ("train", "label", texts, "--output", tmp_path / "labels", "--teacher")
     assert unbraid(*words, "one", model=False).code == 0
     other = unbraid(*words, "two", model=False)
     assert (other.code, other.err.count("\n")) == (2, 1)
@@ -392,7 +402,7 @@ def test_label_refuses_another_teacher_and_a_check_that_fails(
     [
         (("{tmp}/no.jsonl", "--output", "{tmp}/out"), "no.jsonl"),
         (("{tmp}/empty.jsonl", "--output", "{tmp}/out"), "nothing to label"),
-        (("{tmp}/bad.jsonl", "--output", "{tmp}/out"), "bad.jsonl: line 1: has only body"),
+        (("{tmp}/bad.jsonl", "--output", "{tmp}/out"), "bad.jsonl, line 1: found only body"),
         (("{tmp}/picture.jsonl", "--output", "{tmp}/out"), "1 items are image"),
         (("{tmp}/picture.jsonl",), "--output"),
         (("{tmp}/items.jsonl", "--output", "{tmp}/out", "--tasks", "poetry"), "poetry"),
@@ -408,7 +418,7 @@ def test_wrong_use_of_label_is_one_clear_line(unbraid, texts, tmp_path, fake_tea
     (tmp_path / "bad.jsonl").write_text('{"body": "x"}\n')
     (tmp_path / "picture.jsonl").write_text('{"image": "red.png"}\n')
     Image.new("RGB", (4, 4), "red").save(tmp_path / "red.png")
-    result = unbraid("label", *(word.format(tmp=tmp_path) for word in words), model=False)
+    result = unbraid("train", "label", *(word.format(tmp=tmp_path) for word in words), model=False)
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
     assert says in result.err
 
