@@ -1,8 +1,8 @@
-"""What a recipe will cost, before it starts: items, tokens, teacher passes, disk and hours.
+"""The cost of a recipe before it starts: items, tokens, teacher passes, disk and hours.
 
-Hours come from timing a few items through the teacher and one step of each student here, so they hold for a machine
-as busy as this one was. A teacher in the layout of jina-embeddings-v4 that is not on this machine, where there is no
-GPU either, is not fetched for that: its GPU hours come from an assumption, which the output states.
+Hours come from timing a few items through the teacher and one step of each student on this machine. A teacher that has
+to be fetched is not fetched for the estimate on a machine without a GPU: its hours then come from an assumption, which
+the output states.
 """
 
 import os
@@ -43,16 +43,15 @@ STEP_TOKENS = 32  # tokens of an item in a timed step
 # jina-embeddings-v4: 2 FLOPs a token for each of the language model's 2.8e9 weights outside its embedding, and an
 # A100's 312 TFLOP/s in bfloat16, of which 40 % is what dense prefill of such models reaches.
 PASS_FLOPS, GPU_FLOPS, GPU_SHARE = 2 * 2.8e9, 312e12, 0.4
-ASSUMED = "assumed, for there is no GPU here: an A100 (312 TFLOP/s bf16) at 40 %, 5.6 GFLOP a token"
-PICTURE_TOKENS = (
-    512  # of a picture of 448 pixels: 256 in the language model, and as much work in the vision tower
-)
+ASSUMED = "assumed, because there is no GPU here: an A100 (312 TFLOP/s bf16) at 40 %, 5.6 GFLOP a token"
+# Of a picture of 448 pixels: 256 in the language model, and as much work in the vision tower.
+PICTURE_TOKENS = 512
 V4_DIM = 2048
 
 
 @dataclass(frozen=True)
 class StageCost:
-    """One stage: what there is to do, how long it takes, and how that is known."""
+    """One stage: its work, its time, and where that time comes from."""
 
     stage: str
     work: str
@@ -62,7 +61,7 @@ class StageCost:
 
 @dataclass(frozen=True)
 class Amount:
-    """What a recipe's data hold: items to label by kind, and tokens of the texts and code among them."""
+    """The amount of data of a recipe: items to label by kind, and tokens of the texts and code."""
 
     texts: int
     code: int
@@ -74,12 +73,12 @@ class Amount:
 
     @property
     def items(self) -> int:
-        """All that is to be labelled."""
+        """Number of items to label."""
         return self.texts + self.code + self.pictures
 
 
 def estimate_run(plan: Recipe, data: Path, *, device: str | None = None) -> str:
-    """The plan of a run as a table; `device` is the teacher's.
+    """The plan and cost of a run as a table; `device` is the teacher's.
 
     Raises DataError when a file of the recipe is not in `data`, and as loading the teacher does.
     """
@@ -98,7 +97,7 @@ def estimate_run(plan: Recipe, data: Path, *, device: str | None = None) -> str:
 
 
 def measure(plan: Recipe, data: Path, items: Sequence[TrainingItem]) -> Amount:
-    """Count what there is to do; `items` are the recipe's texts and code."""
+    """The amount of data; `items` are the recipe's texts and code."""
     lengths = np.array([len(item.text) for item in items] or [0])
     tokens = lengths // CHARACTERS + 2
     photos = sum(len(train_rows(data / f"{name}.jsonl.gz")) for name in plan.image.photos)

@@ -1,7 +1,8 @@
-"""The last stage before export: fit the task mappers on the students' base vectors, which are encoded once.
+"""Fit the task mappers on the students' base vectors; the last stage before export.
 
-Labels -> read-outs (closed form) -> pairs encoded by every text tier -> a fit per search mode (fit_mode.py).
-Mappers end in the teacher's own task space, so that a student's vector searches an index the teacher built.
+Labels -> read-outs (closed form) -> pairs, encoded by every text tier -> a fit for each search mode
+(fit_search_mode.py). Mappers end in the teacher's own task space, so a student's query can search an index that the
+teacher built.
 """
 
 from collections.abc import Mapping
@@ -32,14 +33,14 @@ ROWS_PER_FILE = 3000
 ROWS_HELD_OUT = 300  # of a source
 LEAST_HELD_OUT = 50  # pairs; files with fewer are scored as one
 READ_OUT = 12288  # labelled texts that the read-outs are fitted on
-RIDGE = 1e-4  # pull of a read-out towards the teacher's own, a share of the items
+RIDGE = 1e-4  # ridge penalty an item, towards the teacher's own read-out
 
 
 def fit_mappers(recipe: Recipe, data: Path, run: Path) -> dict[str, float]:
     """Fit every mode of `recipe`; writes run/mappers/TASK.safetensors and returns held-out scores.
 
-    The scores come in pairs: "MODE, SOURCE, read-out" and "MODE, SOURCE, mapped" (mean reciprocal rank among the
-    held-out positives, or Spearman for graded pairs). The step was chosen on them, so they flatter a little.
+    The scores come in pairs, "MODE, SOURCE, read-out" and "MODE, SOURCE, mapped": mean reciprocal rank, or Spearman for
+    graded pairs. They also chose the step, so they are a little too good.
     """
     torch.manual_seed(recipe.seed)
     students = load_students(run, max_tokens=recipe.text.max_tokens, dtype=torch_dtype(recipe))
@@ -69,8 +70,8 @@ def fit_mappers(recipe: Recipe, data: Path, run: Path) -> dict[str, float]:
 def read_outs(run: Path, students: Mapping[str, ToBase]) -> dict[str, Tensor]:
     """W [D, D] of each task that the labels answer: ridge regression from base vectors to the teacher's task vectors.
 
-    The base vectors are the teacher's own and every student's of the first labelled texts, all at once, so that a
-    mapper suits all of them. Without students W would be the teacher's own read-out, and that is what it is pulled to.
+    The base vectors are the teacher's and every student's of the first labelled texts together, so that a mapper suits
+    all of them. The ridge pulls W to the read-out from the teacher's base vectors alone.
     """
     space = load_base_space(run / "base_space.safetensors")
     texts: list[str] = []
@@ -105,7 +106,7 @@ def _encode_pairs(
 
 
 def training_rows(config: MapperTraining, data: Path, seed: int) -> tuple[list[dict], dict[str, list[dict]]]:
-    """Rows to train on, and rows by source that choose the step: whole sources, and the dev rows of each file.
+    """Rows to train on, and the held-out rows by source: whole sources, and the dev rows of each file.
 
     Raises DataError when either is empty.
     """

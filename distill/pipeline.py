@@ -1,4 +1,4 @@
-"""Every stage of a recipe, in order, from data to mappers; a stage that left its record is not run again."""
+"""All stages of a recipe in order, from data to mappers. A stage with a record is finished and not run again."""
 
 import json
 import random
@@ -26,10 +26,10 @@ LABELLED = ("seed", "teacher", "items", "source")  # the parts of a recipe that 
 
 
 def run_stages(plan: Recipe, data: Path, run: Path, *, device: str | None = None) -> Iterator[str]:
-    """Label, fit the base space, train text, nano and image, fit mappers, each into `run`; a line when one is done.
+    """Label, fit the base space, train text, nano and image, fit mappers; yields a line for each finished stage.
 
-    `device` is the teacher's. Raises DataError when `run` holds a stage that was made with another recipe,
-    KeyboardInterrupt when labelling was interrupted.
+    Everything goes to `run`. `device` is the teacher's. Raises DataError when a stage in `run` was made with another
+    recipe, KeyboardInterrupt when labelling was interrupted.
     """
     labels = run / "labels"
     if not finished(run / "text", plan, (*LABELLED, "text")):
@@ -57,9 +57,9 @@ def run_stages(plan: Recipe, data: Path, run: Path, *, device: str | None = None
 
 
 def items_to_label(plan: Recipe, data: Path, labels: Path, *, most: int | None = None) -> list[TrainingItem]:
-    """The recipe's texts and code, at most `most`, and where it wants their own vectors the pictures beside them.
+    """The recipe's texts and code, at most `most`, and its pictures if their own vectors are wanted.
 
-    Pictures are unpacked into labels/pictures. The order is shuffled: any first part is a fair sample of the whole.
+    Pictures are unpacked into labels/pictures. The order is random, so any first part is a fair sample.
     """
     items = recipe_items(plan, data, most=most)
     if plan.image.own_vector:
@@ -74,7 +74,7 @@ def has_pictures(plan: Recipe) -> bool:
 
 
 def _label(plan: Recipe, data: Path, labels: Path, device: str | None) -> str:
-    """Label what is missing; the teacher of labels that are complete is not loaded again."""
+    """Label what is missing. The teacher is loaded only if something is."""
     if _labelled(labels, plan):
         return f"labels: {labels}"
     items = items_to_label(plan, data, labels)
@@ -87,7 +87,7 @@ def _label(plan: Recipe, data: Path, labels: Path, device: str | None) -> str:
 
 
 def _labelled(labels: Path, plan: Recipe) -> bool:
-    """Whether all that the recipe wants labelled is. Another recipe's labels only lack items: they are not refused."""
+    """Whether everything the recipe needs is labelled. Labels of another recipe are not refused: they lack items."""
     record = labels / "record.json"
     if not record.exists():
         return False
@@ -97,7 +97,7 @@ def _labelled(labels: Path, plan: Recipe) -> bool:
 
 
 def finished(folder: Path, plan: Recipe, parts: Sequence[str]) -> bool:
-    """Whether the stage in `folder` is done, by a recipe of the same `parts`. Raises DataError for another recipe's."""
+    """Whether the stage in `folder` is finished. Raises DataError when a recipe with other `parts` made it."""
     record = folder / "record.json"
     if not record.exists():
         return False

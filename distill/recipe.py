@@ -60,16 +60,14 @@ class ImageTraining(Table, frozen=True):
     # With a tag, as in timm:MODEL.TAG or open_clip:MODEL/TAG, it starts from published weights.
     tower: str = "timm:mobilenetv4_conv_small"
     size: int = 128  # pixels, square, the whole picture padded with white
-    first_size: int = 0  # for the first half of the epochs, which learn faster from fewer pixels; 0 = size
+    first_size: int = 0  # in the first half of the epochs: fewer pixels are faster; 0 = size
     photos: tuple[str, ...] = ()  # NAME for NAME.tar beside NAME.jsonl.gz
     drawings: int = 0  # pictures made by unbraid.distill.drawings
-    epoch_drawings: int = 0  # of the drawings in one epoch, the next ones in the one after; 0 = all in each
-    start: Literal["new", "bundle"] = (
-        "new"  # `unbraid train tower`: "bundle" trains the bundle's own tower further
-    )
-    own_vector: float = (
-        0.0  # share of the teacher's vector of the picture in its target; above 0 pictures are labelled
-    )
+    epoch_drawings: int = 0  # drawings an epoch, the next epoch takes the next ones; 0 = all in each
+    # For `unbraid train tower`: "bundle" trains the bundle's own tower further.
+    start: Literal["new", "bundle"] = "new"
+    # Share of the teacher's own vector of the picture in its target; above 0 pictures are labelled.
+    own_vector: float = 0.0
     epochs: int = 20
     batch: int = 64
     learning_rate: float = 1e-3
@@ -78,9 +76,7 @@ class ImageTraining(Table, frozen=True):
     contrastive_weight: float = 1.0
     temperature: float = 0.07
     neighbour_weight: float = 0.0  # in-batch scores against the captions', temperature as above
-    mixup: float = (
-        0.0  # both parameters of the beta distribution of the shares of mixed pictures; 0 = no mixing
-    )
+    mixup: float = 0.0  # both parameters of the beta distribution of the mixed shares; 0 = no mixing
     queue: int = 4096  # caption vectors kept as negatives
 
 

@@ -1,8 +1,8 @@
-"""Train the image tower against its captions' base vectors. The text side is frozen: vectors only.
+"""Train the image tower against the base vectors of captions. The text side is frozen: only its vectors are used.
 
-Target of a picture: the mean of its captions' base vectors, with a share of the teacher's own vector of the picture
-where the recipe asks for it and the teacher reads pictures. Beside it a contrastive loss to its captions, with
-captions of other pictures as negatives; those are vectors in memory, so thousands cost nothing.
+The target of a picture is the mean of its captions' base vectors; a recipe can mix in the teacher's own vector of the
+picture. A contrastive loss is added: each picture against its captions, with other captions as negatives. Those are
+vectors in memory, so thousands of them cost little. The loss of a batch is `_loss`.
 """
 
 import math
@@ -33,18 +33,18 @@ from unbraid.training.loop import train
 from unbraid.training.losses import cosine_loss, cross_score_kl
 from unbraid.training.record import write_record
 
-# A negative caption this close to a positive one is not a negative. "a large red slice" and "a large blue slice" are
-# .92 apart, and have to be told apart.
+# A caption with a cosine above this to a positive one is not a negative. "a large red slice" and "a large blue slice",
+# which have to be told apart, have .92.
 SAME_CAPTION = 0.97
-BATCH = 64  # pictures that are encoded at a time where nothing is trained
+BATCH = 64  # pictures encoded at a time without training
 
 
 def train_image(recipe: Recipe, data: Path, run: Path, teacher: Callable[[], Teacher]) -> ImageEncoder:
     """Train the tower of `recipe`; reads run/base_space.safetensors and run/labels, writes run/image/.
 
-    `teacher` loads the labels' teacher, which labels the captions that are not, in run/captions.
-    Interrupted training goes on from its last finished epoch and ends where it would have ended. Raises DataError when
-    there are fewer training pictures than one batch takes, KeyboardInterrupt when labelling captions was interrupted.
+    `teacher` loads the labels' teacher, which labels missing captions into run/captions. Interrupted training resumes
+    from its last finished epoch and ends with the same weights. Raises DataError when there are fewer training pictures
+    than one batch takes, KeyboardInterrupt when labelling captions was interrupted.
     """
     space = load_base_space(run / "base_space.safetensors")
     pictures = recipe_pictures(recipe.image, data)
@@ -72,8 +72,8 @@ def fit_image(
 ) -> ImageEncoder:
     """Train `encoder` on `pictures` against the base vectors in `stored`, by key; writes run/image.
 
-    `captions_by` names what made those vectors, for the record. Goes on from run/image.checkpoint.pt where there is
-    one. Raises DataError when that has other vectors or settings, or there are fewer training pictures than a batch.
+    `captions_by` names what made those vectors, for the record. Resumes from run/image.checkpoint.pt if it exists.
+    Raises DataError when that has other vectors or settings, and for fewer training pictures than a batch takes.
     """
     captions = caption_vectors(pictures, stored, own=recipe.image.own_vector)
     curves = _fit(encoder, pictures, captions, recipe, run / "image.checkpoint.pt", captions_by)
@@ -88,7 +88,7 @@ def fit_image(
 def augment(pixels: np.ndarray, rng: random.Random, source: str) -> Image.Image:
     """A random crop, brightness and colour of a picture from `source`; photographs are also mirrored, some made grey.
 
-    A drawing's captions name all that is on it, so little is cut off; a photograph stays one from any of its parts.
+    The captions of a drawing name everything on it, so little is cut off. A photograph may be cut much more.
     """
     photo = "photos" in source
     smallest = 0.35 if photo else 0.85 if source == DRAWN else 0.6
@@ -199,7 +199,7 @@ def epoch_batches(pictures: list[Picture], config: ImageTraining, seed: int) -> 
 
 
 def epoch_rows(pictures: list[Picture], drawings: int, epoch: int) -> list[int]:
-    """Rows of the training pictures of an epoch: all but the drawings, and the next `drawings` of those, or all if 0."""
+    """Rows of the training pictures of an epoch: all photographs, and the next `drawings` drawings (all if 0)."""
     real = [row for row, picture in enumerate(pictures) if not picture.dev and picture.source != DRAWN]
     made = [row for row, picture in enumerate(pictures) if not picture.dev and picture.source == DRAWN]
     if not 0 < drawings < len(made):
@@ -208,7 +208,7 @@ def epoch_rows(pictures: list[Picture], drawings: int, epoch: int) -> list[int]:
 
 
 def batch_captions(captions: Captions, batch: list[int]) -> tuple[Tensor, Tensor]:
-    """Rows [M] of the captions of a batch's pictures, each once, and the share [B, M] of each in its picture's, sum 1."""
+    """Rows [M] of the distinct captions of a batch, and the share [B, M] of each among its picture's captions."""
     own = [captions.of_picture[row] for row in batch]
     rows = list(dict.fromkeys(number for numbers in own for number in numbers))
     place = {number: column for column, number in enumerate(rows)}
@@ -219,11 +219,11 @@ def batch_captions(captions: Captions, batch: list[int]) -> tuple[Tensor, Tensor
 
 
 def caption_nce(image: Tensor, captions: Tensor, owner: Tensor, others: Tensor, temperature: float) -> Tensor:
-    """InfoNCE of each picture to all of its captions, and of each caption of the batch to its pictures; their mean.
+    """Mean of the InfoNCE of each picture to its captions and that of each caption of the batch to its pictures.
 
-    Unit vectors: image [B, D], captions [M, D] of the batch, others [Q, D] that only stand against a picture. `owner`
-    [B, M] are the shares of a picture's captions, rows summing to 1. A caption or picture that is as good as a
-    positive one (cosine of the captions above 0.97) does not count as a negative.
+    Unit vectors: image [B, D], captions [M, D] of the batch, others [Q, D] that are negatives of pictures only. `owner`
+    [B, M] are the shares of a picture's captions; its rows sum to 1. A caption or picture as good as a positive one
+    (cosine of the captions above 0.97) does not count as a negative.
     """
     bank = torch.cat([captions, others])
     scores = image @ bank.T / temperature
@@ -238,9 +238,9 @@ def caption_nce(image: Tensor, captions: Tensor, owner: Tensor, others: Tensor, 
 
 
 def mixed(values: Tensor, share: float) -> Tensor:
-    """`share` of each row of values [B, ...] and the rest of the row after it, the last one's of the first.
+    """Each row of values [B, ...] mixed with the next one (the last with the first): `share` of it, 1 - share of the next.
 
-    Mixup (Zhang et al. 2018) with neighbours in a shuffled batch: pictures and their targets are mixed alike.
+    Mixup (Zhang et al. 2018): a shuffled batch makes the next row a random one. Pictures and targets are mixed alike.
     """
     return share * values + (1 - share) * values.roll(-1, 0)
 
@@ -257,7 +257,7 @@ def _raw_vectors(encoder: ImageEncoder, pictures: list[Picture]) -> Tensor:
 
 
 def _remove_mean(encoder: ImageEncoder, pictures: list[Picture], captions: Captions) -> None:
-    """Set the encoder's mean so that training pictures are centred where their captions are."""
+    """Set the encoder's mean so that the training pictures have the mean vector of their captions."""
     train = [row for row, picture in enumerate(pictures) if not picture.dev]
     batches = [train[start : start + BATCH] for start in range(0, len(train), BATCH)]
     total = torch.zeros(DIM)

@@ -1,4 +1,4 @@
-"""Write a bundle from a finished run, or another one's tower into it: graphs, tokenizer, parity report, card and the hashes of them all."""
+"""Write a bundle from a finished run, or a copy of a bundle with a new image tower."""
 
 import hashlib
 import json
@@ -42,9 +42,9 @@ def export_bundle(
 ) -> list[Parity]:
     """Export the encoders and mappers of `run` as the bundle `out`; returns the parity of every graph.
 
-    `precisions` are those of the text graph, the first one the default. `scores` go into the manifest and the
-    card. The folder appears whole or not at all; an existing bundle there is replaced. Raises DataError when
-    the run is not finished or `out` is something else, ParityError when a graph strays from torch.
+    `precisions` are those of the text graphs; the first is the default. `scores` go into the manifest and the card. An
+    existing bundle is replaced, and only when the new one is complete. Raises DataError when the run is not finished or
+    `out` is something else, ParityError when a graph differs from torch.
     """
     image = ["image/record.json"] if (run / "image").exists() else []
     nano = ["nano/record.json"] if (run / "nano").exists() else []
@@ -71,10 +71,10 @@ def export_tower(
 ) -> Parity:
     """Write `bundle` with the image tower of `run` in place of its own, or beside its texts, as the bundle `out`.
 
-    Every other graph and the tokenizers stay byte for byte, and so does the base id: text vectors stay good. Name and
-    version are those of `recipe`, plain values of the one that trained it; `scores` are those of the new bundle.
-    Returns the image graph's parity. Raises DataError when the tower is not trained, or against another bundle's
-    captions, or `out` is something else, BundleError when `bundle` is none.
+    Every other graph, the tokenizers and the base id stay the same byte for byte, so text vectors stay valid. `recipe` is
+    the table of the recipe that trained the tower; its name and version become the bundle's. `scores` are those of the
+    new bundle. Returns the parity of the image graph. Raises DataError when the tower is not trained, was trained with
+    another bundle's captions, or `out` is something else, BundleError when `bundle` is no bundle.
     """
     if not (run / "image" / "record.json").exists():
         raise DataError(
@@ -116,7 +116,7 @@ def export_tower(
 
 @contextmanager
 def _bundle_folder(out: Path) -> Iterator[Path]:
-    """A folder that becomes the bundle `out` when the block is done, whole or not at all. Raises as the exports do."""
+    """A folder that becomes the bundle `out` when the block ends. Raises as the exports do."""
 
     def check() -> None:
         if out.exists() and not (out / MANIFEST).exists() and not (out.is_dir() and not any(out.iterdir())):
@@ -147,7 +147,7 @@ def _text(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str,
 
 
 def _nano(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str, Any], list[Parity]]:
-    """The static tier: text and code as `_text` has them, with the same tokenizer file where it is the same."""
+    """The static tier, as in `_text`. It shares the tokenizer file if the tokenizers are equal."""
     encoder = load_static_encoder(run / "nano")
     same = (run / "nano" / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
     name = "tokenizer.json" if same else "nano.tokenizer.json"

@@ -1,4 +1,4 @@
-"""A published checkpoint folder: fetched, fingerprinted, and its tensors listed without loading them."""
+"""A checkpoint folder: fetch it, hash it, and list its tensors without loading them."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from unbraid.errors import DataError, TeacherError
 from unbraid.io import hub
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
-# What is fetched from the hub: weights, settings and tokenizer. No code is ever among it.
+# Files to fetch from the hub: weights, settings and tokenizer. Never code.
 PATTERNS = (
     *("config.json", "preprocessor_config.json", "generation_config.json", INDEX, "model*.safetensors"),
     *("adapters/adapter_config.json", "adapters/adapter_model.safetensors", "chat_template*"),

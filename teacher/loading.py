@@ -32,13 +32,13 @@ def load(
 ) -> AdapterTeacher:
     """Teacher by name, folder or hub id.
 
-    "starter" is all-MiniLM-L6-v2 with the adapters trained here, "minilm" the same model without them; a folder
-    holds a BERT-type encoder, a checkpoint in the layout of jina-embeddings-v4, or what `unbraid train teacher fit` wrote
-    as adapters; "org/name" is the hub id of such a checkpoint. `revision` pins a hub id. `device` is CUDA where there is one; `dtype`, also by its name,
-    is float32, and bfloat16 for jina-embeddings-v4 on CUDA. `attention` and the pixel limits are for
-    jina-embeddings-v4 alone.
-    Raises DataError for another name or an option that does not apply, TeacherError for a teacher that was
-    found and cannot be used.
+    "starter" is all-MiniLM-L6-v2 with the shipped adapters, "minilm" the same model without them. A folder holds a
+    BERT-type encoder, a checkpoint in the layout of jina-embeddings-v4, or adapters of `unbraid train teacher fit`.
+    "org/name" is the hub id of such a checkpoint, and `revision` pins it. By default `device` is CUDA if there is one,
+    and `dtype` (also by its name) is float32, or bfloat16 for jina-embeddings-v4 on CUDA. `attention` and the pixel
+    limits are for jina-embeddings-v4 alone.
+    Raises DataError for another name or an option that does not apply, TeacherError for a teacher that was found but
+    cannot be used.
     """
     dtype = read_dtype(dtype)
     base, adapters = _base_and_adapters(name)

@@ -90,12 +90,12 @@ def merge(
     min_pixels: int | None = None,
     max_pixels: int | None = None,
 ) -> Merged:
-    """Write the base of `source` with the adapter `task` merged in to the folder `out`, and prove it.
+    """Merge the adapter `task` into the base of `source`, write it to the folder `out`, and check it.
 
-    The merged model is loaded again with the stock class and its vectors of some texts and a picture are compared
-    with the unmerged teacher's, on `device` and in `dtype` as `load` has them; `out` appears only if they agree.
-    `out` may be absent, empty, or an earlier merge, which is replaced. Weights keep the base's dtype; the sum is
-    made in float32, one tensor at a time.
+    The merged model is loaded again with the stock class, and its vectors of some texts and a picture are compared with
+    the unmerged teacher's, with `device` and `dtype` as in `load`. `out` is written only if they agree; it may be
+    absent, empty, or an earlier merge, which is replaced. Weights keep the base's dtype; sums are made in float32, one
+    tensor at a time.
     Raises DataError for a task that is no adapter or a folder that must not be overwritten, TeacherError for a
     source that cannot be loaded and for a result that does not agree.
     """

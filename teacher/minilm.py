@@ -1,4 +1,4 @@
-"""The teacher that needs no download: all-MiniLM-L6-v2, plain or with the three adapters trained here."""
+"""The teacher that needs no download: all-MiniLM-L6-v2, without adapters or with the three shipped ones."""
 
 import hashlib
 from collections.abc import Sequence
@@ -51,11 +51,11 @@ class BertReader:
         return [Input(encoding.ids, (0, len(encoding.ids))) for encoding in encodings]
 
     def read_picture(self, item: Item) -> Input:
-        """Never: raises ItemError."""
+        """Always raises ItemError."""
         raise ItemError("all-MiniLM-L6-v2 encodes text and code, not pictures")
 
     def picture_tokens(self, width: int, height: int) -> int:
-        """Never: raises ItemError."""
+        """Always raises ItemError."""
         raise ItemError("all-MiniLM-L6-v2 encodes text and code, not pictures")
 
 
@@ -93,7 +93,7 @@ def load_minilm(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> AdapterTeacher:
-    """A teacher from the encoder in `folder`, plain or with the adapters in a folder of their own.
+    """A teacher from the encoder in `folder`, without adapters or with those in the folder `adapters`.
 
     Raises DataError or TeacherError for a folder that holds something else.
     """

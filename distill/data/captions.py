@@ -1,4 +1,4 @@
-"""Captions of pictures as base vectors: the frozen side that an image tower is pulled to."""
+"""Captions of pictures as base vectors: the fixed targets of an image tower."""
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -22,7 +22,7 @@ from unbraid.teacher import Teacher
 
 @dataclass(frozen=True)
 class Captions:
-    """All captions as base vectors float32 [n, 512] with the picture of each, and each picture's mean target."""
+    """All captions as base vectors float32 [n, 512], the captions of each picture, and the target of each picture."""
 
     vectors: Tensor
     of_picture: list[list[int]]  # rows of `vectors`, for each picture
@@ -34,9 +34,9 @@ def labelled_captions(
 ) -> dict[str, np.ndarray]:
     """Base vectors float32 [512] of all captions, and of those pictures that are labelled, by key.
 
-    What run/labels does not hold is labelled in run/captions, a store of its own: those of the drawings are many and
-    cost as much as training for minutes, and more items in run/labels would be other labels. `teacher` is loaded when
-    something is missing. Raises KeyboardInterrupt when that labelling was interrupted; it goes on the next time.
+    Captions missing in run/labels are labelled into run/captions, a store of its own: more items in run/labels would
+    change the labels of the other students. `teacher` is loaded only if something is missing. Raises KeyboardInterrupt
+    when that labelling was interrupted; the next call resumes it.
     """
     texts = {text_key("text", caption): caption for caption in distinct_captions(pictures)}
     stored = stored_base_vectors(run / "labels", space, {*texts, *(picture.key for picture in pictures)})

@@ -21,8 +21,8 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
 class TrainingItem:
     """A text, code snippet or picture to label.
 
-    `anchor` is the description of a code snippet. The text of a picture is where its row says it is; `picture` is
-    where it is on this machine.
+    `anchor` is the description of a code snippet. The text of a picture is its path as the data file gives it;
+    `picture` is its path on this machine.
     """
 
     text: str
@@ -62,9 +62,9 @@ def training_items(sources: tuple[Source, ...], folder: Path, *, seed: int) -> l
 
 
 def recipe_items(recipe: Recipe, folder: Path, *, most: int | None = None) -> list[TrainingItem]:
-    """The first `most` of the recipe's items below `folder`, the recipe's own number of them if None.
+    """The first `most` of the recipe's items below `folder`; the recipe's own number of them if None.
 
-    They are in the recipe's shuffled order, so that any first part of them is a fair sample of the whole.
+    The recipe's seed shuffles them, so any first part is a fair sample.
     """
     return training_items(recipe.source, folder, seed=recipe.seed)[: most or recipe.items or None]
 

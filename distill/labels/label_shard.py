@@ -1,4 +1,4 @@
-"""One Parquet shard of teacher vectors: written whole or not at all, and read only when no byte of it changed."""
+"""One shard: a Parquet file of teacher vectors with its own hash, so that a changed byte is noticed."""
 
 import hashlib
 import json
@@ -36,9 +36,9 @@ class Labels:
 def item_key(modality: str, content: bytes) -> str:
     """The key of an item: SHA-256 of its modality and its content, in hex.
 
-    The content of a text or code snippet is its UTF-8. That of a picture is its file's bytes, not its pixels: they
-    are the same under every release of the decoders, and resuming reads files without decoding them. The same pixels
-    in two files are two items.
+    The content of a text or code snippet is its UTF-8. That of a picture is the bytes of its file, not its pixels:
+    they do not depend on the decoder's release, and resuming does not decode. The same pixels in two files are two
+    items.
     """
     return hashlib.sha256(modality.encode() + b"\0" + content).hexdigest()
 
@@ -102,7 +102,7 @@ def read_keys(path: Path) -> tuple[list[str], dict[str, Any]]:
 
 
 def _read(path: Path, columns: list[str] | None = None) -> tuple[Any, dict[str, Any]]:
-    """A pyarrow table of a shard, and its description; the bytes are not parsed before their seal holds."""
+    """A pyarrow table of a shard, and its description; the hash is checked before anything is parsed."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -119,10 +119,10 @@ def _read(path: Path, columns: list[str] | None = None) -> tuple[Any, dict[str, 
 
 
 def _sealed(content: bytes) -> bytes:
-    """A shard's bytes with their own hash in place of the zeros in its metadata.
+    """The bytes of a shard with their hash in place of the zeros in the metadata.
 
-    Parquet's page checksums leave the footer out: of 7,500 flips of a bit or byte in a small shard, 5 in the footer
-    changed the numbers that pyarrow read, without any error.
+    Parquet's page checksums do not cover the footer: of 7,500 flips of a bit or byte in a small shard, 5 in the footer
+    changed the numbers that pyarrow read, without an error.
     """
     start = _seal_start(content)
     return content[:start] + hashlib.sha256(content).hexdigest().encode() + content[start + 64 :]

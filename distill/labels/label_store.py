@@ -1,7 +1,7 @@
 """A store of teacher vectors: a folder of shards, all of one teacher and the same routes, and its description.
 
-Resuming and growing are one thing: what is wanted and whose key is not in a shard yet goes into the next shard.
-Training reads shards and never sees the teacher.
+Resuming and growing are the same: wanted items whose keys are in no shard go into the next shard. Training reads
+shards and never loads the teacher.
 """
 
 import json
@@ -26,7 +26,7 @@ FOREIGN = "it comes from another store: take it out"
 
 @dataclass(frozen=True)
 class Description:
-    """What decides the vectors of a store; stores that differ in any of it are never mixed.
+    """Everything that decides the vectors of a store. Shards with different descriptions are never mixed.
 
     `about` is the teacher's own (model, revision, dtype, pixel limits, ...); `dim` its native dimension; `tasks` names
     the route that answers each task.
@@ -39,7 +39,7 @@ class Description:
     tasks: Mapping[str, str] = field(default_factory=dict)
 
     def table(self) -> dict[str, Any]:
-        """The description as plain data, equal to what JSON gives back; the order of routes is of no account."""
+        """The description as JSON gives it back, with the routes sorted."""
         table: dict[str, Any] = {"format": FORMAT, "teacher": self.teacher, "about": dict(self.about)}
         table |= {"routes": sorted(self.routes), "dim": self.dim, "tasks": dict(self.tasks)}
         plain: dict[str, Any] = json.loads(json.dumps(table))
@@ -48,7 +48,7 @@ class Description:
 
 @dataclass
 class LabelStore:
-    """A store that is open for writing: `keys` are those of the items in it, `wanted` how many it shall have."""
+    """A store open for writing. `keys` are those of its items, `wanted` is how many items it will have."""
 
     folder: Path
     description: Description
@@ -57,7 +57,7 @@ class LabelStore:
     growing: tuple[int, set[str]] | None = None  # number and keys of a shard that is not full
 
     def want(self, keys: set[str]) -> None:
-        """Note on disk that the items of `keys` are wanted beside those that are here."""
+        """Write down that the items of `keys` are wanted, beside those in the store."""
         self.wanted = len(self.keys | keys)
         table = {**self.description.table(), "items": self.wanted}
         write_atomic(self.folder / MANIFEST, json.dumps(table, indent=1).encode())
@@ -69,9 +69,9 @@ class LabelStore:
         self.growing = None
 
     def grow(self, labels: Labels) -> None:
-        """Write `labels` as the shard that grows, in place of what it holds, or as the next one. Raises as `append`.
+        """Write `labels` as the new contents of the growing shard, or as the next shard. Raises as `append`.
 
-        The file is replaced at once: a crash leaves the old rows or the new ones.
+        The file is replaced as a whole: a crash leaves the old rows or the new ones.
         """
         number, held = self.growing or (max(map(_number, _shards(self.folder)), default=-1) + 1, set())
         fresh = set(labels.keys)
@@ -82,7 +82,7 @@ class LabelStore:
         self.growing = number, fresh
 
     def reopen(self, keys: AbstractSet[str]) -> Labels | None:
-        """The last shard, which then grows, when all of its items are among `keys`."""
+        """The last shard if all of its items are among `keys`; it then grows. Otherwise None."""
         self.growing = None
         if found := _shards(self.folder):
             labels = _checked(found[-1], self.description.table())

@@ -1,4 +1,4 @@
-"""The ceiling as tables to read, as JSON and as a picture, and the stage that writes it into a run."""
+"""The ceiling as tables, as JSON and as a picture, and the stage that writes it into a run."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class Report:
             "routes": [asdict(route) for route in self.routes],
             "datasets": rows,
         }
-        # Last: who finds it finds a finished report.
+        # Written last: a folder with this file has a finished report.
         write_atomic(folder / JSON, json.dumps(about, indent=1).encode())
 
 

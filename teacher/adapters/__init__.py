@@ -1,4 +1,4 @@
-"""Training the teacher's LoRA adapters with the paper's recipe: one shared pair stage, then one copy a task."""
+"""Train a teacher's LoRA adapters with the paper's recipe: one adapter on pairs, then a copy of it for each task."""
 
 from unbraid.training.torchvision_shim import ensure_torchvision
 

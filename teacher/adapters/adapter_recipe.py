@@ -75,9 +75,8 @@ class Recipe(Table, frozen=True):
     prefixes: tuple[int, ...] = (64, 128, 256)  # beside the full width, Matryoshka
     max_tokens: int = 128  # of a training item
     batch_tokens: int = 2048  # padded tokens that go through the backbone at once
-    gradient_cache: bool = (
-        False  # hold one part of a batch's activations at a time, for one more forward pass
-    )
+    # Hold the activations of one part of a batch at a time, for one more forward pass.
+    gradient_cache: bool = False
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the matrix products
     false_negative: float = 0.95  # a negative above this share of its positive's score counts as a positive
     tolerance: float = 0.004  # how much a held-out source may lose in a version that is kept

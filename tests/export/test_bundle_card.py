@@ -68,7 +68,7 @@ def test_a_card_says_how_the_bundle_was_made(about, record, tmp_path):
         .split("\n## ")[0]
     )
     assert "212,992 items" in making and "99.65% of" in making
-    assert "all layers of text-0.1, 1,024 neurons in each" in making
+    assert "layers [0, 2, 5] of minilm, 1,024 neurons in each" in making
     for mode in ("retrieval", "symmetric", "code"):
         assert f"- Mapper {mode}: " in making
 
