@@ -19,7 +19,7 @@ test-slow: .venv-dev/installed
 
 # The whole way from a teacher in the layout of jina-embeddings-v4 to a search, on random weights; about a minute.
 smoke: .venv-dev/installed
-	$(DEV)/python -m unbraid.distill.smoke .smoke/data
+	$(DEV)/python -m unbraid.distill.smoke_data .smoke/data
 	$(DEV)/unbraid train distill smoke --data .smoke/data --run .smoke/run --out .smoke/bundle
 	$(DEV)/unbraid index docs --into .smoke/index --model .smoke/bundle
 	$(DEV)/unbraid search "base space" --in .smoke/index --model .smoke/bundle

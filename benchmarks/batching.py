@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 import unbraid
-from unbraid.export.samples import docstrings
+from unbraid.export.parity_samples import docstrings
 from unbraid.runtime.text import TextRuntime
 
 BUDGETS = (1, 128, 512, 4096)  # 1: each text by itself

@@ -2,7 +2,7 @@
 
     python benchmarks/dev_sets.py --data DATA --out DIR [--corpus 4000]
 
-Queries are rows that training never saw (the same rule as src/unbraid/training/data_rows.py); the corpus holds their positives and,
+Queries are rows that training never saw (the same rule as src/unbraid/training/data_split.py); the corpus holds their positives and,
 as distractors, other positives of the same file, up to 4,000 (a slow model is scored on fewer). Mappers are chosen
 on the same rows, so these sets flatter them a little. Two sets come from sources that training never read at all: functions of py_docstrings, and
 the docstrings of installed packages (summary line -> the rest). Score the code-* sets with `--mode code`.
@@ -16,7 +16,8 @@ import random
 from importlib.util import find_spec
 from pathlib import Path
 
-from unbraid.training.data_rows import is_dev, rows
+from unbraid.io.jsonl import read_rows
+from unbraid.training.data_split import is_dev
 
 QUERIES = 500
 FILES = {
@@ -77,7 +78,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rng = random.Random(0)
     for name, files in FILES.items():
-        pairs = [row for file in files for row in rows(arguments.data / file)]
+        pairs = [line.row for file in files for line in read_rows(arguments.data / file)]
         held_out = [(row["anchor"], row["positive"]) for row in pairs if is_dev(row)]
         others = [row["positive"] for row in pairs if not is_dev(row)]
         write_set(
@@ -87,7 +88,8 @@ def main() -> None:
             arguments.corpus,
         )
     unseen = [
-        (row["anchor"], row["positive"]) for row in rows(arguments.data / "code/py_docstrings.dev.jsonl.gz")
+        (line.text("anchor"), line.text("positive"))
+        for line in read_rows(arguments.data / "code/py_docstrings.dev.jsonl.gz")
     ]
     write_set(arguments.out / "code-py_docstrings", unseen, [], arguments.corpus)
     documented = package_docstrings(PACKAGES)

@@ -2,7 +2,7 @@
 
     python benchmarks/hybrid.py DATA [--cache DIR] [--encoder starter|minilm] [--pooled]
 
-DATA is a folder of pair files (rows of "anchor" and "positive"); `unbraid pairs --out DATA` adds the two of installed
+DATA is a folder of pair files (rows of "anchor" and "positive"); `unbraid train pairs --out DATA` adds the two of installed
 packages. 400 anchors of each file are searched among up to 3,000 of its positives; with --pooled, 200 among those of
 all files of the kind, some 20,000. The rule and WEIGHT in src/unbraid/index/search/hybrid.py were chosen on the sets marked *, with 600 of their
 documents, these, and the pooled ones; the form on the starter's vectors, WEIGHT on both encoders'. RRF is

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
-from unbraid.base_encoders.text import TextEncoder, start_text_encoder
+from unbraid.base_encoders.text_encoder import TextEncoder, start_text_encoder
 from unbraid.bundle import TextSpec
-from unbraid.export.graphs import export_text, quantise
+from unbraid.export.onnx_graphs import export_text, quantise
 from unbraid.runtime.text import TextRuntime
 from unbraid.teacher.minilm import minilm_folder
 

@@ -26,10 +26,10 @@ from minilm_int8 import minilm_runtime
 from tokenizers import Tokenizer
 
 import unbraid
-from unbraid.base_encoders.static import StaticEncoder
+from unbraid.base_encoders.static_encoder import StaticEncoder
 from unbraid.bundle import Bundle, TextSpec
 from unbraid.export.bundle_writer import STATIC_BATCH
-from unbraid.export.graphs import export_static
+from unbraid.export.onnx_graphs import export_static
 from unbraid.runtime.text import TextRuntime
 from unbraid.runtime.word_cache import library_ids
 

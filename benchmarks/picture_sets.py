@@ -15,7 +15,8 @@ import tarfile
 from pathlib import Path
 
 from unbraid.distill.drawings import draw
-from unbraid.training.data_rows import is_dev, rows
+from unbraid.io.jsonl import read_rows
+from unbraid.training.data_split import is_dev
 
 SETS = {
     "photographs": ("image/openstax_photos", "image/openstax_photos2"),
@@ -28,7 +29,7 @@ NEAR = 3  # bits
 
 def write_set(data: Path, out: Path, name: str, sources: tuple[str, ...], corpus: int) -> None:
     """Write NAME.jsonl and the pictures in NAME/."""
-    found = [(source, row) for source in sources for row in rows(data / f"{source}.jsonl.gz")]
+    found = [(source, line.row) for source in sources for line in read_rows(data / f"{source}.jsonl.gz")]
     dev = [(source, row) for source, row in found if is_dev(row)]
     seen = [(source, row) for source, row in found if not is_dev(row)]
     others = random.Random(0).sample(seen, max(0, corpus - len(dev)))

@@ -2,7 +2,7 @@
 
     python benchmarks/recovered.py RUN --recipe starter --mode code SET... [--steps 300] [--own-code]
 
-RUN is a finished run of `unbraid distill`. Three systems on the same sets: base vectors, mapped base vectors, and a copy of
+RUN is a finished run of `unbraid train distill`. Three systems on the same sets: base vectors, mapped base vectors, and a copy of
 the text encoder that starts as base and mapper together and goes on for some steps with the task's own labels as its
 targets, every weight free. Recovered = (mapper - base) / (trained - base). With --own-code the copy is trained on the
 labelled code alone, towards the base, and encodes the documents: a code encoder of its own beside the shared one.
@@ -20,14 +20,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from unbraid.base_encoders.text import TextEncoder, load_text_encoder
+from unbraid.base_encoders.text_encoder import TextEncoder, load_text_encoder
 from unbraid.distill.data.text_set import TextSet, tensors, text_set, text_tokenizer
 from unbraid.distill.labels.label_store import read_description, read_shards
 from unbraid.distill.recipe import Recipe, read_recipe
 from unbraid.distill.space.base_space import load_base_space
 from unbraid.distill.space.task_space import task_target
-from unbraid.distill.students import ToBase, encode
 from unbraid.distill.train_text import epoch_batches
+from unbraid.distill.trained_students import ToBase, encode
 from unbraid.evaluation import Retrieval, Sts, read_dataset
 from unbraid.evaluation.datasets.dataset import sample
 from unbraid.evaluation.evaluate import retrieval_scores

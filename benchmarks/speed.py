@@ -20,7 +20,7 @@ os.environ["RAYON_NUM_THREADS"] = "1"  # the tokenizer's threads; read when it i
 from minilm_int8 import minilm_runtime
 
 import unbraid
-from unbraid.export.samples import docstrings
+from unbraid.export.parity_samples import docstrings
 from unbraid.runtime.text import TextRuntime
 
 LENGTHS = {32: 96, 256: 16}  # tokens -> texts a round

@@ -1,8 +1,8 @@
-"""What a recipe will cost, before it starts: items, tokens, teacher passes, disk and hours.
+"""The cost of a recipe before it starts: items, tokens, teacher passes, disk and hours.
 
-Hours come from timing a few items through the teacher and one step of each student here, so they hold for a machine
-as busy as this one was. A teacher in the layout of jina-embeddings-v4 that is not on this machine, where there is no
-GPU either, is not fetched for that: its GPU hours come from an assumption, which the output states.
+Hours come from timing a few items through the teacher and one step of each student on this machine. A teacher that has
+to be fetched is not fetched for the estimate on a machine without a GPU: its hours then come from an assumption, which
+the output states.
 """
 
 import os
@@ -18,23 +18,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from unbraid.base_encoders.image import start_image_encoder
-from unbraid.base_encoders.prune import narrow_feed_forward
-from unbraid.base_encoders.static import StaticEncoder
-from unbraid.base_encoders.text import start_text_encoder, token_embeddings
-from unbraid.distill.backbone import backbone_folder
-from unbraid.distill.data.items import TrainingItem, in_data, recipe_items
+from unbraid.base_encoders.image_encoder import start_image_encoder
+from unbraid.base_encoders.prune_feed_forward import narrow_feed_forward
+from unbraid.base_encoders.static_encoder import StaticEncoder
+from unbraid.base_encoders.text_encoder import start_text_encoder, token_embeddings
+from unbraid.distill.data.training_items import TrainingItem, recipe_items
 from unbraid.distill.fit_mappers import READ_OUT, ROWS_PER_FILE
-from unbraid.distill.labels.write_labels import as_item, teacher_dtype
+from unbraid.distill.labels.write_labels import as_item
 from unbraid.distill.recipe import Recipe
+from unbraid.distill.recipe_models import backbone_folder, below_data, torch_dtype
 from unbraid.distill.space.task_space import DIM
 from unbraid.progress import duration
 from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.teacher import Teacher, load
 from unbraid.teacher.memory import choose_device
 from unbraid.teacher.routes import JINA_V4
-from unbraid.teacher.silence_transformers import quiet_transformers
-from unbraid.training.data_rows import train_rows
+from unbraid.teacher.silence_transformers import silence_transformers
+from unbraid.training.data_split import train_rows
 from unbraid.training.losses import cosine_loss
 
 CHARACTERS = 4  # of a token, in English and in code
@@ -43,16 +43,15 @@ STEP_TOKENS = 32  # tokens of an item in a timed step
 # jina-embeddings-v4: 2 FLOPs a token for each of the language model's 2.8e9 weights outside its embedding, and an
 # A100's 312 TFLOP/s in bfloat16, of which 40 % is what dense prefill of such models reaches.
 PASS_FLOPS, GPU_FLOPS, GPU_SHARE = 2 * 2.8e9, 312e12, 0.4
-ASSUMED = "assumed, for there is no GPU here: an A100 (312 TFLOP/s bf16) at 40 %, 5.6 GFLOP a token"
-PICTURE_TOKENS = (
-    512  # of a picture of 448 pixels: 256 in the language model, and as much work in the vision tower
-)
+ASSUMED = "assumed, because there is no GPU here: an A100 (312 TFLOP/s bf16) at 40 %, 5.6 GFLOP a token"
+# Of a picture of 448 pixels: 256 in the language model, and as much work in the vision tower.
+PICTURE_TOKENS = 512
 V4_DIM = 2048
 
 
 @dataclass(frozen=True)
 class StageCost:
-    """One stage: what there is to do, how long it takes, and how that is known."""
+    """One stage: its work, its time, and where that time comes from."""
 
     stage: str
     work: str
@@ -62,7 +61,7 @@ class StageCost:
 
 @dataclass(frozen=True)
 class Amount:
-    """What a recipe's data hold: items to label by kind, and tokens of the texts and code among them."""
+    """The amount of data of a recipe: items to label by kind, and tokens of the texts and code."""
 
     texts: int
     code: int
@@ -74,23 +73,23 @@ class Amount:
 
     @property
     def items(self) -> int:
-        """All that is to be labelled."""
+        """Number of items to label."""
         return self.texts + self.code + self.pictures
 
 
 def estimate_run(plan: Recipe, data: Path, *, device: str | None = None) -> str:
-    """The plan of a run as a table; `device` is the teacher's.
+    """The plan and cost of a run as a table; `device` is the teacher's.
 
     Raises DataError when a file of the recipe is not in `data`, and as loading the teacher does.
     """
     items = recipe_items(plan, data)
     amount = measure(plan, data, items)
-    name = in_data(plan.teacher, data)
+    name = below_data(plan.teacher, data)
     here = os.path.isdir(name) or "/" not in name or choose_device(device).type == "cuda"
-    teacher = load(name, device=device, dtype=teacher_dtype(plan, device)) if here else None
+    teacher = load(name, device=device, dtype=torch_dtype(plan, device)) if here else None
     routes = sorted(set(teacher.routes.values() if teacher else (one.name for one in JINA_V4.values())))
     dim = teacher.dim if teacher else V4_DIM
-    with quiet_transformers():
+    with silence_transformers():
         stages = [_labels(amount, items, routes, dim, teacher), *_students(plan, data, amount)]
     about = f"{plan.name}: teacher {plan.teacher}, {len(routes)} routes of {dim:,} dimensions"
     free = shutil.disk_usage(_existing(data)).free / 1e9
@@ -98,7 +97,7 @@ def estimate_run(plan: Recipe, data: Path, *, device: str | None = None) -> str:
 
 
 def measure(plan: Recipe, data: Path, items: Sequence[TrainingItem]) -> Amount:
-    """Count what there is to do; `items` are the recipe's texts and code."""
+    """The amount of data; `items` are the recipe's texts and code."""
     lengths = np.array([len(item.text) for item in items] or [0])
     tokens = lengths // CHARACTERS + 2
     photos = sum(len(train_rows(data / f"{name}.jsonl.gz")) for name in plan.image.photos)
@@ -173,7 +172,7 @@ def _text_seconds(plan: Recipe, backbone: Path) -> tuple[float, float]:
     ids, mask = _tokens(max(1, plan.text.batch_tokens // STEP_TOKENS), len(token_embeddings(backbone)))
     if plan.text.feed_forward:
         narrow_feed_forward(encoder.backbone, plan.text.feed_forward, ids, mask)
-    dtype = teacher_dtype(plan)
+    dtype = torch_dtype(plan)
     with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
         training = _step_seconds(encoder, lambda: encoder(ids, mask)) / ids.numel()
         with torch.inference_mode():

@@ -1,7 +1,8 @@
-"""The last stage before export: fit the task mappers on the students' base vectors, which are encoded once.
+"""Fit the task mappers on the students' base vectors; the last stage before export.
 
-Labels -> read-outs (closed form) -> pairs encoded by every text tier -> a fit per search mode (fit_mode.py).
-Mappers end in the teacher's own task space, so that a student's vector searches an index the teacher built.
+Labels -> read-outs (closed form) -> pairs, encoded by every text tier -> a fit for each search mode
+(fit_search_mode.py). Mappers end in the teacher's own task space, so a student's query can search an index that the
+teacher built.
 """
 
 from collections.abc import Mapping
@@ -12,35 +13,37 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unbraid.distill.fit_mode import Pairs, fit_mode, held_out_score
+from unbraid.distill.fit_search_mode import Pairs, fit_mode, held_out_score
 from unbraid.distill.labels.label_store import read_description, read_shards
-from unbraid.distill.labels.write_labels import teacher_dtype
 from unbraid.distill.recipe import MapperTraining, Recipe
+from unbraid.distill.recipe_models import torch_dtype
 from unbraid.distill.space.base_space import load_base_space
 from unbraid.distill.space.task_space import task_target
-from unbraid.distill.students import ToBase, load_students
+from unbraid.distill.trained_students import ToBase, load_students
 from unbraid.errors import DataError
-from unbraid.mappers import LinearMapper, ridge, save_mapper
+from unbraid.io.jsonl import read_rows
+from unbraid.mappers import LinearMapper, save_mapper
+from unbraid.ridge import ridge
 from unbraid.runtime.code_text import split_identifiers
 from unbraid.tasks import SEARCH_MODES
-from unbraid.training.data_rows import is_dev, rows
+from unbraid.training.data_split import is_dev
 from unbraid.training.record import write_record
 
 ROWS_PER_FILE = 3000
 ROWS_HELD_OUT = 300  # of a source
 LEAST_HELD_OUT = 50  # pairs; files with fewer are scored as one
 READ_OUT = 12288  # labelled texts that the read-outs are fitted on
-RIDGE = 1e-4  # pull of a read-out towards the teacher's own, a share of the items
+RIDGE = 1e-4  # ridge penalty an item, towards the teacher's own read-out
 
 
 def fit_mappers(recipe: Recipe, data: Path, run: Path) -> dict[str, float]:
     """Fit every mode of `recipe`; writes run/mappers/TASK.safetensors and returns held-out scores.
 
-    The scores come in pairs: "MODE, SOURCE, read-out" and "MODE, SOURCE, mapped" (mean reciprocal rank among the
-    held-out positives, or Spearman for graded pairs). The step was chosen on them, so they flatter a little.
+    The scores come in pairs, "MODE, SOURCE, read-out" and "MODE, SOURCE, mapped": mean reciprocal rank, or Spearman for
+    graded pairs. They also chose the step, so they are a little too good.
     """
     torch.manual_seed(recipe.seed)
-    students = load_students(run, max_tokens=recipe.text.max_tokens, dtype=teacher_dtype(recipe))
+    students = load_students(run, max_tokens=recipe.text.max_tokens, dtype=torch_dtype(recipe))
     needed = {task for mode in recipe.mapper for task in SEARCH_MODES[mode]}
     if absent := sorted(needed - read_description(run / "labels")["tasks"].keys()):
         raise DataError(f"{run / 'labels'}: no labels for {', '.join(absent)}: label again, with these tasks")
@@ -67,8 +70,8 @@ def fit_mappers(recipe: Recipe, data: Path, run: Path) -> dict[str, float]:
 def read_outs(run: Path, students: Mapping[str, ToBase]) -> dict[str, Tensor]:
     """W [D, D] of each task that the labels answer: ridge regression from base vectors to the teacher's task vectors.
 
-    The base vectors are the teacher's own and every student's of the first labelled texts, all at once, so that a
-    mapper suits all of them. Without students W would be the teacher's own read-out, and that is what it is pulled to.
+    The base vectors are the teacher's and every student's of the first labelled texts together, so that a mapper suits
+    all of them. The ridge pulls W to the read-out from the teacher's base vectors alone.
     """
     space = load_base_space(run / "base_space.safetensors")
     texts: list[str] = []
@@ -82,13 +85,14 @@ def read_outs(run: Path, students: Mapping[str, ToBase]) -> dict[str, Tensor]:
             break
     texts = texts[:READ_OUT]
     by_route = {route: np.concatenate(found)[: len(texts)] for route, found in vectors.items()}
-    teacher = torch.from_numpy(space.project(by_route))
-    base = torch.cat([teacher, *(to_base(texts) for to_base in students.values())])
+    teacher = space.project(by_route)
+    base = np.concatenate([teacher, *(to_base(texts).numpy() for to_base in students.values())])
     solved: dict[str, Tensor] = {}
     for route, given in by_route.items():
-        target = torch.from_numpy(task_target(given))
-        own = ridge(teacher, target, 1e-6)
-        solved[route] = ridge(base, target.repeat(1 + len(students), 1), RIDGE, own)
+        target = task_target(given)
+        own = ridge(teacher, target, 1e-6 * len(teacher))
+        targets = np.tile(target, (1 + len(students), 1))
+        solved[route] = torch.from_numpy(ridge(base, targets, RIDGE * len(base), own)).float()
     return {task: solved[route] for task, route in read_description(run / "labels")["tasks"].items()}
 
 
@@ -102,12 +106,13 @@ def _encode_pairs(
 
 
 def training_rows(config: MapperTraining, data: Path, seed: int) -> tuple[list[dict], dict[str, list[dict]]]:
-    """Rows to train on, and rows by source that choose the step: whole sources, and the dev rows of each file.
+    """Rows to train on, and the held-out rows by source: whole sources, and the dev rows of each file.
 
     Raises DataError when either is empty.
     """
-    dev = {name: list(rows(data / name)) for name in config.held_out}
-    dev |= {name: [row for row in rows(data / name) if is_dev(row)] for name in config.files}
+    rows = {name: [line.row for line in read_rows(data / name)] for name in (*config.held_out, *config.files)}
+    dev = {name: rows[name] for name in config.held_out}
+    dev |= {name: [row for row in rows[name] if is_dev(row)] for name in config.files}
     few = {name for name in config.files if len(dev[name]) < LEAST_HELD_OUT}
     small = [row for name in dev if name in few for row in dev[name]]
     dev = {name: _sample(found, ROWS_HELD_OUT, seed) for name, found in dev.items() if name not in few}
@@ -116,7 +121,7 @@ def training_rows(config: MapperTraining, data: Path, seed: int) -> tuple[list[d
     known = {text for found in dev.values() for row in found for text in _sides(row, config)}
     train: list[dict] = []
     for name in config.files:
-        rest = [row for row in rows(data / name) if not is_dev(row) and known.isdisjoint(_sides(row, config))]
+        rest = [row for row in rows[name] if not is_dev(row) and known.isdisjoint(_sides(row, config))]
         train += _sample(rest, ROWS_PER_FILE, seed)
     held_out = sum(map(len, dev.values()))
     if not train or not held_out:

@@ -1,18 +1,17 @@
-"""Every stage of a recipe, in order, from data to mappers; a stage that left its record is not run again."""
+"""All stages of a recipe in order, from data to mappers. A stage with a record is finished and not run again."""
 
 import json
 import random
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from unbraid.distill.backbone import backbone_folder
 from unbraid.distill.data.captioned_pictures import picture_items
-from unbraid.distill.data.items import TrainingItem, in_data, recipe_items
+from unbraid.distill.data.training_items import TrainingItem, recipe_items
 from unbraid.distill.fit_mappers import fit_mappers
-from unbraid.distill.labels.write_labels import label, teacher_dtype, teacher_of_store
+from unbraid.distill.labels.write_labels import label, teacher_of_store
 from unbraid.distill.recipe import Recipe
+from unbraid.distill.recipe_models import backbone_folder, below_data, torch_dtype
 from unbraid.distill.space.ceiling_report import write_ceiling
 from unbraid.distill.space.fit_space import fit_space
 from unbraid.distill.train_image import train_image
@@ -20,17 +19,17 @@ from unbraid.distill.train_static import train_static
 from unbraid.distill.train_text import train_text
 from unbraid.errors import DataError
 from unbraid.teacher import load
-from unbraid.teacher.silence_transformers import quiet_transformers
+from unbraid.teacher.silence_transformers import silence_transformers
 from unbraid.training.record import recipe_table, write_record
 
 LABELLED = ("seed", "teacher", "items", "source")  # the parts of a recipe that decide what is labelled
 
 
 def run_stages(plan: Recipe, data: Path, run: Path, *, device: str | None = None) -> Iterator[str]:
-    """Label, fit the base space, train text, nano and image, fit mappers, each into `run`; a line when one is done.
+    """Label, fit the base space, train text, nano and image, fit mappers; yields a line for each finished stage.
 
-    `device` is the teacher's. Raises DataError when `run` holds a stage that was made with another recipe,
-    KeyboardInterrupt when labelling was interrupted.
+    Everything goes to `run`. `device` is the teacher's. Raises DataError when a stage in `run` was made with another
+    recipe, KeyboardInterrupt when labelling was interrupted.
     """
     labels = run / "labels"
     if not finished(run / "text", plan, (*LABELLED, "text")):
@@ -38,29 +37,29 @@ def run_stages(plan: Recipe, data: Path, run: Path, *, device: str | None = None
         space = fit_space(labels, run, seed=plan.seed)
         yield f"base space: {space.kept:.2%} of the energy kept, {run / 'base_space.safetensors'}"
         yield write_ceiling(labels, space, run)
-        with quiet_transformers():
+        with silence_transformers():
             train_text(plan, labels, run, backbone=backbone_folder(plan.text.backbone, data))
     yield f"text: {run / 'text'}"
     if plan.nano:
         if not finished(run / "nano", plan, (*LABELLED, "nano")):
-            with quiet_transformers():
+            with silence_transformers():
                 train_static(plan, labels, run, backbone=backbone_folder(plan.text.backbone, data))
         yield f"nano: {run / 'nano'}"
     if has_pictures(plan):
         if not finished(run / "image", plan, (*LABELLED, "image")):
-            name = in_data(plan.teacher, data)
+            name = below_data(plan.teacher, data)
             train_image(plan, data, run, partial(teacher_of_store, name, labels, device=device))
         yield f"image: {run / 'image'}"
     if not finished(run / "mappers", plan, (*LABELLED, "mapper")):
-        with quiet_transformers():
+        with silence_transformers():
             fit_mappers(plan, data, run)
     yield f"mappers: {run / 'mappers'}"
 
 
 def items_to_label(plan: Recipe, data: Path, labels: Path, *, most: int | None = None) -> list[TrainingItem]:
-    """The recipe's texts and code, at most `most`, and where it wants their own vectors the pictures beside them.
+    """The recipe's texts and code, at most `most`, and its pictures if their own vectors are wanted.
 
-    Pictures are unpacked into labels/pictures. The order is shuffled: any first part is a fair sample of the whole.
+    Pictures are unpacked into labels/pictures. The order is random, so any first part is a fair sample.
     """
     items = recipe_items(plan, data, most=most)
     if plan.image.own_vector:
@@ -75,11 +74,11 @@ def has_pictures(plan: Recipe) -> bool:
 
 
 def _label(plan: Recipe, data: Path, labels: Path, device: str | None) -> str:
-    """Label what is missing; the teacher of labels that are complete is not loaded again."""
+    """Label what is missing. The teacher is loaded only if something is."""
     if _labelled(labels, plan):
         return f"labels: {labels}"
     items = items_to_label(plan, data, labels)
-    teacher = load(in_data(plan.teacher, data), device=device, dtype=teacher_dtype(plan, device))
+    teacher = load(below_data(plan.teacher, data), device=device, dtype=torch_dtype(plan, device))
     done = label(items, labels, teacher)
     if done.interrupted:
         raise KeyboardInterrupt
@@ -88,30 +87,24 @@ def _label(plan: Recipe, data: Path, labels: Path, device: str | None) -> str:
 
 
 def _labelled(labels: Path, plan: Recipe) -> bool:
-    """Whether all that the recipe wants labelled is. Another recipe's labels only lack items: they are not refused."""
+    """Whether everything the recipe needs is labelled. Labels of another recipe are not refused: they lack items."""
     record = labels / "record.json"
     if not record.exists():
         return False
-    made, now = json.loads(record.read_text())["recipe"], _plain(plan)
+    made, now = json.loads(record.read_text())["recipe"], recipe_table(plan)
     same = all(made.get(name) == now[name] for name in LABELLED)
     return same and all(made["image"].get(name) == now["image"][name] for name in ("photos", "own_vector"))
 
 
 def finished(folder: Path, plan: Recipe, parts: Sequence[str]) -> bool:
-    """Whether the stage in `folder` is done, by a recipe of the same `parts`. Raises DataError for another recipe's."""
+    """Whether the stage in `folder` is finished. Raises DataError when a recipe with other `parts` made it."""
     record = folder / "record.json"
     if not record.exists():
         return False
-    made, now = json.loads(record.read_text())["recipe"], _plain(plan)
+    made, now = json.loads(record.read_text())["recipe"], recipe_table(plan)
     for name in parts:
         if made.get(name) != now[name]:
             raise DataError(
                 f"{record}: made with another {name} than the recipe has now: choose another --run"
             )
     return True
-
-
-def _plain(plan: Recipe) -> dict[str, Any]:
-    """The recipe as JSON gives it back."""
-    plain: dict[str, Any] = json.loads(json.dumps(recipe_table(plan)))
-    return plain

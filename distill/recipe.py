@@ -1,18 +1,18 @@
 """A recipe: the typed contents of one TOML file, saved whole beside everything it made."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from msgspec import field
+
 from unbraid.base_encoders.tower_name import read_tower_name
 from unbraid.errors import DataError
-from unbraid.training.recipe import read_toml, read_typed
+from unbraid.training.recipe_file import Table, read_recipe_file
 
 SearchMode: TypeAlias = Literal["retrieval", "symmetric", "code"]
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Table, frozen=True):
     """One data file and which of its fields are texts and which are code."""
 
     file: str  # below the data folder
@@ -23,13 +23,11 @@ class Source:
     limit: int = 0  # at most this many rows, a seeded sample; 0 = all
 
 
-@dataclass(frozen=True)
-class TextTraining:
+class TextTraining(Table, frozen=True):
     """How the text student is trained."""
 
-    backbone: str = (
-        "minilm"  # or a folder, here or below the data folder, or hub id of a transformers encoder
-    )
+    # "minilm", a folder (here or below the data folder) or the hub id of a transformers encoder.
+    backbone: str = "minilm"
     layers: tuple[int, ...] = (0, 2, 5)  # backbone layers kept, all of them if empty
     feed_forward: int = 0  # neurons kept of each feed-forward layer; 0 = all
     max_tokens: int = 256
@@ -43,8 +41,7 @@ class TextTraining:
     code_anchor: float = 0.5  # share of the description's vector in the target of a code snippet
 
 
-@dataclass(frozen=True)
-class StaticTraining:
+class StaticTraining(Table, frozen=True):
     """How the nano tier, a static encoder, is trained; tokens and targets are those of the text student."""
 
     width: int = 256  # of a token's row
@@ -57,22 +54,20 @@ class StaticTraining:
     prefix_weight: float = 0.25  # cosine at each Matryoshka prefix
 
 
-@dataclass(frozen=True)
-class ImageTraining:
+class ImageTraining(Table, frozen=True):
     """How the image tower is trained."""
 
-    tower: str = (
-        "timm:mobilenetv4_conv_small"  # with a tag, as in timm:MODEL.TAG or open_clip:MODEL/TAG, pre-trained
-    )
+    # With a tag, as in timm:MODEL.TAG or open_clip:MODEL/TAG, it starts from published weights.
+    tower: str = "timm:mobilenetv4_conv_small"
     size: int = 128  # pixels, square, the whole picture padded with white
-    first_size: int = 0  # for the first half of the epochs, which learn faster from fewer pixels; 0 = size
+    first_size: int = 0  # in the first half of the epochs: fewer pixels are faster; 0 = size
     photos: tuple[str, ...] = ()  # NAME for NAME.tar beside NAME.jsonl.gz
     drawings: int = 0  # pictures made by unbraid.distill.drawings
-    epoch_drawings: int = 0  # of the drawings in one epoch, the next ones in the one after; 0 = all in each
-    start: Literal["new", "bundle"] = "new"  # `unbraid tower`: with "bundle" its own tower is trained further
-    own_vector: float = (
-        0.0  # share of the teacher's vector of the picture in its target; it labels pictures then
-    )
+    epoch_drawings: int = 0  # drawings an epoch, the next epoch takes the next ones; 0 = all in each
+    # For `unbraid train tower`: "bundle" trains the bundle's own tower further.
+    start: Literal["new", "bundle"] = "new"
+    # Share of the teacher's own vector of the picture in its target; above 0 pictures are labelled.
+    own_vector: float = 0.0
     epochs: int = 20
     batch: int = 64
     learning_rate: float = 1e-3
@@ -81,14 +76,11 @@ class ImageTraining:
     contrastive_weight: float = 1.0
     temperature: float = 0.07
     neighbour_weight: float = 0.0  # in-batch scores against the captions', temperature as above
-    mixup: float = (
-        0.0  # both parameters of the beta distribution of mixed pictures' shares; 0 = none are mixed
-    )
+    mixup: float = 0.0  # both parameters of the beta distribution of the mixed shares; 0 = no mixing
     queue: int = 4096  # caption vectors kept as negatives
 
 
-@dataclass(frozen=True)
-class MapperTraining:
+class MapperTraining(Table, frozen=True):
     """How the mappers of one search mode are fitted on cached base vectors."""
 
     kind: Literal["linear", "low-rank", "gated"]
@@ -104,49 +96,34 @@ class MapperTraining:
     modality: Literal["text", "code"] = "text"  # of the positives
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides a bundle, but the data files themselves."""
+class Recipe(Table, frozen=True):
+    """Everything that decides a bundle, except the data files themselves."""
 
     name: str
     version: str
     seed: int
-    teacher: str  # a name, a folder, here or below the data folder, or a hub id; "" for a tower alone
-    items: int  # label and train on this many of the sources' items, a seeded sample; 0 = all
+    # A name, a folder (here or below the data folder) or a hub id; "" in a recipe for `unbraid train tower`.
+    teacher: str = ""
+    items: int = 0  # label and train on this many of the sources' items, a seeded sample; 0 = all
     # Of the matrix products of teacher and training; "auto" is bfloat16 where the device has it in hardware.
-    precision: Literal["auto", "float32", "bfloat16"]
-    source: tuple[Source, ...]
-    text: TextTraining
-    image: ImageTraining
-    mapper: dict[SearchMode, MapperTraining]
-    nano: StaticTraining | None = None  # left out: text has one tier
-    backbone_licence: str = (
-        ""  # for the card: name and licence of the pre-trained weights the students start from
-    )
-    tower_licence: str = ""  # of the image tower's published weights; must be stated where its name has any
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    source: tuple[Source, ...] = ()
+    text: TextTraining = TextTraining()
+    image: ImageTraining = ImageTraining()
+    mapper: dict[SearchMode, MapperTraining] = field(default_factory=dict)
+    nano: StaticTraining | None = None  # without it text has one tier
+    backbone_licence: str = ""  # for the card: name and licence of the weights that the students start from
+    tower_licence: str = ""  # of the image tower's published weights; required where its name has any
     limits: tuple[str, ...] = ()  # for the card: what a user should not expect
-
-
-# What a recipe may leave out; without a teacher it is one for `unbraid tower` only.
-_LEFT_OUT = {
-    "teacher": "",
-    "items": 0,
-    "precision": "auto",
-    "source": [],
-    "text": {},
-    "image": {},
-    "mapper": {},
-}
 
 
 def read_recipe(path: Path) -> Recipe:
     """Read the recipe at `path`; a bare name such as "starter" means the one shipped in distill/recipes.
 
-    Raises DataError for a file that is not TOML, an unknown key, a missing one, a value of another type, a data file
-    that is used without a source that states its licence, or published weights without theirs.
+    Raises DataError for a file that is not TOML, for fields that are unknown, missing or of another type, for a data
+    file without a source that states its licence, and for published weights without a licence.
     """
-    values = read_toml(path, Path(__file__).parent / "recipes")
-    recipe: Recipe = read_typed(_LEFT_OUT | values, Recipe, str(path))
+    path, recipe = read_recipe_file(path, Recipe, shipped=Path(__file__).parent / "recipes")
     used = {file for mapper in recipe.mapper.values() for file in (*mapper.files, *mapper.held_out)}
     used |= {f"{name}.jsonl.gz" for name in recipe.image.photos}
     if unlicensed := sorted(used - {source.file for source in recipe.source}):

@@ -1,8 +1,8 @@
-"""Train the image tower against its captions' base vectors. The text side is frozen: vectors only.
+"""Train the image tower against the base vectors of captions. The text side is frozen: only its vectors are used.
 
-Target of a picture: the mean of its captions' base vectors, with a share of the teacher's own vector of the picture
-where the recipe asks for it and the teacher reads pictures. Beside it a contrastive loss to its captions, with
-captions of other pictures as negatives; those are vectors in memory, so thousands cost nothing.
+The target of a picture is the mean of its captions' base vectors; a recipe can mix in the teacher's own vector of the
+picture. A contrastive loss is added: each picture against its captions, with other captions as negatives. Those are
+vectors in memory, so thousands of them cost little. The loss of a batch is `_loss`.
 """
 
 import math
@@ -17,7 +17,7 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from unbraid.base_encoders.image import ImageEncoder, start_image_encoder, tower_preprocess
+from unbraid.base_encoders.image_encoder import ImageEncoder, start_image_encoder, tower_preprocess
 from unbraid.base_encoders.tower_name import read_tower_name
 from unbraid.distill.data.captioned_pictures import DRAWN, Picture, recipe_pictures
 from unbraid.distill.data.captions import Captions, caption_vectors, labelled_captions
@@ -25,25 +25,26 @@ from unbraid.distill.recipe import ImageTraining, Recipe
 from unbraid.distill.space.base_space import load_base_space
 from unbraid.distill.space.task_space import DIM
 from unbraid.errors import DataError
-from unbraid.progress import counting, track
+from unbraid.progress import track
 from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.teacher import Teacher
-from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
+from unbraid.training.checkpoint import Curves
+from unbraid.training.loop import train
 from unbraid.training.losses import cosine_loss, cross_score_kl
 from unbraid.training.record import write_record
 
-# A negative caption this close to a positive one is not a negative. "a large red slice" and "a large blue slice" are
-# .92 apart, and have to be told apart.
+# A caption with a cosine above this to a positive one is not a negative. "a large red slice" and "a large blue slice",
+# which have to be told apart, have .92.
 SAME_CAPTION = 0.97
-BATCH = 64  # pictures that are encoded at a time where nothing is trained
+BATCH = 64  # pictures encoded at a time without training
 
 
 def train_image(recipe: Recipe, data: Path, run: Path, teacher: Callable[[], Teacher]) -> ImageEncoder:
     """Train the tower of `recipe`; reads run/base_space.safetensors and run/labels, writes run/image/.
 
-    `teacher` loads the labels' teacher, which labels the captions that are not, in run/captions.
-    Interrupted training goes on from its last finished epoch and ends where it would have ended. Raises DataError when
-    there are fewer training pictures than one batch takes, KeyboardInterrupt when labelling captions was interrupted.
+    `teacher` loads the labels' teacher, which labels missing captions into run/captions. Interrupted training resumes
+    from its last finished epoch and ends with the same weights. Raises DataError when there are fewer training pictures
+    than one batch takes, KeyboardInterrupt when labelling captions was interrupted.
     """
     space = load_base_space(run / "base_space.safetensors")
     pictures = recipe_pictures(recipe.image, data)
@@ -71,8 +72,8 @@ def fit_image(
 ) -> ImageEncoder:
     """Train `encoder` on `pictures` against the base vectors in `stored`, by key; writes run/image.
 
-    `captions_by` names what made those vectors, for the record. Goes on from run/image.checkpoint.pt where there is
-    one. Raises DataError when that has other vectors or settings, or there are fewer training pictures than a batch.
+    `captions_by` names what made those vectors, for the record. Resumes from run/image.checkpoint.pt if it exists.
+    Raises DataError when that has other vectors or settings, and for fewer training pictures than a batch takes.
     """
     captions = caption_vectors(pictures, stored, own=recipe.image.own_vector)
     curves = _fit(encoder, pictures, captions, recipe, run / "image.checkpoint.pt", captions_by)
@@ -87,7 +88,7 @@ def fit_image(
 def augment(pixels: np.ndarray, rng: random.Random, source: str) -> Image.Image:
     """A random crop, brightness and colour of a picture from `source`; photographs are also mirrored, some made grey.
 
-    A drawing's captions name all that is on it, so little is cut off; a photograph stays one from any of its parts.
+    The captions of a drawing name everything on it, so little is cut off. A photograph may be cut much more.
     """
     photo = "photos" in source
     smallest = 0.35 if photo else 0.85 if source == DRAWN else 0.6
@@ -114,55 +115,41 @@ def _fit(
     recipe: Recipe,
     checkpoint: Path,
     captions_by: str,
-) -> dict[str, list[float]]:
+) -> Curves:
     """Train in place; returns the curves."""
     config = recipe.image
-    turns = [epoch_rows(pictures, config.epoch_drawings, epoch) for epoch in range(config.epochs)]
-    per_epoch = min(map(len, turns)) // config.batch
-    if not per_epoch:
-        raise DataError(
-            f"{min(map(len, turns))} training pictures, a batch takes {config.batch}: lower image.batch"
-        )
-    steps = config.epochs * per_epoch
-    warmup = max(1, int(config.warmup * steps))
+    batches = epoch_batches(pictures, config, recipe.seed)
+    per_epoch = len(batches) // config.epochs
     encoder.to(memory_format=torch.channels_last)  # convolutions on a CPU then train 1.5 times as fast
     optimizer = torch.optim.AdamW(
         encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    scale = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * step / steps))
+
+    def gradients(step: int) -> float:
+        early = step // per_epoch < config.epochs // 2
+        preprocess = replace(encoder.preprocess, size=(early and config.first_size) or config.size)
+        encoder.train()
+        loss = _loss(encoder, pictures, captions, batches[step], preprocess, config, f"{recipe.seed} {step}")
+        loss.backward()
+        return loss.item()
+
+    def measure(_: int) -> dict[str, float]:
+        recalls = dev_recall(encoder, pictures, captions)
+        return {"dev recall@10": float(np.mean(list(recalls.values())))}
+
+    return train(
+        "image",
+        encoder,
+        optimizer,
+        gradients,
+        ends=[len(batches)],
+        warmup=config.warmup,
+        measure=measure,
+        measure_every=per_epoch,
+        checkpoint=checkpoint,
+        save_every=per_epoch,
+        settings=(config, recipe.seed, len(pictures), captions_by),
     )
-    curves: dict[str, list[float]] = {"loss": [], "dev recall@10": []}
-    first = 0
-    settings = (config, recipe.seed, len(pictures), captions_by)
-    if checkpoint.exists():
-        curves, first = load_checkpoint(checkpoint, encoder, optimizer, scale, settings=settings)
-    with counting(
-        "train image", unit="pictures", total=steps * config.batch, done=first * per_epoch * config.batch
-    ) as tell:
-        for epoch in range(first, config.epochs):
-            rng = random.Random(recipe.seed * 1000 + epoch)
-            generator = torch.Generator().manual_seed(recipe.seed * 1000 + epoch)
-            order = rng.sample(turns[epoch], len(turns[epoch]))
-            early = epoch < config.epochs // 2
-            preprocess = replace(encoder.preprocess, size=(early and config.first_size) or config.size)
-            encoder.train()
-            for step in range(per_epoch):
-                batch = order[step * config.batch : (step + 1) * config.batch]
-                optimizer.zero_grad()
-                loss = _loss(encoder, pictures, captions, batch, preprocess, config, rng, generator)
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
-                optimizer.step()
-                scale.step()
-                curves["loss"].append(loss.item())
-                tell(config.batch)
-            recalls = dev_recall(encoder, pictures, captions)
-            curves["dev recall@10"].append(float(np.mean(list(recalls.values()))))
-            save_checkpoint(
-                checkpoint, encoder, optimizer, scale, settings=settings, curves=curves, done=epoch + 1
-            )
-    return curves
 
 
 def _loss(
@@ -172,14 +159,14 @@ def _loss(
     batch: list[int],
     preprocess: ImagePreprocess,
     config: ImageTraining,
-    rng: random.Random,
-    generator: torch.Generator,
+    key: str,
 ) -> Tensor:
-    """The loss of one batch, rows of `pictures`, each augmented anew."""
+    """The loss of one batch, rows of `pictures`; `key` seeds what is random in it."""
+    rng = random.Random(key)
     seen = [augment(pictures[row].pixels, rng, pictures[row].source) for row in batch]
     pixels = torch.from_numpy(np.stack([preprocess(image) for image in seen]))
     rows, owner = batch_captions(captions, batch)
-    queue = torch.randint(len(captions.vectors), (config.queue,), generator=generator)
+    queue = rng.choices(range(len(captions.vectors)), k=config.queue)
     target = captions.targets[batch]
     if config.mixup:
         share = rng.betavariate(config.mixup, config.mixup)
@@ -194,8 +181,25 @@ def _loss(
     return loss
 
 
+def epoch_batches(pictures: list[Picture], config: ImageTraining, seed: int) -> list[list[int]]:
+    """The batches of all epochs, rows of `pictures`; each epoch is shuffled and has as many batches as the others.
+
+    Raises DataError when there are fewer training pictures than one batch takes.
+    """
+    epochs = [epoch_rows(pictures, config.epoch_drawings, epoch) for epoch in range(config.epochs)]
+    fewest = min(map(len, epochs))
+    if fewest < config.batch:
+        raise DataError(f"{fewest} training pictures, a batch takes {config.batch}: lower image.batch")
+    batches = []
+    for epoch, rows in enumerate(epochs):
+        order = random.Random(seed * 1000 + epoch).sample(rows, len(rows))
+        last = fewest - fewest % config.batch
+        batches += [order[start : start + config.batch] for start in range(0, last, config.batch)]
+    return batches
+
+
 def epoch_rows(pictures: list[Picture], drawings: int, epoch: int) -> list[int]:
-    """Rows of the training pictures of an epoch: all but the drawings, and the next `drawings` of those, or all if 0."""
+    """Rows of the training pictures of an epoch: all photographs, and the next `drawings` drawings (all if 0)."""
     real = [row for row, picture in enumerate(pictures) if not picture.dev and picture.source != DRAWN]
     made = [row for row, picture in enumerate(pictures) if not picture.dev and picture.source == DRAWN]
     if not 0 < drawings < len(made):
@@ -204,7 +208,7 @@ def epoch_rows(pictures: list[Picture], drawings: int, epoch: int) -> list[int]:
 
 
 def batch_captions(captions: Captions, batch: list[int]) -> tuple[Tensor, Tensor]:
-    """Rows [M] of the captions of a batch's pictures, each once, and the share [B, M] of each in its picture's, sum 1."""
+    """Rows [M] of the distinct captions of a batch, and the share [B, M] of each among its picture's captions."""
     own = [captions.of_picture[row] for row in batch]
     rows = list(dict.fromkeys(number for numbers in own for number in numbers))
     place = {number: column for column, number in enumerate(rows)}
@@ -215,11 +219,11 @@ def batch_captions(captions: Captions, batch: list[int]) -> tuple[Tensor, Tensor
 
 
 def caption_nce(image: Tensor, captions: Tensor, owner: Tensor, others: Tensor, temperature: float) -> Tensor:
-    """InfoNCE of each picture to all of its captions, and of each caption of the batch to its pictures; their mean.
+    """Mean of the InfoNCE of each picture to its captions and that of each caption of the batch to its pictures.
 
-    Unit vectors: image [B, D], captions [M, D] of the batch, others [Q, D] that only stand against a picture. `owner`
-    [B, M] are the shares of a picture's captions, rows summing to 1. A caption or picture that is as good as a
-    positive one (cosine of the captions above 0.97) does not count as a negative.
+    Unit vectors: image [B, D], captions [M, D] of the batch, others [Q, D] that are negatives of pictures only. `owner`
+    [B, M] are the shares of a picture's captions; its rows sum to 1. A caption or picture as good as a positive one
+    (cosine of the captions above 0.97) does not count as a negative.
     """
     bank = torch.cat([captions, others])
     scores = image @ bank.T / temperature
@@ -234,9 +238,9 @@ def caption_nce(image: Tensor, captions: Tensor, owner: Tensor, others: Tensor, 
 
 
 def mixed(values: Tensor, share: float) -> Tensor:
-    """`share` of each row of values [B, ...] and the rest of the row after it, the last one's of the first.
+    """Each row of values [B, ...] mixed with the next one (the last with the first): `share` of it, 1 - share of the next.
 
-    Mixup (Zhang et al. 2018) with neighbours in a shuffled batch: pictures and their targets are mixed alike.
+    Mixup (Zhang et al. 2018): a shuffled batch makes the next row a random one. Pictures and targets are mixed alike.
     """
     return share * values + (1 - share) * values.roll(-1, 0)
 
@@ -253,7 +257,7 @@ def _raw_vectors(encoder: ImageEncoder, pictures: list[Picture]) -> Tensor:
 
 
 def _remove_mean(encoder: ImageEncoder, pictures: list[Picture], captions: Captions) -> None:
-    """Set the encoder's mean so that training pictures are centred where their captions are."""
+    """Set the encoder's mean so that the training pictures have the mean vector of their captions."""
     train = [row for row, picture in enumerate(pictures) if not picture.dev]
     batches = [train[start : start + BATCH] for start in range(0, len(train), BATCH)]
     total = torch.zeros(DIM)

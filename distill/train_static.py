@@ -1,31 +1,29 @@
-"""Train the nano tier: a static encoder that ends in the base space of the text student, on the same labels.
+"""Train the nano tier: a static encoder into the base space of the text student, on the same labels.
 
-Read top to bottom: labels -> targets -> closed form -> narrow table -> batches -> loss -> steps -> checkpoint.
-The closed form does most of the work; training adds what it cannot see: that only directions count, and which
-items are neighbours.
+Labels -> targets -> closed form (static_closed_form.py) -> batches -> loss. The closed form does most of the work.
+Training adds what it ignores: only directions count, and neighbours should stay neighbours.
 """
 
+import math
 import random
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from unbraid.base_encoders.static import StaticEncoder
-from unbraid.base_encoders.text import token_embeddings
+from unbraid.base_encoders.static_encoder import StaticEncoder
+from unbraid.base_encoders.text_encoder import token_embeddings
 from unbraid.distill.data.text_set import TextSet, held_out_cosine, tensors, text_set, text_tokenizer
-from unbraid.distill.fit_static import factorise, prior_rows, ridge, token_shares
 from unbraid.distill.labels.label_store import read_shards
 from unbraid.distill.recipe import Recipe, StaticTraining
 from unbraid.distill.space.base_space import load_base_space
+from unbraid.distill.static_closed_form import factorise, fit_rows, prior_rows, token_shares
 from unbraid.errors import DataError
-from unbraid.progress import track
-from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
+from unbraid.training.checkpoint import Curves
+from unbraid.training.loop import train
 from unbraid.training.losses import student_loss
 from unbraid.training.record import write_record
-from unbraid.training.schedule import learning_rate_factor
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)  # of the ridge regression, one is chosen on the held-out items
 CHOSEN_ON = 64  # dimensions; all 512 choose the same strength and take eight times as long
@@ -75,13 +73,13 @@ def closed_form(data: TextSet, embeddings: np.ndarray, width: int) -> tuple[Stat
     prior = prior_rows(embeddings, fitted, targets)
 
     def held_out(strength: float) -> float:
-        rows = ridge(fitted, targets[:, :CHOSEN_ON], prior[:, :CHOSEN_ON], strength=strength)
+        rows = fit_rows(fitted, targets[:, :CHOSEN_ON], prior[:, :CHOSEN_ON], strength=strength)
         found, expected = held @ rows, held_targets[:, :CHOSEN_ON].astype(np.float32)
         lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
         return float(((found * expected).sum(1) / np.maximum(lengths, 1e-12)).mean())
 
     strength = max(STRENGTHS, key=held_out)
-    rows = ridge(fitted, targets, prior, strength=strength)
+    rows = fit_rows(fitted, targets, prior, strength=strength)
     squared = np.asarray(fitted.multiply(fitted).sum(0)).ravel()
     table, projection = factorise(rows, squared + strength, width)
     return StaticEncoder(torch.from_numpy(table), torch.from_numpy(projection)), strength
@@ -97,7 +95,7 @@ def _batches(data: TextSet, config: StaticTraining, seed: int) -> Iterator[list[
 
 def _fit(
     encoder: StaticEncoder, data: TextSet, config: StaticTraining, seed: int, checkpoint: Path
-) -> dict[str, list[float]]:
+) -> Curves:
     """Train in place; returns the curves."""
     batches = list(_batches(data, config, seed))
     optimizer = torch.optim.AdamW(
@@ -107,25 +105,25 @@ def _fit(
         ],
         weight_decay=0.0,
     )
-    rate = partial(learning_rate_factor, ends=[len(batches)], warmup=config.warmup)
-    scale = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-    curves: dict[str, list[float]] = {"loss": [], "held-out cosine": []}
-    first = 0
-    settings = (config, seed, len(data.ids))
-    if checkpoint.exists():
-        curves, first = load_checkpoint(checkpoint, encoder, optimizer, scale, settings=settings)
-    for step, rows in enumerate(track(batches[first:], "train nano", unit="steps"), first):
-        ids, mask, target = tensors(data, rows)
+
+    def gradients(step: int) -> float:
+        ids, mask, target = tensors(data, batches[step])
         student = encoder(ids, mask)
         loss = student_loss(student, target, prefix_weight=config.prefix_weight, kl_weight=config.kl_weight)
-        optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
-        scale.step()
-        curves["loss"].append(loss.item())
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == len(batches):
-            curves["held-out cosine"].append(held_out_cosine(encoder, data))
-            save_checkpoint(
-                checkpoint, encoder, optimizer, scale, settings=settings, curves=curves, done=step + 1
-            )
-    return curves
+        return loss.item()
+
+    return train(
+        "nano",
+        encoder,
+        optimizer,
+        gradients,
+        ends=[len(batches)],
+        warmup=config.warmup,
+        max_norm=math.inf,
+        measure=lambda _: {"held-out cosine": held_out_cosine(encoder, data)},
+        measure_every=SAVE_EVERY,
+        checkpoint=checkpoint,
+        save_every=SAVE_EVERY,
+        settings=(config, seed, len(data.ids)),
+    )

@@ -1,47 +1,43 @@
-"""Stage 3: train the text student (text and code) on stored teacher vectors.
+"""Train the text student (text and code) on stored teacher vectors.
 
-Read top to bottom: labels -> base space -> targets -> start -> batches -> loss -> steps -> checkpoint. The targets
-are base vectors; the projection starts as the closed-form one, so the untrained student already speaks the space.
+Labels -> base space -> targets -> first projection -> batches -> loss. The targets are base vectors. The projection
+starts from a ridge regression, so that the student is near its targets before any training.
 """
 
 import random
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import torch
 
-from unbraid.base_encoders.prune import narrow_feed_forward
-from unbraid.base_encoders.text import TextEncoder, start_text_encoder
+from unbraid.base_encoders.prune_feed_forward import narrow_feed_forward
+from unbraid.base_encoders.text_encoder import TextEncoder, start_text_encoder
 from unbraid.distill.data.text_set import TextSet, held_out_cosine, tensors, text_set, text_tokenizer
 from unbraid.distill.labels.label_store import read_shards
-from unbraid.distill.labels.write_labels import teacher_dtype
 from unbraid.distill.recipe import Recipe, TextTraining
+from unbraid.distill.recipe_models import torch_dtype
 from unbraid.distill.space.fit_space import fit_space
 from unbraid.errors import DataError
-from unbraid.mappers import ridge
-from unbraid.progress import track
+from unbraid.ridge import ridge
 from unbraid.runtime.batching import token_budget_batches
-from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
+from unbraid.training.checkpoint import Curves
+from unbraid.training.loop import train
 from unbraid.training.losses import student_loss
 from unbraid.training.record import write_record
-from unbraid.training.schedule import learning_rate_factor
 
 POOL = 4096  # items that are sorted by length together
 LARGEST_BATCH = 128
 SAVE_EVERY = 500  # steps between resumable checkpoints
-START_ITEMS = 4096  # that the first projection is fitted to
-START_RIDGE = (
-    1e-2  # pull of that projection to zero, a share of the items and of a pooled vector's mean square
-)
+START_ITEMS = 4096  # items that the first projection is fitted to
+START_RIDGE = 1e-2  # ridge penalty of that projection, times the items and the mean square of a pooled number
 
 
 def train_text(recipe: Recipe, labels: Path, run: Path, *, backbone: Path) -> TextEncoder:
-    """Train the student of `recipe` on the shards in `labels`; everything it makes goes to `run`.
+    """Train the student of `recipe` on the label store `labels`; returns the encoder.
 
-    `backbone` is the folder of the pre-trained encoder and its tokenizer. Writes base_space.safetensors and
-    text/ (encoder, tokenizer.json, record). Interrupted training goes on from its last checkpoint and ends
-    where it would have ended. Raises DataError for fewer than ten items.
+    `backbone` is the folder of the pre-trained encoder and its tokenizer. Writes run/base_space.safetensors and
+    run/text (encoder, tokenizer.json, record). Interrupted training resumes from its last checkpoint and ends with
+    the same weights. Raises DataError for fewer than ten items.
     """
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
@@ -61,9 +57,9 @@ def train_text(recipe: Recipe, labels: Path, run: Path, *, backbone: Path) -> Te
 
 
 def _start(config: TextTraining, backbone: Path, data: TextSet) -> TextEncoder:
-    """The untrained student: layers and neurons of the backbone that are kept, and the best projection of what they give.
+    """The untrained student: the layers and neurons of the backbone that the recipe keeps, and a first projection.
 
-    The projection is the ridge regression from pooled vectors to base targets of some training items.
+    The projection is the ridge regression from pooled vectors to the base targets of some training items.
     """
     rows = list(range(data.held_out, min(len(data.ids), data.held_out + START_ITEMS)))
     parts = [
@@ -77,7 +73,8 @@ def _start(config: TextTraining, backbone: Path, data: TextSet) -> TextEncoder:
     with torch.no_grad():
         pooled = torch.cat([encoder.pooled(ids, mask) for ids, mask, _ in parts])
         target = torch.cat([target for _, _, target in parts])
-        encoder.projection.weight.copy_(ridge(pooled, target, START_RIDGE * float(pooled.square().mean())))
+        penalty = START_RIDGE * float(pooled.square().mean()) * len(pooled)
+        encoder.projection.weight.copy_(torch.from_numpy(ridge(pooled.numpy(), target.numpy(), penalty)))
     return encoder
 
 
@@ -96,11 +93,12 @@ def epoch_batches(data: TextSet, recipe: Recipe, epoch: int) -> Iterator[list[in
         yield from ([pool[i] for i in part] for part in parts)
 
 
-def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) -> dict[str, list[float]]:
+def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) -> Curves:
     """Train in place; returns the curves."""
     config = recipe.text
     epochs = [list(epoch_batches(data, recipe, epoch)) for epoch in range(sum(config.epochs))]
     batches = [batch for epoch in epochs for batch in epoch]
+    ends = [sum(map(len, epochs[: sum(config.epochs[:cycle])])) for cycle in range(1, len(config.epochs) + 1)]
     optimizer = torch.optim.AdamW(
         [
             {"params": encoder.backbone.parameters(), "lr": config.learning_rate},
@@ -108,31 +106,29 @@ def _fit(encoder: TextEncoder, data: TextSet, recipe: Recipe, checkpoint: Path) 
         ],
         weight_decay=0.01,
     )
-    ends = [sum(map(len, epochs[: sum(config.epochs[:cycle])])) for cycle in range(1, len(config.epochs) + 1)]
-    rate = partial(learning_rate_factor, ends=ends, warmup=config.warmup)
-    scale = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-    curves: dict[str, list[float]] = {"loss": [], "held-out cosine": []}
-    first = 0
-    settings = (config, recipe.seed, len(data.ids))
-    if checkpoint.exists():
-        curves, first = load_checkpoint(checkpoint, encoder, optimizer, scale, settings=settings)
-    dtype = teacher_dtype(recipe)
+    dtype = torch_dtype(recipe)
     encoder.eval()  # no dropout: a target is exact, and noise in the student only delays it
-    for step, rows in enumerate(track(batches[first:], "train text", unit="steps"), first):
-        ids, mask, target = tensors(data, rows)
+
+    def gradients(step: int) -> float:
+        ids, mask, target = tensors(data, batches[step])
         with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
             student = encoder(ids, mask)
-        student = student.float()
-        loss = student_loss(student, target, prefix_weight=config.prefix_weight, kl_weight=config.kl_weight)
-        optimizer.zero_grad()
+        loss = student_loss(
+            student.float(), target, prefix_weight=config.prefix_weight, kl_weight=config.kl_weight
+        )
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
-        optimizer.step()
-        scale.step()
-        curves["loss"].append(loss.item())
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == len(batches):
-            curves["held-out cosine"].append(held_out_cosine(encoder, data))
-            save_checkpoint(
-                checkpoint, encoder, optimizer, scale, settings=settings, curves=curves, done=step + 1
-            )
-    return curves
+        return loss.item()
+
+    return train(
+        "text",
+        encoder,
+        optimizer,
+        gradients,
+        ends=ends,
+        warmup=config.warmup,
+        measure=lambda _: {"held-out cosine": held_out_cosine(encoder, data)},
+        measure_every=SAVE_EVERY,
+        checkpoint=checkpoint,
+        save_every=SAVE_EVERY,
+        settings=(config, recipe.seed, len(data.ids)),
+    )

@@ -1,9 +1,8 @@
-"""Write a bundle from a finished run, or another one's tower into it: graphs, tokenizer, parity report, card and the hashes of them all."""
+"""Write a bundle from a finished run, or a copy of a bundle with a new image tower."""
 
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -13,13 +12,13 @@ from typing import Any
 from tokenizers import Tokenizer
 from torch import nn
 
-from unbraid.base_encoders.image import load_image_encoder
-from unbraid.base_encoders.static import load_static_encoder
-from unbraid.base_encoders.text import load_text_encoder
+from unbraid.base_encoders.image_encoder import load_image_encoder
+from unbraid.base_encoders.static_encoder import load_static_encoder
+from unbraid.base_encoders.text_encoder import load_text_encoder
 from unbraid.bundle import FORMAT, MANIFEST, PRECISIONS, TextSpec, manifest_hash, read_bundle
 from unbraid.errors import DataError
-from unbraid.export.card import card, card_with_tower
-from unbraid.export.graphs import (
+from unbraid.export.bundle_card import card, card_with_tower
+from unbraid.export.onnx_graphs import (
     export_image,
     export_mapper,
     export_static,
@@ -28,7 +27,8 @@ from unbraid.export.graphs import (
     store_in_half,
 )
 from unbraid.export.parity import Parity, compare
-from unbraid.export.samples import image_cases, mapper_cases, text_cases
+from unbraid.export.parity_samples import image_cases, mapper_cases, text_cases
+from unbraid.io.atomic import atomic_folder
 from unbraid.mappers import load_mapper
 from unbraid.tasks import SEARCH_MODES
 
@@ -42,15 +42,15 @@ def export_bundle(
 ) -> list[Parity]:
     """Export the encoders and mappers of `run` as the bundle `out`; returns the parity of every graph.
 
-    `precisions` are those of the text graph, the first one the default. `scores` go into the manifest and the
-    card. The folder appears whole or not at all; an existing bundle there is replaced. Raises DataError when
-    the run is not finished or `out` is something else, ParityError when a graph strays from torch.
+    `precisions` are those of the text graphs; the first is the default. `scores` go into the manifest and the card. An
+    existing bundle is replaced, and only when the new one is complete. Raises DataError when the run is not finished or
+    `out` is something else, ParityError when a graph differs from torch.
     """
     image = ["image/record.json"] if (run / "image").exists() else []
     nano = ["nano/record.json"] if (run / "nano").exists() else []
     for needed in ("text/encoder.json", "text/record.json", "mappers/record.json", *image, *nano):
         if not (run / needed).exists():
-            raise DataError(f"{run / needed}: not found: finish `unbraid distill` before exporting")
+            raise DataError(f"{run / needed}: not found: finish `unbraid train distill` before exporting")
     with _bundle_folder(out) as folder:
         modalities, parities = _text(run, folder, precisions)
         tiers: dict[str, Any] = {}
@@ -71,14 +71,14 @@ def export_tower(
 ) -> Parity:
     """Write `bundle` with the image tower of `run` in place of its own, or beside its texts, as the bundle `out`.
 
-    Every other graph and the tokenizers stay byte for byte, and so does the base id: text vectors stay good. Name and
-    version are those of `recipe`, plain values of the one that trained it; `scores` are those of the new bundle.
-    Returns the image graph's parity. Raises DataError when the tower is not trained, or against another bundle's
-    captions, or `out` is something else, BundleError when `bundle` is none.
+    Every other graph, the tokenizers and the base id stay the same byte for byte, so text vectors stay valid. `recipe` is
+    the table of the recipe that trained the tower; its name and version become the bundle's. `scores` are those of the
+    new bundle. Returns the parity of the image graph. Raises DataError when the tower is not trained, was trained with
+    another bundle's captions, or `out` is something else, BundleError when `bundle` is no bundle.
     """
     if not (run / "image" / "record.json").exists():
         raise DataError(
-            f"{run / 'image' / 'record.json'}: not found: finish `unbraid tower` before exporting"
+            f"{run / 'image' / 'record.json'}: not found: finish `unbraid train tower` before exporting"
         )
     read_bundle(bundle)
     record = json.loads((run / "image" / "record.json").read_text())
@@ -116,18 +116,15 @@ def export_tower(
 
 @contextmanager
 def _bundle_folder(out: Path) -> Iterator[Path]:
-    """A folder that becomes the bundle `out` when the block is done, whole or not at all. Raises as the exports do."""
-    if out.exists() and not (out / MANIFEST).exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise DataError(f"{out}: exists and is no bundle: choose another folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
-        folder = Path(scratch) / "bundle"
-        folder.mkdir()
+    """A folder that becomes the bundle `out` when the block ends. Raises as the exports do."""
+
+    def check() -> None:
+        if out.exists() and not (out / MANIFEST).exists() and not (out.is_dir() and not any(out.iterdir())):
+            raise DataError(f"{out}: exists and is no bundle: choose another folder")
+
+    with atomic_folder(out, check) as folder:
         yield folder
         read_bundle(folder)
-        if out.exists():
-            shutil.rmtree(out)
-        folder.rename(out)
 
 
 def _text(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str, Any], list[Parity]]:
@@ -150,7 +147,7 @@ def _text(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str,
 
 
 def _nano(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str, Any], list[Parity]]:
-    """The static tier: text and code as `_text` has them, with the same tokenizer file where it is the same."""
+    """The static tier, as in `_text`. It shares the tokenizer file if the tokenizers are equal."""
     encoder = load_static_encoder(run / "nano")
     same = (run / "nano" / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
     name = "tokenizer.json" if same else "nano.tokenizer.json"

@@ -1,4 +1,4 @@
-"""Does a graph give what torch gives? Measured for every exported graph and written beside it."""
+"""Parity of an exported graph with torch, measured for every graph and written beside it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,8 +41,8 @@ def compare(
 ) -> Parity:
     """Run `module` and the graph at `path` (inputs `names`, one `output`) on every case.
 
-    `rounded` says that the graph's weights were, to int8 or float16. Raises ParityError when a graph is more than 1e-4
-    away anywhere, or a rounded one's mean cosine is under 0.99.
+    `rounded` is for graphs with int8 or float16 weights. Raises ParityError when a graph differs by more than 1e-4
+    anywhere, or a rounded one has a mean cosine under 0.99.
     """
     session = open_graph(path)
     differences, cosines = [], []

@@ -1,9 +1,8 @@
 """Task mappers: base vector in, task vector out (torch). Vectors only; no mapper knows an encoder."""
 
-from unbraid.mappers.files import Mapper, load_mapper, save_mapper
 from unbraid.mappers.gated import GatedMapper
 from unbraid.mappers.linear import LinearMapper, LowRankMapper
-from unbraid.mappers.ridge import ridge, truncated
+from unbraid.mappers.mapper_weights import Mapper, load_mapper, save_mapper
 
 __all__ = [
     "GatedMapper",
@@ -11,7 +10,5 @@ __all__ = [
     "LowRankMapper",
     "Mapper",
     "load_mapper",
-    "ridge",
     "save_mapper",
-    "truncated",
 ]

@@ -1,4 +1,4 @@
-"""A residual MLP behind a gate: what is not linear about a task. It does not fold; its linear part fetches."""
+"""A gated residual MLP for what is not linear in a task. It does not fold: a search fetches with its linear part."""
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ class GatedMapper(nn.Module):
         self.gate = nn.Parameter(torch.full((dim,), 0.1))
 
     def matrix(self) -> Tensor:
-        """W [D, D]: the linear part, by which a search fetches what the whole mapper then scores."""
+        """W [D, D]: the linear part. A search fetches with it and scores with the whole mapper."""
         return self.weight
 
     def forward(self, base: Tensor) -> Tensor:

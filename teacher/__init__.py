@@ -1,4 +1,4 @@
-"""Teachers: models whose task vectors the students learn. `load` finds one by name, folder or hub id."""
+"""Teachers: models whose task vectors the students learn. `load` takes a name, a folder or a hub id."""
 
 from unbraid.training.torchvision_shim import ensure_torchvision
 

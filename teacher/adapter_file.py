@@ -1,7 +1,7 @@
 """Several LoRA adapters in one file, as jina-embeddings-v4 is published, to and from ordinary peft adapters.
 
-Keys of the file end in `lora_A.TASK.weight`, where peft expects `lora_A.weight`: loaded as it is, peft would leave
-every B matrix at zero and say nothing. So the file is split by task, and every key is accounted for.
+Keys of the file end in `lora_A.TASK.weight`, but peft expects `lora_A.weight`: it would load such a file without an error
+and leave every B matrix at zero. So the file is split by task, and every key is checked.
 """
 
 import hashlib
@@ -59,8 +59,7 @@ def read_adapters(folder: Path, tasks: Collection[str]) -> Adapters:
     """The adapters in `folder`, which must be those of `tasks`.
 
     Raises TeacherError for a file that cannot be read, a key of another form or task, a tensor of another rank
-    than the configuration's, and an adapter that is absent or whose B matrices are all zero: it was never
-    trained, or was lost on the way.
+    than the configuration's, and an adapter that is absent or has only zero B matrices, which adapt nothing.
     """
     config = read_config(folder / CONFIG)
     try:

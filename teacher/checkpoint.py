@@ -1,10 +1,9 @@
-"""A published checkpoint folder: fetched, fingerprinted, and its tensors listed without loading them."""
+"""A checkpoint folder: fetch it, hash it, and list its tensors without loading them."""
 
 import hashlib
 import json
 import math
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +12,16 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from unbraid.errors import DataError, TeacherError
+from unbraid.io import hub
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
-HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-# What is fetched from the hub: weights, settings and tokenizer. No code is ever among it.
+# Files to fetch from the hub: weights, settings and tokenizer. Never code.
 PATTERNS = (
     *("config.json", "preprocessor_config.json", "generation_config.json", INDEX, "model*.safetensors"),
     *("adapters/adapter_config.json", "adapters/adapter_model.safetensors", "chat_template*"),
     *("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "*tokens*.json"),
 )
-# What decides the vectors, apart from the shards.
+# What decides the vectors, beside the weights.
 _SETTINGS = (
     "config.json",
     "preprocessor_config.json",
@@ -56,27 +55,18 @@ class Stored:
         return tensor
 
 
-def fetch(source: str | Path, revision: str | None) -> tuple[Path, str]:
-    """The local folder of a checkpoint, and what names its contents: the hub's commit, or a digest of the files.
+def checkpoint_folder(source: str | Path, revision: str | None) -> tuple[Path, str]:
+    """The local folder of a checkpoint, and an id of its contents: the hub's commit, or a digest of the files.
 
     `source` is a folder or a hub id "org/name", of which only PATTERNS are downloaded. Raises DataError for
-    anything else, TeacherError when the hub cannot give it.
+    anything else and when the hub cannot give it.
     """
     folder = Path(source)
     if os.path.isdir(folder):  # Path.is_dir raises for a name that is too long
         if revision is not None:
             raise DataError(f"{folder} is a folder: revision is for hub ids, leave it out")
         return folder, digest(folder)
-    if not HUB_ID.fullmatch(str(source)):
-        raise DataError(f"{source}: no such folder, and not a hub id of the form org/name")
-    from huggingface_hub import snapshot_download
-
-    try:
-        place = Path(snapshot_download(str(source), revision=revision, allow_patterns=list(PATTERNS)))
-    except Exception as error:  # the hub client's own classes, those of its HTTP library, OSError, ValueError
-        raise TeacherError(
-            f"{source}: cannot be fetched from the hub: {error}; a folder with its files can be given instead"
-        ) from error
+    place = hub.fetch(str(source), revision, PATTERNS)
     return place, place.name  # the hub's cache names the folder by the commit
 
 
@@ -93,25 +83,25 @@ def digest(folder: Path) -> str:
 
 
 def stored_tensors(folder: Path) -> dict[str, Stored]:
-    """Every tensor of the checkpoint in `folder`, by key, from the shards' headers.
+    """Every tensor of the checkpoint in `folder`, by key, from the headers of its files.
 
-    Raises TeacherError for an index that is not one, and for shards that are absent, cut off or hold other keys.
+    Raises TeacherError for an index that is not one, and for files that are absent, cut off or hold other keys.
     """
     if not (folder / INDEX).is_file():
         return file_tensors(folder / SINGLE)
     try:
         places = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
-        shards = sorted(set(places.values()))
-        usable = bool(shards) and all(Path(shard).name == shard for shard in shards)
+        files = sorted(set(places.values()))
+        usable = bool(files) and all(Path(file).name == file for file in files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TeacherError(f"{folder / INDEX}: not a readable index: {error!r}") from error
     if not usable:
-        raise TeacherError(f"{folder / INDEX}: expected names of files beside it, got {', '.join(shards)}")
+        raise TeacherError(f"{folder / INDEX}: expected names of files beside it, got {', '.join(files)}")
     found: dict[str, Stored] = {}
-    for shard in shards:
-        found |= file_tensors(folder / shard)
+    for file in files:
+        found |= file_tensors(folder / file)
     if wrong := sorted(found.keys() ^ places.keys()):
-        where = "its shards, not in it" if wrong[0] in found else "it, not in its shards"
+        where = "its files, not in it" if wrong[0] in found else "it, not in its files"
         raise TeacherError(f"{folder / INDEX}: {wrong[0]} is in {where} ({len(wrong)} such keys)")
     return found
 

@@ -1,4 +1,4 @@
-"""The teacher in process: items and tasks in, vectors out, every task from one backbone in one batch."""
+"""The teacher: items and tasks in, vectors out. One batch of one backbone may hold every task."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, overload
@@ -24,8 +24,8 @@ WINDOW = 64  # pictures decoded at a time; one of 602,112 pixels takes 14 MB as 
 class AdapterTeacher:
     """A frozen backbone with an adapter per task.
 
-    `routes` names the route of each task: tasks with one name have one vector. `id` changes whenever the vectors
-    would. `about` says what decides them (model, revision, dtype, pixel limits, ...), for what is stored.
+    `routes` names the route of each task; tasks of one route have the same vectors. `id` changes whenever the vectors
+    would. `about` says what decides them (model, revision, dtype, pixel limits, ...) and is stored with labels.
     """
 
     def __init__(
@@ -148,8 +148,8 @@ class AdapterTeacher:
     ) -> Iterator[tuple[list[int], list[Input]]]:
         """Rows and inputs of each batch: texts by length, then pictures by length within a window.
 
-        All texts and the first window of pictures are read before anything is computed, so that a bad item costs
-        nothing; the pictures of a larger call would not fit into memory at once.
+        All texts and the first window of pictures are read before anything is computed, so that a bad item fails early.
+        More pictures would not fit into memory at once.
         """
         kinds = [item_modality(item) for item in items]
         texts = [row for row, kind in enumerate(kinds) if kind != "image"]

@@ -40,7 +40,7 @@ class Batch:
 
 
 class Reader(Protocol):
-    """How a backbone reads items; everything that happens before the first matrix product."""
+    """How a backbone reads items: everything before the first matrix product."""
 
     def read_texts(
         self, texts: Sequence[str], routes: Sequence[Route], rows: Sequence[int] | None = None

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from unbraid.errors import DataError
+from unbraid.io.hub import HUB_ID
 from unbraid.teacher.adapter_file import CONFIG, read_config
-from unbraid.teacher.checkpoint import HUB_ID, fetch, stored_tensors
+from unbraid.teacher.checkpoint import checkpoint_folder, stored_tensors
 from unbraid.teacher.encoder import AdapterTeacher
 from unbraid.teacher.inputs import Reader
 from unbraid.teacher.memory import choose_device
@@ -31,13 +32,13 @@ def load(
 ) -> AdapterTeacher:
     """Teacher by name, folder or hub id.
 
-    "starter" is all-MiniLM-L6-v2 with the adapters trained here, "minilm" the same model without them; a folder
-    holds a BERT-type encoder, a checkpoint in the layout of jina-embeddings-v4, or what `unbraid teacher train` wrote
-    as adapters; "org/name" is the hub id of such a checkpoint. `revision` pins a hub id. `device` is CUDA where there is one; `dtype`, also by its name,
-    is float32, and bfloat16 for jina-embeddings-v4 on CUDA. `attention` and the pixel limits are for
-    jina-embeddings-v4 alone.
-    Raises DataError for another name or an option that does not apply, TeacherError for a teacher that was
-    found and cannot be used.
+    "starter" is all-MiniLM-L6-v2 with the shipped adapters, "minilm" the same model without them. A folder holds a
+    BERT-type encoder, a checkpoint in the layout of jina-embeddings-v4, or adapters of `unbraid train teacher fit`.
+    "org/name" is the hub id of such a checkpoint, and `revision` pins it. By default `device` is CUDA if there is one,
+    and `dtype` (also by its name) is float32, or bfloat16 for jina-embeddings-v4 on CUDA. `attention` and the pixel
+    limits are for jina-embeddings-v4 alone.
+    Raises DataError for another name or an option that does not apply, TeacherError for a teacher that was found but
+    cannot be used.
     """
     dtype = read_dtype(dtype)
     base, adapters = _base_and_adapters(name)
@@ -68,7 +69,7 @@ def load(
 
 
 def load_trainable(
-    name: str | Path, *, device: str | None, precision: str, max_tokens: int
+    name: str | Path, *, device: str | None, dtype: str, max_tokens: int
 ) -> tuple[Backbone, Reader, Routes]:
     """A frozen backbone without adapters, its reader cutting texts at `max_tokens`, and the routes to train.
 
@@ -83,16 +84,17 @@ def load_trainable(
 
     qwen.check_transformers()
     qwen.show_licence()
-    folder, _ = fetch(name, qwen.PUBLISHED.revision if str(name) == qwen.PUBLISHED.hub_id else None)
+    folder, _ = checkpoint_folder(
+        name, qwen.PUBLISHED.revision if str(name) == qwen.PUBLISHED.hub_id else None
+    )
     config = qwen.read_config(folder)
     tensors = stored_tensors(folder)
     # The frozen weights may be bfloat16; the adapters that are trained stay float32 either way.
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     backbone = qwen.load_backbone(
         folder,
         tensors,
         device=place,
-        dtype=dtype,
+        dtype=DTYPES[dtype],
         attention="sdpa",
         projector=None if qwen.PROJECTOR[0] in tensors else new_projector(config.text_config.hidden_size),
     )

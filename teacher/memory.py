@@ -1,4 +1,4 @@
-"""Where a teacher runs and whether it fits there, known before a single weight is read."""
+"""Where a teacher runs, and whether it fits there: checked before any weight is read."""
 
 from collections.abc import Mapping
 

@@ -17,12 +17,9 @@ vLLM returns token states, and its client makes the vector:
 import dataclasses
 import gc
 import json
-import os
 import shutil
 import struct
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +30,16 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from unbraid.errors import DataError, TeacherError
+from unbraid.io.atomic import atomic_folder
 from unbraid.items import Code, Item
 from unbraid.teacher.adapter_file import Adapters, read_adapters, some
-from unbraid.teacher.checkpoint import SINGLE, Stored, dtype_name, fetch, stored_tensors
+from unbraid.teacher.checkpoint import SINGLE, Stored, checkpoint_folder, dtype_name, stored_tensors
 from unbraid.teacher.encoder import AdapterTeacher
 from unbraid.teacher.memory import choose_device
 from unbraid.teacher.model import Backbone
 from unbraid.teacher.qwen import PROJECTOR, PUBLISHED, QwenReader, load_jina_v4, read_config
 from unbraid.teacher.routes import JINA_V4, TASK_ADAPTERS
-from unbraid.teacher.silence_transformers import quiet_transformers
+from unbraid.teacher.silence_transformers import silence_transformers
 
 RECORD = "merge.json"  # what was merged and how well it compared; marks a folder that may be replaced
 ARCHITECTURE, PROCESSOR = "Qwen2_5_VLForConditionalGeneration", "Qwen2_5_VLProcessor"
@@ -92,21 +90,21 @@ def merge(
     min_pixels: int | None = None,
     max_pixels: int | None = None,
 ) -> Merged:
-    """Write the base of `source` with the adapter `task` merged in to the folder `out`, and prove it.
+    """Merge the adapter `task` into the base of `source`, write it to the folder `out`, and check it.
 
-    The merged model is loaded again with the stock class and its vectors of some texts and a picture are compared
-    with the unmerged teacher's, on `device` and in `dtype` as `load` has them; `out` appears only if they agree.
-    `out` may be absent, empty, or an earlier merge, which is replaced. Weights keep the base's dtype; the sum is
-    made in float32, one tensor at a time.
+    The merged model is loaded again with the stock class, and its vectors of some texts and a picture are compared with
+    the unmerged teacher's, with `device` and `dtype` as in `load`. `out` is written only if they agree; it may be
+    absent, empty, or an earlier merge, which is replaced. Weights keep the base's dtype; sums are made in float32, one
+    tensor at a time.
     Raises DataError for a task that is no adapter or a folder that must not be overwritten, TeacherError for a
     source that cannot be loaded and for a result that does not agree.
     """
     if task not in TASK_ADAPTERS:
         raise DataError(f"no adapter {task!r}: expected one of {', '.join(TASK_ADAPTERS)}")
-    _check_place(out)
+    _check_place(out)  # before minutes of work
     if revision is None and str(source) == PUBLISHED.hub_id:
         revision = PUBLISHED.revision
-    folder, _ = fetch(source, revision)
+    folder, _ = checkpoint_folder(source, revision)
     adapters = read_adapters(folder / "adapters", TASK_ADAPTERS)
     plan = _plan(stored_tensors(folder), adapters, task)
     place = choose_device(device)
@@ -124,10 +122,10 @@ def merge(
     if place.type == "cuda":
         torch.cuda.empty_cache()
 
-    with _beside(out) as partial:
-        _write_weights(partial / SINGLE, plan, adapters.scaling)
-        _write_settings(folder, partial, limits)
-        found = _load_merged(partial, place, dtype, limits).encode(_samples(), _ROUTES[task])
+    with atomic_folder(out, lambda: _check_place(out)) as unfinished:
+        _write_weights(unfinished / SINGLE, plan, adapters.scaling)
+        _write_settings(folder, unfinished, limits)
+        found = _load_merged(unfinished, place, dtype, limits).encode(_samples(), _ROUTES[task])
         exact = dtype == torch.float32 and all(stored.dtype == "F32" for stored, _ in plan.values())
         difference, cosine = compare(expected, found, exact=exact)
         record = {
@@ -138,7 +136,7 @@ def merge(
             "smallest cosine": cosine,
             "licence": PUBLISHED.licence,
         }
-        _write_json(partial / RECORD, record)
+        _write_json(unfinished / RECORD, record)
     return Merged(out, difference, cosine)
 
 
@@ -238,7 +236,7 @@ def _load_merged(
     from transformers import Qwen2_5_VLForConditionalGeneration
 
     try:
-        with quiet_transformers():
+        with silence_transformers():
             whole, info = Qwen2_5_VLForConditionalGeneration.from_pretrained(
                 folder,
                 dtype=dtype,
@@ -278,23 +276,6 @@ def _samples() -> Sequence[Item]:
         "Größe und Gewicht, 猫 🎉",
         picture,
     ]
-
-
-@contextmanager
-def _beside(out: Path) -> Iterator[Path]:
-    """A folder to write into, which becomes `out` at the end and vanishes when something fails."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        ready = partial / "ready"
-        ready.mkdir()
-        yield ready
-        _check_place(out)  # again: minutes have passed
-        if out.exists():
-            os.rename(out, partial / "earlier")
-        os.rename(ready, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check_place(out: Path) -> None:

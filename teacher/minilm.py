@@ -1,4 +1,4 @@
-"""The teacher that needs no download: all-MiniLM-L6-v2, plain or with the three adapters trained here."""
+"""The teacher that needs no download: all-MiniLM-L6-v2, without adapters or with the three shipped ones."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from unbraid.errors import DataError, ItemError, MissingExtraError, TeacherError
+from unbraid.io.surrogates import replace_lone_surrogates
 from unbraid.items import Code, Item
 from unbraid.runtime.code_text import split_identifiers
 from unbraid.teacher.adapter_file import adapters_digest, attach_adapters, load_projector, read_adapters, some
@@ -14,7 +15,7 @@ from unbraid.teacher.encoder import AdapterTeacher
 from unbraid.teacher.inputs import Input
 from unbraid.teacher.model import Backbone, new_projector
 from unbraid.teacher.routes import PLAIN, STARTER, TASK_ADAPTERS, Route
-from unbraid.teacher.silence_transformers import quiet_transformers
+from unbraid.teacher.silence_transformers import silence_transformers
 from unbraid.teacher.stacked import stack_adapters
 from unbraid.training.torchvision_shim import ensure_torchvision
 
@@ -46,17 +47,15 @@ class BertReader:
             route.code_prompt + split_identifiers(text) if isinstance(text, Code) else route.prompt + text
             for text, route in zip(texts, routes, strict=True)
         ]
-        # Lone surrogates are not characters, and the tokenizer raises TypeError.
-        written = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in written]
-        encodings = self.tokenizer.encode_batch_fast(written)
+        encodings = self.tokenizer.encode_batch_fast([replace_lone_surrogates(text) for text in written])
         return [Input(encoding.ids, (0, len(encoding.ids))) for encoding in encodings]
 
     def read_picture(self, item: Item) -> Input:
-        """Never: raises ItemError."""
+        """Always raises ItemError."""
         raise ItemError("all-MiniLM-L6-v2 encodes text and code, not pictures")
 
     def picture_tokens(self, width: int, height: int) -> int:
-        """Never: raises ItemError."""
+        """Always raises ItemError."""
         raise ItemError("all-MiniLM-L6-v2 encodes text and code, not pictures")
 
 
@@ -76,7 +75,7 @@ def load_backbone(folder: Path, dtype: torch.dtype = torch.float32) -> Backbone:
 
     if not (folder / "model.safetensors").is_file():
         raise DataError(f"{folder}: no such teacher: expected a folder with model.safetensors")
-    with quiet_transformers():
+    with silence_transformers():
         model, info = AutoModel.from_pretrained(
             folder, add_pooling_layer=False, dtype=dtype, output_loading_info=True
         )
@@ -94,7 +93,7 @@ def load_minilm(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> AdapterTeacher:
-    """A teacher from the encoder in `folder`, plain or with the adapters in a folder of their own.
+    """A teacher from the encoder in `folder`, without adapters or with those in the folder `adapters`.
 
     Raises DataError or TeacherError for a folder that holds something else.
     """

@@ -1,4 +1,4 @@
-"""What adapters are attached to: a stock transformers model and the projector of multi-vectors.
+"""The backbone that adapters are attached to: a stock transformers model and the projector of multi-vectors.
 
 The attribute names `model` and `multi_vector_projector` are those of the published adapter file, so that its keys
 are the keys that peft gives to the layers here.
@@ -20,7 +20,7 @@ PROJECTED = 128  # dimensions of a multi-vector's tokens
 
 @dataclass(frozen=True)
 class Architecture:
-    """Where adapters go in one kind of backbone."""
+    """Where adapters are attached in one kind of backbone."""
 
     target_modules: str  # regular expression over module names
     exclude_modules: str | None
@@ -64,7 +64,7 @@ class Backbone(nn.Module):
         return self.model.dtype
 
     def forward(self, batch: Batch, project: bool) -> TokenStates:
-        """Token states of a batch. Positions of pictures are built here and never left to a default."""
+        """Token states of a batch. Positions of pictures are computed here; the default ones are wrong."""
         inputs: dict[str, Any] = {"input_ids": batch.ids, "attention_mask": batch.mask.long()}
         if batch.patches is not None:
             # Without mm_token_type_ids transformers falls back to one-dimensional positions, silently.
@@ -84,7 +84,7 @@ class Backbone(nn.Module):
 
 
 def new_projector(hidden: int) -> nn.Linear:
-    """A random projector that is the same every time. As in the paper it is never trained, adapters on it are."""
+    """A random projector, the same every time. As in the paper only the adapters on it are trained."""
     projector = nn.Linear(hidden, PROJECTED)
     generator = torch.Generator().manual_seed(0)
     nn.init.normal_(projector.weight, std=hidden**-0.5, generator=generator)
@@ -93,7 +93,7 @@ def new_projector(hidden: int) -> nn.Linear:
 
 
 def architecture_of(model: PreTrainedModel) -> Architecture:
-    """Where adapters go in `model`. Raises DataError for a kind of backbone that is not known."""
+    """Where adapters are attached in `model`. Raises DataError for a kind of backbone that is not known."""
     kind = model.config.model_type
     if kind not in ARCHITECTURES:
         raise DataError(f"a backbone of type {kind!r} is not known: expected {', '.join(ARCHITECTURES)}")

@@ -1,4 +1,4 @@
-"""What distillation needs of a teacher, and no more."""
+"""All that distillation needs of a teacher."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol

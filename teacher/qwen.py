@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from unbraid.errors import DataError, ItemError, MissingExtraError, TeacherError
+from unbraid.io.surrogates import replace_lone_surrogates
 from unbraid.items import Code, Item
 from unbraid.runtime.preprocess import decode
 from unbraid.teacher.adapter_file import (
@@ -26,13 +27,13 @@ from unbraid.teacher.adapter_file import (
     read_adapters,
     some,
 )
-from unbraid.teacher.checkpoint import Stored, dtype_name, fetch, file_tensors, stored_tensors
+from unbraid.teacher.checkpoint import Stored, checkpoint_folder, dtype_name, file_tensors, stored_tensors
 from unbraid.teacher.encoder import AdapterTeacher
 from unbraid.teacher.inputs import Input, Picture
 from unbraid.teacher.memory import check_fits, choose_device, needed_bytes
 from unbraid.teacher.model import PROJECTED, Backbone, new_projector
 from unbraid.teacher.routes import JINA_V4, TASK_ADAPTERS, Route
-from unbraid.teacher.silence_transformers import quiet_transformers
+from unbraid.teacher.silence_transformers import silence_transformers
 from unbraid.teacher.stacked import stack_adapters
 from unbraid.training.torchvision_shim import ensure_torchvision
 
@@ -129,8 +130,7 @@ class QwenReader:
             if not text.strip():
                 raise ItemError(f"item {row} is an empty text")
             prompt = route.code_prompt if isinstance(text, Code) else route.prompt
-            # Lone surrogates are not characters, and the tokenizer raises TypeError.
-            written.append(prompt + text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+            written.append(prompt + replace_lone_surrogates(text))
         found = []
         encodings = self.tokenizer.encode_batch_fast(written, add_special_tokens=False)
         for row, encoding in zip(rows, encodings, strict=True):
@@ -202,7 +202,7 @@ def load_jina_v4(
     _check_options(attention, dtype, place, *limits)
     if revision is None and str(source) == PUBLISHED.hub_id:
         revision = PUBLISHED.revision
-    folder, found = fetch(source, revision)
+    folder, found = checkpoint_folder(source, revision)
     config = read_config(folder)
     reader = QwenReader(folder, config, *limits)
     tensors = stored_tensors(folder)
@@ -294,7 +294,7 @@ def load_backbone(
     from transformers import Qwen2_5_VLModel
 
     try:
-        with quiet_transformers():
+        with silence_transformers():
             model, info = Qwen2_5_VLModel.from_pretrained(
                 folder,
                 dtype=dtype,

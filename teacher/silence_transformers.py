@@ -1,4 +1,4 @@
-"""Loading with transformers, without what it prints: its reports are judged here and become errors."""
+"""Load with transformers without its messages: callers check its loading report themselves."""
 
 import logging
 from collections.abc import Iterator
@@ -6,16 +6,16 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Without the loading bar and the report of keys, which are judged here."""
-    from transformers.utils import logging as said
+def silence_transformers() -> Iterator[None]:
+    """Switch the loading bar and the report of keys off inside the block."""
+    from transformers.utils import logging as library
 
-    level, bar = said.get_verbosity(), said.is_progress_bar_enabled()
-    said.set_verbosity(logging.CRITICAL)
-    said.disable_progress_bar()
+    level, bar = library.get_verbosity(), library.is_progress_bar_enabled()
+    library.set_verbosity(logging.CRITICAL)
+    library.disable_progress_bar()
     try:
         yield
     finally:
-        said.set_verbosity(level)
+        library.set_verbosity(level)
         if bar:
-            said.enable_progress_bar()
+            library.enable_progress_bar()

@@ -1,4 +1,4 @@
-"""All adapters of a layer as one: how a batch of mixed tasks runs at the speed of a single one.
+"""All adapters of a layer as one, so that a batch of mixed tasks runs as fast as a batch of one task.
 
 peft serves a mixed batch by cutting each layer's input and output into one part for each adapter, which costs
 several passes over the widest tensors there are. Here the A matrices of all adapters stand in one matrix, so that one

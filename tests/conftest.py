@@ -1,7 +1,7 @@
 """A tiny bundle made by the real export from random weights: one encoder each, both text tiers, all four mappers, 512 dimensions."""
 
 import contextlib
-import dataclasses
+import os
 import shutil
 import string
 import threading
@@ -12,6 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+# Before numpy and torch are loaded: tiny models are faster on one thread, above all where cores are shared.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import unbraid
 from unbraid.training.torchvision_shim import ensure_torchvision
@@ -26,7 +29,7 @@ WORDS = "the a of and to in is was cat dog house river red green bright moon sea
 
 @dataclass(frozen=True)
 class TinyRun:
-    """A finished training run, as `unbraid distill` leaves it, and the bundle exported from it."""
+    """A finished training run, as `unbraid train distill` leaves it, and the bundle exported from it."""
 
     run: Path
     bundle: Path
@@ -56,11 +59,12 @@ def tiny_tokenizer(path: Path) -> int:
 def tiny_run(run: Path) -> None:
     """Write text/, nano/, image/ and mappers/ with seeded random weights."""
     import torch
+    from msgspec import structs
     from transformers import BertConfig, BertModel
 
-    from unbraid.base_encoders.image import start_image_encoder
-    from unbraid.base_encoders.static import StaticEncoder
-    from unbraid.base_encoders.text import TextEncoder
+    from unbraid.base_encoders.image_encoder import start_image_encoder
+    from unbraid.base_encoders.static_encoder import StaticEncoder
+    from unbraid.base_encoders.text_encoder import TextEncoder
     from unbraid.distill.recipe import StaticTraining, read_recipe
     from unbraid.mappers import LinearMapper, LowRankMapper, save_mapper
     from unbraid.runtime.preprocess import ImagePreprocess
@@ -88,7 +92,7 @@ def tiny_run(run: Path) -> None:
     nano = StaticEncoder(torch.randn(pieces, 16), torch.randn(512, 16))
     nano.save(run / "nano")
     shutil.copy(run / "text" / "tokenizer.json", run / "nano")
-    with_nano = dataclasses.replace(recipe, nano=StaticTraining(width=16))
+    with_nano = structs.replace(recipe, nano=StaticTraining(width=16))
     write_record(run / "nano", with_nano, {}, {"held-out cosine": 0.0})
 
     preprocess = ImagePreprocess(PICTURE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))

@@ -452,7 +452,7 @@ def test_an_image_file_is_encoded_as_the_picture_in_it(exact, files):
 def test_a_picture_is_what_torch_computes(exact, tiny):
     import torch
 
-    from unbraid.base_encoders.image import load_image_encoder
+    from unbraid.base_encoders.image_encoder import load_image_encoder
 
     encoder = load_image_encoder(tiny.run / "image")
     with torch.inference_mode():
@@ -564,7 +564,7 @@ def test_tiers_share_the_base_space_and_differ_in_text_and_code(nano, exact):
 def test_a_nano_vector_is_what_torch_computes(nano, tiny):
     import torch
 
-    from unbraid.base_encoders.static import load_static_encoder
+    from unbraid.base_encoders.static_encoder import load_static_encoder
 
     encoder = load_static_encoder(tiny.run / "nano")
     ids, _ = nano._text_runtime("text").tokenise(TEXTS)

@@ -10,22 +10,23 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from unbraid.distill.data.items import TrainingItem
+from unbraid.distill.data.training_items import TrainingItem
 from unbraid.distill.drawings import draw
 from unbraid.distill.labels.label_shard import item_key
 from unbraid.distill.recipe import ImageTraining
 from unbraid.errors import DataError
+from unbraid.io.atomic import write_atomic
+from unbraid.io.jsonl import read_rows
 from unbraid.progress import track
 from unbraid.runtime.preprocess import decode
-from unbraid.training.data_rows import is_dev, rows
+from unbraid.training.data_split import is_dev
 
 CAPTIONS = ("caption", "alt", "title")
-KEPT_PIXELS = (
-    224  # longer side of the copies kept in memory: a crop of them still has the pixels of a tower's input
-)
+# Longer side of the copies in memory: a crop of one still has the pixels of a tower's input.
+KEPT_PIXELS = 224
 DRAWN = "drawings"  # the source of drawings
 DEV_DRAWINGS = 300  # drawings of seeds that training never uses
-SHORTEST = 12  # characters; shorter ones say too little of a picture
+SHORTEST = 12  # characters of a caption; shorter ones say too little
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Member:
-    """A picture's file, its row, and its captions, the first one the best."""
+    """The file of a picture and its captions, best first."""
 
     name: str  # where it came from
     content: bytes
@@ -55,7 +56,7 @@ class Member:
 
 
 def recipe_pictures(config: ImageTraining, data: Path) -> list[Picture]:
-    """Every picture of a recipe, with those kept for the dev score. Raises DataError as `photographs` does."""
+    """Every picture of a recipe, dev pictures included. Raises DataError as `photographs` does."""
     pictures = list(photographs(data, config.photos))
     if config.drawings:
         pictures += drawn(config.drawings)
@@ -64,7 +65,7 @@ def recipe_pictures(config: ImageTraining, data: Path) -> list[Picture]:
 
 def members(data: Path, name: str) -> Iterator[Member]:
     """Captioned pictures of `name`.tar below `data`. Raises DataError when it cannot be read."""
-    about = {row["file"]: row for row in rows(data / f"{name}.jsonl.gz")}
+    about = {line.text("file"): line.row for line in read_rows(data / f"{name}.jsonl.gz")}
     try:
         with tarfile.open(data / f"{name}.tar") as archive:
             for member in track(archive.getmembers(), name, unit="pictures"):
@@ -89,16 +90,16 @@ def photographs(data: Path, names: tuple[str, ...]) -> Iterator[Picture]:
 
 
 def drawn(count: int) -> Iterator[Picture]:
-    """`count` drawings for training and a few of other seeds for the dev score."""
+    """`count` drawings for training, and dev drawings of other seeds."""
     for seed in track(range(-DEV_DRAWINGS, count), "draw", unit="pictures"):
         drawing = draw(seed if seed >= 0 else 1_000_000 - seed)
         yield Picture(_small(drawing.image), drawing.captions, DRAWN, seed < 0)
 
 
 def picture_items(data: Path, names: Sequence[str], folder: Path) -> list[TrainingItem]:
-    """The training pictures of `names` as items to label, each a file of `folder` named by its key.
+    """The training pictures of `names` as items to label.
 
-    A teacher reads files. Those that are there are not written again.
+    A teacher reads files, so each picture is written to `folder` under its key, once.
     """
     folder.mkdir(parents=True, exist_ok=True)
     items = {}
@@ -108,9 +109,7 @@ def picture_items(data: Path, names: Sequence[str], folder: Path) -> list[Traini
                 continue
             path = folder / f"{member.key}{Path(member.name).suffix.lower()}"
             if not path.exists():
-                partial = path.with_suffix(".tmp")
-                partial.write_bytes(member.content)
-                partial.replace(path)
+                write_atomic(path, member.content)
             items[member.key] = TrainingItem(member.name, "image", picture=path)
     return list(items.values())
 

@@ -1,4 +1,4 @@
-"""Captions of pictures as base vectors: the frozen side that an image tower is pulled to."""
+"""Captions of pictures as base vectors: the fixed targets of an image tower."""
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from unbraid.distill.data.captioned_pictures import Picture
-from unbraid.distill.data.items import TrainingItem
+from unbraid.distill.data.training_items import TrainingItem
 from unbraid.distill.labels.label_shard import text_key
 from unbraid.distill.labels.label_store import read_shards
 from unbraid.distill.labels.write_labels import label
@@ -22,7 +22,7 @@ from unbraid.teacher import Teacher
 
 @dataclass(frozen=True)
 class Captions:
-    """All captions as base vectors float32 [n, 512] with the picture of each, and each picture's mean target."""
+    """All captions as base vectors float32 [n, 512], the captions of each picture, and the target of each picture."""
 
     vectors: Tensor
     of_picture: list[list[int]]  # rows of `vectors`, for each picture
@@ -34,9 +34,9 @@ def labelled_captions(
 ) -> dict[str, np.ndarray]:
     """Base vectors float32 [512] of all captions, and of those pictures that are labelled, by key.
 
-    What run/labels does not hold is labelled in run/captions, a store of its own: those of the drawings are many and
-    cost as much as training for minutes, and more items in run/labels would be other labels. `teacher` is loaded when
-    something is missing. Raises KeyboardInterrupt when that labelling was interrupted; it goes on the next time.
+    Captions missing in run/labels are labelled into run/captions, a store of its own: more items in run/labels would
+    change the labels of the other students. `teacher` is loaded only if something is missing. Raises KeyboardInterrupt
+    when that labelling was interrupted; the next call resumes it.
     """
     texts = {text_key("text", caption): caption for caption in distinct_captions(pictures)}
     stored = stored_base_vectors(run / "labels", space, {*texts, *(picture.key for picture in pictures)})
@@ -68,7 +68,9 @@ def caption_vectors(
             if picture.dev or not picture.key:
                 continue
             if picture.key not in stored:
-                raise DataError(f"a picture of {picture.source} is not labelled: run `unbraid label` again")
+                raise DataError(
+                    f"a picture of {picture.source} is not labelled: run `unbraid train label` again"
+                )
             mixed = (1 - own) * targets[row] + own * torch.from_numpy(stored[picture.key])
             targets[row] = normalize(mixed, dim=0)
     return Captions(base, of_picture, torch.stack(targets))

@@ -1,4 +1,4 @@
-"""Pairs from installed Python packages: what a docstring says and the function below it, or the rest of the docstring."""
+"""Pairs from installed Python packages: a docstring's summary with the function, or with the rest of the docstring."""
 
 import ast
 import gzip
@@ -14,7 +14,7 @@ from typing import TypeAlias
 from unbraid.errors import DataError
 
 # What the shipped recipes read: installed with the training extras, under permissive licences. scipy and sklearn are
-# left out, since their docstrings are a test set (benchmarks/dev_sets.py).
+# left out: their docstrings are a test set (benchmarks/dev_sets.py).
 PACKAGES = (
     *("torch", "torchvision", "transformers", "sentence_transformers", "peft", "accelerate", "timm", "numpy"),
     *("sympy", "networkx", "matplotlib", "huggingface_hub", "onnx", "onnxruntime", "pygments", "rich", "pip"),
@@ -26,21 +26,26 @@ LEAST_SUMMARY, MOST_SUMMARY = 20, {"code": 300, "docs": 200}  # characters that 
 LEAST = {"code": 60, "docs": 80}  # characters that a positive must have
 MOST = {"code": 2000, "docs": 1500}  # that are kept of it; training cuts far earlier
 LONGEST_CODE = 4000  # a longer function does more than its summary says
-NOT_READ = {"test", "tests", "testing", "_vendor"}  # tests describe little, copies are others' work
+NOT_READ = {
+    "test",
+    "tests",
+    "testing",
+    "_vendor",
+}  # tests describe little, vendored copies are other projects
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True)
-class Mined:
-    """Pairs (description, positive, package) of one kind, each description and each positive once."""
+class PackagePairs:
+    """Pairs (summary, positive, package); each summary and each positive stands once."""
 
     code: list[tuple[str, str, str]]  # summary -> function without its docstring
     docs: list[tuple[str, str, str]]  # summary -> the rest of the docstring
 
 
-def mine(packages: Sequence[str]) -> Mined:
-    """Pairs of the documented functions and classes of importable `packages`; none of them is imported.
+def docstring_pairs(packages: Sequence[str]) -> PackagePairs:
+    """Pairs of the documented functions and classes of `packages`, which are read and not imported.
 
     Raises DataError for a package that is not installed or has no Python source.
     """
@@ -56,7 +61,7 @@ def mine(packages: Sequence[str]) -> Mined:
                 body = _without_docstring(node)
                 if LEAST["code"] <= len(body) <= LONGEST_CODE:
                     code.setdefault(summary, (summary, body[: MOST["code"]], package))
-    return Mined(_distinct(code), _distinct(docs))
+    return PackagePairs(_distinct(code), _distinct(docs))
 
 
 def licence(package: str) -> str:
@@ -108,7 +113,7 @@ def _documented(package: str) -> Iterator[Function | ast.ClassDef]:
 
 
 def _without_docstring(node: Function) -> str:
-    """The function as code, without docstring, comments and decorators; "" when nothing is left to do."""
+    """The function as code, without docstring, comments and decorators; "" for an empty body."""
     body = node.body[1:]
     if not body or (len(body) == 1 and isinstance(body[0], ast.Pass | ast.Raise)):
         return ""

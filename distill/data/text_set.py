@@ -1,4 +1,4 @@
-"""Labelled texts and code as token ids and their targets, base vectors: what every text student is trained on."""
+"""Labelled texts and code as token ids with base vectors as targets: the training data of the text students."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from unbraid.distill.space.base_space import BaseSpace
 from unbraid.runtime.batching import token_budget_batches
 from unbraid.runtime.code_text import split_identifiers
 
-HELD_OUT = 1024  # labelled items (of few: a tenth) never trained on, for the cosine reported during training
+HELD_OUT = 1024  # labelled items (a tenth if there are few) kept out of training, for the held-out cosine
 
 
 @dataclass(frozen=True)
 class TextSet:
-    """Tokenised items and their targets: base vectors, and for code the description's share mixed in."""
+    """Tokenised items and their targets. The target of code is mixed with that of its description."""
 
     ids: list[list[int]]
     targets: np.ndarray  # float16 [n, 512], unit length
@@ -39,7 +39,7 @@ def text_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
 
 
 def _without_pictures(shard: Labels) -> Labels:
-    """The texts and code of `shard`: pictures have no place in the text student's training."""
+    """The texts and code of `shard`."""
     rows = [row for row, modality in enumerate(shard.modalities) if modality != "image"]
     return Labels(
         texts=[shard.texts[row] for row in rows],

@@ -1,4 +1,4 @@
-"""Whether a store still holds what its teacher gives: a seeded sample of rows is computed again."""
+"""Check a label store: encode a seeded sample of its rows again and compare."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unbraid.distill.data.items import TrainingItem
+from unbraid.distill.data.training_items import TrainingItem
 from unbraid.distill.labels.label_shard import text_key
 from unbraid.distill.labels.label_store import check_same_store, read_description, read_shards
 from unbraid.distill.labels.write_labels import as_item, describe, keyed, routes_of
@@ -47,11 +47,11 @@ def check_labels(
     tasks: Sequence[str] = (),
     sample: int = 64,
 ) -> list[Checked]:
-    """Recompute `sample` rows of the store in `folder` by the routes of `tasks`, all stored ones if empty.
+    """Encode `sample` rows of the store in `folder` again, by the routes of `tasks` (all stored ones if empty).
 
-    Texts and code come from the store itself; pictures from `items`, where they are found by key. Every shard is
-    read, so that damage anywhere is found. Raises DataError for a store of another teacher or without a route of
-    `tasks`, a key that does not fit its text, a picture that `items` lack, and a least cosine below 0.999.
+    Texts and code come from the store, pictures from `items` by key. Every shard is read, so damage anywhere is found.
+    Raises DataError for a store of another teacher or without a route of `tasks`, a key that does not fit its text, a
+    picture that is not among `items`, and a least cosine below 0.999.
     """
     stored = read_description(folder)["routes"]
     check_same_store(folder, describe(teacher, stored))
@@ -66,7 +66,7 @@ def check_labels(
 
 
 def _sample(folder: Path, size: int) -> list[_Row]:
-    """`size` rows of all shards, or all there are, chosen by a seed; every text's key is checked on the way."""
+    """`size` rows of all shards (or all there are), chosen by a seed. Checks the key of every text as well."""
     rng, seen = random.Random(SEED), 0
     kept: list[_Row] = []
     for shard in read_shards(folder):
@@ -99,10 +99,10 @@ def _items(rows: Sequence[_Row], items: Sequence[TrainingItem], folder: Path) ->
 
 
 def _compare(rows: Sequence[_Row], route: str, computed: np.ndarray, folder: Path) -> Checked:
-    """Cosines of the rows' stored vectors to those `computed`. Raises DataError for one that is too low."""
+    """Cosines of the stored vectors to those `computed`. Raises DataError for one that is too low."""
     stored = np.stack([row.vectors[route] for row in rows]).astype(np.float32)
     lengths = np.linalg.norm(stored, axis=1)
-    # A vector that has not unit length is wrong whichever way it points; so is one that is not finite.
+    # A vector that is not of unit length, or not finite, is wrong in any direction.
     cosines = np.where(np.abs(lengths - 1) < 0.01, (stored * computed).sum(1) / np.maximum(lengths, 0.5), 0)
     worst = int(np.argmin(cosines))
     if cosines[worst] < LEAST:

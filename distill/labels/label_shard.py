@@ -1,4 +1,4 @@
-"""One Parquet shard of teacher vectors: written whole or not at all, and read only when no byte of it changed."""
+"""One shard: a Parquet file of teacher vectors with its own hash, so that a changed byte is noticed."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from unbraid.errors import DataError
-from unbraid.io import atomic
+from unbraid.io.atomic import write_atomic
 
 ROUTE = "route:"  # what the names of vector columns start with
 DESCRIPTION = b"unbraid.description"
@@ -36,9 +36,9 @@ class Labels:
 def item_key(modality: str, content: bytes) -> str:
     """The key of an item: SHA-256 of its modality and its content, in hex.
 
-    The content of a text or code snippet is its UTF-8. That of a picture is its file's bytes, not its pixels: they
-    are the same under every release of the decoders, and resuming reads files without decoding them. The same pixels
-    in two files are two items.
+    The content of a text or code snippet is its UTF-8. That of a picture is the bytes of its file, not its pixels:
+    they do not depend on the decoder's release, and resuming does not decode. The same pixels in two files are two
+    items.
     """
     return hashlib.sha256(modality.encode() + b"\0" + content).hexdigest()
 
@@ -69,7 +69,10 @@ def write_shard(path: Path, labels: Labels, description: Mapping[str, object]) -
     sink = pa.BufferOutputStream()
     table = pa.table(columns).replace_schema_metadata(about)
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    write_whole(path, _sealed(sink.getvalue().to_pybytes()))
+    try:
+        write_atomic(path, _sealed(sink.getvalue().to_pybytes()))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def read_shard(path: Path) -> tuple[Labels, dict[str, Any]]:
@@ -98,39 +101,28 @@ def read_keys(path: Path) -> tuple[list[str], dict[str, Any]]:
     return table["key"].to_pylist(), description
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` to `path` so that a crash leaves the old file or the new one, never a part.
-
-    Raises DataError when that fails, for example on a full disk.
-    """
-    try:
-        atomic.write_atomic(path, content)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
 def _read(path: Path, columns: list[str] | None = None) -> tuple[Any, dict[str, Any]]:
-    """A pyarrow table of a shard, and its description; the bytes are not parsed before their seal holds."""
+    """A pyarrow table of a shard, and its description; the hash is checked before anything is parsed."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         content = path.read_bytes()
         if not _seal_holds(content):
-            raise ValueError("it changed after it was written, or `unbraid label` did not write it")
+            raise ValueError("it changed after it was written, or `unbraid train label` did not write it")
         table = pq.read_table(pa.BufferReader(content), columns=columns).combine_chunks()
         return table, json.loads(table.schema.metadata[DESCRIPTION])
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise DataError(
-            f"{path}: not a label shard: {error}: delete it, run `unbraid label` again"
+            f"{path}: not a label shard: {error}: delete it, run `unbraid train label` again"
         ) from error
 
 
 def _sealed(content: bytes) -> bytes:
-    """A shard's bytes with their own hash in place of the zeros in its metadata.
+    """The bytes of a shard with their hash in place of the zeros in the metadata.
 
-    Parquet's page checksums leave the footer out: of 7,500 flips of a bit or byte in a small shard, 5 in the footer
-    changed the numbers that pyarrow read, without any error.
+    Parquet's page checksums do not cover the footer: of 7,500 flips of a bit or byte in a small shard, 5 in the footer
+    changed the numbers that pyarrow read, without an error.
     """
     start = _seal_start(content)
     return content[:start] + hashlib.sha256(content).hexdigest().encode() + content[start + 64 :]

@@ -1,22 +1,23 @@
 """A store of teacher vectors: a folder of shards, all of one teacher and the same routes, and its description.
 
-Resuming and growing are one thing: what is wanted and whose key is not in a shard yet goes into the next shard.
-Training reads shards and never sees the teacher.
+Resuming and growing are the same: wanted items whose keys are in no shard go into the next shard. Training reads
+shards and never loads the teacher.
 """
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from unbraid.distill.labels.label_shard import Labels, read_keys, read_shard, write_shard, write_whole
+from filelock import FileLock, Timeout
+
+from unbraid.distill.labels.label_shard import Labels, read_keys, read_shard, write_shard
 from unbraid.errors import DataError
+from unbraid.io.atomic import write_atomic
 
 MANIFEST = "labels.json"
 FORMAT = 3  # 1, of version 0.1, described its vectors by the teacher's id alone; 2 did not say which route answers a task
@@ -25,7 +26,7 @@ FOREIGN = "it comes from another store: take it out"
 
 @dataclass(frozen=True)
 class Description:
-    """What decides the vectors of a store; stores that differ in any of it are never mixed.
+    """Everything that decides the vectors of a store. Shards with different descriptions are never mixed.
 
     `about` is the teacher's own (model, revision, dtype, pixel limits, ...); `dim` its native dimension; `tasks` names
     the route that answers each task.
@@ -38,7 +39,7 @@ class Description:
     tasks: Mapping[str, str] = field(default_factory=dict)
 
     def table(self) -> dict[str, Any]:
-        """The description as plain data, equal to what JSON gives back; the order of routes is of no account."""
+        """The description as JSON gives it back, with the routes sorted."""
         table: dict[str, Any] = {"format": FORMAT, "teacher": self.teacher, "about": dict(self.about)}
         table |= {"routes": sorted(self.routes), "dim": self.dim, "tasks": dict(self.tasks)}
         plain: dict[str, Any] = json.loads(json.dumps(table))
@@ -47,7 +48,7 @@ class Description:
 
 @dataclass
 class LabelStore:
-    """A store that is open for writing: `keys` are those of the items in it, `wanted` how many it shall have."""
+    """A store open for writing. `keys` are those of its items, `wanted` is how many items it will have."""
 
     folder: Path
     description: Description
@@ -56,10 +57,10 @@ class LabelStore:
     growing: tuple[int, set[str]] | None = None  # number and keys of a shard that is not full
 
     def want(self, keys: set[str]) -> None:
-        """Note on disk that the items of `keys` are wanted beside those that are here."""
+        """Write down that the items of `keys` are wanted, beside those in the store."""
         self.wanted = len(self.keys | keys)
         table = {**self.description.table(), "items": self.wanted}
-        write_whole(self.folder / MANIFEST, json.dumps(table, indent=1).encode())
+        write_atomic(self.folder / MANIFEST, json.dumps(table, indent=1).encode())
 
     def append(self, labels: Labels) -> None:
         """Write `labels` as the next shard. Raises ValueError for keys that are in the store, or twice in `labels`."""
@@ -68,9 +69,9 @@ class LabelStore:
         self.growing = None
 
     def grow(self, labels: Labels) -> None:
-        """Write `labels` as the shard that grows, in place of what it holds, or as the next one. Raises as `append`.
+        """Write `labels` as the new contents of the growing shard, or as the next shard. Raises as `append`.
 
-        The file is replaced at once: a crash leaves the old rows or the new ones.
+        The file is replaced as a whole: a crash leaves the old rows or the new ones.
         """
         number, held = self.growing or (max(map(_number, _shards(self.folder)), default=-1) + 1, set())
         fresh = set(labels.keys)
@@ -81,7 +82,7 @@ class LabelStore:
         self.growing = number, fresh
 
     def reopen(self, keys: AbstractSet[str]) -> Labels | None:
-        """The last shard, which then grows, when all of its items are among `keys`."""
+        """The last shard if all of its items are among `keys`; it then grows. Otherwise None."""
         self.growing = None
         if found := _shards(self.folder):
             labels = _checked(found[-1], self.description.table())
@@ -127,7 +128,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     try:
         table = json.loads(manifest.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise DataError(f"{folder}: no labels here ({MANIFEST}): run `unbraid label` first") from error
+        raise DataError(f"{folder}: no labels here ({MANIFEST}): run `unbraid train label` first") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{manifest}: cannot be read: {error}: choose another folder, label again") from error
     if not isinstance(table, dict) or table.get("format") != FORMAT:
@@ -157,7 +158,7 @@ def read_shards(folder: Path) -> Iterator[Labels]:
     table = read_description(folder)
     del table["items"]
     if not _shards(folder):
-        raise DataError(f"{folder}: no label shards here: run `unbraid label` first")
+        raise DataError(f"{folder}: no label shards here: run `unbraid train label` first")
     return (_checked(path, table) for path in _shards(folder))
 
 
@@ -167,7 +168,7 @@ def check_complete(folder: Path) -> None:
     wanted = table.pop("items")
     found = sum(map(len, _keys_by_shard(folder, table)))
     if found < wanted:
-        raise DataError(f"{folder}: {found} of {wanted} items are labelled: run `unbraid label` again")
+        raise DataError(f"{folder}: {found} of {wanted} items are labelled: run `unbraid train label` again")
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -225,18 +226,9 @@ def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing into `folder`; the system lets go of a killed process's lock."""
-    if find_spec("fcntl") is None:  # Windows
-        yield
-        return
-    import fcntl
-
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Keep other processes from writing into `folder`; the system releases the lock of a killed process."""
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(f"{folder}: another process labels into it: wait for it, or stop it") from error
-        yield
-    finally:
-        os.close(descriptor)
+        with FileLock(folder / "labels.lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise DataError(f"{folder}: another process labels into it: wait for it, or stop it") from error

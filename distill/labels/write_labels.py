@@ -1,4 +1,4 @@
-"""Stage 1: write the teacher's vectors of every item once; resumable at any moment."""
+"""Label: write the teacher's vectors of every item once. Labelling can be stopped and resumed at any moment."""
 
 import random
 import time
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from unbraid.distill.data.items import TrainingItem
+from unbraid.distill.data.training_items import TrainingItem
 from unbraid.distill.labels.label_shard import Labels, item_key, text_key
 from unbraid.distill.labels.label_store import (
     Description,
@@ -18,27 +17,23 @@ from unbraid.distill.labels.label_store import (
     open_labels,
     read_description,
 )
-from unbraid.distill.recipe import Recipe
 from unbraid.errors import DataError
 from unbraid.items import Code, Item
 from unbraid.progress import counting
-from unbraid.runtime.cpu import instruction_sets
 from unbraid.teacher import Teacher, load
-from unbraid.teacher.memory import choose_device
 
-# A kill loses what is not in a shard yet: at most so many items, or so many seconds of work and one chunk. An item takes
-# as many bytes in shards of 8,192 (2.2 kB with three routes of 384), so nothing speaks for larger ones.
+# A kill loses what is not in a shard yet: at most this many items, or this many seconds of work and one chunk. Larger
+# shards save no bytes (2.2 kB an item with three routes of 384, also in shards of 8,192).
 SHARD = 2048
 SHARD_SECONDS = 300.0
 # Items between two steps of the progress. Over 8,192 of the starter's items in batches of 2,048 tokens, padding adds
 # 5 % to whole shards, 14 % to chunks of like length, and 28 % to chunks as they come.
 CHUNK = 256
-BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")  # instruction sets that multiply bfloat16: x86, x86, ARM
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """What a labelling did: items `wanted` in the store, labelled `before` and `now`, and whether Ctrl-C ended it."""
+    """The result of labelling: items `wanted` in the store, labelled `before` and `now`, and whether Ctrl-C ended it."""
 
     wanted: int
     before: int
@@ -49,10 +44,10 @@ class Labelled:
 def label(
     items: Sequence[TrainingItem], folder: Path, teacher: Teacher, *, tasks: Sequence[str] = ()
 ) -> Labelled:
-    """Label those of `items` that `folder` does not hold, each once, in order; what it holds already stays.
+    """Label those of `items` that are not in `folder` yet, each once, in order.
 
-    One vector is stored for every distinct route of `tasks`, all of the teacher's if empty. After Ctrl-C or an
-    error all that was labelled is in the store, after a kill all but the last shard.
+    One vector is stored for every distinct route of `tasks` (all tasks of the teacher if empty). After Ctrl-C or an
+    error everything labelled so far is in the store, after a kill everything but the last shard.
     Raises DataError when there is no item, the teacher cannot read one, or the folder holds labels of another
     teacher or other routes; ItemError and TeacherError as the teacher does.
     """
@@ -73,7 +68,7 @@ def label(
 
 
 def routes_of(teacher: Teacher, tasks: Sequence[str]) -> dict[str, str]:
-    """The task that asks for each distinct route of `tasks`, all tasks if empty. Raises DataError for another task."""
+    """Each distinct route of `tasks` (all if empty) with a task that it answers. Raises DataError for an unknown task."""
     if unknown := [task for task in tasks if task not in teacher.routes]:
         raise DataError(
             f"{', '.join(unknown)}: no task of {teacher.id}, which has {', '.join(teacher.routes)}"
@@ -116,22 +111,11 @@ def keyed(items: Sequence[TrainingItem]) -> dict[str, TrainingItem]:
 
 
 def as_item(modality: str, text: str, picture: Path | None) -> Item:
-    """What the teacher is given; it splits identifiers itself where its vocabulary needs that."""
+    """The item to encode. The teacher itself splits identifiers if its vocabulary needs that."""
     if modality == "image":
         assert picture is not None
         return picture
     return Code(text) if modality == "code" else text
-
-
-def teacher_dtype(recipe: Recipe, device: str | None = "cpu") -> torch.dtype:
-    """The torch dtype of the recipe's `precision` on `device`, CUDA where there is one if None.
-
-    "auto" is bfloat16 on CUDA and on CPUs that multiply it; on others bfloat16 is emulated, many times slower.
-    """
-    if recipe.precision != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[recipe.precision]
-    fast = choose_device(device).type == "cuda" or not instruction_sets().isdisjoint(BFLOAT16)
-    return torch.bfloat16 if fast else torch.float32
 
 
 def _key(item: TrainingItem) -> str:
@@ -146,10 +130,10 @@ def _key(item: TrainingItem) -> str:
 def _label_missing(
     items: Mapping[str, TrainingItem], store: LabelStore, teacher: Teacher, routes: Mapping[str, str]
 ) -> None:
-    """Label chunk by chunk what the store lacks; a shard takes so many items of `items` and grows until it is full.
+    """Label missing items chunk by chunk; each shard takes SHARD of `items` and grows until it is full.
 
-    Shards, chunks and the order in them depend on `items` alone, so that a stop at any moment leaves no trace: what
-    is labelled with whom decides a vector's last bits, and the order of rows that of training.
+    Shards, chunks and their order depend on `items` alone, so a stop changes nothing: which items share a batch decides
+    the last bits of a vector, and the order of rows decides the order of training.
     """
     keys = list(items)
     place = {key: row for row, key in enumerate(keys)}
@@ -168,7 +152,7 @@ def _label_shard(
     routes: Mapping[str, str],
     advance: Callable[[int], None],
 ) -> None:
-    """Label the missing items of one shard, which is written when it is full, time has passed, or an error ends it."""
+    """Label the missing items of one shard. It is written when it is full, every 300 seconds, and after an error."""
     begun = store.reopen(shard.keys())
     done = [begun] if begun else []
     written = len(done)
@@ -193,9 +177,9 @@ def _label_shard(
 
 
 def _chunks(shard: Mapping[str, TrainingItem]) -> list[dict[str, TrainingItem]]:
-    """The items of a shard in chunks of like length, which pad little.
+    """The items of a shard in chunks of similar length, which need little padding.
 
-    The chunks are shuffled, for otherwise the time left would first be guessed from the short ones.
+    The chunks are shuffled: otherwise the time left would at first be estimated from short items only.
     """
     by_length = sorted(shard.items(), key=lambda pair: (pair[1].modality == "image", len(pair[1].text)))
     chunks = [dict(by_length[start : start + CHUNK]) for start in range(0, len(by_length), CHUNK)]
@@ -218,7 +202,7 @@ def _label_chunk(chunk: Mapping[str, TrainingItem], teacher: Teacher, routes: Ma
 
 
 def _joined(chunks: Sequence[Labels], place: Mapping[str, int]) -> Labels:
-    """`chunks` as one, in the order of their keys' `place`: the first rows must be a fair sample of the rest."""
+    """`chunks` as one, in the order of `place`, so that the first rows are a fair sample of the rest."""
     keys = [key for chunk in chunks for key in chunk.keys]
     order = sorted(range(len(keys)), key=lambda row: place[keys[row]])
     texts = [text for chunk in chunks for text in chunk.texts]

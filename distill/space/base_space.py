@@ -1,10 +1,10 @@
 """The base space: the best linear 512-d code of all the teacher's task vectors at once.
 
-The task vectors of each item are stacked and projected on their principal axes (Eckart-Young), so no linear
-512-d base keeps more of them. The axes are ordered by energy, then turned at random *inside* the blocks
-0-64, 64-128, 128-256 and 256-512: every prefix still holds the same leading axes (Matryoshka), while inside a
-block every dimension carries a like share, which is what int8 and sign codes need. Where fewer than 512 dimensions
-are stacked they are lifted without loss: the last block's turn spreads what there is over all of it.
+The task vectors of each item are stacked and projected on their principal axes (Eckart-Young), so no other linear 512-d
+base keeps more of them. The axes are ordered by energy, then rotated at random *inside* the blocks 0-64, 64-128, 128-256
+and 256-512. Every prefix still spans the same leading axes (Matryoshka), and inside a block every dimension carries a
+similar share, which int8 and sign codes need. Fewer than 512 stacked dimensions are lifted without loss: the rotation
+of the last block spreads them over all of it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -61,10 +61,10 @@ def fit_base_space(vectors: Mapping[str, np.ndarray], *, seed: int) -> BaseSpace
 
 
 def fit_base_space_of_shards(shards: Iterable[Mapping[str, np.ndarray]], *, seed: int) -> BaseSpace:
-    """Base space of the items of all `shards`, each the teacher's vectors [n, dim] by route; one is held at a time.
+    """Base space of the items of all `shards`, each the teacher's vectors [n, dim] by route, read one at a time.
 
-    No mean is removed: the targets are directions, and centring would change their cosines.
-    Raises ValueError when there is no shard.
+    No mean is removed: the targets are directions, and centring would change their cosines. Raises ValueError when
+    there is no shard.
     """
     routes: tuple[str, ...] = ()
     moment = np.zeros(())  # sum of the stacks' outer products, float64 [D, D]

@@ -1,8 +1,8 @@
-"""The ceiling: how much of each task is left when all that is stored of an item is its base vector.
+"""The ceiling: how much of each task a base vector can hold at most.
 
-The base vectors here are made of the teacher's own vectors, as no student can do better, and a read-out is the best
-linear map from a prefix of them to the task vectors: what a mapper can give back at most. Everything is fitted on
-all but the held-out items and measured on those, or on labelled data sets.
+The base vectors are made of the teacher's own vectors, and no student can do better. A read-out is the best linear map
+from a prefix of them to the task vectors, so no linear mapper can do better. Both are fitted on all but the held-out
+items and measured on those, or on labelled data sets.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import torch
 
 from unbraid.distill.labels.label_shard import Labels
 from unbraid.distill.space.base_space import BaseSpace, stack
@@ -21,16 +20,14 @@ from unbraid.evaluation import Retrieval, Row, Sts
 from unbraid.evaluation.evaluate import retrieval_scores
 from unbraid.evaluation.metrics import Score, dense, spearman
 from unbraid.items import Item
-from unbraid.mappers.ridge import ridge
 from unbraid.progress import track
+from unbraid.ridge import ridge
 from unbraid.tasks import SEARCH_MODES
 from unbraid.teacher import Teacher
 
 DIMS = (512, 256, 128, 64)
 FITTED = 32_768  # items that the read-outs are fitted to: 64 for each of their 512 inputs
-STRENGTH = (
-    1e-6  # of the ridge: only where fewer than 512 dimensions are stacked is a direction without any energy
-)
+STRENGTH = 1e-6  # ridge penalty an item: needed only where fewer than 512 dimensions are stacked
 NEIGHBOURS = 10
 CHUNK = 512  # items between two steps of the progress
 
@@ -53,14 +50,14 @@ class ReadOuts:
 
 @dataclass(frozen=True)
 class RouteCeiling:
-    """What is left of one route's task vectors on held-out items; mappings are by dimensions of the base."""
+    """What the base keeps of one route's task vectors on held-out items, by dimensions of the base."""
 
     route: str
     items: int
     energy: Mapping[int, float]  # share of their energy that the projection keeps
     cosine: Mapping[int, float]  # mean, of read-out and task vector
     top10: Mapping[int, float]  # share of the ten nearest items that the read-out finds too
-    base_top10: float  # the same of the base vectors themselves, which no mapper changed
+    base_top10: float  # the same for the base vectors without a read-out
 
 
 def fit_read_outs(shards: Iterable[Labels], space: BaseSpace) -> tuple[ReadOuts, Vectors]:
@@ -71,9 +68,11 @@ def fit_read_outs(shards: Iterable[Labels], space: BaseSpace) -> tuple[ReadOuts,
     fitted, held = _rows(shards, space.routes)
     if len(held[space.routes[0]]) < 2:
         raise DataError("a ceiling needs at least 20 labelled items, a tenth of which is held out")
-    base = torch.from_numpy(space.project(fitted))
+    base = space.project(fitted)
     weights = {
-        (route, dim): ridge(base[:, :dim], torch.from_numpy(task_target(fitted[route])), STRENGTH).numpy()
+        (route, dim): ridge(base[:, :dim], task_target(fitted[route]), STRENGTH * len(base)).astype(
+            np.float32
+        )
         for route in space.routes
         for dim in DIMS
     }
@@ -104,9 +103,9 @@ def route_ceilings(read_outs: ReadOuts, held: Vectors) -> list[RouteCeiling]:
 
 
 def dataset_rows(dataset: Retrieval | Sts, teacher: Teacher, read_outs: ReadOuts) -> list[Row]:
-    """Scores of the teacher in the set's own search mode, of base vectors alone and of the read-outs at each prefix.
+    """Scores of the teacher in the set's own search mode, of the base vectors alone, and of the read-outs at each prefix.
 
-    Every item is encoded once for each route, for its base vector is made of them all.
+    Every item is encoded once for each route, because its base vector is made of all of them.
     """
     mode = "symmetric" if isinstance(dataset, Sts) else dataset.mode
     left, right = _sides(dataset)
@@ -137,7 +136,7 @@ def dataset_rows(dataset: Retrieval | Sts, teacher: Teacher, read_outs: ReadOuts
 
 
 def _rows(shards: Iterable[Labels], routes: Sequence[str]) -> tuple[Vectors, Vectors]:
-    """The first items that are fitted to, as many as read-outs need, and all that are held out."""
+    """The items to fit to, as many as read-outs need, and all held-out items."""
     fitted: list[Vectors] = []
     held: list[Vectors] = []
     count = 0
@@ -152,7 +151,7 @@ def _rows(shards: Iterable[Labels], routes: Sequence[str]) -> tuple[Vectors, Vec
 
 
 def _energy_kept(space: BaseSpace, vectors: Vectors, dim: int) -> dict[str, float]:
-    """Share of each route's energy that is left when the stacks are rebuilt from `dim` dimensions of the base.
+    """Share of each route's energy that remains when the stacks are rebuilt from `dim` dimensions of the base.
 
     The rows of the projection are orthonormal, so its transpose takes a base back to the nearest stack.
     """

@@ -1,15 +1,15 @@
-"""The ceiling as tables to read, as JSON and as a picture, and the stage that writes it into a run."""
+"""The ceiling as tables, as JSON and as a picture, and the stage that writes it into a run."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from unbraid.distill.labels.label_shard import write_whole
 from unbraid.distill.labels.label_store import read_description, read_shards
 from unbraid.distill.space.base_space import BaseSpace
 from unbraid.distill.space.ceiling import DIMS, RouteCeiling, fit_read_outs, route_ceilings
 from unbraid.evaluation import Row, table, to_json
+from unbraid.io.atomic import write_atomic
 
 JSON, PICTURE = "ceiling.json", "ceiling.png"
 
@@ -40,8 +40,8 @@ class Report:
             "routes": [asdict(route) for route in self.routes],
             "datasets": rows,
         }
-        # Last: who finds it finds a finished report.
-        write_whole(folder / JSON, json.dumps(about, indent=1).encode())
+        # Written last: a folder with this file has a finished report.
+        write_atomic(folder / JSON, json.dumps(about, indent=1).encode())
 
 
 def write_ceiling(labels: Path, space: BaseSpace, folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Stage 2: fit the base space to the labels, shard by shard."""
+"""Fit the base space to the labels, shard by shard."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -8,24 +8,26 @@ import numpy as np
 from unbraid.distill.labels.label_shard import Labels
 from unbraid.distill.labels.label_store import read_shards
 from unbraid.distill.space.base_space import BaseSpace, fit_base_space_of_shards, load_base_space
+from unbraid.io.atomic import atomic_file
 
-HELD_OUT = 4096  # labelled items, every tenth until there are as many, that neither space nor read-outs are fitted to
+# Labelled items (every tenth, up to this many) that neither space nor read-outs are fitted to.
+HELD_OUT = 4096
 
 Vectors = Mapping[str, np.ndarray]  # the teacher's vectors [n, dim] of each route
 
 
 def fit_space(labels: Path, run: Path, *, seed: int) -> BaseSpace:
-    """The base space of the store in `labels`, written to run/base_space.safetensors; one that is there stays.
+    """The base space of the store in `labels`, written to run/base_space.safetensors.
 
-    The students of `run` were made for it. Raises DataError as `read_shards` does.
+    An existing file is kept, because students of `run` may have been trained for it. Raises DataError as `read_shards`
+    does.
     """
     path = run / "base_space.safetensors"
     if not path.exists():
         space = fitted_space(labels, seed=seed)
         run.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".tmp")
-        space.save(partial)
-        partial.replace(path)
+        with atomic_file(path) as unfinished:
+            space.save(unfinished)
     return load_base_space(path)
 
 
@@ -35,7 +37,7 @@ def fitted_space(labels: Path, *, seed: int) -> BaseSpace:
 
 
 def split(shards: Iterable[Labels]) -> Iterator[tuple[Vectors, Vectors]]:
-    """Vectors of each shard's items that are fitted to, and of those that are held out."""
+    """For each shard, the vectors to fit to and the held-out vectors."""
     seen = 0
     for shard in shards:
         rows = np.arange(seen, seen + len(shard.keys))

@@ -1,7 +1,7 @@
-"""The task space: where a teacher's vectors of a task and a student's task vectors can be compared.
+"""The task space, in which a teacher's vectors and a student's task vectors can be compared.
 
-It has 512 dimensions whatever the teacher has, and they are the teacher's own, in its order: a student's task vector
-searches an index that the teacher built, and a prefix that the teacher was trained on stays one.
+It always has 512 dimensions, the teacher's own in the teacher's order. So a student's task vector can search an index
+that the teacher built, and a prefix that the teacher was trained on stays one.
 """
 
 import numpy as np
@@ -17,10 +17,9 @@ def task_vectors(vectors: np.ndarray) -> np.ndarray:
 
 
 def task_target(vectors: np.ndarray) -> np.ndarray:
-    """What a student's task vector should be, float32 [n, 512] of unit length, given the teacher's [n, dim].
+    """The target of a student's task vector, float32 [n, 512] of unit length, from the teacher's [n, dim].
 
-    Of a teacher with more dimensions it is a prefix, of one with fewer its vector with zeros behind, which change no
-    cosine.
+    A teacher with more dimensions gives a prefix. A teacher with fewer gets zeros appended, which change no cosine.
     """
     cut = task_vectors(vectors)
     return np.pad(cut, ((0, 0), (0, DIM - cut.shape[1])))

@@ -1,29 +1,28 @@
-"""A recipe for adapters: the typed contents of one TOML file, saved whole beside what it made."""
+"""A recipe for adapters: the typed contents of one TOML file, saved beside the adapters it made."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from msgspec import field
+
 from unbraid.errors import DataError
-from unbraid.training.recipe import read_toml, read_typed
+from unbraid.training.recipe_file import Table, read_recipe_file
 
 PAIR = "pair"  # name of the first stage and of its adapter
 Adapter: TypeAlias = Literal["retrieval", "text-matching", "code"]
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Table, frozen=True):
     """One data file of pairs, and which of its fields are the two sides."""
 
     file: str  # below the data folder
     licence: str
-    kind: Literal["text", "code", "picture", "graded"] = (
-        "text"  # what the positive is; graded: two texts and a score
-    )
+    # What the positive is; graded: two texts and a score.
+    kind: Literal["text", "code", "picture", "graded"] = "text"
     anchor: str = "anchor"
     positive: str = "positive"
     limit: int = 0  # at most this many rows, a seeded sample; 0 = all
-    only: tuple[str, ...] = ()  # of files with a field `set`: rows of these sets
+    sets: tuple[str, ...] = ()  # of files with a field `set`: rows of these sets
     alias: str = ""  # what stages call it, where one file is several sources
 
     @property
@@ -32,8 +31,7 @@ class Source:
         return self.alias or self.file
 
 
-@dataclass(frozen=True)
-class Weights:
+class Weights(Table, frozen=True):
     """Weights of the joint loss. The paper does not publish its own."""
 
     dense: float = 1.0  # NCE of the single vectors
@@ -42,15 +40,14 @@ class Weights:
     recovery: float = 1.0  # 1 - cosine to the unadapted vector: what keeps an adapter near the backbone
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One adapter's training. Stage 1 (`pair`) has no hard negatives; its adapter is what the tasks start from."""
+class Stage(Table, frozen=True):
+    """The training of one adapter. The tasks' adapters start from that of the `pair` stage."""
 
     sources: tuple[str, ...]
     steps: int
     held_out: tuple[
         str, ...
-    ] = ()  # whole sources that are never trained on: they choose the step and the strength
+    ] = ()  # whole sources that are never trained on: they choose the step and the scale
     batch: int = 64  # pairs
     negatives: int = 0  # mined hard negatives a query
     learning_rate: float = 2e-4
@@ -62,32 +59,28 @@ class Stage:
     check_every: int = 100  # steps between held-out scores
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides three adapters, but the data files themselves."""
+class Recipe(Table, frozen=True):
+    """Everything that decides the adapters, except the data files themselves."""
 
     name: str
     version: str
     seed: int
     backbone: str  # minilm, or a folder or hub id of a Qwen2.5-VL
-    source: tuple[Source, ...]
     pair: Stage
-    task: dict[Adapter, Stage]
+    source: tuple[Source, ...] = ()
+    task: dict[Adapter, Stage] = field(default_factory=dict)
     rank: int = 32
     alpha: int = 32
     dropout: float = 0.0
     prefixes: tuple[int, ...] = (64, 128, 256)  # beside the full width, Matryoshka
     max_tokens: int = 128  # of a training item
     batch_tokens: int = 2048  # padded tokens that go through the backbone at once
-    gradient_cache: bool = (
-        False  # hold the activations of one part of a batch at a time, for one more forward pass
-    )
-    precision: Literal["float32", "bfloat16"] = "float32"  # of the matrix products
-    false_negative: float = (
-        0.95  # a negative scored above this share of its positive's score is taken for a positive
-    )
-    tolerance: float = 0.004  # least gain that a held-out source may have for a step to be kept
-    strengths: tuple[float, ...] = (1.0, 0.75, 0.5)  # shares of the adapter tried at the end
+    # Hold the activations of one part of a batch at a time, for one more forward pass.
+    gradient_cache: bool = False
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of the matrix products
+    false_negative: float = 0.95  # a negative above this share of its positive's score counts as a positive
+    tolerance: float = 0.004  # how much a held-out source may lose in a version that is kept
+    scales: tuple[float, ...] = (1.0, 0.75, 0.5)  # of the adapter, tried at the end
     card: tuple[str, ...] = ()  # sentences for the card
 
     @property
@@ -99,12 +92,11 @@ class Recipe:
 def read_recipe(path: Path) -> Recipe:
     """Read the recipe at `path`; a bare name such as "starter" means the one shipped in adapters/recipes.
 
-    Raises DataError for a file that is not TOML, an unknown key, a missing one, a value of another type, two sources
-    of one name, no task, a stage without sources, steps or pairs, one that names a file without a [[source]], and
-    one that both trains on a file and is judged by it.
+    Raises DataError for a file that is not TOML, for fields that are unknown, missing or of another type, for two
+    sources of one name, for no task, and for a stage without sources or steps, with a file that no [[source]] states,
+    or with a file that is both trained on and held out.
     """
-    values = read_toml(path, Path(__file__).parent / "recipes")
-    recipe: Recipe = read_typed({"source": [], "task": {}} | values, Recipe, str(path))
+    path, recipe = read_recipe_file(path, Recipe, shipped=Path(__file__).parent / "recipes")
     names = [source.name for source in recipe.source]
     known = set(names)
     if twice := sorted(name for name in known if names.count(name) > 1):

@@ -1,4 +1,4 @@
-"""Hard negatives, and telling them from positives that nobody marked."""
+"""Hard negatives, and a rule that tells them from positives that are not labelled."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ BLOCK = 1024  # queries scored at once
 
 
 def false_negatives(scores: Tensor, positive: Tensor, share: float) -> Tensor:
-    """bool [n, m]: which documents score above `share` of what the query's own positive scores.
+    """bool [n, m]: which documents score above `share` of the query's own positive.
 
     scores [n, m] and positive [n] are cosines of the unadapted backbone. The positive-aware rule that worked best in
     NV-Retriever (arXiv 2407.15831, "TopK-PercPos", share 0.95).
@@ -17,7 +17,7 @@ def false_negatives(scores: Tensor, positive: Tensor, share: float) -> Tensor:
     return scores > share * positive[:, None]
 
 
-def mine_negatives(
+def mine_hard_negatives(
     queries: Tensor,
     documents: Tensor,
     positives: Sequence[set[int]],
@@ -26,10 +26,10 @@ def mine_negatives(
     count: int,
     share: float,
 ) -> Tensor:
-    """Rows int64 [n, count] of the best-scored documents that are no positive, -1 where there are fewer.
+    """Rows int64 [n, count] of the best-scored documents that are not positives, -1 where there are fewer.
 
     queries [n, D] and documents [m, D] are unit vectors, `positives` the known document rows of each query and
-    `own` int64 [n] the one that the query is paired with. Documents above `share` of its score are passed over.
+    `own` int64 [n] the one that the query is paired with. Documents above `share` of its score are left out as false negatives.
     """
     found = torch.full((len(queries), count), -1)
     most = max(map(len, positives), default=0)

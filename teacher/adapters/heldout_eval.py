@@ -1,51 +1,38 @@
-"""Held-out sources: how good an adapter is on collections that it never saw."""
+"""Held-out evaluation: how good an adapter is on sources that it was never trained on."""
 
-from dataclasses import dataclass
+from typing import TypeAlias
 
 from peft import PeftModel
 from torch import Tensor
 
 from unbraid.evaluation.metrics import dense, rank, ranking_scores, spearman
-from unbraid.teacher.adapters.encode import vectors_of
+from unbraid.teacher.adapters.adapter_vectors import vectors_of
 from unbraid.teacher.adapters.training_pairs import PairSet
 from unbraid.teacher.model import Backbone
 
-QUERIES, DOCUMENTS = 150, 500  # of a held-out source; each check encodes them
+QUERIES, DOCUMENTS = 150, 500  # of a held-out source; each evaluation encodes them
+
+Scores: TypeAlias = dict[str, float]  # of each held-out source: nDCG@10, or Spearman of graded pairs
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """Score of each held-out source (nDCG@10, or Spearman of graded pairs), 0..1."""
-
-    scores: dict[str, float]
-
-    def gains(self, before: "Judgement") -> list[float]:
-        """How much each source gained since `before`."""
-        return [score - before.scores[name] for name, score in self.scores.items()]
-
-
-def judge(model: Backbone | PeftModel, held_out: list[PairSet], *, batch_tokens: int) -> Judgement:
+def heldout_scores(model: Backbone | PeftModel, held_out: list[PairSet], *, batch_tokens: int) -> Scores:
     """Scores of the adapter that is switched on."""
     scores = {}
     for pairs in held_out:
-        asked = range(
-            len(pairs.left.items) if pairs.grades is not None else min(QUERIES, len(pairs.left.items))
-        )
-        left = vectors_of(model, pairs.left.inputs(asked), batch_tokens=batch_tokens)
-        everything = pairs.right.inputs(range(len(pairs.right.items)))
-        right = vectors_of(model, everything, batch_tokens=batch_tokens)
-        scores[pairs.name] = score(pairs, left, right)
-    return Judgement(scores)
+        count = len(pairs.left.items) if pairs.grades is not None else min(QUERIES, len(pairs.left.items))
+        left = vectors_of(model, pairs.left.inputs(range(count)), batch_tokens=batch_tokens)
+        documents = pairs.right.inputs(range(len(pairs.right.items)))
+        right = vectors_of(model, documents, batch_tokens=batch_tokens)
+        scores[pairs.name] = heldout_score(pairs, left, right)
+    return scores
 
 
-def unadapted(held_out: list[PairSet]) -> Judgement:
+def unadapted_scores(held_out: list[PairSet]) -> Scores:
     """Scores of the backbone without an adapter, from the vectors that the pairs hold."""
-    return Judgement(
-        {pairs.name: score(pairs, pairs.left.vectors, pairs.right.vectors) for pairs in held_out}
-    )
+    return {pairs.name: heldout_score(pairs, pairs.left.vectors, pairs.right.vectors) for pairs in held_out}
 
 
-def score(pairs: PairSet, left: Tensor, right: Tensor) -> float:
+def heldout_score(pairs: PairSet, left: Tensor, right: Tensor) -> float:
     """Spearman of graded pairs, else nDCG@10 of at most 150 left items among all right ones."""
     if pairs.grades is not None:
         cosines = (left[pairs.rows[:, 0]] * right[pairs.rows[:, 1]]).sum(-1)

@@ -1,14 +1,12 @@
-"""Pairs to train on or to be judged by: read, tokenised, and encoded once by the unadapted backbone."""
+"""Pairs to train or evaluate on: read, tokenised, and encoded once by the unadapted backbone."""
 
 import hashlib
 import json
-import os
 import random
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import PeftModel
@@ -16,13 +14,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unbraid.errors import DataError
+from unbraid.io.atomic import atomic_file
+from unbraid.io.jsonl import Line, read_rows
+from unbraid.io.surrogates import replace_lone_surrogates
 from unbraid.items import Code, Item
 from unbraid.teacher.adapters.adapter_recipe import Source
-from unbraid.teacher.adapters.encode import vectors_of
+from unbraid.teacher.adapters.adapter_vectors import vectors_of
 from unbraid.teacher.inputs import Input, Reader
 from unbraid.teacher.model import Backbone
 from unbraid.teacher.routes import Route
-from unbraid.training.data_rows import is_dev, rows
+from unbraid.training.data_split import is_dev
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,15 @@ class PairSet:
 
 
 def read_pairs(source: Source, data: Path, *, seed: int, train: bool, pictures: Path) -> RawPairs:
-    """Pairs of one source; with `train` its dev rows are left out. Pictures are unpacked below `pictures`.
+    """Pairs of one source; with `train` without its dev rows. Pictures are unpacked below `pictures`.
 
-    Raises DataError for a row without the fields that the source names.
+    Raises DataError that names the line for a row without the fields that the source names.
     """
-    kept = [row for row in rows(data / source.file) if not (train and is_dev(row))]
-    if source.only:
-        kept = [row for row in kept if row.get("set") in source.only]
-    if source.limit and len(kept) > source.limit:
-        kept = random.Random(seed).sample(kept, source.limit)
+    lines = [line for line in read_rows(data / source.file) if not (train and is_dev(line.row))]
+    if source.sets:
+        lines = [line for line in lines if line.row.get("set") in source.sets]
+    if 0 < source.limit < len(lines):
+        lines = random.Random(seed).sample(lines, source.limit)
     left_field, right_field = ("a", "b") if source.kind == "graded" else (source.anchor, source.positive)
     if source.kind == "picture":
         right_field, name = "file", source.file.removesuffix(".jsonl.gz")
@@ -82,14 +83,14 @@ def read_pairs(source: Source, data: Path, *, seed: int, train: bool, pictures: 
     left: list[Item] = []
     right: list[Item] = []
     grades = []
-    for row in kept:
-        a, b = _text(row, left_field, source.file), _text(row, right_field, source.file)
+    for line in lines:
+        a, b = _text(line, left_field), _text(line, right_field)
         if a and b:
             left.append(a)
             right.append(
                 Code(b) if source.kind == "code" else pictures / b if source.kind == "picture" else b
             )
-            grades.append(_grade(row, source.file) if source.kind == "graded" else 1.0)
+            grades.append(_grade(line) if source.kind == "graded" else 1.0)
     if not left:
         raise DataError(f"{source.file}: no pair with text in {left_field!r} and {right_field!r}")
     return RawPairs(source.name, left, right, grades if source.kind == "graded" else None)
@@ -164,23 +165,22 @@ def _side(
 ) -> tuple[Side, list[int]]:
     distinct = {(type(item), item): item for item in items}
     place = {key: number for number, key in enumerate(distinct)}
-    kept = list(distinct.values())
-    texts = (
-        None
-        if isinstance(kept[0], Path)
-        else reader.read_texts([str_or_code(one) for one in kept], [route] * len(kept))
-    )
+    unique = list(distinct.values())
+    strings = [
+        item for item in unique if isinstance(item, str)
+    ]  # all of them, or none: then they are pictures
+    texts = reader.read_texts(strings, [route] * len(strings)) if strings else None
 
     def inputs() -> list[Input]:
-        return texts if texts is not None else [reader.read_picture(one) for one in kept]
+        return texts if texts is not None else [reader.read_picture(item) for item in unique]
 
     vectors = _cached(
         cache,
-        [repr(one) if isinstance(one, Code) else str(one) for one in kept],
+        [repr(item) if isinstance(item, Code) else str(item) for item in unique],
         route,
         lambda: vectors_of(model, inputs(), batch_tokens=batch_tokens, what=what),
     )
-    return Side(kept, texts, reader, vectors), [place[type(item), item] for item in items]
+    return Side(unique, texts, reader, vectors), [place[type(item), item] for item in items]
 
 
 def _cached(folder: Path, names: list[str], route: Route, compute: Callable[[], Tensor]) -> Tensor:
@@ -192,34 +192,27 @@ def _cached(folder: Path, names: list[str], route: Route, compute: Callable[[], 
     path = folder / f"{digest}.safetensors"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.tmp")  # tasks may be trained by several processes at once
-        save_file({"vectors": compute()}, part)
-        part.replace(path)
+        vectors = compute()
+        with atomic_file(path, many_writers=True) as unfinished:  # several processes may train tasks at once
+            save_file({"vectors": vectors}, unfinished)
     return load_file(path)["vectors"]
 
 
-def str_or_code(item: Item) -> str:
-    """A text item as it is; pairs hold no others beside paths of pictures."""
-    assert isinstance(item, str)
-    return item
+def _value(line: Line, field: str) -> object:
+    if field not in line.row:
+        raise line.wrong(f"no field {field!r}, only {', '.join(line.row)}", "it in every row")
+    return line.row[field]
 
 
-def _field(row: dict[str, Any], field: str, file: str) -> Any:
-    if field not in row:
-        raise DataError(f"{file}: a row has no field {field!r}, only {', '.join(row)}")
-    return row[field]
-
-
-def _grade(row: dict[str, Any], file: str) -> float:
-    score = _field(row, "score", file)
+def _grade(line: Line) -> float:
+    score = _value(line, "score")
     if isinstance(score, bool) or not isinstance(score, int | float):
-        raise DataError(f"{file}: a row has the score {score!r}, expected a number")
+        raise line.wrong(f"the score {score!r}", "a number")
     return float(score)
 
 
-def _text(row: dict[str, Any], field: str, file: str) -> str:
-    text = str(_field(row, field, file) or "").strip()
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def _text(line: Line, field: str) -> str:
+    return replace_lone_surrogates(str(_value(line, field) or "").strip())
 
 
 def _key(item: Item) -> str:

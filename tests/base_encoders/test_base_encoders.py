@@ -3,8 +3,8 @@ import json
 import pytest
 import torch
 
-from unbraid.base_encoders.image import load_image_encoder, start_image_encoder, tower_preprocess
-from unbraid.base_encoders.text import load_text_encoder, mean_pooling, start_text_encoder
+from unbraid.base_encoders.image_encoder import load_image_encoder, start_image_encoder, tower_preprocess
+from unbraid.base_encoders.text_encoder import load_text_encoder, mean_pooling, start_text_encoder
 from unbraid.base_encoders.tower_name import read_tower_name
 from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.training.torchvision_shim import ensure_torchvision

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unbraid.distill.labels.write_labels import teacher_dtype
 from unbraid.distill.recipe import read_recipe
+from unbraid.distill.recipe_models import torch_dtype
 
 
 class FakeTeacher:
@@ -62,15 +62,15 @@ def test_label_then_check(command, texts, tmp_path):
     checked = command(*words, "--check", "--sample", 5)
     assert checked.code == 0, checked.err
     assert checked.out.startswith("plain: least cosine ")
-    assert "of 5 items computed again" in checked.out
+    assert "of 5 items encoded again" in checked.out
     assert float(checked.out.split()[3].rstrip(",")) > 0.999
 
 
-def test_label_takes_teacher_and_precision_from_the_recipe(command, texts, tmp_path, fake_teacher):
+def test_label_takes_teacher_and_dtype_from_the_recipe(command, texts, tmp_path, fake_teacher):
     command("train", "label", texts, "--output", tmp_path / "a")
     about = json.loads((tmp_path / "a" / "labels.json").read_text())["about"]
     plan = read_recipe(Path("starter"))
-    assert about == {"model": plan.teacher, "dtype": str(teacher_dtype(plan))}
+    assert about == {"model": plan.teacher, "dtype": str(torch_dtype(plan))}
     command("train", "label", texts, "--output", tmp_path / "b", "--teacher", "org/other")
     about = json.loads((tmp_path / "b" / "labels.json").read_text())["about"]
     assert about == {"model": "org/other", "dtype": "None"}
@@ -82,7 +82,7 @@ def test_label_reads_a_folder_by_its_recipe(command, tmp_path, fake_teacher):
     (tmp_path / "data" / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe = tmp_path / "own.toml"
     recipe.write_text(
-        'name = "own"\nversion = "1"\nseed = 1\nteacher = "fake"\nitems = 20\nprecision = "float32"\n'
+        'name = "own"\nversion = "1"\nseed = 1\nteacher = "fake"\nitems = 20\ndtype = "float32"\n'
         '[[source]]\nfile = "a.jsonl"\nlicence = "MIT"\ntext = ["text"]\n'
     )
     words = ("train", "label", tmp_path / "data", "--recipe", recipe, "--output", tmp_path / "labels")
@@ -97,7 +97,7 @@ def test_label_after_ctrl_c_says_how_far_it_came(command, texts, tmp_path, fake_
     monkeypatch.setattr(FakeTeacher, "encode", stop)
     result = command("train", "label", texts, "--output", tmp_path / "labels")
     assert result.code == 130
-    assert result.err == ("unbraid: interrupted; 0 of 9 items are labelled, the same command goes on\n")
+    assert result.err == ("unbraid: interrupted; 0 of 9 items are labelled; run it again to resume\n")
 
 
 def test_label_refuses_another_teacher_and_a_check_that_fails(
@@ -119,13 +119,13 @@ def test_label_refuses_another_teacher_and_a_check_that_fails(
     [
         (("{tmp}/no.jsonl", "--output", "{tmp}/out"), "no.jsonl"),
         (("{tmp}/empty.jsonl", "--output", "{tmp}/out"), "nothing to label"),
-        (("{tmp}/bad.jsonl", "--output", "{tmp}/out"), "bad.jsonl: line 1: has only body"),
+        (("{tmp}/bad.jsonl", "--output", "{tmp}/out"), "bad.jsonl, line 1: found only body"),
         (("{tmp}/picture.jsonl", "--output", "{tmp}/out"), "1 items are image"),
         (("{tmp}/picture.jsonl",), "--output"),
         (("{tmp}/items.jsonl", "--output", "{tmp}/out", "--tasks", "poetry"), "poetry"),
         (("{tmp}/items.jsonl", "--output", "{tmp}/out", "--dtype", "int8"), "int8"),
         (("{tmp}/items.jsonl", "--output", "{tmp}/out", "--sample", "3"), "--sample goes with --check"),
-        (("{tmp}/items.jsonl", "--output", "{tmp}/out", "--check"), "run `unbraid label` first"),
+        (("{tmp}/items.jsonl", "--output", "{tmp}/out", "--check"), "run `unbraid train label` first"),
         (("{tmp}/items.jsonl", "--output", "{tmp}/items.jsonl"), "items.jsonl: cannot be made"),
         (("{tmp}/items.jsonl", "--output", "{tmp}/out", "--recipe", "{tmp}/no.toml"), "no.toml"),
     ],

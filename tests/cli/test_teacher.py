@@ -1,4 +1,4 @@
-"""`unbraid teacher`: train, score and merge as a person meets them."""
+"""`unbraid train teacher`: fit, score and merge as a person meets them."""
 
 import gzip
 import json
@@ -43,7 +43,7 @@ def unbraid(capsys, monkeypatch):
     """Run the command in this process; returns exit code, standard output and standard error."""
 
     def run(*words):
-        monkeypatch.setattr(sys, "argv", ["unbraid", "teacher", *map(str, words)])
+        monkeypatch.setattr(sys, "argv", ["unbraid", "train", "teacher", *map(str, words)])
         with pytest.raises(SystemExit) as stop:
             cli.main()
         captured = capsys.readouterr()
@@ -90,24 +90,24 @@ def assert_one_line(found, *parts):
 def test_help_names_the_three_commands(unbraid):
     code, out, _ = unbraid("--help")
     assert code == 0
-    assert all(f" {command} " in out for command in ("train", "score", "merge"))
+    assert all(f" {command} " in out for command in ("fit", "score", "merge"))
 
 
-@pytest.mark.parametrize("command", ["train", "score", "merge"])
+@pytest.mark.parametrize("command", ["fit", "score", "merge"])
 def test_every_command_has_help(unbraid, command):
     code, out, _ = unbraid(command, "--help")
     assert code == 0 and f"teacher {command} [OPTIONS]" in out
 
 
-# -- train -------------------------------------------------------------------------------------------------------
+# -- fit ---------------------------------------------------------------------------------------------------------
 
 
-def test_train_says_where_every_stage_is_and_leaves_adapters(unbraid, folder):
+def test_fit_says_where_every_stage_is_and_leaves_adapters(unbraid, folder):
     run = folder / "run"
     scores = folder / "scores.md"
     scores.write_text("| measured | elsewhere |\n")
     code, out, _ = unbraid(
-        "train", folder / "tiny.toml", "--data", folder, "--run", run, "--device", "cpu", "--scores", scores
+        "fit", folder / "tiny.toml", "--data", folder, "--run", run, "--device", "cpu", "--scores", scores
     )
     assert code == 0
     assert out.splitlines() == [f"{name}: {run / name}" for name in ("pair", *TASK_ADAPTERS, "adapters")]
@@ -115,26 +115,26 @@ def test_train_says_where_every_stage_is_and_leaves_adapters(unbraid, folder):
     assert load(run / "adapters", device="cpu").encode(["cat"], "query").shape == (1, 384)
 
 
-def test_train_refuses_another_recipe_in_the_same_run(unbraid, folder):
-    words = ("train", folder / "tiny.toml", "--data", folder, "--run", folder / "run", "--device", "cpu")
+def test_fit_refuses_another_recipe_in_the_same_run(unbraid, folder):
+    words = ("fit", folder / "tiny.toml", "--data", folder, "--run", folder / "run", "--device", "cpu")
     assert unbraid(*words)[0] == 0
     text = (folder / "tiny.toml").read_text()
     (folder / "tiny.toml").write_text(text.replace("seed = 5", "seed = 6"))
     assert_one_line(unbraid(*words), "made with another seed", "--run")
 
 
-def test_train_names_data_that_is_absent(unbraid, folder):
-    found = unbraid("train", folder / "tiny.toml", "--data", folder / "none", "--run", folder / "run")
+def test_fit_names_data_that_is_absent(unbraid, folder):
+    found = unbraid("fit", folder / "tiny.toml", "--data", folder / "none", "--run", folder / "run")
     assert_one_line(found, "none/pairs.jsonl.gz")
 
 
-def test_train_refuses_a_recipe_that_is_absent(unbraid, folder):
-    found = unbraid("train", folder / "none.toml", "--data", folder, "--run", folder / "run")
+def test_fit_refuses_a_recipe_that_is_absent(unbraid, folder):
+    found = unbraid("fit", folder / "none.toml", "--data", folder, "--run", folder / "run")
     assert_one_line(found, "none.toml: not a readable recipe")
 
 
-def test_train_needs_a_run(unbraid, folder):
-    assert_one_line(unbraid("train", folder / "tiny.toml", "--data", folder), "--run")
+def test_fit_needs_a_run(unbraid, folder):
+    assert_one_line(unbraid("fit", folder / "tiny.toml", "--data", folder), "--run")
 
 
 # -- score -------------------------------------------------------------------------------------------------------

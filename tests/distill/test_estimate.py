@@ -2,14 +2,14 @@
 
 import gzip
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from unbraid.distill import estimate as module
-from unbraid.distill.data.items import recipe_items
+from unbraid.distill.data.training_items import recipe_items
 from unbraid.distill.estimate import Amount, estimate_run, label_bytes, measure
 from unbraid.distill.labels.label_shard import Labels, write_shard
 from unbraid.distill.recipe import StaticTraining, read_recipe

@@ -1,29 +1,29 @@
 import gzip
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from scipy.stats import spearmanr
 from tokenizers import Tokenizer
 from torch.nn.functional import normalize
 
-from unbraid.base_encoders.text import load_text_encoder
-from unbraid.distill import fit_mode as module
+from unbraid.base_encoders.text_encoder import load_text_encoder
+from unbraid.distill import fit_search_mode as module
 from unbraid.distill.fit_mappers import fit_mappers, read_outs, training_rows
-from unbraid.distill.fit_mode import Pairs, fit_mode, held_out_score
+from unbraid.distill.fit_search_mode import Pairs, fit_mode, held_out_score
 from unbraid.distill.labels.label_shard import Labels, text_key
 from unbraid.distill.labels.label_store import Description, open_labels, read_shards
 from unbraid.distill.recipe import ImageTraining, MapperTraining, Recipe, TextTraining
 from unbraid.distill.space.base_space import fit_base_space, load_base_space
 from unbraid.distill.space.task_space import task_target
-from unbraid.distill.students import encode, load_students
+from unbraid.distill.trained_students import encode, load_students
 from unbraid.errors import DataError
 from unbraid.mappers import GatedMapper, LinearMapper, LowRankMapper, load_mapper
 from unbraid.tasks import TASKS
-from unbraid.training.data_rows import is_dev
+from unbraid.training.data_split import is_dev
 from unbraid.training.torchvision_shim import ensure_torchvision
 
 ensure_torchvision()

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from unbraid import Code
-from unbraid.distill.data.items import TrainingItem, file_items
+from unbraid.distill.data.training_items import TrainingItem, file_items
 from unbraid.distill.labels import label_shard as shard_module
 from unbraid.distill.labels import label_store as labels_module
 from unbraid.distill.labels import write_labels as label_module
@@ -265,7 +265,7 @@ def test_after_ctrl_c_the_rest_is_labelled_and_nothing_twice(calls, items, tmp_p
     assert (done.now, done.wanted, done.interrupted) == (calls // 2 * 2, 10, True)
     if calls > 1:
         with pytest.raises(
-            DataError, match=f"{done.now} of 10 items are labelled: run `unbraid label` again"
+            DataError, match=f"{done.now} of 10 items are labelled: run `unbraid train label` again"
         ):
             check_complete(tmp_path / "stopped")
     again = label(items, tmp_path / "stopped", FakeTeacher())
@@ -286,8 +286,9 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 import test_labels as tests
 tests.label_module.SHARD, tests.label_module.CHUNK = 4, 2
+os.fsync = lambda _: None  # slow on a busy disk; a kill loses no written file
 folder = Path({folder!r})
-for number in range(10):
+for number in range(0, 10, 2):
     child = os.fork()
     if not child:
         tests.label(tests.texts(60), folder, tests.FakeTeacher(seconds=0.002))
@@ -303,18 +304,18 @@ for number in range(10):
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX")
 def test_kill_9_loses_and_doubles_nothing(tmp_path):
-    """Ten real processes, each killed at another moment of the work that the one before left."""
+    """Five real processes, each killed at another moment of the work that the one before left."""
     script = KILLING.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "killed"))
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True
     )
     shards = [int(line) for line in result.stdout.split()]
     assert shards == sorted(shards)
-    assert shards[-1] >= 9
+    assert shards[-1] >= 8
     label(texts(60), tmp_path / "killed", FakeTeacher())
     label(texts(60), tmp_path / "whole", FakeTeacher())
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
-    assert not list((tmp_path / "killed").glob("*.tmp"))
+    assert not list((tmp_path / "killed").glob("*.new"))
     check_complete(tmp_path / "killed")
 
 
@@ -339,7 +340,7 @@ def test_a_shard_appears_whole_or_not_at_all(step, tmp_path, monkeypatch):
     assert shard_path(tmp_path, 0).exists() == (step == "folder")
     with open_labels(tmp_path, description) as store:
         assert store.keys == (set(example_labels().keys) if step == "folder" else set())
-    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(tmp_path.glob("*.new"))
 
 
 def test_a_full_disk_is_named(tmp_path, monkeypatch):
@@ -475,11 +476,11 @@ def test_a_description_that_cannot_be_used_is_refused_by_name(text, says, items,
 
 # -- shards --------------------------------------------------------------------------------------------------
 
-unicode_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+unicode_text = st.text(max_size=20)
 
 
 @given(st.data(), st.integers(1, 6), st.integers(1, 9), st.sets(unicode_text, min_size=1, max_size=3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_what_is_written_is_read_back(tmp_path_factory, data, n, dim, routes):
     names, modalities, anchors, keys = (
         data.draw(st.lists(strategy, min_size=n, max_size=n))
@@ -517,11 +518,11 @@ def test_shards_are_read_in_order_of_their_numbers(tmp_path):
 
 def test_a_folder_without_labels_says_what_to_run(tmp_path):
     for use in (read_shards, check_complete, read_description):
-        with pytest.raises(DataError, match="run `unbraid label` first"):
+        with pytest.raises(DataError, match="run `unbraid train label` first"):
             use(tmp_path / "nowhere")
     with open_labels(tmp_path, Description("fake", ABOUT, ("search",), 5)) as store:
         store.want({"a"})
-    with pytest.raises(DataError, match="no label shards here: run `unbraid label` first"):
+    with pytest.raises(DataError, match="no label shards here: run `unbraid train label` first"):
         read_shards(tmp_path)
 
 
@@ -531,7 +532,7 @@ def test_no_changed_byte_of_a_shard_goes_unnoticed(tmp_path):
     whole = path.read_bytes()
     rng = np.random.default_rng(0)
     damaged = [whole[:end] for end in range(0, len(whole), 50)] + [whole + b"\0", whole[1:], whole + whole]
-    for place in rng.choice(len(whole), 1000, replace=False):
+    for place in rng.choice(len(whole), 400, replace=False):
         changed = whole[place] ^ int(rng.choice([1, 128, rng.integers(1, 256)]))
         damaged.append(whole[:place] + bytes([changed]) + whole[place + 1 :])
     for content_ in damaged:
@@ -546,7 +547,7 @@ def test_no_changed_byte_of_a_shard_goes_unnoticed(tmp_path):
 def test_a_parquet_file_that_is_no_shard_is_refused(tmp_path):
     path = shard_path(tmp_path, 0)
     pq.write_table(pa.table({"key": ["a"], "text": ["a"], "modality": ["text"], "anchor": [""]}), path)
-    with pytest.raises(DataError, match="not a label shard: .*`unbraid label` did not write it"):
+    with pytest.raises(DataError, match="not a label shard: .*`unbraid train label` did not write it"):
         read_shard(path)
 
 
@@ -664,17 +665,19 @@ def test_rows_of_a_file_are_items(tmp_path):
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ("{", "cannot be read"),
-        ("", "cannot be read"),
-        ("[1]", "cannot be read"),
-        ("{}", "has only nothing; expected one of text, code, image"),
-        ('{"anchor": "a", "positive": "b"}', "has only anchor, positive; expected one of text, code, image"),
-        ('{"text": "a", "code": "b"}', "has text and code"),
-        ('{"text": 7}', "text is a int, expected a string"),
-        ('{"text": null}', "text is a NoneType"),
-        ('{"text": " \\n"}', "text is empty"),
-        ('{"code": "x", "anchor": 7}', "anchor is a int"),
-        ('{"text": "x", "anchor": "y"}', "an anchor describes code, and this is text"),
+        ("{", "expected JSON"),
+        ("[1]", "expected a JSON object"),
+        ("{}", "found only an empty object, expected one of the fields text, code, image"),
+        (
+            '{"anchor": "a", "positive": "b"}',
+            "found only anchor, positive, expected one of the fields text, code",
+        ),
+        ('{"text": "a", "code": "b"}', "found text and code, expected one of the fields"),
+        ('{"text": 7}', "found text '7', expected text in the field text"),
+        ('{"text": null}', "found text 'None', expected text in the field text"),
+        ('{"text": " \\n"}', "found an empty text"),
+        ('{"code": "x", "anchor": 7}', "found anchor '7', expected text in the field anchor"),
+        ('{"text": "x", "anchor": "y"}', "found an anchor beside text, expected an anchor beside code only"),
         ('{"image": "no.png"}', "no picture 'no.png' in"),
         ('{"image": "a\\u0000b"}', "no picture"),
         ('{"image": "."}', "no picture '.' in"),
@@ -684,7 +687,7 @@ def test_rows_of_a_file_are_items(tmp_path):
 def test_a_bad_row_is_refused_with_its_line(row, says, tmp_path):
     path = tmp_path / "items.jsonl"
     path.write_text('{"text": "good"}\n' + row + "\n")
-    with pytest.raises(DataError, match=r"items\.jsonl: line 2") as error:
+    with pytest.raises(DataError, match=r"items\.jsonl, line 2: ") as error:
         file_items(path)
     assert says in str(error.value)
 

@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from unbraid.cli import main as cli
-from unbraid.distill.data.package_pairs import licence, mine, write_pairs
+from unbraid.distill.data.package_pairs import docstring_pairs, licence, write_pairs
 from unbraid.errors import DataError
-from unbraid.training.data_rows import rows
+from unbraid.io.jsonl import read_rows
 
 SOURCE = '''
 """A module docstring is nobody's description."""
@@ -70,7 +70,7 @@ def package(tmp_path, monkeypatch):
 
 
 def test_a_function_is_paired_with_its_summary_and_loses_its_docstring(package):
-    pairs = {summary: code for summary, code, _ in mine([package]).code}
+    pairs = {summary: code for summary, code, _ in docstring_pairs([package]).code}
     assert list(pairs) == ["Return the area of a rectangle.", "Fetch a page from the network."]
     area = pairs["Return the area of a rectangle."]
     assert area == (
@@ -80,36 +80,36 @@ def test_a_function_is_paired_with_its_summary_and_loses_its_docstring(package):
 
 
 def test_a_summary_is_paired_with_the_rest_of_its_docstring(package):
-    docs = {summary: rest for summary, rest, _ in mine([package]).docs}
+    docs = {summary: rest for summary, rest, _ in docstring_pairs([package]).docs}
     assert list(docs) == ["Return the area of a rectangle.", "A circle around the origin of the plane."]
     assert docs["Return the area of a rectangle."].startswith("Both sides are in metres")
-    assert {name for _, _, name in mine([package]).docs} == {package}
+    assert {name for _, _, name in docstring_pairs([package]).docs} == {package}
 
 
 def test_the_package_is_not_imported(package):
-    mine([package])
+    docstring_pairs([package])
     assert package not in sys.modules
 
 
 @pytest.mark.parametrize("name", ["no_such_package_here", "not a name", "_socket"])
 def test_what_is_no_package_with_source_is_refused_by_name(name):
     with pytest.raises(DataError, match=f"{name}: no installed Python package"):
-        mine([name])
+        docstring_pairs([name])
 
 
 def test_a_positive_is_taken_once(tmp_path, monkeypatch):
     twice = SOURCE + SOURCE.replace("a rectangle", "some rectangle")
     (tmp_path / "unbraid_twice.py").write_text(twice)
     monkeypatch.syspath_prepend(tmp_path)
-    positives = [code for _, code, _ in mine(["unbraid_twice"]).code]
+    positives = [code for _, code, _ in docstring_pairs(["unbraid_twice"]).code]
     assert len(positives) == len(set(positives))
 
 
 def test_written_pairs_are_what_training_reads(package, tmp_path):
-    pairs = mine([package]).code
+    pairs = docstring_pairs([package]).code
     write_pairs(tmp_path / "code" / "packages.jsonl.gz", pairs)
     first = (tmp_path / "code" / "packages.jsonl.gz").read_bytes()
-    found = list(rows(tmp_path / "code" / "packages.jsonl.gz"))
+    found = [line.row for line in read_rows(tmp_path / "code" / "packages.jsonl.gz")]
     assert found == [{"anchor": a, "positive": p, "package": n} for a, p, n in pairs]
     write_pairs(tmp_path / "code" / "packages.jsonl.gz", pairs)
     assert (tmp_path / "code" / "packages.jsonl.gz").read_bytes() == first
@@ -123,15 +123,15 @@ def test_licences_come_from_the_metadata():
 
 def test_the_command_writes_both_files_and_says_under_which_licence(package, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
-        sys, "argv", ["unbraid", "pairs", package, "packaging", "--out", str(tmp_path / "data")]
+        sys, "argv", ["unbraid", "train", "pairs", package, "packaging", "--out", str(tmp_path / "data")]
     )
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert not stop.value.code
     said = capsys.readouterr().out
     assert f"{package}: not stated" in said and "packaging: " in said
-    assert {row["package"] for row in rows(tmp_path / "data" / "code" / "packages.jsonl.gz")} == {
+    assert {line.row["package"] for line in read_rows(tmp_path / "data" / "code" / "packages.jsonl.gz")} == {
         package,
         "packaging",
     }
-    assert list(rows(tmp_path / "data" / "text" / "package_docs.jsonl.gz"))
+    assert list(read_rows(tmp_path / "data" / "text" / "package_docs.jsonl.gz"))

@@ -1,12 +1,13 @@
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from unbraid.distill import pipeline as stages
-from unbraid.distill.data.items import TrainingItem
+from unbraid.distill import recipe_models
+from unbraid.distill.data.training_items import TrainingItem
 from unbraid.distill.labels import write_labels as label_module
 from unbraid.distill.labels.label_shard import Labels
 from unbraid.distill.labels.label_store import Description, open_labels
@@ -142,7 +143,7 @@ def test_pictures_are_labelled_where_their_own_vectors_are_wanted(plan, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("precision", "sets", "expected"),
+    ("dtype", "sets", "expected"),
     [
         ("auto", (), "float32"),
         ("auto", ("avx2", "avx512f"), "float32"),
@@ -152,13 +153,13 @@ def test_pictures_are_labelled_where_their_own_vectors_are_wanted(plan, tmp_path
         ("float32", ("avx512_bf16",), "float32"),
     ],
 )
-def test_auto_is_bfloat16_where_the_processor_multiplies_it(precision, sets, expected, plan, monkeypatch):
-    monkeypatch.setattr(label_module, "instruction_sets", lambda: frozenset(sets))
-    found = label_module.teacher_dtype(replace(plan, precision=precision))
+def test_auto_is_bfloat16_where_the_processor_multiplies_it(dtype, sets, expected, plan, monkeypatch):
+    monkeypatch.setattr(recipe_models, "instruction_sets", lambda: frozenset(sets))
+    found = recipe_models.torch_dtype(replace(plan, dtype=dtype))
     assert str(found) == f"torch.{expected}"
 
 
 def test_auto_is_bfloat16_on_cuda(plan, monkeypatch):
-    monkeypatch.setattr(label_module, "instruction_sets", lambda: frozenset())
-    monkeypatch.setattr(label_module, "choose_device", lambda device: SimpleNamespace(type="cuda"))
-    assert str(label_module.teacher_dtype(replace(plan, precision="auto"), None)) == "torch.bfloat16"
+    monkeypatch.setattr(recipe_models, "instruction_sets", lambda: frozenset())
+    monkeypatch.setattr(recipe_models, "choose_device", lambda device: SimpleNamespace(type="cuda"))
+    assert str(recipe_models.torch_dtype(replace(plan, dtype="auto"), None)) == "torch.bfloat16"

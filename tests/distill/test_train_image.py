@@ -3,17 +3,17 @@ import io
 import json
 import random
 import tarfile
-from dataclasses import replace
 from math import exp, log
 from types import MappingProxyType
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from PIL import Image
 from safetensors.torch import load_file
 
-from unbraid.base_encoders.image import load_image_encoder, start_image_encoder
+from unbraid.base_encoders.image_encoder import load_image_encoder, start_image_encoder
 from unbraid.distill import train_image as stage
 from unbraid.distill.data import captioned_pictures as picture_files
 from unbraid.distill.data.captioned_pictures import DRAWN, Picture, drawn, photographs
@@ -24,7 +24,7 @@ from unbraid.distill.data.captions import (
     labelled_captions,
     stored_base_vectors,
 )
-from unbraid.distill.data.items import TrainingItem
+from unbraid.distill.data.training_items import TrainingItem
 from unbraid.distill.labels.label_shard import Labels, text_key
 from unbraid.distill.labels.label_store import Description, open_labels
 from unbraid.distill.labels.write_labels import label

@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from unbraid.base_encoders.static import load_static_encoder
+from unbraid.base_encoders.static_encoder import load_static_encoder
 from unbraid.distill import train_static as stage
-from unbraid.distill.fit_static import factorise, prior_rows, ridge, token_shares
 from unbraid.distill.labels.label_shard import Labels
 from unbraid.distill.labels.label_store import Description, open_labels
 from unbraid.distill.recipe import ImageTraining, Recipe, StaticTraining, TextTraining, read_recipe
 from unbraid.distill.space.base_space import fit_base_space
+from unbraid.distill.static_closed_form import factorise, fit_rows, prior_rows, token_shares
 from unbraid.distill.train_static import train_static
 from unbraid.errors import DataError
 from unbraid.training.torchvision_shim import ensure_torchvision
@@ -56,7 +56,7 @@ def test_ridge_is_the_solution_of_the_normal_equations(strength):
     shares, targets, prior = problem()
     dense = shares.toarray().astype(np.float64)
     change = np.linalg.solve(dense.T @ dense + strength * np.eye(20), dense.T @ (targets - dense @ prior))
-    found = ridge(shares, targets, prior, strength=strength, iterations=40)
+    found = fit_rows(shares, targets, prior, strength=strength, iterations=40)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, prior + change, atol=2e-4)
 
@@ -64,14 +64,14 @@ def test_ridge_is_the_solution_of_the_normal_equations(strength):
 def test_a_token_that_is_never_seen_keeps_its_prior():
     shares, targets, prior = problem()
     shares = token_shares([[1, 2], [2, 3]], 20)
-    found = ridge(shares, targets[:2], prior, strength=0.1)
+    found = fit_rows(shares, targets[:2], prior, strength=0.1)
     np.testing.assert_array_equal(found[4:], prior[4:])
     assert not np.allclose(found[1:4], prior[1:4])
 
 
 def test_a_strong_ridge_stays_at_the_prior():
     shares, targets, prior = problem()
-    np.testing.assert_allclose(ridge(shares, targets, prior, strength=1e6), prior, atol=1e-4)
+    np.testing.assert_allclose(fit_rows(shares, targets, prior, strength=1e6), prior, atol=1e-4)
 
 
 def test_prior_rows_find_a_linear_map_of_the_embeddings():
@@ -231,13 +231,13 @@ def test_a_recipe_without_nano_is_refused(labels, backbone, tmp_path):
     [("", None), ("[nano]\n", StaticTraining()), ("[nano]\nwidth = 64\n", StaticTraining(64))],
 )
 def test_a_recipe_may_have_a_nano_tier(lines, nano, tmp_path):
-    head = 'name = "x"\nversion = "1"\nseed = 1\nteacher = "minilm"\nitems = 0\nprecision = "float32"\n'
+    head = 'name = "x"\nversion = "1"\nseed = 1\nteacher = "minilm"\nitems = 0\ndtype = "float32"\n'
     (tmp_path / "x.toml").write_text(head + lines)
     assert read_recipe(tmp_path / "x.toml").nano == nano
 
 
 def test_a_nano_tier_of_another_type_is_refused(tmp_path):
-    head = 'name = "x"\nversion = "1"\nseed = 1\nteacher = "minilm"\nitems = 0\nprecision = "float32"\n'
+    head = 'name = "x"\nversion = "1"\nseed = 1\nteacher = "minilm"\nitems = 0\ndtype = "float32"\n'
     (tmp_path / "x.toml").write_text(head + 'nano = "yes"\n')
-    with pytest.raises(DataError, match="nano: 'yes' where"):
+    with pytest.raises(DataError, match=r"nano: Expected `object \| null`, got `str`"):
         read_recipe(tmp_path / "x.toml")

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from unbraid.base_encoders.text import load_text_encoder, start_text_encoder
+from unbraid.base_encoders.text_encoder import load_text_encoder, start_text_encoder
 from unbraid.distill import train_text as stage
 from unbraid.distill.data.text_set import tensors, text_set, text_tokenizer
 from unbraid.distill.labels.label_shard import Labels
@@ -233,7 +233,7 @@ def test_the_base_space_of_a_run_stays(labels, backbone, tmp_path, monkeypatch):
 
 
 def test_training_without_labels_says_what_to_run(backbone, tmp_path):
-    with pytest.raises(DataError, match="unbraid label"):
+    with pytest.raises(DataError, match="unbraid train label"):
         train_text(recipe(), tmp_path / "labels", tmp_path / "run", backbone=backbone)
 
 

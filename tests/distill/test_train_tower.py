@@ -1,23 +1,22 @@
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 import unbraid
-from unbraid.base_encoders.image import load_image_encoder
+from unbraid.base_encoders.image_encoder import load_image_encoder
 from unbraid.cli.main import app
 from unbraid.distill import train_tower as stage
 from unbraid.distill.data import captioned_pictures as picture_files
-from unbraid.distill.data.items import in_data
-from unbraid.distill.from_bundle import start_from_graph
 from unbraid.distill.recipe import ImageTraining, Recipe, TextTraining, read_recipe
+from unbraid.distill.recipe_models import below_data
 from unbraid.distill.train_image import new_image_encoder
-from unbraid.distill.train_tower import encoded_captions, train_tower
+from unbraid.distill.train_tower import encoded_captions, start_from_graph, train_tower
 from unbraid.errors import DataError
 from unbraid.export import export_tower
 from unbraid.runtime.onnx_session import open_graph, run_graph
@@ -156,7 +155,7 @@ def test_a_tower_trained_against_another_bundles_captions_is_refused(made, bundl
 
 
 def test_what_needs_a_teacher_is_refused(embedder, tmp_path):
-    with pytest.raises(DataError, match="own_vector is a teacher's"):
+    with pytest.raises(DataError, match="own_vector needs a teacher"):
         train_tower(recipe(own_vector=0.5), tmp_path, tmp_path, embedder)
 
 
@@ -165,7 +164,15 @@ def test_the_command_trains_and_writes_a_bundle(made, bundle_folder, tmp_path):
         'name = "mine"\nversion = "1"\nseed = 5\n[image]\ntower = "timm:test_efficientnet"\nsize = 32\n'
         'drawings = 8\nepochs = 1\nbatch = 8\nqueue = 16\nstart = "bundle"\n'
     )
-    command = ["tower", str(tmp_path / "my.toml"), "--bundle", str(bundle_folder), "--data", str(tmp_path)]
+    command = [
+        "train",
+        "tower",
+        str(tmp_path / "my.toml"),
+        "--bundle",
+        str(bundle_folder),
+        "--data",
+        str(tmp_path),
+    ]
     done = CliRunner().invoke(app, [*command, "--run", str(tmp_path / "run"), "--out", str(tmp_path / "new")])
     assert done.exit_code == 0, done.output
     assert "starter" in read(bundle_folder)["name"] and read(tmp_path / "new")["name"] == "mine"
@@ -175,5 +182,7 @@ def test_the_command_trains_and_writes_a_bundle(made, bundle_folder, tmp_path):
 def test_the_shipped_recipe_needs_no_teacher():
     shipped = read_recipe(Path("tower"))
     assert shipped.teacher == "" and shipped.image.start == "bundle"
-    with pytest.raises(DataError, match="the recipe names no teacher, and only `unbraid tower` needs none"):
-        in_data(shipped.teacher, Path())
+    with pytest.raises(
+        DataError, match="the recipe names no teacher, and only `unbraid train tower` works without"
+    ):
+        below_data(shipped.teacher, Path())

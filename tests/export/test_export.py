@@ -14,14 +14,21 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 import unbraid
-from unbraid.base_encoders.image import start_image_encoder
-from unbraid.base_encoders.text import TextEncoder, load_text_encoder
+from unbraid.base_encoders.image_encoder import start_image_encoder
+from unbraid.base_encoders.text_encoder import TextEncoder, load_text_encoder
 from unbraid.bundle import read_bundle
 from unbraid.errors import BundleError, DataError
 from unbraid.export import export_bundle
-from unbraid.export.graphs import LARGE, export_image, export_mapper, export_text, quantise, store_in_half
+from unbraid.export.onnx_graphs import (
+    LARGE,
+    export_image,
+    export_mapper,
+    export_text,
+    quantise,
+    store_in_half,
+)
 from unbraid.export.parity import Parity, ParityError, compare
-from unbraid.export.samples import docstrings, image_cases, mapper_cases, text_cases
+from unbraid.export.parity_samples import docstrings, image_cases, mapper_cases, text_cases
 from unbraid.mappers import GatedMapper, LinearMapper, LowRankMapper, save_mapper
 from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.training.torchvision_shim import ensure_torchvision
@@ -405,7 +412,7 @@ def test_a_run_whose_nano_tier_is_unfinished_is_refused(run, tmp_path):
 @pytest.mark.parametrize("file", ["text/encoder.json", "text/record.json", "mappers/record.json"])
 def test_an_unfinished_run_is_refused_with_what_is_missing(file, run, tmp_path):
     (run / file).unlink()
-    with pytest.raises(DataError, match=f"{file}: not found: finish `unbraid distill`"):
+    with pytest.raises(DataError, match=f"{file}: not found: finish `unbraid train distill`"):
         export_bundle(run, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 

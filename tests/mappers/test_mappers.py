@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -9,9 +8,7 @@ from unbraid.mappers import (
     LinearMapper,
     LowRankMapper,
     load_mapper,
-    ridge,
     save_mapper,
-    truncated,
 )
 
 START = torch.randn(6, 6, generator=torch.Generator().manual_seed(3))
@@ -119,54 +116,3 @@ def test_a_file_that_is_not_safetensors_is_refused_by_name(content, tmp_path):
 def test_a_missing_mapper_is_refused_by_name(tmp_path):
     with pytest.raises(DataError, match="query.safetensors"):
         load_mapper(tmp_path / "query.safetensors")
-
-
-# -- ridge -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def pairs():
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(40, 5, generator=generator), torch.randn(40, 5, generator=generator)
-
-
-@pytest.mark.parametrize(
-    "towards", [None, torch.eye(5), 2 * torch.ones(5, 5)], ids=["zero", "identity", "other"]
-)
-def test_ridge_is_least_squares_with_the_pull_as_extra_rows(pairs, towards):
-    base, target = pairs
-    rows = (0.3 * len(base)) ** 0.5 * np.eye(5)
-    pulled = rows @ (np.zeros((5, 5)) if towards is None else towards.numpy().T)
-    solution, *_ = np.linalg.lstsq(np.vstack([base, rows]), np.vstack([target, pulled]), rcond=None)
-    np.testing.assert_allclose(ridge(base, target, 0.3, towards), solution.T, atol=1e-6)
-
-
-def test_ridge_leaves_no_gradient(pairs):
-    base, target = (tensor.double() for tensor in pairs)
-    weight = ridge(base, target, 0.1, torch.eye(5)).requires_grad_()
-    loss = (base @ weight.T - target).square().sum() + 0.1 * len(base) * (
-        weight - torch.eye(5)
-    ).square().sum()
-    loss.backward()
-    assert weight.grad.abs().max() < 1e-10
-
-
-def test_a_strong_pull_gives_what_is_pulled_towards(pairs):
-    torch.testing.assert_close(ridge(*pairs, 1e9, 3 * torch.eye(5)), 3 * torch.eye(5), atol=1e-7, rtol=0)
-
-
-def test_a_weak_pull_finds_the_map_that_made_the_targets(pairs):
-    base, true = pairs[0], torch.randn(5, 5, generator=torch.Generator().manual_seed(2))
-    torch.testing.assert_close(ridge(base, base @ true.T, 1e-9), true, atol=1e-5, rtol=0)
-
-
-def test_ridge_answers_in_the_type_it_was_given(pairs):
-    assert ridge(*pairs, 1.0).dtype == torch.float32
-
-
-@pytest.mark.parametrize("rank", [1, 3, 6])
-def test_a_truncated_matrix_loses_only_its_smallest_singular_values(rank):
-    up, down = truncated(START, rank)
-    assert up.shape == down.shape == (6, rank)
-    lost = torch.linalg.matrix_norm(START - up @ down.T) ** 2
-    torch.testing.assert_close(lost, torch.linalg.svdvals(START)[rank:].square().sum(), atol=1e-5, rtol=1e-4)

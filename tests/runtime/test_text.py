@@ -146,7 +146,7 @@ def test_one_thread_and_four_give_the_same_vectors(text):
 def test_a_vector_is_what_torch_computes(text, tiny):
     import torch
 
-    from unbraid.base_encoders.text import load_text_encoder
+    from unbraid.base_encoders.text_encoder import load_text_encoder
 
     encoder = load_text_encoder(tiny.run / "text").eval()
     ids, _ = text.tokenise(sentences(5))

@@ -474,13 +474,13 @@ def test_a_broken_file_is_refused_by_name(broken, name, content, said):
         load(broken, device="cpu")
 
 
-def test_shards_that_the_index_does_not_know_are_refused(broken):
+def test_files_that_the_index_does_not_know_are_refused(broken):
     change_shard(broken, drop("model.norm.weight"))
     index = broken / "model.safetensors.index.json"
     written = json.loads(index.read_text())
     written["weight_map"]["model.norm.weight"] = "model-00002-of-00002.safetensors"
     index.write_text(json.dumps(written))
-    with pytest.raises(TeacherError, match=r"model\.norm\.weight is in it, not in its shards"):
+    with pytest.raises(TeacherError, match=r"model\.norm\.weight is in it, not in its files"):
         load(broken, device="cpu")
 
 
@@ -608,7 +608,7 @@ def hub(monkeypatch):
     """Stands in for the hub; gives the folder put into `place`, and keeps what was asked."""
     asked = {}
 
-    def snapshot_download(name, *, revision, allow_patterns):
+    def snapshot_download(name, *, revision, allow_patterns, local_dir):
         asked.update(name=name, revision=revision, patterns=allow_patterns)
         if "place" not in asked:
             raise OSError("no network")
@@ -633,7 +633,7 @@ def test_another_hub_id_keeps_its_name_and_revision(tiny_v4, tmp_path, hub):
 
 
 def test_a_hub_that_cannot_be_reached_is_named(hub):
-    with pytest.raises(TeacherError, match=r"jinaai/jina-embeddings-v4: cannot be fetched.*no network"):
+    with pytest.raises(DataError, match=r"jinaai/jina-embeddings-v4: cannot be fetched.*no network"):
         load("jinaai/jina-embeddings-v4", device="cpu")
 
 

@@ -1,4 +1,4 @@
-"""`unbraid teacher`: train adapters, score them task by task, write a merged checkpoint."""
+"""`unbraid train teacher ...`: train adapters, score them task by task, write a merged checkpoint."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from unbraid.cli.options import Device
 from unbraid.errors import require
 
 app = typer.Typer(
-    help="The teacher: train its adapters, score every task, merge one for vLLM.", no_args_is_help=True
+    help="A teacher: fit its adapters, score every task, merge one adapter for vLLM.", no_args_is_help=True
 )
 
 TeacherName = Annotated[
@@ -26,22 +26,22 @@ Dtype = Annotated[
 
 
 @app.command()
-def train(
+def fit(
     recipe: Annotated[
         Path, typer.Argument(metavar="RECIPE", help='A TOML file, or "starter" for the shipped one.')
     ],
     data: Annotated[Path, typer.Option("--data", help="Folder that the recipe's file names start from.")],
     run: Annotated[Path, typer.Option("--run", help="Folder for everything that this run makes.")],
     only: Annotated[
-        str | None, typer.Option("--task", help="Train this task alone: several can be trained at once.")
+        str | None, typer.Option("--task", help="Train only this task: several processes can train one each.")
     ] = None,
     device: Device = None,
     scores: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Tables for the card, as text; the stages are kept."),
+        typer.Option(exists=True, dir_okay=False, help="A text file with tables for the card."),
     ] = None,
 ) -> None:
-    """Train a recipe's adapters: one on pairs, then a copy for each task; goes on where it stopped."""
+    """Train a recipe's adapters: one on pairs, then a copy of it for each task. Run it again to resume."""
     require("torch", "train")
     from unbraid.teacher.adapters import read_recipe, train_adapters
 
@@ -67,7 +67,7 @@ def score(
     dtype: Dtype = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row.")] = False,
 ) -> None:
-    """Score every task of a teacher on every data set, beside all-MiniLM-L6-v2: who wins where."""
+    """Score every task of a teacher on every data set, beside all-MiniLM-L6-v2."""
     require("ir_measures", "evaluate")
     from unbraid.evaluation import evaluate_teacher, read_dataset, table, to_json
     from unbraid.teacher import load
@@ -100,7 +100,7 @@ def merge(
     device: Device = None,
     dtype: Dtype = None,
 ) -> None:
-    """Write one adapter merged into the base, in the layout that vLLM serves, and check that its vectors agree."""
+    """Merge one adapter into the base, in the layout that vLLM serves, and check that the vectors agree."""
     require("torch", "teacher")
     from unbraid.teacher.loading import read_dtype
     from unbraid.teacher.merge import merge as merge_task

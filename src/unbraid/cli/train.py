@@ -1,5 +1,6 @@
-"""`unbraid train`: from a teacher's or a bundle's vectors to trained encoders, and their export as a bundle."""
+"""`unbraid train ...`: everything that makes a bundle, from data and a teacher to exported graphs."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +10,12 @@ from unbraid.bundle import PRECISIONS
 from unbraid.cli import teacher as cli_teacher
 from unbraid.cli.options import Device, one_of
 from unbraid.errors import require
+from unbraid.evaluation.score_file import read_scores
 
 DTYPES = ("float32", "bfloat16")  # of a teacher
 
 app = typer.Typer(
-    help="Make bundles: pairs, labels, base space, encoders, mappers, export; and teachers.",
-    no_args_is_help=True,
+    help="Make a bundle: label, distill, export; train a teacher's adapters.", no_args_is_help=True
 )
 app.add_typer(cli_teacher.app, name="teacher")
 
@@ -40,11 +41,14 @@ def pairs(
         ),
     ] = None,
 ) -> None:
-    """Write pairs from the docstrings of installed Python packages: to their functions, and to their own rest."""
-    from unbraid.distill.data.package_pairs import PACKAGES, licence, mine, write_pairs
+    """Write training pairs from the docstrings of installed Python packages.
+
+    A docstring's summary is paired with the function, and with the rest of the docstring.
+    """
+    from unbraid.distill.data.package_pairs import PACKAGES, docstring_pairs, licence, write_pairs
 
     names = packages or list(PACKAGES)
-    mined = mine(names)
+    mined = docstring_pairs(names)
     for file, found in (("code/packages.jsonl.gz", mined.code), ("text/package_docs.jsonl.gz", mined.docs)):
         write_pairs(out / file, found)
         typer.echo(f"{len(found)} pairs in {out / file}")
@@ -58,13 +62,15 @@ def label(
         Path,
         typer.Argument(metavar="DATA", help="The folder of a recipe's files, or a .jsonl[.gz] of items."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the labels; it may hold some.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the labels; existing labels there are kept.")
+    ],
     teacher: Annotated[
         str | None, typer.Option(help="Name, folder or hub id; the recipe's if left out.")
     ] = None,
     tasks: Annotated[str, typer.Option(help="Tasks with commas between, or all.")] = "all",
     recipe: Annotated[
-        Path, typer.Option(help='Says what in a folder is an item: a TOML file, or "starter".')
+        Path, typer.Option(help='Says which fields of which files are items: a TOML file, or "starter".')
     ] = Path("starter"),
     items: Annotated[
         int | None, typer.Option(help="At most this many; the recipe's number if left out.", min=1)
@@ -73,13 +79,13 @@ def label(
         str | None,
         typer.Option(help="float32 or bfloat16; the recipe's for its teacher.", callback=one_of(DTYPES)),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; a GPU where there is one.")] = None,
+    device: Device = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Label nothing: compute a sample again and compare.")
+        bool, typer.Option("--check", help="Label nothing: encode a sample again and compare.")
     ] = False,
     sample: Annotated[int | None, typer.Option(help="Rows for --check; 64 if left out.", min=1)] = None,
 ) -> None:
-    """Write a teacher's vectors of texts, code and pictures; the same command goes on where it stopped.
+    """Write a teacher's vectors of texts, code and pictures; run it again to resume.
 
     A line of a .jsonl file is {"text": ...}, {"code": ..., "anchor": its description, if any} or {"image": path}.
     """
@@ -87,34 +93,34 @@ def label(
         raise typer.BadParameter("--sample goes with --check")
     require("torch", "teacher")
     require("pyarrow", "teacher")
-    from unbraid.distill.data.items import file_items, in_data
+    from unbraid.distill.data.training_items import file_items
     from unbraid.distill.labels.check_labels import check_labels
     from unbraid.distill.labels.write_labels import label as label_items
-    from unbraid.distill.labels.write_labels import teacher_dtype
     from unbraid.distill.pipeline import items_to_label
     from unbraid.distill.recipe import read_recipe
+    from unbraid.distill.recipe_models import below_data, torch_dtype
     from unbraid.teacher import load as load_teacher
 
     plan = read_recipe(recipe)
     found = items_to_label(plan, data, output, most=items) if data.is_dir() else file_items(data)[:items]
     own = teacher in (None, plan.teacher)
     chosen = load_teacher(
-        teacher or in_data(plan.teacher, data),
+        teacher or below_data(plan.teacher, data),
         device=device,
-        dtype=dtype or (teacher_dtype(plan, device) if own else None),
+        dtype=dtype or (torch_dtype(plan, device) if own else None),
     )
     wanted = [] if tasks == "all" else tasks.split(",")
     if check:
         for row in check_labels(found, output, chosen, tasks=wanted, sample=sample or 64):
             typer.echo(
-                f"{row.route}: least cosine {row.least:.6f}, mean {row.mean:.6f} of {row.items} items computed again"
+                f"{row.route}: least cosine {row.least:.6f}, mean {row.mean:.6f} of {row.items} items encoded again"
             )
         return
     done = label_items(found, output, chosen, tasks=wanted)
     total = done.before + done.now
     if done.interrupted:
         typer.echo(
-            f"unbraid: interrupted; {total:,} of {done.wanted:,} items are labelled, the same command goes on",
+            f"unbraid: interrupted; {total:,} of {done.wanted:,} items are labelled; run it again to resume",
             err=True,
         )
         raise typer.Exit(130)
@@ -130,14 +136,11 @@ def distill(
         Path | None, typer.Option("--out", "-o", help="Folder of the bundle, exported when all is trained.")
     ] = None,
     device: Device = None,
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Only say what it will cost; nothing is made.")
-    ] = False,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Only print the cost; make nothing.")] = False,
 ) -> None:
     """Label, fit the base space and its ceiling, train the students, fit the mappers, export.
 
-    Says first what it will cost. Finished stages are kept and labels are added to: the same command goes on where it
-    stopped.
+    Prints the cost first. Finished stages and labels are kept: run it again to resume.
     """
     require("torch", "train")
     require("pyarrow", "teacher")
@@ -165,25 +168,25 @@ def distill(
 def tower(
     recipe: RecipeName,
     bundle: Annotated[
-        str, typer.Option("--bundle", help="Into whose space: a bundle folder or hub id; it is not changed.")
+        str, typer.Option("--bundle", help="The bundle whose space is used: a folder or hub id; not changed.")
     ],
     data: Data,
     run: Run,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new bundle.")],
     scores: Annotated[
-        Path | None, typer.Option(help="What `unbraid evaluate --record` wrote of the new bundle.")
+        Path | None,
+        typer.Option(help="A file of `unbraid evaluate --record` on the new bundle, for the card."),
     ] = None,
 ) -> None:
-    """Train a new image tower into a bundle's space, from captioned pictures alone: no teacher, no labels.
+    """Train an image tower into a bundle's space from captioned pictures, without a teacher or labels.
 
-    Captions are encoded by the bundle itself. Its texts, mappers and ids stay byte for byte, so stored vectors of
-    texts stay good. The same command goes on where it stopped; a finished tower is only written again.
+    The bundle encodes the captions. Its text graphs, mappers and ids stay the same byte for byte, so stored vectors of
+    texts stay valid. Run it again to resume; a finished tower is only exported again.
     """
     require("torch", "train")
     require("onnx", "export")
     from unbraid.distill.recipe import read_recipe
     from unbraid.distill.train_tower import train_tower
-    from unbraid.evaluation.score_file import read_scores
     from unbraid.export import export_tower
     from unbraid.loading import load
     from unbraid.training.record import recipe_table
@@ -198,21 +201,24 @@ def tower(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished `unbraid train distill`.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the bundle; an older bundle there is replaced.")],
-    precisions: Annotated[str, typer.Option(help="Of the text graph; the first is the default.")] = ",".join(
-        PRECISIONS
-    ),
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The folder of a finished `unbraid train distill`.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="BUNDLE", help="Folder of the bundle; an older bundle there is replaced."),
+    ],
+    precisions: Annotated[
+        str, typer.Option(help="Of the text graphs, with commas between; the first is the default.")
+    ] = ",".join(PRECISIONS),
     scores: Annotated[
-        Path | None, typer.Option(help="File of `unbraid evaluate --record`, for the card.")
+        Path | None, typer.Option(help="A file of `unbraid evaluate --record`, for the card.")
     ] = None,
 ) -> None:
     """Write a run as a bundle: ONNX graphs checked against torch, tokenizer, card, hashes."""
     require("onnx", "export")
-    import json
     from dataclasses import asdict
 
-    from unbraid.evaluation.score_file import read_scores
     from unbraid.export import export_bundle
 
     wanted = precisions.split(",")
@@ -224,21 +230,8 @@ def export(
 
 
 @app.command()
-def unpack(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle with an int8 text graph.")],
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder for the encoder.")],
-) -> None:
-    """Write a bundle's text encoder as a transformers folder: the `backbone` of a recipe that goes on from it."""
-    require("onnx", "export")
-    from unbraid.distill.from_bundle import text_encoder_of_bundle
-
-    text_encoder_of_bundle(bundle, folder)
-    typer.echo(f"text encoder of {bundle} in {folder}")
-
-
-@app.command()
 def ceiling(
-    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="Folder that `unbraid label` wrote.")],
+    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="A folder of `unbraid train label`.")],
     datasets: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -248,7 +241,7 @@ def ceiling(
     ] = None,
     teacher: Annotated[
         str | None,
-        typer.Option(help="Name, folder or hub id of the labels' teacher; needed for data sets alone."),
+        typer.Option(help="Name, folder or hub id of the labels' teacher; only needed for data sets."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for ceiling.json and ceiling.png.")
@@ -262,13 +255,13 @@ def ceiling(
     seed: Annotated[int, typer.Option(help="Of the base space.")] = 17,
     device: Device = None,
 ) -> None:
-    """Say, before anything is trained, how much of each task a 512-d base vector can hold.
+    """Measure, before any training, how much of each task a 512-d base vector can hold.
 
-    The joint base and linear read-outs from 512, 256, 128 and 64 of its dimensions are fitted to the labels but every
-    tenth, and measured on those; on data sets the teacher itself stands beside them.
+    Fits the base space and linear read-outs from 512, 256, 128 and 64 of its dimensions to nine tenths of the labels
+    and measures them on the rest. On data sets it shows the teacher's own scores beside them.
     """
     if datasets and teacher is None:
-        raise typer.BadParameter("data sets are encoded by the labels' teacher: name it with --teacher")
+        raise typer.BadParameter("data sets need the labels' teacher: name it with --teacher")
     require("torch", "train")
     require("pyarrow", "teacher")
     require("ir_measures", "evaluate")

@@ -2,7 +2,8 @@
 
 import os
 import platform
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +33,26 @@ def atomic_file(path: Path, *, many_writers: bool = False) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextmanager
+def atomic_folder(folder: Path, check: Callable[[], object]) -> Iterator[Path]:
+    """An empty folder to write to, which takes the name `folder` when the block ends without an error.
+
+    What is at `folder` is replaced, whole. `check` raises where that must not happen; it is called before the block and
+    again after it. After an error nothing is changed. Raises OSError.
+    """
+    check()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        unfinished = Path(scratch) / "new"
+        unfinished.mkdir()
+        yield unfinished
+        check()
+        if folder.exists():
+            os.rename(folder, Path(scratch) / "old")
+        os.rename(unfinished, folder)
+    sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,1 +1,1 @@
-"""What every training run here shares: data rows, typed recipes, losses, schedules, checkpoints, records."""
+"""What all training runs share: the loop, losses, schedule, checkpoints, recipe files, data splits and records."""

@@ -1,57 +1,55 @@
-"""Resumable training: one file that holds everything needed to go on, written whole or not at all."""
+"""Resumable training: one file that holds everything needed to continue."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Protocol, TypeAlias
 
 import torch
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from unbraid.errors import DataError
+from unbraid.io.atomic import atomic_file
 
-Curves = dict[str, list[float]]
+Curves: TypeAlias = dict[str, list[float]]
+
+
+class Stateful(Protocol):
+    """A model, an optimizer, a schedule: anything that gives and takes its state."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state, as tensors and plain values."""
+
+    def load_state_dict(self, state: dict[str, Any], /) -> object:
+        """Restore what `state_dict` gave."""
 
 
 def save_checkpoint(
-    path: Path,
-    encoder: nn.Module,
-    optimizer: Optimizer,
-    scale: LRScheduler,
-    *,
-    settings: object,
-    curves: Curves,
-    done: int,
+    path: Path, parts: Mapping[str, Stateful], *, settings: object, curves: Curves, done: int
 ) -> None:
-    """Write the state after `done` steps or epochs; `settings` are what a later run must share to go on."""
+    """Write the state after `done` steps. A later run must have the same `settings` to resume from it."""
     state = {
-        "encoder": encoder.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "scale": scale.state_dict(),
+        "parts": {name: part.state_dict() for name, part in parts.items()},
         "settings": str(settings),
         "curves": curves,
         "done": done,
-        "random": torch.get_rng_state(),  # of layers that drop
+        "random": torch.get_rng_state(),  # for dropout
         "random cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
-    torch.save(state, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").replace(path)
+    with atomic_file(path) as unfinished:
+        torch.save(state, unfinished)
 
 
-def load_checkpoint(
-    path: Path, encoder: nn.Module, optimizer: Optimizer, scale: LRScheduler, *, settings: object
-) -> tuple[Curves, int]:
-    """Restore what `save_checkpoint` wrote; returns the curves and how much is done.
+def load_checkpoint(path: Path, parts: Mapping[str, Stateful], *, settings: object) -> tuple[Curves, int]:
+    """Restore what `save_checkpoint` wrote; returns the curves and the number of steps done.
 
-    Raises DataError when it was saved under other settings: to go on would silently skip or repeat steps.
+    Raises DataError for other settings: resuming would silently skip or repeat steps.
     """
     state = torch.load(path, weights_only=True)
     if state.get("settings") != str(settings):
         raise DataError(
             f"{path}: saved under other settings: choose another --run, or delete it to start again"
         )
-    encoder.load_state_dict(state["encoder"])
-    optimizer.load_state_dict(state["optimizer"])
-    scale.load_state_dict(state["scale"])
+    for name, part in parts.items():
+        part.load_state_dict(state["parts"][name])
     torch.set_rng_state(state["random"])
     if state["random cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["random cuda"])

@@ -38,9 +38,8 @@ def score_kl(student: Tensor, target: Tensor, temperature: float) -> Tensor:
 def cross_score_kl(student: Tensor, target: Tensor, temperature: float) -> Tensor:
     """KL divergence from the targets' neighbour distribution among themselves to the students' among the targets.
 
-    student and target are unit vectors [B, D]. Unlike `score_kl` it holds students and targets, which are of two
-    modalities, to one geometry: an item near another's target is near that target as its own target is. Returns a
-    scalar in nats, the mean over items.
+    student and target are unit vectors [B, D] of two modalities. Unlike `score_kl` it compares students with targets: a
+    student should be as near to the other targets as its own target is. Returns a scalar in nats, the mean over items.
     """
     return kl_div(
         log_softmax(student @ target.T / temperature, -1),
@@ -51,7 +50,7 @@ def cross_score_kl(student: Tensor, target: Tensor, temperature: float) -> Tenso
 
 
 def student_loss(student: Tensor, target: Tensor, *, prefix_weight: float, kl_weight: float) -> Tensor:
-    """What a text student is trained by: cosine, cosine at the prefixes, and in-batch neighbours, as a weighted sum.
+    """The loss of a text student: a weighted sum of cosine, cosine at the prefixes, and in-batch neighbours.
 
     student and target are unit vectors [B, D]; the prefixes have 64, 128 and 256 dimensions.
     """
@@ -95,8 +94,8 @@ def distribution_kl(
 ) -> Tensor:
     """KL(softmax(scores / t) || softmax(other / t)) over documents, the mean over queries, in nats.
 
-    Both are [B, C]; arXiv 2506.18902, L_D, has the dense scores first and the late-interaction scores second, which
-    learn from the first: those are held fixed. `excluded` as in `nce`.
+    Both are [B, C]. In arXiv 2506.18902, L_D, `scores` are the dense scores, held fixed, and `other` the
+    late-interaction scores that learn from them. `excluded` as in `nce`.
     """
     if excluded is not None:
         excluded = _no_negatives(excluded)

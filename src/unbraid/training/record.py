@@ -1,16 +1,20 @@
-"""What a run leaves beside its checkpoint: recipe, seed, commit, loss curves as numbers and as a picture."""
+"""The record of a finished stage: recipe, commit, results, and curves as numbers and as a picture."""
 
-import dataclasses
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 
-def recipe_table(recipe: Any) -> dict[str, Any]:
-    """A recipe (a dataclass) as plain values, for records and cards."""
-    return dataclasses.asdict(recipe)
+from unbraid.io.atomic import write_atomic
+
+
+def recipe_table(recipe: msgspec.Struct) -> dict[str, Any]:
+    """A recipe as JSON holds it, for records and cards."""
+    table: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(recipe))
+    return table
 
 
 def commit() -> str:
@@ -27,12 +31,9 @@ def commit() -> str:
 
 
 def write_record(
-    folder: Path, recipe: Any, curves: Mapping[str, Sequence[float]], results: Mapping[str, object]
+    folder: Path, recipe: msgspec.Struct, curves: Mapping[str, Sequence[float]], results: Mapping[str, object]
 ) -> None:
-    """Write record.json (recipe, commit, results, curves) and curves.png into `folder`.
-
-    `recipe` is any dataclass: what decided the run.
-    """
+    """Write record.json (recipe, commit, results, curves) and curves.png into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     record = {
         "recipe": recipe_table(recipe),
@@ -42,10 +43,8 @@ def write_record(
     }
     if curves:
         draw_curves(folder / "curves.png", curves)
-    # Last and at once: a stage that has its record is done.
-    partial = folder / "record.json.tmp"
-    partial.write_text(json.dumps(record, indent=1))
-    partial.replace(folder / "record.json")
+    # Written last: a stage that has its record is finished.
+    write_atomic(folder / "record.json", json.dumps(record, indent=1).encode())
 
 
 def draw_curves(path: Path, curves: Mapping[str, Sequence[float]]) -> None:

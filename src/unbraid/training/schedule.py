@@ -1,4 +1,4 @@
-"""Learning rates over training."""
+"""The learning rate over training."""
 
 import math
 from bisect import bisect_right
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def learning_rate_factor(step: int, *, ends: Sequence[int], warmup: float) -> float:
-    """Share of the learning rate at `step`: per cycle a linear warm-up and a cosine to zero.
+    """The factor on the learning rate at `step`: in each cycle a linear warm-up, then a cosine down to zero.
 
     `ends` are the steps at which the cycles end. Each cycle peaks at half of the one before (warm restarts:
     Loshchilov & Hutter 2017).

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unbraid.teacher.adapters import hard_negatives as mine
-from unbraid.teacher.adapters.hard_negatives import false_negatives, mine_negatives
+from unbraid.teacher.adapters import hard_negatives as module
+from unbraid.teacher.adapters.hard_negatives import false_negatives, mine_hard_negatives
 
 # One query along the first axis; the cosine of each document is its first number.
 QUERY = torch.tensor([[1.0, 0.0]])
@@ -15,7 +15,7 @@ DOCUMENTS = torch.tensor([[c, (1 - c * c) ** 0.5] for c in COSINES])
 
 
 def mined(positives, own, count, share=0.95):
-    return mine_negatives(
+    return mine_hard_negatives(
         QUERY, DOCUMENTS, [positives], torch.tensor([own]), count=count, share=share
     ).tolist()
 
@@ -78,12 +78,12 @@ def test_blocks_do_not_change_what_is_found(monkeypatch):
     queries, documents = units(10, generator), units(20, generator)
     own = torch.arange(10)
     positives = [{row} for row in range(10)]
-    whole = mine_negatives(queries, documents, positives, own, count=4, share=0.95)
-    monkeypatch.setattr(mine, "BLOCK", 3)
-    assert torch.equal(mine_negatives(queries, documents, positives, own, count=4, share=0.95), whole)
+    whole = mine_hard_negatives(queries, documents, positives, own, count=4, share=0.95)
+    monkeypatch.setattr(module, "BLOCK", 3)
+    assert torch.equal(mine_hard_negatives(queries, documents, positives, own, count=4, share=0.95), whole)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.integers(0, 10_000),
     st.integers(1, 12),
@@ -97,7 +97,7 @@ def test_what_is_found_is_the_brute_force_ranking_and_never_a_positive(seed, n, 
     own = torch.randint(m, (n,), generator=generator)
     more = torch.randint(m, (n, 2), generator=generator).tolist()
     positives = [{one, *others} for one, others in zip(own.tolist(), more, strict=True)]
-    found = mine_negatives(queries, documents, positives, own, count=count, share=share).tolist()
+    found = mine_hard_negatives(queries, documents, positives, own, count=count, share=share).tolist()
     assert all(not positive & set(row) for positive, row in zip(positives, found, strict=True))
     # The same cosines, rounded the same: a product of one row may differ from it in the last bit.
     scores = queries @ documents.T
@@ -108,7 +108,7 @@ def test_what_is_found_is_the_brute_force_ranking_and_never_a_positive(seed, n, 
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_no_queries_give_no_rows(count):
-    found = mine_negatives(
+    found = mine_hard_negatives(
         torch.empty(0, 2), DOCUMENTS, [], torch.empty(0, dtype=torch.long), count=count, share=0.95
     )
     assert found.shape == (0, count)

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import tarfile
 
 import pytest
@@ -13,7 +14,7 @@ from unbraid.errors import DataError
 from unbraid.items import Code
 from unbraid.teacher.adapters import training_pairs as module
 from unbraid.teacher.adapters.adapter_recipe import Source, Stage
-from unbraid.teacher.adapters.stage import draw
+from unbraid.teacher.adapters.train_stage import draw_batch
 from unbraid.teacher.adapters.training_pairs import (
     PairSet,
     RawPairs,
@@ -26,7 +27,7 @@ from unbraid.teacher.adapters.training_pairs import (
 )
 from unbraid.teacher.inputs import Input
 from unbraid.teacher.routes import STARTER
-from unbraid.training.data_rows import is_dev
+from unbraid.training.data_split import is_dev
 
 
 def write_rows(path, rows):
@@ -124,7 +125,7 @@ def test_a_limit_is_a_sample_by_the_seed(tmp_path):
 def test_only_rows_of_the_named_sets_are_read(tmp_path):
     rows = [{"a": one, "b": one, "score": 1, "set": one} for one in ("2012/x", "2013/x", "2014/y")]
     write_rows(tmp_path / "some/rows.jsonl.gz", [*rows, {"a": "none", "b": "none", "score": 1}])
-    assert read(tmp_path, kind="graded", only=("2012/x", "2014/y")).left == ["2012/x", "2014/y"]
+    assert read(tmp_path, kind="graded", sets=("2012/x", "2014/y")).left == ["2012/x", "2014/y"]
 
 
 def test_rows_with_an_empty_side_are_left_out(tmp_path):
@@ -154,7 +155,7 @@ def test_a_file_without_any_pair_is_refused(tmp_path):
 def test_a_missing_field_is_named_with_its_file(tmp_path, row, fields, missing):
     write_rows(tmp_path / "some/rows.jsonl.gz", [row])
     with pytest.raises(
-        DataError, match=rf"some/rows\.jsonl\.gz: .*no field '{missing}', only {', '.join(row)}"
+        DataError, match=rf"some/rows\.jsonl\.gz, line 1: .*no field '{missing}', only {', '.join(row)}"
     ):
         read(tmp_path, train=False, **fields)
 
@@ -162,7 +163,7 @@ def test_a_missing_field_is_named_with_its_file(tmp_path, row, fields, missing):
 @pytest.mark.parametrize("score", ["high", None])
 def test_a_score_that_is_no_number_is_refused(tmp_path, score):
     write_rows(tmp_path / "some/rows.jsonl.gz", [{"a": "x", "b": "y", "score": score}])
-    with pytest.raises(DataError, match=rf"some/rows\.jsonl\.gz: .*score.*{score}"):
+    with pytest.raises(DataError, match=rf"some/rows\.jsonl\.gz, line 1: .*score.*{score}"):
         read(tmp_path, kind="graded", train=False)
 
 
@@ -267,7 +268,7 @@ def test_two_processes_may_fill_the_cache_at_once(encoded, monkeypatch):
         monkeypatch.setattr(module, "save_file", whole)
         encoded(pairs)
 
-    monkeypatch.setattr(module.os, "getpid", lambda: next(ids, 3))
+    monkeypatch.setattr(os, "getpid", lambda: next(ids, 3))
     monkeypatch.setattr(module, "save_file", interrupted)
     assert encoded(pairs).right.vectors.tolist() == [[97, 1]]
 
@@ -317,7 +318,7 @@ def pair_set(name, rows, vectors=None, *, grades=None, negatives=None):
 
 
 def drawn(sets, key="1", *, batch=4, negatives=0):
-    return draw(sets, Stage(sources=(), steps=1, batch=batch, negatives=negatives), share=0.95, key=key)
+    return draw_batch(sets, Stage(sources=(), steps=1, batch=batch, negatives=negatives), share=0.95, key=key)
 
 
 def sides(found):

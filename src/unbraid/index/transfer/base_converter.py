@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unbraid.ridge import ridge
 from unbraid.vectors import normalise
 
 STRENGTHS = (0.1, 0.3, 1.0, 3.0)  # of the pull towards the rotation, in mean eigenvalues
@@ -50,12 +51,8 @@ def fit_rotation(old: np.ndarray, new: np.ndarray) -> np.ndarray:
 
 def fit_ridge(old: np.ndarray, new: np.ndarray, strength: float, towards: np.ndarray) -> np.ndarray:
     """W [B, A] that minimises |old Wᵀ - new|² + strength · c · |W - towards|², c the mean eigenvalue of oldᵀ old."""
-    gram = old.T.astype(np.float64) @ old
-    pull = strength * np.trace(gram) / len(gram)
-    weight: np.ndarray = np.linalg.solve(
-        gram + pull * np.eye(len(gram)), old.T.astype(np.float64) @ new + pull * towards.T
-    ).T
-    return weight
+    eigenvalue = np.square(old, dtype=np.float64).sum() / old.shape[1]
+    return ridge(old, new, strength * eigenvalue, towards)
 
 
 def fit_converter(

@@ -9,8 +9,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from unbraid.base_encoders.static import load_static_encoder
-from unbraid.base_encoders.text import load_text_encoder
+from unbraid.base_encoders.static_encoder import load_static_encoder
+from unbraid.base_encoders.text_encoder import load_text_encoder
 from unbraid.distill.data.text_set import text_tokenizer
 from unbraid.progress import track
 from unbraid.runtime.batching import token_budget_batches
@@ -19,7 +19,7 @@ ToBase: TypeAlias = Callable[[list[str]], Tensor]  # texts -> base vectors [n, D
 
 
 def load_students(run: Path, *, max_tokens: int, dtype: torch.dtype) -> dict[str, ToBase]:
-    """The text tiers of `run` by name, the first the one that every run has."""
+    """The text tiers of `run` by name; "text" comes first and is always there."""
     encoders: dict[str, nn.Module] = {"text": load_text_encoder(run / "text").eval()}
     if (run / "nano" / "record.json").exists():
         encoders["nano"] = load_static_encoder(run / "nano").eval()

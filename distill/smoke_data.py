@@ -1,9 +1,9 @@
-"""What the `smoke` recipe needs: a data folder of a megabyte, a teacher and a backbone of random weights.
+"""Write what the `smoke` recipe needs: a megabyte of data, and a teacher and a backbone with random weights.
 
-    python -m unbraid.distill.smoke DATA
+    python -m unbraid.distill.smoke_data DATA
 
-The teacher is in the published layout of jina-embeddings-v4, so `unbraid distill smoke` goes the very way of a run on
-the real one, pictures included, in a minute. Nothing it makes is of any use but to try that way.
+The teacher has the published layout of jina-embeddings-v4, so `unbraid train distill smoke` takes the same steps as a
+run on the real one, pictures included, in a minute. The bundle it makes is only good for trying those steps.
 """
 
 import gzip
@@ -22,7 +22,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from unbraid.distill.drawings import draw
-from unbraid.teacher.silence_transformers import quiet_transformers
+from unbraid.teacher.silence_transformers import silence_transformers
 from unbraid.teacher.tiny import write_tiny_checkpoint
 
 PAIRS, FUNCTIONS, GRADED, PICTURES = 200, 200, 200, 40  # some rows of each are kept out of training
@@ -34,7 +34,7 @@ _HOW = "slowly today twice again alone gladly early outside nearby often".split(
 
 
 def write_smoke(folder: Path) -> Path:
-    """Write everything into `folder`, which is returned; the same bytes every time but for the tar's and gzip's own."""
+    """Write everything into `folder`, which is returned; the contents are the same every time."""
     for name in ("text", "code", "sts", "image"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     rng = random.Random(0)
@@ -122,7 +122,7 @@ def _write_backbone(folder: Path) -> None:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        with quiet_transformers():
+        with silence_transformers():
             BertModel(config, add_pooling_layer=False).save_pretrained(folder)
 
 

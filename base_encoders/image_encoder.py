@@ -26,8 +26,8 @@ class ImageEncoder(nn.Module):
         self.name = name
         self.projection = projection
         self.preprocess = preprocess
-        # The pictures' mean vector is taken away before the last normalisation: without it all pictures sit
-        # in a cone of their own (the modality gap; GR-CLIP, arXiv 2507.19054).
+        # The mean vector of pictures is subtracted before the last normalisation. Otherwise all pictures lie in a
+        # cone of their own (the modality gap; GR-CLIP, arXiv 2507.19054).
         self.register_buffer("mean", torch.zeros(projection.out_features))
 
     def raw(self, pixels: Tensor) -> Tensor:
@@ -70,9 +70,9 @@ def start_image_encoder(
 
 
 def tower_preprocess(name: str, size: int) -> ImagePreprocess:
-    """How pictures of `size` pixels reach the tower `name`: by the mean and deviation its weights were trained with.
+    """The preprocessing of the tower `name` for `size` pixels: the mean and deviation its weights were trained with.
 
-    A tower without published weights has none, and takes every channel from -2 to 2.
+    A tower without published weights takes every channel from -2 to 2.
     """
     tower = read_tower_name(name)
     mean, std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from unbraid.training.torchvision_shim import ensure_torchvision
 
-# Last layers of a backbone that are pooled, each for itself. In a shallow student each has something that the last
-# one has lost: before any training, with MiniLM's layers 0, 2, 5, held-out cosine .837 against .818.
+# The last layers of a backbone are pooled one by one. In a shallow student each holds something that the last one has
+# lost: before any training, with MiniLM's layers 0, 2, 5, held-out cosine .837 against .818.
 POOLED_LAYERS = 3
 
 
@@ -28,7 +28,7 @@ class TextEncoder(nn.Module):
     def __init__(self, backbone: nn.Module, projection: nn.Linear) -> None:
         """Join a transformers `backbone` (no pooler) and a `projection` from a multiple of its width to the base dim.
 
-        The multiple is how many of its last layers are pooled.
+        The multiple is the number of its last layers that are pooled.
         """
         super().__init__()
         self.backbone = backbone
@@ -56,7 +56,7 @@ class TextEncoder(nn.Module):
 def start_text_encoder(
     backbone: str | Path, dim: int, *, layers: Sequence[int] = (), attention: str = "sdpa"
 ) -> TextEncoder:
-    """A student that starts as part of a pre-trained model, with a projection that is still zero.
+    """A student made of layers of a pre-trained model, with a zero projection.
 
     `backbone` is a folder or hub id of any transformers encoder; `layers` are the layers kept (all when empty).
     Raises ValueError when a layer does not exist or cannot be kept.
@@ -71,7 +71,7 @@ def start_text_encoder(
 
 
 def load_text_encoder(folder: Path, *, attention: str = "sdpa") -> TextEncoder:
-    """Read what `TextEncoder.save` wrote; `attention` "eager" is what the ONNX optimiser can fuse."""
+    """Read what `TextEncoder.save` wrote; the ONNX optimiser can fuse `attention` "eager" only."""
     shape = json.loads((folder / "encoder.json").read_text())["projection"]
     linear = nn.Linear(shape["in"], shape["out"], bias=False)
     linear.load_state_dict(load_file(folder / "projection.safetensors"))

@@ -1,4 +1,4 @@
-"""Real inputs for the parity check that every machine has: docstrings of Python's standard library."""
+"""Inputs for the parity check that every machine has: docstrings of Python's standard library, seeded pictures."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""Static text and code encoder: a row a token, their sum, a projection, unit length. No attention, no positions."""
+"""Static text and code encoder: the sum of one row a token, a projection, unit length. No attention, no positions."""
 
 import json
 from pathlib import Path

@@ -1,13 +1,11 @@
 import gzip
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
-from unbraid.distill.data.items import TrainingItem, recipe_items, sentences, training_items
+from unbraid.distill.data.training_items import TrainingItem, recipe_items, sentences, training_items
 from unbraid.distill.recipe import ImageTraining, Recipe, Source, TextTraining
-from unbraid.errors import DataError
-from unbraid.training.data_rows import is_dev, rows, train_rows
 
 
 def write(path, lines):
@@ -29,106 +27,11 @@ def pairs(tmp_path):
 DEV_OF_300 = [213, 217, 227]
 
 
-# -- rows --------------------------------------------------------------------------------------------------------
-
-
-def test_rows_come_in_the_order_of_the_file(tmp_path):
-    path = write(tmp_path / "a.jsonl.gz", [{"text": "eins"}, {"text": "zwei ü 猫"}])
-    assert list(rows(path)) == [{"text": "eins"}, {"text": "zwei ü 猫"}]
-
-
-def test_a_file_may_be_plain(tmp_path):
-    path = tmp_path / "a.jsonl"
-    path.write_text('{"text": "one"}\n{"text": "two"}', encoding="utf-8")
-    assert list(rows(path)) == [{"text": "one"}, {"text": "two"}]
-
-
-@pytest.mark.parametrize("bad", ["{", "", "[1]", "7", "null", '{"a": "\x07"}'])
-def test_a_bad_line_is_named(bad, tmp_path):
-    path = write(tmp_path / "a.jsonl.gz", [{"text": "one"}, {"text": "two"}, bad, {"text": "four"}])
-    with pytest.raises(DataError, match=r"a\.jsonl\.gz: line 3 cannot be read"):
-        list(rows(path))
-
-
-def test_a_line_that_is_not_utf8_is_named(tmp_path):
-    path = tmp_path / "a.jsonl.gz"
-    path.write_bytes(gzip.compress(b'{"text": "one"}\n{"text": "\xff"}\n{"text": "three"}\n'))
-    with pytest.raises(DataError, match="line 2 cannot be read"):
-        list(rows(path))
-
-
-def test_a_truncated_file_is_refused_with_the_line(tmp_path, pairs):
-    path = tmp_path / "cut.jsonl.gz"
-    path.write_bytes(pairs.read_bytes()[:-200])
-    with pytest.raises(DataError, match=r"cut\.jsonl\.gz: line \d+ cannot be read"):
-        list(rows(path))
-
-
-@pytest.mark.parametrize("place", [0, 100, 400, -6], ids=["magic", "tables", "body", "checksum"])
-def test_a_flipped_byte_is_refused_with_a_line(place, tmp_path, pairs):
-    content = bytearray(pairs.read_bytes())
-    content[place] ^= 0xFF
-    path = tmp_path / "flipped.jsonl.gz"
-    path.write_bytes(bytes(content))
-    with pytest.raises(DataError, match=r"flipped\.jsonl\.gz: line \d+ cannot be read"):
-        list(rows(path))
-
-
-def test_a_missing_file_is_refused_by_name(tmp_path):
-    with pytest.raises(DataError, match=r"no\.jsonl\.gz"):
-        list(rows(tmp_path / "no.jsonl.gz"))
-
-
-# -- the dev split -----------------------------------------------------------------------------------------------
-
-
-def test_about_one_row_in_fifty_is_dev():
-    assert 300 < sum(is_dev({"text": f"text {number}"}) for number in range(20_000)) < 500
-
-
-def test_whether_a_row_is_dev_depends_only_on_its_first_text():
-    for number in range(200):
-        anchor = f"question {number}"
-        expected = is_dev({"anchor": anchor})
-        assert is_dev({"anchor": anchor, "positive": "x", "score": number}) == expected
-        assert is_dev({"a": anchor, "b": "y"}) == is_dev({"query": anchor}) == expected
-
-
-def test_the_dev_split_never_changes():
-    """Scores of one version are comparable with the next one's only while the split stays."""
-    assert [number for number in range(300) if is_dev({"anchor": f"q {number}"})] == DEV_OF_300
-
-
-def test_pictures_are_dev_by_their_split():
-    assert is_dev({"file": "a.jpg", "split": "dev"})
-    assert not is_dev({"file": "a.jpg", "split": "train"})
-
-
-def test_a_lone_surrogate_does_not_stop_the_split():
-    assert isinstance(is_dev({"text": "\ud800"}), bool)
-
-
-def test_dev_rows_are_never_training_rows(pairs):
-    kept = train_rows(pairs)
-    assert not any(is_dev(row) for row in kept)
-    assert len(kept) == 300 - len(DEV_OF_300)
-
-
 def test_dev_rows_give_no_training_items(pairs):
     source = Source("pairs.jsonl.gz", "MIT", text=("anchor", "positive"))
     texts = {item.text for item in training_items((source,), pairs.parent, seed=0)}
     assert texts.isdisjoint(f"{side} {number}" for number in DEV_OF_300 for side in "qd")
     assert len(texts) == 2 * (300 - len(DEV_OF_300))
-
-
-def test_a_limit_takes_a_sample_that_the_seed_decides(pairs):
-    sample = train_rows(pairs, limit=20, seed=1)
-    assert len(sample) == 20
-    assert sample == train_rows(pairs, limit=20, seed=1) != train_rows(pairs, limit=20, seed=2)
-
-
-def test_a_limit_above_the_rows_takes_them_all(pairs):
-    assert train_rows(pairs, limit=10_000) == train_rows(pairs)
 
 
 # -- sentences ---------------------------------------------------------------------------------------------------

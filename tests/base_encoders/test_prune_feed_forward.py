@@ -7,7 +7,7 @@ ensure_torchvision()
 
 from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
-from unbraid.base_encoders.prune import narrow_feed_forward
+from unbraid.base_encoders.prune_feed_forward import narrow_feed_forward
 
 IDS = torch.randint(1, 50, (4, 7), generator=torch.Generator().manual_seed(0))
 MASK = (torch.arange(7) < torch.tensor([7, 5, 3, 1])[:, None]).long()

@@ -1,4 +1,4 @@
-"""The card of trained adapters: what they are, what chose them, what they were made of."""
+"""The card of trained adapters: what they are, what chose them, what they were trained on."""
 
 import json
 from pathlib import Path
@@ -20,8 +20,8 @@ teacher.encode(["a question", "another"], "query")  # also document, symmetric, 
 {sentences}
 ## What chose them
 
-Whole sources that were never trained on. The step and the strength kept are those with the largest mean gain among
-those that lose nowhere more than {tolerance} (nDCG@10; Spearman for graded pairs; at most 150 queries among 500).
+Whole sources that were never trained on. The step and the scale kept are those with the largest mean gain among
+those that lose on no source more than {tolerance} (nDCG@10; Spearman for graded pairs; at most 150 queries among 500).
 
 {held_out}
 ## Scores
@@ -30,7 +30,7 @@ those that lose nowhere more than {tolerance} (nDCG@10; Spearman for graded pair
 ## Data
 
 {data}
-Made by `unbraid teacher train` from the recipe in recipe.json, unbraid commit {commit}.
+Made by `unbraid train teacher fit` from the recipe in recipe.json, unbraid commit {commit}.
 """
 
 
@@ -50,7 +50,7 @@ def adapter_card(recipe: Recipe, run: Path, *, scores: str) -> str:
         sentences="".join(f"- {sentence}\n" for sentence in recipe.card),
         tolerance=recipe.tolerance,
         held_out=_held_out({name: record["results"] for name, record in records.items()}),
-        scores=scores or "Not measured: `unbraid teacher score` does it.\n",
+        scores=scores or "Not measured: `unbraid train teacher score` does it.\n",
         data="\n".join(data) + "\n",
         commit=records[next(iter(recipe.task))]["commit"],
     )
@@ -59,14 +59,14 @@ def adapter_card(recipe: Recipe, run: Path, *, scores: str) -> str:
 def _held_out(results: dict[str, dict]) -> str:
     """A table row for each held-out source of each adapter."""
     lines = [
-        "| adapter | step, strength | held-out source | unadapted | adapted | gain |",
+        "| adapter | step, scale | held-out source | unadapted | adapted | gain |",
         "| --- | --- | --- | ---: | ---: | ---: |",
     ]
     for name, result in results.items():
         kept = result.get("kept", {})
         for source, score in kept.get("scores", {}).items():
             before = result["unadapted"][source]
-            step = f"{kept['step']}, {kept['strength']}"
+            step = f"{kept['step']}, {kept['scale']}"
             lines.append(
                 f"| {name} | {step} | {source} | {before:.3f} | {score:.3f} | {score - before:+.3f} |"
             )

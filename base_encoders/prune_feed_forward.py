@@ -1,4 +1,4 @@
-"""Narrow the feed-forward layers of a BERT-type encoder: the neurons that matter least go."""
+"""Narrow the feed-forward layers of a BERT-type encoder by removing the neurons that matter least."""
 
 import torch
 from torch import Tensor, nn
@@ -8,10 +8,10 @@ from torch import Tensor, nn
 def narrow_feed_forward(model: nn.Module, width: int, ids: Tensor, mask: Tensor) -> None:
     """Keep `width` neurons of every feed-forward layer of `model`, in place.
 
-    A neuron counts by the mean size of its activation over the real tokens of ids and mask int64 [B, T], times the
-    norm of its outgoing weights: what its loss changes in the layer's output at most. What a lost neuron gives on
-    average goes into the output's bias. Raises ValueError for an encoder without BERT's feed-forward layers or with
-    narrower ones.
+    The score of a neuron is the mean size of its activation over the real tokens of ids and mask int64 [B, T], times the
+    norm of its outgoing weights: the most that removing it can change the layer's output. The mean output of removed
+    neurons is added to the bias. Raises ValueError for an encoder without BERT's feed-forward layers or with narrower
+    ones.
     """
     layers = getattr(getattr(model, "encoder", None), "layer", None)
     if layers is None or not all(hasattr(layer, "intermediate") for layer in layers):

@@ -1,4 +1,4 @@
-"""Mappers as safetensors files: what the tensors are called says which kind it is."""
+"""Mappers as safetensors files; the names of the tensors tell the kind of mapper."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The model card of a bundle, written from the records of its making and the scores measured on it."""
+"""The model card of a bundle, from the records of its training and its scores."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ def _scores(scores: Mapping[str, Any]) -> str:
 
 
 def _limits(about: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
-    """What the recipe says, and what follows from the bundle's own make."""
+    """The recipe's limits, and the limit on the length of texts."""
     texts = [spec for spec in about["modalities"].values() if "max_tokens" in spec]
     lines = [
         *recipe["limits"],
@@ -99,7 +99,7 @@ def _making(recipe: Mapping[str, Any], record: Mapping[str, Any], run: Path) -> 
 
 
 def _image(recipe: Mapping[str, Any], start: str) -> str:
-    """How the tower was made, whose weights before training were `start` where it has no published ones."""
+    """How the tower was made; `start` names its first weights if they are not published ones."""
     image = recipe["image"]
     weights = "published" if recipe.get("tower_licence") else start
     return (

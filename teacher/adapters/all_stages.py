@@ -4,20 +4,20 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from peft import PeftModel
 
 from unbraid.errors import DataError
 from unbraid.tasks import SEARCH_MODES
 from unbraid.teacher.adapter_file import lora_tensors, save_adapters
+from unbraid.teacher.adapters.adapter_card import adapter_card
 from unbraid.teacher.adapters.adapter_recipe import PAIR, Recipe, Stage
-from unbraid.teacher.adapters.card import adapter_card
-from unbraid.teacher.adapters.hard_negatives import mine_negatives
+from unbraid.teacher.adapters.hard_negatives import mine_hard_negatives
 from unbraid.teacher.adapters.heldout_eval import DOCUMENTS
-from unbraid.teacher.adapters.stage import copy_tensors, train_stage
+from unbraid.teacher.adapters.train_stage import copy_tensors, train_stage
 from unbraid.teacher.adapters.training_pairs import (
     PairSet,
     RawPairs,
@@ -29,7 +29,6 @@ from unbraid.teacher.adapters.training_pairs import (
 )
 from unbraid.teacher.inputs import Reader
 from unbraid.teacher.loading import load_trainable
-from unbraid.teacher.memory import choose_device
 from unbraid.teacher.model import lora_config
 from unbraid.teacher.routes import Route, Routes
 from unbraid.training.record import recipe_table, write_record
@@ -50,27 +49,24 @@ def train_adapters(
     device: str | None = None,
     scores: str = "",
 ) -> Iterator[str]:
-    """Train every adapter of `recipe` on the files in `data`; yields a line when a stage is done.
+    """Train every adapter of `recipe` on the files in `data`; yields a line for each finished stage.
 
-    Everything goes to `run`: a folder per stage (record.json, curves.png) and at the end adapters/ in the published
-    layout, with recipe and card (which shows the tables `scores`), for `unbraid.teacher.load`. Finished stages are
-    kept, an interrupted one goes on from its last checkpoint. With `only` one task's stage is run after the pair
-    stage and nothing is written as adapters: once the pair stage is done, tasks can be trained by several processes
-    at once, each on its own core or card, and the same call without `only` puts them together. Raises DataError when `run` was made by another recipe.
+    Writes to `run` a folder for each stage (record.json, curves.png), and at the end adapters/ in the published
+    layout with recipe and card, for `unbraid.teacher.load`. The card shows the tables `scores`. Finished stages are
+    kept, and an interrupted one resumes from its last checkpoint. With `only` just the pair stage and that task's
+    stage run: so several processes can train tasks at once when the pair stage is finished, and the same call without
+    `only` puts their adapters together. Raises DataError when `run` was made by another recipe.
     """
     if only is not None and only not in recipe.task:
         raise DataError(f"the recipe has no task {only!r}: expected one of {', '.join(recipe.task)}")
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    place = choose_device(device)
-    mixed = "bf16" if recipe.precision == "bfloat16" else "no"
-    accelerator = Accelerator(cpu=place.type == "cpu", mixed_precision=mixed)
     backbone, reader, routes = load_trainable(
-        recipe.backbone, device=device, precision=recipe.precision, max_tokens=recipe.max_tokens
+        recipe.backbone, device=device, dtype=recipe.dtype, max_tokens=recipe.max_tokens
     )
     lora = lora_config(backbone.model, rank=recipe.rank, alpha=recipe.alpha, dropout=recipe.dropout)
     model = PeftModel(backbone, lora, adapter_name=PAIR)
-    shared = _Shared(recipe, data, run, model, reader, routes)
+    job = _Run(recipe, data, run, model, reader, routes)
     for name, stage in recipe.stages.items():
         if only is not None and name not in (PAIR, only):
             continue
@@ -79,7 +75,7 @@ def train_adapters(
             copy_tensors(lora_tensors(model, PAIR), lora_tensors(model, name))
         folder = run / name
         if not _finished(folder, recipe, name):
-            _run_stage(shared, name, stage, accelerator)
+            _run_stage(job, name, stage)
         copy_tensors(torch.load(folder / "adapter.pt", weights_only=True), lora_tensors(model, name))
         yield f"{name}: {folder}"
     if only is not None:
@@ -92,8 +88,8 @@ def train_adapters(
 
 
 @dataclass(frozen=True)
-class _Shared:
-    """What every stage of a run works with."""
+class _Run:
+    """What all stages of a run need."""
 
     recipe: Recipe
     data: Path
@@ -103,38 +99,39 @@ class _Shared:
     routes: Routes
 
 
-def _run_stage(shared: _Shared, name: str, stage: Stage, accelerator: Accelerator) -> None:
-    """Train one adapter and leave its folder: weights, curves, and last the record that says it is done."""
-    recipe, run = shared.recipe, shared.run
-    sets, held_out = _stage_data(shared, name, stage)
+def _run_stage(job: _Run, name: str, stage: Stage) -> None:
+    """Train one adapter and write its folder: weights, curves, and last the record that marks it finished."""
+    recipe, run = job.recipe, job.run
+    sets, held_out = _stage_data(job, name, stage)
     checkpoint = run / f"{name}.checkpoint.pt"
+    device = next(job.model.parameters()).device.type
+    autocast = partial(torch.autocast, device, dtype=torch.bfloat16, enabled=recipe.dtype == "bfloat16")
     curves, kept = train_stage(
-        shared.model, name, stage, recipe, sets, held_out, checkpoint=checkpoint, accelerator=accelerator
+        job.model, name, stage, recipe, sets, held_out, checkpoint=checkpoint, autocast=autocast
     )
     (run / name).mkdir(exist_ok=True)
-    torch.save(dict(lora_tensors(shared.model, name)), run / name / "adapter.pt")
+    torch.save(dict(lora_tensors(job.model, name)), run / name / "adapter.pt")
     pairs = {one.name: len(one.rows) for one in sets}
     write_record(run / name, recipe, curves, {"pairs": pairs, **kept})
-    for leftover in run.glob(f"{name}.checkpoint*"):
-        leftover.unlink()
+    checkpoint.unlink(missing_ok=True)
 
 
-def _stage_data(shared: _Shared, name: str, stage: Stage) -> tuple[list[PairSet], list[PairSet]]:
+def _stage_data(job: _Run, name: str, stage: Stage) -> tuple[list[PairSet], list[PairSet]]:
     """Training and held-out pairs of a stage, encoded by the unadapted backbone. They share no text."""
-    recipe, run = shared.recipe, shared.run
+    recipe, run = job.recipe, job.run
     source_of = {source.name: source for source in recipe.source}
-    reading = json.dumps([recipe.backbone, recipe.max_tokens, recipe.precision])
+    reading = json.dumps([recipe.backbone, recipe.max_tokens, recipe.dtype])
     cache = run / "vectors" / hashlib.sha256(reading.encode()).hexdigest()[:16]
 
     def read(source: str, *, train: bool) -> RawPairs:
         return read_pairs(
-            source_of[source], shared.data, seed=recipe.seed, train=train, pictures=run / "pictures"
+            source_of[source], job.data, seed=recipe.seed, train=train, pictures=run / "pictures"
         )
 
     def encode(pairs: RawPairs, sides: tuple[Route, Route]) -> PairSet:
-        with shared.model.disable_adapter():
+        with job.model.disable_adapter():
             return encode_pairs(
-                pairs, shared.model, shared.reader, sides, batch_tokens=recipe.batch_tokens, cache=cache
+                pairs, job.model, job.reader, sides, batch_tokens=recipe.batch_tokens, cache=cache
             )
 
     def sides(source: str) -> tuple[Route, Route]:
@@ -143,9 +140,9 @@ def _stage_data(shared: _Shared, name: str, stage: Stage) -> tuple[list[PairSet]
             if name == PAIR
             else SIDES[name]
         )
-        return shared.routes[tasks[0]], shared.routes[tasks[1]]
+        return job.routes[tasks[0]], job.routes[tasks[1]]
 
-    # What judges a later stage must not be learnt in an earlier one either.
+    # No stage may learn what evaluates a later one.
     everything = dict.fromkeys(source for other in recipe.stages.values() for source in other.held_out)
     apart = {one: some_pairs(read(one, train=False), DOCUMENTS, recipe.seed) for one in everything}
     known = {text for pairs in apart.values() for text in texts_of(pairs)}
@@ -154,7 +151,7 @@ def _stage_data(shared: _Shared, name: str, stage: Stage) -> tuple[list[PairSet]
         encoded = encode(without(read(source, train=True), known), sides(source))
         if stage.negatives and encoded.grades is None:
             own = torch.tensor([min(one) for one in encoded.positives])
-            negatives = mine_negatives(
+            negatives = mine_hard_negatives(
                 encoded.left.vectors,
                 encoded.right.vectors,
                 encoded.positives,
@@ -168,21 +165,21 @@ def _stage_data(shared: _Shared, name: str, stage: Stage) -> tuple[list[PairSet]
 
 
 def _finished(folder: Path, recipe: Recipe, name: str) -> bool:
-    """Whether a stage is done, by the same recipe as far as it decides that stage."""
+    """Whether a stage is finished. Raises DataError when it was made with a recipe that decides it otherwise."""
     record = folder / "record.json"
     if not record.exists():
         return False
-    made, now = json.loads(record.read_text())["recipe"], json.loads(json.dumps(recipe_table(recipe)))
-    shared = [part for part in now if part not in ("version", "card", "source", "pair", "task")]
-    changed = [part for part in shared if made.get(part) != now[part]]
+    made, now = json.loads(record.read_text())["recipe"], recipe_table(recipe)
+    common = [part for part in now if part not in ("version", "card", "source", "pair", "task")]
+    changed = [part for part in common if made.get(part) != now[part]]
     if made["pair"] != now["pair"]:
         changed.append("pair")
     if name != PAIR and made["task"].get(name) != now["task"][name]:
         changed.append(f"task.{name}")
-    # Held-out sources of every task count: no stage trains on what judges another.
+    # Held-out sources of every task count: no stage trains on what evaluates another.
     used = {*recipe.pair.sources, *recipe.stages[name].sources}
     used |= {source for stage in recipe.stages.values() for source in stage.held_out}
-    # How a licence is worded decides no weight.
+    # The words of a licence decide no weight.
     sources = [
         [one | {"licence": ""} for one in table["source"] if (one["alias"] or one["file"]) in used]
         for table in (made, now)

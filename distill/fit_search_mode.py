@@ -1,10 +1,10 @@
 """Fit the mappers of one search mode on base vectors: tensors in, mappers out.
 
-The two tasks of a mode are fitted together, since only their product counts: one mapper is shared, and the query's
-differs from the document's by a matrix of low rank. They start as the closed-form read-outs and are pulled back to
-them (the recovery term). What is kept is the step with the largest mean gain over all held-out pairs by source, among
-those that lose on no source more than a tolerance, and the read-outs themselves when there is none: a mapper that
-only fits the source with the most pairs is worth nothing elsewhere.
+The two tasks of a mode are fitted together, because only their product counts: they share one mapper, and the query's
+differs from the document's by a matrix of low rank. Both start from the closed-form read-outs, and the recovery term
+pulls them back. The step kept is the one with the largest mean gain over the held-out sources among those that lose on
+no source more than a tolerance. Without such a step the read-outs stay: a mapper that fits only the source with the
+most pairs is of no use elsewhere.
 """
 
 import copy
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from unbraid.distill.recipe import MapperTraining
-from unbraid.mappers import GatedMapper, LinearMapper, LowRankMapper, Mapper, truncated
+from unbraid.mappers import GatedMapper, LinearMapper, LowRankMapper, Mapper
 from unbraid.training.losses import cosent, cosine_loss, info_nce, over_prefixes
 
 TEMPERATURE = 0.05
@@ -43,7 +43,7 @@ def fit_mode(
     """Mappers of one mode (one for both sides, or the query's and the document's) and the curve of their scores.
 
     `starts` [D, D] are the read-outs of the mode's tasks; `dev` are the held-out pairs of each source. The curve
-    holds the mean held-out score over the sources, the read-outs' first.
+    holds the mean held-out score over the sources, that of the read-outs first.
     """
     generator = torch.Generator().manual_seed(seed)
     shared = _shared(config, starts[-1])
@@ -75,15 +75,17 @@ def _shared(config: MapperTraining, start: Tensor) -> Mapper:
 
 
 def _difference(starts: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
-    """U, V [D, 16] with U Vᵀ the query's read-out less the document's, as near as that rank allows."""
-    up, down = truncated(starts[0] - starts[-1], DIFFERENCE)
+    """U, V [D, 16]: U Vᵀ is nearest to the query's read-out minus the document's (Eckart-Young)."""
+    u, s, vt = torch.linalg.svd(starts[0] - starts[-1])
+    root = s[:DIFFERENCE].sqrt()
+    up, down = u[:, :DIFFERENCE] * root, vt[:DIFFERENCE].T * root
     if not up.any():  # tasks with one route: nothing yet, but room to learn
         down = torch.randn(down.shape, generator=generator) / len(down) ** 0.5
     return [up.clone().requires_grad_(), down.clone().requires_grad_()]
 
 
 def _mappers(shared: Mapper, difference: Sequence[Tensor]) -> list[Mapper]:
-    """Copies that no further step changes: the document's, before it the query's where there are two."""
+    """Frozen copies: the document's mapper, or the query's and the document's where they differ."""
     document = copy.deepcopy(shared).requires_grad_(False)
     if not difference:
         return [document]
@@ -101,7 +103,7 @@ def _loss(
     train: Pairs,
     generator: torch.Generator,
 ) -> Tensor:
-    """The task's loss and the recovery of one batch; every pair is drawn from one encoder on each side."""
+    """The task loss and the recovery term of one batch; each side of a pair comes from an encoder drawn at random."""
     encoders, count, _ = train.left.shape
     rows = torch.randint(count, (config.batch,), generator=generator)
     by = torch.randint(encoders, (2, config.batch), generator=generator)
@@ -125,8 +127,8 @@ def _loss(
 def held_out_score(config: MapperTraining, mappers: Sequence[Mapper], dev: Pairs, others: Tensor) -> float:
     """Spearman of graded pairs, else the mean reciprocal rank of each positive among all of them and `others`.
 
-    The mean over the encoders, each against its own. `others` [E, m, D] are base vectors of documents that answer
-    none of the pairs: a mapper that ranks well among a few hundred documents can still lose among thousands.
+    It is the mean over the encoders. `others` [E, m, D] are base vectors of documents that answer none of the pairs: a
+    mapper that ranks well among a few hundred documents can still lose among thousands.
     """
     scores = []
     for base_left, base_right, base_others in zip(dev.left, dev.right, others, strict=True):

@@ -1,4 +1,4 @@
-"""Inputs through the backbone under one adapter: without gradients for scores, with them for training."""
+"""Vectors of inputs under one adapter: without gradients for scores, with gradients for training."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -38,7 +38,7 @@ def vectors_of(
 ) -> Tensor:
     """Single vectors float32 [n, H] of `inputs` on the CPU, in order, without gradients.
 
-    `what` is the name of the bar where a person watches; no name, no bar.
+    `what` names the progress bar; without it there is none.
     """
     vectors: list[Tensor] = [torch.empty(0)] * len(inputs)
     for rows in track(_parts(inputs, batch_tokens), what, unit="batches", shown=None if what else False):

@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 import torch
 
-from unbraid.base_encoders.static import StaticEncoder, load_static_encoder
-from unbraid.export.graphs import export_static
+from unbraid.base_encoders.static_encoder import StaticEncoder, load_static_encoder
+from unbraid.export.onnx_graphs import export_static
 from unbraid.export.parity import compare
 
 TOKENS, WIDTH, DIM = 50, 16, 24

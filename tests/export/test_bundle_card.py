@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from unbraid.distill.recipe import read_recipe
-from unbraid.export.card import card
+from unbraid.export.bundle_card import card
 from unbraid.export.parity import Parity
 from unbraid.training.record import recipe_table
 
@@ -68,7 +68,7 @@ def test_a_card_says_how_the_bundle_was_made(about, record, tmp_path):
         .split("\n## ")[0]
     )
     assert "212,992 items" in making and "99.65% of" in making
-    assert "all layers of text-0.1, 1,024 neurons in each" in making
+    assert "layers [0, 2, 5] of minilm, 1,024 neurons in each" in making
     for mode in ("retrieval", "symmetric", "code"):
         assert f"- Mapper {mode}: " in making
 

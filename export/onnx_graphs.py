@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unbraid.base_encoders.static import StaticEncoder
+from unbraid.base_encoders.static_encoder import StaticEncoder
 from unbraid.mappers import GatedMapper, Mapper
 
 OPSET = 17
-LARGE = 1024  # numbers, from which on a tensor is worth rounding
+LARGE = 1024  # numbers in a tensor that is worth rounding
 
 
 def export_text(encoder: nn.Module, path: Path) -> None:
@@ -34,8 +34,8 @@ def export_text(encoder: nn.Module, path: Path) -> None:
 class _StaticGraph(nn.Module):
     """A static encoder in operators that ONNX has; with `int8`, rows are rounded to 8 bits, each on its own scale.
 
-    A row is looked up and scaled, never multiplied by another int8, so nothing can overflow, and no activation is
-    rounded: a vector does not depend on its batch.
+    A row is looked up and scaled, never multiplied by another int8, so nothing overflows. No activation is rounded, so a
+    vector does not depend on its batch.
     """
 
     def __init__(self, encoder: StaticEncoder, *, int8: bool) -> None:

@@ -6,7 +6,7 @@ from peft import PeftModel
 from PIL import Image
 
 from unbraid.teacher.adapter_file import lora_tensors
-from unbraid.teacher.adapters.encode import Encoded, backward, encode_part, vectors_of
+from unbraid.teacher.adapters.adapter_vectors import Encoded, backward, encode_part, vectors_of
 from unbraid.teacher.loading import load_trainable
 from unbraid.teacher.model import lora_config
 from unbraid.teacher.routes import JINA_V4, STARTER
@@ -20,7 +20,7 @@ WHOLE = 10_000  # tokens: everything in one part
 @pytest.fixture(scope="module")
 def loaded(tiny_bert):
     """The tiny BERT's reader, and a function that gives it an adapter with some dropout that is not zero."""
-    backbone, reader, _ = load_trainable(tiny_bert, device="cpu", precision="float32", max_tokens=32)
+    backbone, reader, _ = load_trainable(tiny_bert, device="cpu", dtype="float32", max_tokens=32)
     torch.manual_seed(0)
     model = PeftModel(
         backbone, lora_config(backbone.model, rank=4, alpha=4, dropout=0.3), adapter_name="pair"
@@ -138,7 +138,7 @@ def test_vectors_keep_the_order_of_the_inputs(loaded, inputs, batch_tokens):
 
 def test_pictures_and_texts_share_a_batch_but_no_part(tiny_v4):
     """A loss over both sees the vectors of each in its own place, with the cache or without."""
-    backbone, reader, _ = load_trainable(tiny_v4, device="cpu", precision="float32", max_tokens=32)
+    backbone, reader, _ = load_trainable(tiny_v4, device="cpu", dtype="float32", max_tokens=32)
     torch.manual_seed(0)
     model = PeftModel(backbone, lora_config(backbone.model, rank=2, alpha=2), adapter_name="pair").eval()
     for (_, side), tensor in lora_tensors(model, "pair").items():
