@@ -1,1 +1,1 @@
-"""One file a group of routes."""
+"""One file for each group of routes, and the search page."""
