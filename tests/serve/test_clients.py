@@ -226,7 +226,6 @@ def test_a_teacher_reads_all_ids_as_foreign_ones(tiny_v4):
     from unbraid.teacher import load
 
     engine = TeacherEngine(load(tiny_v4, device="cpu"), loaded())
-    asyncio.run(engine.prepare([RequestItem("text", [97])]))
     entries, _ = engine.read(
         [RequestItem("text", ids_of("a cat")), RequestItem("code", ids_of("def f"))], "query", 100
     )

@@ -66,12 +66,9 @@ class Server(uvicorn.Server):
     def _drain(self) -> None:
         loop, limits = asyncio.get_running_loop(), self.context.limits
         logging.getLogger("unbraid.serve").info("draining")
-        loop.call_later(limits.drain_notice, self._stop)
+        # Not uvicorn's `handle_exit`: it raises the signal again at the end, and the index would stay open.
+        loop.call_later(limits.drain_notice, setattr, self, "should_exit", True)
         loop.call_later(limits.drain_notice + limits.drain_seconds, self.context.batcher.close)
-
-    def _stop(self) -> None:
-        """Stop without uvicorn's `handle_exit`: it raises the signal again at the end, and the index would stay open."""
-        self.should_exit = True
 
 
 class JsonLines(logging.Formatter):

@@ -43,11 +43,6 @@ class BundleEngine:
             "search_modes": {mode: list(pair) for mode, pair in embedder.search_modes.items()},
         }
 
-    async def prepare(self, items: Sequence[RequestItem]) -> None:
-        """Wait for OpenAI's vocabulary, where an item has ids of it."""
-        if any(isinstance(item.content, list) and not self._are_own(item.content) for item in items):
-            await self.openai_tokens.ready()
-
     def read(
         self, items: Sequence[RequestItem], task: str, max_characters: int
     ) -> tuple[list[QueueItem], list[int]]:

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from unbraid.items import Modality
+from unbraid.serve.engine.openai_tokens import OpenAITokens
 
 TEXTS: tuple[Literal["text", "code"], ...] = ("text", "code")  # modalities that have tokens
 BASE = "base"  # the task name under which a bundle gives base vectors
@@ -46,10 +47,7 @@ class Engine(Protocol):
     workers: int  # batches that run at a time
     batch_tokens: int  # budget of a batch
     about: Mapping[str, object]  # further facts for /v1/models
-
-    async def prepare(self, items: Sequence[RequestItem]) -> None:
-        """Wait a limited time for OpenAI's vocabulary, where `items` need it."""
-        ...
+    openai_tokens: OpenAITokens
 
     def read(
         self, items: Sequence[RequestItem], task: str, max_characters: int

@@ -35,11 +35,6 @@ class TeacherEngine:
             key: value for key, value in teacher.about.items() if isinstance(value, str | int | float)
         }
 
-    async def prepare(self, items: Sequence[RequestItem]) -> None:
-        """Wait for OpenAI's vocabulary, where an item has token ids."""
-        if any(isinstance(item.content, list) for item in items):
-            await self.openai_tokens.ready()
-
     def read(
         self, items: Sequence[RequestItem], task: str, max_characters: int
     ) -> tuple[list[QueueItem], list[int]]:

@@ -38,25 +38,24 @@ def openapi_document(endpoints: Sequence[Endpoint], *, needs_key: bool) -> dict[
     types = [one for one in structs if isinstance(one, type)]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     schema_of = dict(zip(types, schemas, strict=True))
+
+    def content_of(one: type | str) -> dict[str, Any]:
+        return {one: {}} if isinstance(one, str) else {"application/json": {"schema": schema_of[one]}}
+
     paths: dict[str, Any] = {}
     for endpoint in endpoints:
         path = endpoint.path.replace(":path}", "}")
-        if isinstance(endpoint.response, str):
-            content: dict[str, Any] = {endpoint.response: {}}
-        else:
-            content = {"application/json": {"schema": schema_of[endpoint.response]}}
-        refusal = {"application/json": {"schema": schema_of[ErrorResponse]}}
+        refused = {"description": "Refused", "content": content_of(ErrorResponse)}
         operation: dict[str, Any] = {
             "summary": (endpoint.function.__doc__ or "").partition("\n")[0],
             "operationId": endpoint.function.__name__,
             "responses": {
-                "200": {"description": "OK", "content": content},
-                **{str(status): {"description": "Refused", "content": refusal} for status in ERRORS},
+                "200": {"description": "OK", "content": content_of(endpoint.response)},
+                **dict.fromkeys(map(str, ERRORS), refused),
             },
         }
         if endpoint.body is not None:
-            schema = {"application/json": {"schema": schema_of[endpoint.body]}}
-            operation["requestBody"] = {"required": True, "content": schema}
+            operation["requestBody"] = {"required": True, "content": content_of(endpoint.body)}
         if endpoint.parameters:
             operation["parameters"] = [
                 {"name": name, "in": place, "required": True, "schema": {"type": "string"}}

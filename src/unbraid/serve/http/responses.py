@@ -5,7 +5,7 @@ fast.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 import numpy as np
@@ -14,12 +14,9 @@ from starlette.responses import Response
 
 from unbraid.serve.requests.schemas import Embedding, EmbeddingsResponse, MultiVector, Usage
 
-
-def _write_array(array: object) -> msgspec.Raw:
-    return msgspec.Raw(orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY))
-
-
-_encoder = msgspec.json.Encoder(enc_hook=_write_array)
+_encoder = msgspec.json.Encoder(
+    enc_hook=lambda array: msgspec.Raw(orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY))
+)
 
 
 def json_response(value: object, headers: Mapping[str, str] | None = None) -> Response:
@@ -27,24 +24,17 @@ def json_response(value: object, headers: Mapping[str, str] | None = None) -> Re
     return Response(_encoder.encode(value), media_type="application/json", headers=headers)
 
 
-def vectors_response(
+def embeddings_response(
     vectors: np.ndarray, encoding: str, model: str, tokens: int, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """float32 [n, dim] as numbers ("float"), as base64, or as bits ("binary", "ubinary")."""
-    rows: Sequence[object] = vectors  # type: ignore[assignment]
+    """float32 [n, dim] as numbers ("float"), base64 or bits ("binary", "ubinary"), or n arrays [tokens, 128] ("multi")."""
+    rows: Iterable[object] = np.ascontiguousarray(vectors)
     if encoding == "base64":
-        rows = [base64.b64encode(row.tobytes()).decode() for row in vectors.astype("<f4", copy=False)]
+        rows = (base64.b64encode(row.tobytes()).decode() for row in vectors.astype("<f4", copy=False))
     elif encoding in ("binary", "ubinary"):
         bits = np.packbits(vectors > 0, axis=1)
         # Jina's signed form is the byte minus 128, not its two's complement.
-        rows = [row.tolist() for row in (bits if encoding == "ubinary" else bits.astype(np.int16) - 128)]
-    data = [Embedding(index=n, embedding=row) for n, row in enumerate(rows)]
-    return json_response(EmbeddingsResponse(data, model, Usage(tokens, tokens)), headers)
-
-
-def multi_vectors_response(
-    vectors: Sequence[np.ndarray], model: str, tokens: int, headers: Mapping[str, str] | None = None
-) -> Response:
-    """n arrays [tokens, 128], as numbers."""
-    data = [MultiVector(index=n, embeddings=one) for n, one in enumerate(vectors)]
+        rows = bits if encoding == "ubinary" else (bits ^ 128).view(np.int8)
+    kind = MultiVector if encoding == "multi" else Embedding
+    data = [kind(number, row) for number, row in enumerate(rows)]
     return json_response(EmbeddingsResponse(data, model, Usage(tokens, tokens)), headers)

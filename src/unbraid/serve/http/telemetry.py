@@ -5,9 +5,10 @@ OpenTelemetry's SDK is not imported.
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable
+from functools import partial
+from os import environ
 
 from opentelemetry import propagate, trace
 
@@ -19,11 +20,11 @@ def configure() -> Callable[[], object]:
 
     Nothing happens without the variables, or where a provider of spans is set already.
     """
-    names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    exporter = os.environ.get("OTEL_TRACES_EXPORTER") or "otlp"
-    is_off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    asked = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    is_off = environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    is_other = environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp"
     is_set = not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
-    if exporter != "otlp" or is_off or is_set or not any(map(os.environ.get, names)):
+    if not asked or is_off or is_other or is_set:
         return lambda: None
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -35,7 +36,7 @@ def configure() -> Callable[[], object]:
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
-    return provider.force_flush
+    return partial(provider.force_flush, 5000)  # milliseconds
 
 
 def report(stats: RequestStats, method: str, route: str, status: int, headers: dict[str, str]) -> None:

@@ -19,11 +19,11 @@ JINA_TASKS: Mapping[str, tuple[str, Modality | None]] = {
 
 
 def choose_task(
-    engine: Engine, settings: Settings, model: str | None, task: str | None
+    engine: Engine, settings: Settings, model: str | None, task: str | None, dimensions: int | None = None
 ) -> tuple[str, str, Modality]:
     """(model, task, modality of plain strings); the task stands in `task` or in the model's name, as `model:task`.
 
-    Raises ApiError 404 for another model, 400 for another task.
+    Raises ApiError 404 for another model, 400 for another task or number of dimensions.
     """
     names = (engine.name, *settings.aliases)
     if model is not None and model not in names:
@@ -46,11 +46,7 @@ def choose_task(
         known = ", ".join((*engine.tasks, *JINA_TASKS))
         message = f"unknown task {wanted[:50]!r}: expected one of {known}"
         raise ApiError(400, "invalid_task", message, param="task")
-    return model or engine.name, wanted, kind or "text"
-
-
-def check_dimensions(engine: Engine, dimensions: int | None) -> None:
-    """Raise ApiError 400 for a number of dimensions that the model was not trained for."""
     if dimensions is not None and dimensions not in engine.dims:
         message = f"dimensions is {dimensions}: expected one of {', '.join(map(str, engine.dims))}"
         raise ApiError(400, "invalid_dimensions", message, param="dimensions")
+    return model or engine.name, wanted, kind or "text"

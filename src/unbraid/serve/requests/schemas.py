@@ -1,7 +1,7 @@
 """The JSON that requests and responses hold, in OpenAI's and Jina's forms; /openapi.json is made from it."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -188,7 +188,6 @@ class ErrorResponse(Struct):
 
 _CODES = {  # how msgspec's message begins -> the code of the refusal
     "Object missing": "missing",
-    "Invalid enum": "literal_error",
     "Expected `int` >=": "greater_than_equal",
     "Expected `str` of length": "string_too_long",
     "Expected `str` matching": "string_pattern_mismatch",
@@ -205,20 +204,23 @@ RequestT = TypeVar("RequestT", bound=Struct)
 def read_request(schema: type[RequestT], body: bytes, limits: Limits) -> RequestT:
     """`body` as a `schema`. Raises ApiError 400."""
     if body.count(b",") + body.count(b"[") + body.count(b"{") > limits.values:  # before it takes memory
-        raise ApiError(
-            400, "too_many_values", f"the body holds over {limits.values:,} values: send less at a time"
-        )
+        message = f"the body holds over {limits.values:,} values: send less at a time"
+        raise ApiError(400, "too_many_values", message)
     try:
-        return msgspec.json.decode(body, type=schema)
-    except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `$")
-        code = next((code for start, code in _CODES.items() if message.startswith(start)), "invalid_json")
-        if not place and code != "missing":
-            raise ApiError(400, "invalid_json", f"the body is JSON of another kind: {message}") from None
-        param = message.split("`")[1] if code == "missing" else place.strip(".`")
-        if code == "literal_error":
-            hint = get_type_hints(schema)[param]
-            message += f", expected one of {', '.join(str(one) for one in get_args(get_args(hint)[0]))}"
-        raise ApiError(400, code, f"{param}: {message}", param=param) from None
+        value = msgspec.json.decode(
+            body
+        )  # the whole body first: fields that are not known have to be JSON too
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ApiError(400, "invalid_json", f"the body is a JSON {type(value).__name__}, expected an object")
+    try:
+        return msgspec.convert(value, schema)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `$.")
+        code = next((code for start, code in _CODES.items() if message.startswith(start)), "invalid_field")
+        param = message.split("`")[1] if code == "missing" else place[:-1].replace("[", ".").replace("]", "")
+        kind = get_args(get_type_hints(schema).get(param))
+        if kind and get_origin(kind[0]) is Literal:
+            code, message = "literal_error", f"expected one of {', '.join(get_args(kind[0]))}"
+        raise ApiError(400, code, f"{param}: {message}", param=param) from None

@@ -7,9 +7,9 @@ from unbraid.serve.context import body_of, context_of, stats_of
 from unbraid.serve.engine.bundle_engine import BundleEngine
 from unbraid.serve.engine.engine import BASE
 from unbraid.serve.http.errors import ApiError
-from unbraid.serve.http.responses import multi_vectors_response, vectors_response
+from unbraid.serve.http.responses import embeddings_response
 from unbraid.serve.requests.base_vectors import read_vectors
-from unbraid.serve.requests.model_name import check_dimensions, choose_task
+from unbraid.serve.requests.model_name import choose_task
 from unbraid.serve.requests.schemas import EmbeddingsRequest, MapRequest, read_request
 from unbraid.serve.routes.encoding import encode_items, read_items
 from unbraid.vectors import truncate
@@ -21,8 +21,7 @@ async def embeddings(request: Request) -> Response:
     engine, settings = context.engine, context.settings
     with stats.phase("read"):
         asked = await context.offload(len(body), read_request, EmbeddingsRequest, body, context.limits)
-        model, task, plain = choose_task(engine, settings, asked.model, asked.task)
-        check_dimensions(engine, asked.dimensions)
+        model, task, plain = choose_task(engine, settings, asked.model, asked.task, asked.dimensions)
         encoding = asked.embedding_type or asked.encoding_type or asked.encoding_format or "float"
         if asked.normalized is False:
             raise ApiError(400, "literal_error", "normalized: expected true", param="normalized")
@@ -37,19 +36,15 @@ async def embeddings(request: Request) -> Response:
             ):
                 if is_wrong:
                     raise ApiError(400, "unsupported", why, param=field)
+            encoding = "multi"
     items = await read_items(request, asked.input, plain)
     may_cut = settings.truncate if asked.truncate is None else asked.truncate
-    job, cut = await encode_items(request, items, task, truncate=may_cut, multi=multi)
+    vectors, cut = await encode_items(request, items, task, truncate=may_cut, multi=multi)
     headers = {"x-truncated-items": str(len(cut))} if cut else None
-    if multi:
-        size = sum(one.size for one in job.vectors)
-        return await context.offload(size, multi_vectors_response, job.vectors, model, stats.tokens, headers)
-    vectors = job.vectors
     if asked.dimensions is not None:
         vectors = truncate(vectors, asked.dimensions, engine.dims)
-    return await context.offload(
-        vectors.size, vectors_response, vectors, encoding, model, stats.tokens, headers
-    )
+    size = sum(one.size for one in vectors)
+    return await context.offload(size, embeddings_response, vectors, encoding, model, stats.tokens, headers)
 
 
 async def map_base(request: Request) -> Response:
@@ -60,9 +55,8 @@ async def map_base(request: Request) -> Response:
         raise ApiError(400, "unsupported", "a teacher has no base vectors: every task is encoded anew")
     with stats.phase("read"):
         asked = await context.offload(size, read_request, MapRequest, body, context.limits)
-        model, task, _ = choose_task(engine, context.settings, asked.model, asked.task)
+        model, task, _ = choose_task(engine, context.settings, asked.model, asked.task, asked.dimensions)
         stats.task = task
-        check_dimensions(engine, asked.dimensions)
         vectors = await context.offload(size, read_vectors, asked.base, engine.dim, context.limits.items)
     with stats.phase("map"):
         if task != BASE:
@@ -70,4 +64,4 @@ async def map_base(request: Request) -> Response:
         if asked.dimensions is not None:
             vectors = truncate(vectors, asked.dimensions, engine.dims)
     encoding = asked.encoding_format or "float"
-    return await context.offload(vectors.size, vectors_response, vectors, encoding, model, 0)
+    return await context.offload(vectors.size, embeddings_response, vectors, encoding, model, 0)

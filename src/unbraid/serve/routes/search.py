@@ -37,8 +37,7 @@ async def search(request: Request) -> Response:
     if asked.base is not None:
         base = read_vectors([asked.base], context.engine.dim, 1)
     else:
-        job, _ = await encode_items(request, items, BASE, truncate=True)
-        base = job.vectors
+        base, _ = await encode_items(request, items, BASE, truncate=True)
     if asked.hybrid and words is None:
         raise ApiError(400, "no_words", "a hybrid search needs a query of words", param="hybrid")
     with stats.phase("search"), client_gone(request) as gone:
