@@ -15,8 +15,7 @@ def locked(serving, engine):
 
 
 def test_every_documented_route_but_health_needs_a_key(locked):
-    http = locked
-    document = http.get("/openapi.json", headers={"authorization": f"Bearer {KEY}"}).json()
+    document = locked.get("/openapi.json", headers={"authorization": f"Bearer {KEY}"}).json()
     routes = [(method, path) for path, about in document["paths"].items() for method in about]
     # And what no document names: the page, the document itself, paths and methods that there are not.
     routes += [
@@ -36,7 +35,7 @@ def test_every_documented_route_but_health_needs_a_key(locked):
     assert len(routes) >= 18
     for method, path in routes:
         for header in ({}, {"authorization": "Bearer wrong-wrong-wrong-wrong"}, {"authorization": KEY}):
-            answer = http.request(method, path.replace("{name}", "x"), headers=header)
+            answer = locked.request(method, path.replace("{name}", "x"), headers=header)
             if path in ("/health", "/ready"):
                 assert answer.status_code == 200
                 assert document["paths"][path][method]["security"] == []
@@ -46,19 +45,19 @@ def test_every_documented_route_but_health_needs_a_key(locked):
 
 
 def test_each_key_opens_and_a_browser_may_send_it_as_a_password(locked):
-    http = locked
     for key in (KEY, OTHER_KEY):
-        assert http.get("/v1/models", headers={"authorization": f"Bearer {key}"}).status_code == 200
-        assert http.get("/v1/models", auth=("anybody", key)).status_code == 200
-    assert http.get("/").headers["www-authenticate"].startswith("Basic")
-    assert http.get("/v1/models").headers["www-authenticate"] == "Bearer"
+        assert locked.get("/v1/models", headers={"authorization": f"Bearer {key}"}).status_code == 200
+        assert locked.get("/v1/models", auth=("anybody", key)).status_code == 200
+    assert locked.get("/").headers["www-authenticate"].startswith("Basic")
+    assert locked.get("/v1/models").headers["www-authenticate"] == "Bearer"
     for header in ("Basic !!!", "Basic", "Bearer", "Bearer \u00ff", f"Bearer {KEY} x", f"Bearer {KEY[:-1]}"):
-        assert http.get("/v1/models", headers={"authorization": header.encode("latin-1")}).status_code == 401
+        assert (
+            locked.get("/v1/models", headers={"authorization": header.encode("latin-1")}).status_code == 401
+        )
 
 
 def test_the_official_client_reads_the_refusal_of_a_key(locked):
-    http = locked
-    client = openai.OpenAI(base_url=f"{http.url}/v1", api_key="nope", max_retries=0)
+    client = openai.OpenAI(base_url=f"{locked.url}/v1", api_key="nope", max_retries=0)
     with client, pytest.raises(openai.AuthenticationError):
         client.embeddings.create(model="tiny", input="a")
 

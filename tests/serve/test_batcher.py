@@ -13,7 +13,7 @@ from unbraid.errors import ItemError
 from unbraid.serve.engine.batcher import Batcher
 from unbraid.serve.engine.engine import QueueItem
 from unbraid.serve.engine.errors import ClientGone, Overloaded, ShuttingDown
-from unbraid.serve.settings import Limits
+from unbraid.serve.limits import Limits
 
 
 class Engine:

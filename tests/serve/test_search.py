@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -123,3 +124,11 @@ def test_only_pictures_of_the_index_are_served_and_small(http, picture_file, ref
         refused(http.get(hits[0]["picture"]), 404, "not_found")
     finally:
         picture_file.write_bytes(content)
+
+
+def test_a_pattern_of_many_stars_is_refused_at_once(http, refused):
+    started = time.monotonic()
+    for term in ("*" * 299 + "\0", "*a" * 7, "*a" * 149 + "\0"):
+        refused(http.search(query="a", paths=[term]), 400, "string_pattern_mismatch")
+    assert http.search(query="a", paths=["**a**b**c**d**e**"]).status_code == 200
+    assert time.monotonic() - started < 5

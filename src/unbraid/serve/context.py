@@ -13,7 +13,8 @@ from unbraid.serve.engine.batcher import Batcher
 from unbraid.serve.engine.engine import Engine
 from unbraid.serve.http.metrics import Metrics
 from unbraid.serve.http.request_stats import RequestStats
-from unbraid.serve.settings import Limits, Settings
+from unbraid.serve.limits import Limits
+from unbraid.serve.settings import Settings
 
 if TYPE_CHECKING:
     from unbraid.serve.routes.index_search import IndexSearch

@@ -19,7 +19,7 @@ import numpy as np
 from unbraid.errors import ItemError, UnbraidError
 from unbraid.serve.engine.engine import Engine, QueueItem
 from unbraid.serve.engine.errors import ClientGone, EncodingFailed, Overloaded, ShuttingDown
-from unbraid.serve.settings import Limits
+from unbraid.serve.limits import Limits
 
 logger = logging.getLogger("unbraid.serve")
 

@@ -6,7 +6,7 @@ from starlette.types import Receive
 
 from unbraid.serve.engine.errors import ClientGone, Overloaded
 from unbraid.serve.http.errors import ApiError
-from unbraid.serve.settings import Limits
+from unbraid.serve.limits import Limits
 
 
 class InFlight:

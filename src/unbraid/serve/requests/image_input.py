@@ -8,7 +8,7 @@ from unbraid.errors import ImageError
 from unbraid.runtime.preprocess import picture_size
 from unbraid.serve.engine.engine import RequestItem
 from unbraid.serve.http.errors import ApiError
-from unbraid.serve.settings import Limits
+from unbraid.serve.limits import Limits
 
 _DATA_URL = re.compile(r"data:[\w.+/-]*(?:;[\w.+-]+=[\w.+-]+)*;base64,", re.ASCII)
 

@@ -7,8 +7,8 @@ from unbraid.items import MODALITIES, Modality
 from unbraid.serve.engine.engine import Engine, RequestItem
 from unbraid.serve.engine.errors import TextTooLong
 from unbraid.serve.http.errors import ApiError
+from unbraid.serve.limits import Limits
 from unbraid.serve.requests.image_input import image_item, read_base64
-from unbraid.serve.settings import Limits
 
 _PICTURES = ("image", "url", "bytes")  # the last two are the names of Jina's CLIP models
 

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from unbraid.serve.http.errors import ApiError
-from unbraid.serve.settings import Limits
+from unbraid.serve.limits import Limits
 
 # -- requests. Fields that are not known are left alone, as OpenAI-compatible servers do.
 
