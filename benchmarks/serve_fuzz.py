@@ -148,7 +148,7 @@ def picture(random: random.Random) -> str:
     return random.choice(("data:image/png;base64,", "data:image/webp;charset=x;base64,", "data:,", "")) + text
 
 
-def foreign_ids(random: random.Random) -> list[int]:
+def openai_ids(random: random.Random) -> list[int]:
     """Ids of cl100k_base: single bytes, any text, ids outside of it, its longest tokens (128 characters)."""
     pool = random.choice(
         (range(256), range(100_256), range(100_200, 100_300), (58_040, 90_280), (101, 102, 100_257))
@@ -169,7 +169,7 @@ def value(random: random.Random, depth: int = 0) -> Any:
         return [random.choice(NUMBERS)] * random.choice((1, 512, 3000))
     if pick < 0.6:
         ids = [random.randrange(40_000) for _ in range(random.choice((0, 5, 300)))]
-        return [101, *ids, 102] if random.random() < 0.5 else foreign_ids(random)
+        return [101, *ids, 102] if random.random() < 0.5 else openai_ids(random)
     if pick < 0.8:
         return [value(random, depth + 1) for _ in range(random.randrange(6))]
     return {random.choice(FIELDS): value(random, depth + 1) for _ in range(random.randrange(4))}

@@ -154,7 +154,7 @@ def entry_ids(engine, *contents, **fields):
     return [entry.content for entry in engine.read(given, "base", 1000)[0]]
 
 
-def test_a_bundle_tells_its_own_ids_from_foreign_ones(engine, embedder):
+def test_a_bundle_tells_its_own_ids_from_openais(engine, embedder):
     own, _ = embedder.tokenise(TEXTS)
     assert entry_ids(engine, *own) == own
     assert entry_ids(engine, *map(ids_of, TEXTS)) == own
@@ -168,13 +168,13 @@ def test_its_own_ids_are_refused_when_too_long_or_not_in_its_tokenizer(engine, e
             entry_ids(engine, ids)
 
 
-def test_special_tokens_of_the_starter_are_no_text_of_the_foreign_vocabulary():
+def test_special_tokens_of_the_starter_are_no_text_of_openais_vocabulary():
     # 101 and 102 in cl100k_base, as tiktoken numbers the bytes: printable ones first, then the rest.
     printable = [one for one in range(256) if chr(one).isprintable() and chr(one) != " "]
     assert {one & 0xC0 for one in printable[101:103]} == {0x80}  # both continue a character that has begun
 
 
-def test_foreign_ids_are_code_where_plain_strings_are(engine, embedder):
+def test_openais_ids_are_code_where_plain_strings_are(engine, embedder):
     (found,) = entry_ids(engine, ids_of("returnSelf"), kind="code")
     assert [found] == embedder.tokenise(["returnSelf"], "code")[0]
 
@@ -187,13 +187,13 @@ def test_characters_are_counted_after_decoding(engine):
 @pytest.fixture(scope="module")
 def url(serving, embedder):
     """The base URL of a server, as clients are given it."""
-    foreign = OpenAITokens(lambda: time.sleep(0.1) or TINY)
+    openai_tokens = OpenAITokens(lambda: time.sleep(0.1) or TINY)
     settings = Settings(limits=Limits(tokens=5000))
-    with serving(BundleEngine(embedder, workers=1, openai_tokens=foreign), settings) as http:
+    with serving(BundleEngine(embedder, workers=1, openai_tokens=openai_tokens), settings) as http:
         yield f"{http.url}/v1"
 
 
-def test_the_first_request_with_foreign_ids_waits_for_their_vocabulary(url, embedder):
+def test_the_first_request_with_openais_ids_waits_for_their_vocabulary(url, embedder):
     with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
         answer = client.embeddings.create(model=embedder.bundle.name, input=list(map(ids_of, TEXTS)))
     np.testing.assert_allclose([one.embedding for one in answer.data], embedder.encode(TEXTS), atol=1e-6)
@@ -222,7 +222,7 @@ def test_bits_are_asked_for_under_llamaindexs_name_too(url):
     assert len(answer.json()["data"][0]["embedding"]) == 64
 
 
-def test_a_teacher_reads_all_ids_as_foreign_ones(tiny_v4):
+def test_a_teacher_reads_all_ids_as_openais(tiny_v4):
     from unbraid.teacher import load
 
     engine = TeacherEngine(load(tiny_v4, device="cpu"), loaded())

@@ -74,6 +74,9 @@ class Middleware:
                 refusal.headers["connection"] = "close"  # the rest of the body may still be on its way
             if not status:  # no answer has begun
                 await refusal.response()(scope, receive, answer)
+            del (
+                refusal
+            )  # its traceback refers to this frame: the cycle would keep the body until garbage collection
         finally:
             self.in_flight.requests -= 1
             self.in_flight.bytes -= len(body or b"")

@@ -1,4 +1,4 @@
-"""The table's form for a route, and the OpenAPI document made from such a table."""
+"""`Endpoint`, a row of the table of routes, and the OpenAPI document made from the table."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field

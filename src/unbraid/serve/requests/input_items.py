@@ -60,6 +60,7 @@ def check_tokens(count: int, limits: Limits) -> None:
 
 def _read_item(value: object, row: int, plain: Modality, limits: Limits) -> RequestItem | RemoteImage:
     kind: str = plain
+    received = type(value).__name__
     if isinstance(value, list) and _are_ids(value):
         return RequestItem(plain, value)
     if isinstance(value, str) and value.startswith("data:image/"):
@@ -78,7 +79,7 @@ def _read_item(value: object, row: int, plain: Modality, limits: Limits) -> Requ
         return RequestItem(kind, value)  # type: ignore[arg-type]
     raise _refusal(
         "invalid_input",
-        f"item {row} is of another form: expected a string, a list of token ids, or an object with one of "
+        f"item {row} is of type {received}: expected a string, a list of token ids, or an object with one of "
         f"{', '.join(MODALITIES)}",
     )
 

@@ -52,5 +52,5 @@ async def indexed_picture(request: Request) -> Response:
     context, path = context_of(request), request.query_params.get("path")
     if context.index is None or path is None:
         raise ApiError(404, "not_found", "give ?path= of a picture in the index")
-    content = await context.offload(INLINE, context.index.thumbnail, path)
+    content = await context.offload(INLINE, context.index.thumbnail, path)  # always in a thread
     return Response(content, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
