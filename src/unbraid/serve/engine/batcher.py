@@ -6,6 +6,7 @@ long request always moves on.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -102,7 +103,7 @@ class Batcher:
         job = Job(items, multi, self.engine.dim)
         self._push(job)
         timer = self._loop.call_later(self.limits.queue_seconds, self._expire, job)
-        give_up = partial(self._give_up, job)
+        give_up = partial(self._fail, job, ClientGone())
         gone.add_done_callback(give_up)
         try:
             await job.finished
@@ -126,9 +127,6 @@ class Batcher:
             late = job.started is None
         if late:
             self._fail(job, Overloaded("seconds", self.wait()))
-
-    def _give_up(self, job: Job, gone: "asyncio.Future[None]") -> None:
-        self._fail(job, ClientGone())
 
     def _push(self, job: Job) -> None:
         limits = self.limits
@@ -244,10 +242,8 @@ class Batcher:
 
     def _tell(self, function: Callable[..., None], *arguments: object) -> None:
         """Call `function` in the event loop, unless the loop is closed."""
-        try:
+        with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *arguments)
-        except RuntimeError:
-            pass
 
     def _deliver(self, parts: Sequence[Part]) -> None:
         for part in parts:
@@ -255,7 +251,8 @@ class Batcher:
             if part.job.encoded == len(part.job.items) and not part.job.finished.done():
                 part.job.finished.set_result(None)
 
-    def _fail(self, job: Job, error: Exception) -> None:
+    def _fail(self, job: Job, error: Exception, gone: "asyncio.Future[None] | None" = None) -> None:
+        """Make `run` raise `error`; `gone` is the future whose callback this is."""
         self._withdraw(job)
         if not job.finished.done():
             job.finished.set_exception(error)

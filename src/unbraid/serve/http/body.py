@@ -1,6 +1,7 @@
 """Reading a request's body within the limits of size, time and memory."""
 
 import asyncio
+import contextlib
 
 from starlette.types import Receive
 
@@ -59,11 +60,7 @@ async def read_body(receive: Receive, limits: Limits, in_flight: InFlight, lengt
 
 async def _discard(receive: Receive) -> None:
     """Read on for up to a second and keep nothing: a client that is still sending would not read the answer."""
-    try:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(1):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                    return
-    except TimeoutError:
-        pass
+            while (await receive()).get("more_body", False):
+                pass

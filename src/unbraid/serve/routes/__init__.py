@@ -1,1 +1,1 @@
-"""One file for each group of routes, and the search page."""
+"""The functions behind the routes, what they share (encoding.py, index_search.py), and the search page."""
