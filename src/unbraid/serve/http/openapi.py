@@ -34,8 +34,8 @@ class Endpoint:
 
 def openapi_document(endpoints: Sequence[Endpoint], *, needs_key: bool) -> dict[str, Any]:
     """The document of /openapi.json."""
-    structs = {one for endpoint in endpoints for one in (endpoint.body, endpoint.response)} | {ErrorResponse}
-    types = [one for one in structs if isinstance(one, type)]
+    named = dict.fromkeys(one for endpoint in endpoints for one in (endpoint.body, endpoint.response))
+    types = [ErrorResponse, *(one for one in named if isinstance(one, type))]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     schema_of = dict(zip(types, schemas, strict=True))
 
