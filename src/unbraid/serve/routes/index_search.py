@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +22,7 @@ from unbraid.serve.requests.schemas import SearchHit, SearchRequest
 if TYPE_CHECKING:
     from unbraid.embedder import Embedder
     from unbraid.index import Hit, Store
+    from unbraid.index.store.entry import Entry
 
 THUMBNAIL = 512  # pixels of the longer side, as the page shows it
 
@@ -32,16 +33,15 @@ class IndexSearch:
     def __init__(
         self,
         search_vectors: "Callable[..., list[list[Hit]]]",
-        picture_sha256: Callable[[str], str | None],
+        entries: "Callable[[str], Sequence[Entry]]",
         modes: Collection[str],
     ) -> None:
-        """Both functions are called by one thread at a time.
+        """One thread at a time calls the two functions.
 
-        `search_vectors(base [n, dim], *, words, mode, k, modality, paths, languages, where)` gives the hits of each
-        query and raises ItemError for a filter that means nothing. `picture_sha256(path)` is the hash of a picture when
-        it was indexed, None for a path that is no picture of the index.
+        `search_vectors(base [n, dim], words, *, mode, k, modality, path, language, where)` gives the hits of each query
+        and raises ItemError for a filter that means nothing. `entries(path)` are the chunks of a file in the index.
         """
-        self.search_vectors, self.picture_sha256, self.modes = search_vectors, picture_sha256, modes
+        self.search_vectors, self.entries, self.modes = search_vectors, entries, modes
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="search")
 
@@ -72,12 +72,12 @@ class IndexSearch:
             with self._lock:
                 (found,) = self.search_vectors(
                     base,
-                    words=[words] if asked.hybrid else None,
+                    [words] if asked.hybrid else None,
                     mode=asked.mode,
                     k=asked.k,
                     modality=asked.modality,
-                    paths=asked.paths or (),
-                    languages=asked.languages or (),
+                    path=asked.paths or (),
+                    language=asked.languages or (),
                     where=asked.where or (),
                 )
         except ItemError as error:  # a filter that means nothing
@@ -94,12 +94,12 @@ class IndexSearch:
         """JPEG of a picture in the index, as long as its file is what was indexed. Raises ApiError 404."""
         missing = ApiError(404, "not_found", "this picture is not in the index, or has changed since")
         with self._lock:
-            sha256 = self.picture_sha256(path)
+            hashes = [entry.sha256 for entry in self.entries(path) if entry.modality == "image"]
         try:
-            if sha256 is None or Path(path).stat().st_size > MAX_BYTES:
+            if not hashes or Path(path).stat().st_size > MAX_BYTES:
                 raise missing
             content = Path(path).read_bytes()
-            if hashlib.sha256(content).hexdigest() != sha256:
+            if hashlib.sha256(content).hexdigest() != hashes[0]:
                 raise missing
             image = decode(content, at_least=2 * THUMBNAIL)
         except (OSError, ImageError) as error:
@@ -114,11 +114,18 @@ def search_of_store(store: "Store", embedder: "Embedder") -> IndexSearch:
     """The search of an open store, whose base vectors `embedder` made."""
     from unbraid.index import only, search_vectors
 
-    def search(base: np.ndarray, *, words: Any, mode: str, k: int, **filters: Any) -> "list[list[Hit]]":
-        return search_vectors(store, embedder, base, mode=mode, k=k, only=only(**filters), words=words)
+    def search(
+        base: np.ndarray,
+        words: Any,
+        *,
+        mode: str,
+        k: int,
+        modality: Any,
+        path: Any,
+        language: Any,
+        where: Any,
+    ) -> "list[list[Hit]]":
+        wanted = only(modality=modality, paths=path, languages=language, where=where)
+        return search_vectors(store, embedder, base, mode=mode, k=k, only=wanted, words=words)
 
-    def picture_sha256(path: str) -> str | None:
-        entries, _ = store.file(path)
-        return next((entry.sha256 for entry in entries if entry.modality == "image"), None)
-
-    return IndexSearch(search, picture_sha256, embedder.search_modes)
+    return IndexSearch(search, lambda path: store.file(path)[0], embedder.search_modes)
