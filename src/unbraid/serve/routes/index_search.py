@@ -54,7 +54,7 @@ class IndexSearch:
         gone: "asyncio.Future[None]",
         most_seconds: float,
     ) -> list[SearchHit]:
-        """The hits of a query's base vector [1, dim].
+        """The hits of a query's base vector [1, dim]; with `words`, its text, those of a hybrid search.
 
         Raises ApiError 400 for a filter that means nothing and 500 for a broken index, Overloaded when the search did
         not begin within `most_seconds`, ClientGone when it did not begin before `gone` was done.
@@ -72,7 +72,7 @@ class IndexSearch:
             with self._lock:
                 (found,) = self.search_vectors(
                     base,
-                    [words] if asked.hybrid else None,
+                    None if words is None else [words],
                     mode=asked.mode,
                     k=asked.k,
                     modality=asked.modality,

@@ -38,7 +38,9 @@ async def search(request: Request) -> Response:
         base = read_vectors([asked.base], context.engine.dim, 1)
     else:
         base, _ = await encode_items(request, items, BASE, truncate=True)
-    if asked.hybrid and words is None:
+    if not asked.hybrid:
+        words = None
+    elif words is None:
         raise ApiError(400, "no_words", "a hybrid search needs a query of words", param="hybrid")
     with stats.phase("search"), client_gone(request) as gone:
         hits = await index.search(base, words, asked, gone=gone, most_seconds=limits.queue_seconds)
