@@ -1,10 +1,11 @@
-"""How fast `unbraid serve` answers: against `encode` in process, a plain server beside it, and more than it can take.
+"""How fast `unbraid serve` answers, beside `encode` in process and a plain FastAPI server, and under overload.
 
-    python benchmarks/serve.py                    # throughput and latency, in rounds that take turns
-    python benchmarks/serve.py --overload 300     # three times what it can take, for so many seconds
-    python benchmarks/serve.py --start            # from nothing to the first answer
+    python benchmarks/serve.py                    # throughput and latency; needs fastapi, or --no-plain
+    python benchmarks/serve.py --overload 300     # three times the sustainable rate, for so many seconds
+    python benchmarks/serve.py --start            # from the start of the process to its first answer
 
-Servers and clients share this machine's cores, as the baseline in process does not: what clients take is part of it.
+Servers and clients share this machine's cores, so the clients' work counts against the servers; `encode` in process has
+all cores to itself.
 """
 
 import argparse
@@ -13,13 +14,13 @@ import contextlib
 import json
 import os
 import socket
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import httptools
 import httpx
@@ -27,7 +28,7 @@ import httpx
 import unbraid
 
 CLIENTS = 32
-LONG = ("--limit", "queue_seconds=300")  # so that nothing is refused, however busy the cores are
+LONG = ("--limit", "queue_seconds=300")  # no request is refused, however busy the cores are
 PLAIN = """
 import asyncio, sys
 import uvicorn
@@ -54,7 +55,7 @@ uvicorn.run(app, port=int(sys.argv[1]), log_level="error")
 
 
 def texts_of(count: int, words: int) -> list[str]:
-    """Different texts of about so many words, cut from the standard library's documentation."""
+    """`count` different texts of `words` words, from the standard library's documentation."""
     import pydoc
     import string as one
     import textwrap as two
@@ -68,7 +69,7 @@ def texts_of(count: int, words: int) -> list[str]:
 
 @contextlib.contextmanager
 def server(command: Sequence[str], port: int) -> Iterator[int]:
-    """A server's process id, once it is ready."""
+    """The process id of a running server, once it is ready."""
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 120
@@ -85,43 +86,43 @@ def server(command: Sequence[str], port: int) -> Iterator[int]:
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """A free port."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
 
 
 class Client(asyncio.Protocol):
-    """A connection that is kept, as thin as one can be: its share of the cores is the baseline's loss."""
+    """A persistent connection with as little work as possible: the cores are the servers' too."""
 
     def __init__(self) -> None:
         """Not connected."""
         self.answer: asyncio.Future[int] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep it."""
+        """Keep the transport."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.parser = httptools.HttpResponseParser(self)
 
     def data_received(self, data: bytes) -> None:
-        """Parse."""
+        """Parse the answer."""
         self.parser.feed_data(data)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell who waits."""
+        """Fail the request that waits."""
         if self.answer and not self.answer.done():
             self.answer.set_exception(ConnectionError("closed"))
 
     def on_message_complete(self) -> None:
-        """The answer is there."""
+        """Finish the request that waits."""
         status = self.parser.get_status_code()
         self.parser = httptools.HttpResponseParser(self)
         if self.answer and not self.answer.done():
             self.answer.set_result(status)
 
     async def post(self, body: bytes) -> int:
-        """The status of an answer."""
+        """The status of the answer to a request."""
         self.answer = asyncio.get_running_loop().create_future()
         head = f"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         self.transport.write(head.encode() + body)
@@ -129,13 +130,13 @@ class Client(asyncio.Protocol):
 
 
 async def connect(port: int) -> Client:
-    """A client with its connection."""
+    """A connected client."""
     _, client = await asyncio.get_running_loop().create_connection(Client, "127.0.0.1", port)
     return client
 
 
 def bodies_of(texts: Sequence[str], size: int) -> list[bytes]:
-    """Requests of `size` texts each, as the official client writes them."""
+    """Bodies of `size` texts each, as OpenAI's client writes them."""
     return [
         json.dumps(
             {"input": list(texts[start : start + size]), "model": "starter", "encoding_format": "base64"}
@@ -145,7 +146,7 @@ def bodies_of(texts: Sequence[str], size: int) -> list[bytes]:
 
 
 async def throughput(port: int, bodies: Sequence[bytes], clients: int) -> tuple[float, list[float]]:
-    """Seconds for all bodies by so many clients, and each one's latency."""
+    """Seconds until `clients` clients have sent all bodies, and the latency of each request."""
     waiting = list(reversed(bodies))
     latencies: list[float] = []
     connections = [await connect(port) for _ in range(clients)]
@@ -165,13 +166,8 @@ async def throughput(port: int, bodies: Sequence[bytes], clients: int) -> tuple[
     return seconds, latencies
 
 
-def median(values: Sequence[float]) -> float:
-    """The median."""
-    return statistics.median(values)
-
-
 def compare(rounds: int, plain: bool) -> None:
-    """Print throughput with 32 clients and the latency of a single short query, each beside the in-process call."""
+    """Print the throughput with 32 clients and the latency of one short query, beside the call in process."""
     model = unbraid.load()
     one = unbraid.load(threads=1)
     port, plain_port = free_port(), free_port()
@@ -223,19 +219,19 @@ def compare(rounds: int, plain: bool) -> None:
 
 
 def resident(pid: int) -> float:
-    """MB that a process holds."""
+    """Resident memory of a process in MB."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def quantile(values: Sequence[float], part: float) -> float:
-    """The value below which `part` of them are; 0 of none."""
+    """The `part` quantile of `values`; 0 without any."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0
 
 
 @dataclass
 class Flood:
-    """What came of open-loop requests: statuses or errors, seconds of the accepted and the refused, most MB."""
+    """The outcome of open-loop requests: counts by status or error, seconds of each, peak memory in MB."""
 
     statuses: dict[object, int] = field(default_factory=dict)
     accepted: list[float] = field(default_factory=list)
@@ -244,7 +240,7 @@ class Flood:
 
 
 async def flood(port: int, bodies: Sequence[bytes], rate: float, seconds: float, pid: int) -> Flood:
-    """Open-loop requests at `rate` a second."""
+    """Send `rate` requests a second, whether or not answers come (open loop)."""
     found = Flood()
     idle: list[Client] = []
     tasks: set[asyncio.Task[None]] = set()
@@ -279,7 +275,7 @@ async def flood(port: int, bodies: Sequence[bytes], rate: float, seconds: float,
 
 
 def overload(seconds: float) -> None:
-    """Print what three times the sustainable rate does to answers, latency and memory, and how it is afterwards."""
+    """Print statuses, latency and memory at three times the sustainable rate, and the speed afterwards."""
     bodies = bodies_of(texts_of(2000, 22), 4)
     port = free_port()
     with server([sys.executable, "-m", "unbraid", "serve", "--port", str(port)], port) as pid:
@@ -287,7 +283,7 @@ def overload(seconds: float) -> None:
         rate = 2 * len(bodies) / took
         time.sleep(2)
         warm = resident(pid)
-        # Unloaded: a tenth of that, open-loop like the flood, so that both count the same things.
+        # Unloaded: a tenth of the rate, open-loop like the flood, so that both measure the same.
         calm = asyncio.run(flood(port, bodies, rate / 10, 20, pid))
         unloaded = quantile(calm.accepted, 0.99)
         found = asyncio.run(flood(port, bodies, 3 * rate, seconds, pid))
@@ -308,7 +304,7 @@ def overload(seconds: float) -> None:
 
 
 def start(times: int) -> None:
-    """Print the time from starting the process to its first answer."""
+    """Print the time from the start of the process to its first answer."""
     body = bodies_of(["how do I rotate the keys"], 1)[0]
     taken = []
     for _ in range(times):
@@ -335,7 +331,7 @@ def start(times: int) -> None:
 
 
 def main() -> None:
-    """Run what is asked for."""
+    """Run the benchmark that the arguments name."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,8 +1,8 @@
-"""Malformed requests against a running `unbraid serve`: no 5xx, no crash, no hang, every refusal in its form.
+"""Malformed requests against `unbraid serve`: no 5xx, no crash, no hang, and every refusal is an error object.
 
     python benchmarks/serve_fuzz.py --count 6000 --seed 0
 
-Starts a server of the starter, sends so many bodies made from the seed, and then asks it for a vector. Token ids of
+It starts a server of the starter, sends `count` bodies made from the seed, and then asks for a vector. Token ids of
 cl100k_base are decoded only where tiktoken finds its vocabulary (TIKTOKEN_CACHE_DIR).
 """
 
@@ -104,7 +104,7 @@ NUMBERS = (
 
 
 def png(width: int, height: int, data: bytes) -> bytes:
-    """A PNG whose header claims so many pixels, around any data."""
+    """A PNG whose header claims `width` x `height` pixels, with any `data`."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return (
@@ -121,7 +121,7 @@ def png(width: int, height: int, data: bytes) -> bytes:
 
 
 def picture(random: random.Random) -> str:
-    """A picture that is broken, cut off, a bomb, or now and then a good one."""
+    """A picture file: broken, cut off, a decompression bomb, or now and then a good one."""
     content = random.choice(
         (
             lambda: png(8, 8, b"\x00\xff" * 8),
@@ -148,8 +148,8 @@ def picture(random: random.Random) -> str:
     return random.choice(("data:image/png;base64,", "data:image/webp;charset=x;base64,", "data:,", "")) + text
 
 
-def foreign_ids(random: random.Random) -> list[int]:
-    """Ids as of cl100k_base: bytes alone, any text, ids it does not have, its longest tokens (128 characters)."""
+def openai_ids(random: random.Random) -> list[int]:
+    """Ids of cl100k_base: single bytes, any text, ids outside of it, its longest tokens (128 characters)."""
     pool = random.choice(
         (range(256), range(100_256), range(100_200, 100_300), (58_040, 90_280), (101, 102, 100_257))
     )
@@ -157,7 +157,7 @@ def foreign_ids(random: random.Random) -> list[int]:
 
 
 def value(random: random.Random, depth: int = 0) -> Any:
-    """Any JSON value, most often one that is nearly right."""
+    """Any JSON value, most often a nearly right one."""
     pick = random.random()
     if depth > 4 or pick < 0.35:
         return random.choice((None, True, False, *NUMBERS, *WORDS, *WORDS))
@@ -169,21 +169,21 @@ def value(random: random.Random, depth: int = 0) -> Any:
         return [random.choice(NUMBERS)] * random.choice((1, 512, 3000))
     if pick < 0.6:
         ids = [random.randrange(40_000) for _ in range(random.choice((0, 5, 300)))]
-        return [101, *ids, 102] if random.random() < 0.5 else foreign_ids(random)
+        return [101, *ids, 102] if random.random() < 0.5 else openai_ids(random)
     if pick < 0.8:
         return [value(random, depth + 1) for _ in range(random.randrange(6))]
     return {random.choice(FIELDS): value(random, depth + 1) for _ in range(random.randrange(4))}
 
 
 def nested(random: random.Random) -> bytes:
-    """Brackets in brackets, closed or not."""
+    """Deeply nested brackets, closed or not."""
     opening, closing = random.choice(((b"[", b"]"), (b'{"input":', b"}"), (b'{"a":[', b"]}")))
     depth = random.choice((50, 190, 250, 5_000, 100_000))
     return b'{"input":' + opening * depth + b"1" + closing * random.choice((depth, depth - 1, 0)) + b"}"
 
 
 def body(random: random.Random, path: str) -> bytes:
-    """The body of one malformed, or nearly right, request."""
+    """The body of a malformed, or nearly right, request."""
     pick = random.random()
     if pick < 0.03:
         return nested(random)
@@ -231,14 +231,14 @@ def requests(seed: int, count: int) -> Iterator[tuple[str, bytes, dict[str, str]
 
 
 def code_of(answer: httpx.Response) -> str:
-    """The code of a refusal; what is not HTTP at all is answered by uvicorn, before the application."""
+    """The code of a refusal. uvicorn itself answers what is not HTTP."""
     if answer.content == b"Invalid HTTP request received.":
         return "invalid_http"
     return str(answer.json()["error"]["code"])
 
 
 def check(answer: httpx.Response) -> str | None:
-    """What is wrong with an answer."""
+    """What is wrong with an answer; None for a good one."""
     if answer.status_code == 200:
         return None if isinstance(answer.json()["data"], list) else "an answer without data"
     if answer.status_code not in (400, 404, 408, 413, 415, 429):
@@ -251,12 +251,12 @@ def check(answer: httpx.Response) -> str | None:
         or not error["code"]
         or len(error["message"]) > 2000
     ):
-        return f"an error of another form: {error}"
+        return f"not our error object: {error}"
     return None
 
 
 def slow(port: int, count: int, seconds: float) -> int:
-    """How many of `count` senders, who send a byte now and then, are refused within `seconds`."""
+    """How many of `count` slow senders get a 408 within `seconds`."""
     refused = 0
     sockets = []
     for _ in range(count):
@@ -284,7 +284,7 @@ def slow(port: int, count: int, seconds: float) -> int:
 
 
 def main() -> None:
-    """Print the statuses, the codes, and what was wrong."""
+    """Print the statuses, the codes and the wrong answers."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -330,7 +330,7 @@ def main() -> None:
                     sent = {name: text.encode("latin-1") for name, text in headers.items()}
                     answer = http.post(path, content=content, headers=sent)
                 except httpx.LocalProtocolError:
-                    continue  # the client library would not send such a header
+                    continue  # httpx does not send such a header
                 statuses[answer.status_code] += 1
                 slowest = max(slowest, (time.perf_counter() - started, number))
                 if answer.status_code != 200:
@@ -347,7 +347,7 @@ def main() -> None:
     print(f"{sum(statuses.values())} bodies: {dict(sorted(statuses.items()))}, {len(wrong)} wrong answers")
     print("refused as " + ", ".join(f"{code} {count}" for code, count in codes.most_common()))
     print(f"slowest {slowest[0]:.2f} s (number {slowest[1]}); slow senders refused: {refused} of 20")
-    print(f"afterwards it {'answers' if alive else 'DOES NOT ANSWER'}")
+    print(f"afterwards the server {'answers' if alive else 'DOES NOT ANSWER'}")
     sys.exit(bool(wrong) or not alive or refused < 20)
 
 

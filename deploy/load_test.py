@@ -1,15 +1,14 @@
-"""Load against a server of your own: short queries, long documents, searches and pictures, as a mix of users asks.
+"""A load test of your own server: a mix of short queries, long documents, searches and pictures.
 
     pip install locust
     UNBRAID_API_KEY=... locust -f deploy/load_test.py --headless --host http://127.0.0.1:8000 -u 32 -r 8 -t 60s
 
-Run it on another machine or on cores the server does not use: where Locust warns of its own CPU, add --processes 2.
+Run it on another machine, or on cores that the server does not use. Add --processes 2 where Locust warns of its own CPU.
 
-Every user waits up to half a second between requests, and after a 429 as long as the server says. Reading the result: with
-fewer users than the server can take, no row says "429" and p99 is what your users see. Add users (-u) until 429s come:
-the accepted requests of the run before that are what this machine serves. Beyond it the share of 429 rises, and the p99
-of what is accepted should stay under queue_seconds and what one request takes. Anything else than 200 and 429 is a
-failure, and makes the exit status 1.
+Every user waits up to half a second between requests, and after a 429 as long as the server says. How to read the result:
+while no row says "429", p99 is what your users see. Add users (-u) until 429s come; the run before shows how much this
+machine serves. With more users the share of 429 rises, and the p99 of accepted requests should stay below queue_seconds
+plus the time of one request. Any status but 200 and 429 is a failure and makes the exit status 1.
 """
 
 import base64
@@ -35,7 +34,7 @@ WORDS = (
 
 
 def words(count: int) -> str:
-    """A text of so many words."""
+    """A text of `count` words."""
     return " ".join(random.choices(WORDS, k=count))
 
 
@@ -47,19 +46,19 @@ def picture() -> str:
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
 
 
-# Made once: a client that is busy making them measures itself.
+# Made once: making them for each request would measure the client.
 PASSAGES = [words(180) for _ in range(400)]
 PICTURES = [picture() for _ in range(16)]
 
 
 class Client(FastHttpUser):
-    """Asks in a mix: of ten requests six are short queries."""
+    """Sends the mix: six of ten requests are short queries."""
 
     wait_time = between(0, 0.5)
     has_index = has_pictures = False
 
     def on_start(self) -> None:
-        """Ask what is served; a server without an index is not searched."""
+        """Ask what is served: without an index no searches, without an image encoder no pictures."""
         with self.client.get("/v1/models", headers=HEADERS, name="models", catch_response=True) as answer:
             if answer.status_code != 200:
                 answer.failure(f"status {answer.status_code}: set UNBRAID_API_KEY")
@@ -81,7 +80,7 @@ class Client(FastHttpUser):
 
     @task(1)
     def search(self) -> None:
-        """A search, words mixed in every other time."""
+        """A search, hybrid every other time."""
         if self.has_index:
             self.ask("search", "/v1/search", {"query": words(6), "hybrid": random.random() < 0.5})
 
@@ -92,7 +91,7 @@ class Client(FastHttpUser):
             self.ask("pictures", "/v1/embeddings", {"input": random.sample(PICTURES, 2), **BASE64})
 
     def ask(self, name: str, path: str, body: dict[str, Any]) -> None:
-        """Send it; a 429 has a row of its own and is no failure."""
+        """Send a request; a 429 gets a row of its own and is no failure."""
         with self.client.post(path, json=body, headers=HEADERS, name=name, catch_response=True) as answer:
             if answer.status_code == 429:
                 answer.request_meta["name"] = name + REFUSED
@@ -107,7 +106,7 @@ class Client(FastHttpUser):
 
 @events.quitting.add_listener
 def summary(environment: Environment, **_: object) -> None:
-    """Print the share of 429 and the p99 of what was accepted."""
+    """Print the share of 429 and the p99 of accepted requests."""
     rows = environment.stats.entries.values()
     asked = sum(row.num_requests for row in rows if row.name != "models")
     refused = sum(row.num_requests for row in rows if row.name.endswith(REFUSED))

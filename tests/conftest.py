@@ -1,11 +1,8 @@
 """A tiny bundle made by the real export from random weights: one encoder each, both text tiers, all four mappers, 512 dimensions."""
 
-import contextlib
 import os
 import shutil
 import string
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,29 +181,3 @@ def embedder(bundle_folder: Path) -> unbraid.Embedder:
 def exact(bundle_folder: Path) -> unbraid.Embedder:
     """The tiny bundle on its fp32 graphs, where a vector does not depend on its batch."""
     return unbraid.load(bundle_folder, threads=1, precision="fp32")
-
-
-@contextlib.contextmanager
-def run_server(engine, settings=None, index=None) -> Iterator[tuple[str, object]]:
-    """The address of a running server, and its application."""
-    from unbraid.serve import Settings, create_app
-    from unbraid.serve.uvicorn_server import Server
-
-    app = create_app(engine, settings, index)
-    server = Server(app, (settings or Settings()).limits, host="127.0.0.1", port=0)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.005)
-            assert thread.is_alive()
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", app
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-@pytest.fixture(scope="session")
-def serving():
-    """`with serving(engine, settings, index) as (url, app)`: a server over real sockets."""
-    return run_server

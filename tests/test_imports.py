@@ -30,7 +30,7 @@ ALLOWED = {
     "training": {"io"},
     "index": {"io", "runtime"},
     "evaluation": {"index", "runtime", "training", "io"},
-    "serve": {"index", "teacher", "runtime"},
+    "serve": {"index", "teacher", "runtime", "io"},
     "cluster": {"teacher", "custom_mapper", "io", "runtime"},
     "base_encoders": {"runtime", "training"},
     "mappers": set(),
@@ -47,8 +47,8 @@ INDEX_SHELVES = {
 }
 HEAVY = {"torch", "torchvision", "transformers", "timm", "open_clip", "sentence_transformers"}
 LATE = HEAVY | {
-    *("fastapi", "qdrant_edge", "huggingface_hub", "pyarrow", "onnx", "scipy", "matplotlib", "rich"),
-    *("tree_sitter", "pypdf", "ray", "qdrant_client", "uvicorn", "pydantic", "orjson", "prometheus_client"),
+    *("starlette", "qdrant_edge", "huggingface_hub", "pyarrow", "onnx", "scipy", "matplotlib", "rich"),
+    *("tree_sitter", "pypdf", "ray", "qdrant_client", "uvicorn", "orjson", "prometheus_client"),
 }
 
 

@@ -19,9 +19,9 @@ from PIL import Image
 import unbraid
 from unbraid.errors import ItemError
 from unbraid.serve import BundleEngine, Limits, Settings, TeacherEngine
-from unbraid.serve.engine.engine import Given
-from unbraid.serve.http.errors import ApiError
-from unbraid.serve.requests.openai_tokens import AGAIN, ForeignIds
+from unbraid.serve.engine.engine import RequestItem
+from unbraid.serve.engine.errors import TextTooLong, VocabularyLoading
+from unbraid.serve.engine.openai_tokens import RETRY, OpenAITokens
 
 TEXTS = ["the red house", "a cat \U0001f600 na\u00efve", "def f(x):\n    return x"]
 # Every byte, as in OpenAI's vocabularies, then a few words; 300 is not in it.
@@ -42,7 +42,7 @@ def ids_of(text):
 
 
 def loaded(load=lambda: TINY):
-    ids = ForeignIds(load)
+    ids = OpenAITokens(load)
     asyncio.run(ids.ready())
     return ids
 
@@ -89,7 +89,7 @@ def test_a_vocabulary_that_cannot_be_had_is_a_refusal_that_says_what_to_do(error
 
 def test_a_vocabulary_is_loaded_once_and_not_before_it_is_needed():
     loads = []
-    ids = ForeignIds(lambda: loads.append(threading.current_thread()) or TINY)
+    ids = OpenAITokens(lambda: loads.append(threading.current_thread()) or TINY)
     assert not loads
 
     async def together():
@@ -101,13 +101,12 @@ def test_a_vocabulary_is_loaded_once_and_not_before_it_is_needed():
 
 def test_a_download_that_hangs_holds_requests_up_for_a_while_only(monkeypatch):
     clock, release = [1000.0], threading.Event()
-    monkeypatch.setattr("unbraid.serve.requests.openai_tokens.monotonic", lambda: clock[0])
-    monkeypatch.setattr("unbraid.serve.requests.openai_tokens.PATIENCE", 0.05)
-    ids = ForeignIds(lambda: release.wait() and TINY)
+    monkeypatch.setattr("unbraid.serve.engine.openai_tokens.monotonic", lambda: clock[0])
+    monkeypatch.setattr("unbraid.serve.engine.openai_tokens.PATIENCE", 0.05)
+    ids = OpenAITokens(lambda: release.wait() and TINY)
     asyncio.run(ids.ready())  # returns, though nothing is loaded
-    with pytest.raises(ApiError) as early:
+    with pytest.raises(VocabularyLoading):
         ids.text([97])
-    assert early.value.status == 503 and early.value.retry_after
     clock[0] += 1
     with pytest.raises(ItemError, match="TIKTOKEN_CACHE_DIR"):
         ids.text([97])
@@ -118,16 +117,16 @@ def test_a_download_that_hangs_holds_requests_up_for_a_while_only(monkeypatch):
 
 def test_a_failed_download_is_tried_again_after_a_while(monkeypatch):
     clock, answers = [1000.0], [OSError("no route to host"), None]
-    monkeypatch.setattr("unbraid.serve.requests.openai_tokens.monotonic", lambda: clock[0])
+    monkeypatch.setattr("unbraid.serve.engine.openai_tokens.monotonic", lambda: clock[0])
 
     def load():
         if error := answers.pop(0):
             raise error
         return TINY
 
-    ids = ForeignIds(load)
+    ids = OpenAITokens(load)
     asyncio.run(ids.ready())
-    clock[0] += AGAIN - 1
+    clock[0] += RETRY - 1
     with pytest.raises(ItemError):
         ids.text([97])
     clock[0] += 2
@@ -145,15 +144,15 @@ def embedder(bundle_folder):
 
 @pytest.fixture
 def engine(embedder):
-    return BundleEngine(embedder, workers=1, foreign=loaded())
+    return BundleEngine(embedder, workers=1, openai_tokens=loaded())
 
 
 def entry_ids(engine, *contents, **fields):
-    given = [Given(fields.get("kind", "text"), content) for content in contents]
-    return [entry.content for entry in engine.read(given, "base")[0]]
+    given = [RequestItem(fields.get("kind", "text"), content) for content in contents]
+    return [entry.content for entry in engine.read(given, "base", 1000)[0]]
 
 
-def test_a_bundle_tells_its_own_ids_from_foreign_ones(engine, embedder):
+def test_a_bundle_tells_its_own_ids_from_openais(engine, embedder):
     own, _ = embedder.tokenise(TEXTS)
     assert entry_ids(engine, *own) == own
     assert entry_ids(engine, *map(ids_of, TEXTS)) == own
@@ -167,33 +166,32 @@ def test_its_own_ids_are_refused_when_too_long_or_not_in_its_tokenizer(engine, e
             entry_ids(engine, ids)
 
 
-def test_special_tokens_of_the_starter_are_no_text_of_the_foreign_vocabulary():
+def test_special_tokens_of_the_starter_are_no_text_of_openais_vocabulary():
     # 101 and 102 in cl100k_base, as tiktoken numbers the bytes: printable ones first, then the rest.
     printable = [one for one in range(256) if chr(one).isprintable() and chr(one) != " "]
     assert {one & 0xC0 for one in printable[101:103]} == {0x80}  # both continue a character that has begun
 
 
-def test_foreign_ids_are_code_where_plain_strings_are(engine, embedder):
+def test_openais_ids_are_code_where_plain_strings_are(engine, embedder):
     (found,) = entry_ids(engine, ids_of("returnSelf"), kind="code")
     assert [found] == embedder.tokenise(["returnSelf"], "code")[0]
 
 
 def test_characters_are_counted_after_decoding(engine):
-    with pytest.raises(ApiError) as refusal:
-        engine.read([Given("text", "a cat"), Given("text", [259] * 3, characters=100)], "base")
-    assert refusal.value.code == "text_too_long" and "item 1 has 120" in str(refusal.value)
+    with pytest.raises(TextTooLong, match="item 1 has 120"):
+        engine.read([RequestItem("text", "a cat"), RequestItem("text", [259] * 3)], "base", 100)
 
 
 @pytest.fixture(scope="module")
 def url(serving, embedder):
     """The base URL of a server, as clients are given it."""
-    foreign = ForeignIds(lambda: time.sleep(0.1) or TINY)
+    openai_tokens = OpenAITokens(lambda: time.sleep(0.1) or TINY)
     settings = Settings(limits=Limits(tokens=5000))
-    with serving(BundleEngine(embedder, workers=1, foreign=foreign), settings) as (url, _):
-        yield f"{url}/v1"
+    with serving(BundleEngine(embedder, workers=1, openai_tokens=openai_tokens), settings) as http:
+        yield f"{http.url}/v1"
 
 
-def test_the_first_request_with_foreign_ids_waits_for_their_vocabulary(url, embedder):
+def test_the_first_request_with_openais_ids_waits_for_their_vocabulary(url, embedder):
     with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
         answer = client.embeddings.create(model=embedder.bundle.name, input=list(map(ids_of, TEXTS)))
     np.testing.assert_allclose([one.embedding for one in answer.data], embedder.encode(TEXTS), atol=1e-6)
@@ -222,12 +220,13 @@ def test_bits_are_asked_for_under_llamaindexs_name_too(url):
     assert len(answer.json()["data"][0]["embedding"]) == 64
 
 
-def test_a_teacher_reads_all_ids_as_foreign_ones(tiny_v4):
+def test_a_teacher_reads_all_ids_as_openais(tiny_v4):
     from unbraid.teacher import load
 
     engine = TeacherEngine(load(tiny_v4, device="cpu"), loaded())
-    asyncio.run(engine.prepare([Given("text", [97])]))
-    entries, _ = engine.read([Given("text", ids_of("a cat")), Given("code", ids_of("def f"))], "query")
+    entries, _ = engine.read(
+        [RequestItem("text", ids_of("a cat")), RequestItem("code", ids_of("def f"))], "query", 100
+    )
     assert [entry.content for entry in entries] == ["a cat", unbraid.Code("def f")]
 
 
@@ -241,8 +240,8 @@ def cl100k_url(serving, embedder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TIKTOKEN_CACHE_DIR", str(Path(core.origin).parent / "_static" / "tiktoken_cache"))
         settings = Settings(aliases=("text-embedding-3-small",))
-        with serving(BundleEngine(embedder, workers=1), settings) as (url, _):
-            yield f"{url}/v1"
+        with serving(BundleEngine(embedder, workers=1), settings) as http:
+            yield f"{http.url}/v1"
 
 
 @pytest.fixture

@@ -17,9 +17,7 @@ from playwright.sync_api import expect, sync_playwright
 
 import unbraid
 from unbraid.distill.drawings import draw
-from unbraid.index import Store, provenance, update
-from unbraid.serve import BundleEngine, Keys, Settings
-from unbraid.serve.routes.index_search import Index
+from unbraid.serve import ApiKeys, BundleEngine, Settings
 
 # The system's browser: playwright's own is a download of 170 MB, which pip does not make.
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -94,20 +92,15 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def index(engine, folder, tmp_path_factory):
-    model = engine.embedder
-    path = tmp_path_factory.mktemp("index") / "i"
-    with Store.open(
-        path, base_id=model.base_id, dim=model.dim, create=True, provenance=provenance(model)
-    ) as store:
-        update(store, model, [folder])
-        yield Index(store, model)
+def index(engine, folder, indexing, tmp_path_factory):
+    with indexing(engine.embedder, [folder], tmp_path_factory.mktemp("index") / "i") as (_, search):
+        yield search
 
 
 @pytest.fixture(scope="module")
 def url(serving, engine, index):
-    with serving(engine, index=index) as (url, _):
-        yield url
+    with serving(engine, index=index) as http:
+        yield http.url
 
 
 @pytest.fixture(scope="module")
@@ -613,18 +606,18 @@ def test_a_server_with_keys_opens_for_one(browser, serving, engine, index):
     def credentials(key):
         return {"username": "me", "password": key}
 
-    with serving(engine, Settings(keys=Keys([KEY])), index) as (url, _):
+    with serving(engine, Settings(keys=ApiKeys([KEY])), index) as http:
         with (
-            window(browser, url, http_credentials=credentials(KEY)) as page,
+            window(browser, http.url, http_credentials=credentials(KEY)) as page,
             visiting(page) as visit,
         ):
             visit.search("a pie chart")
             picture = page.get_by_role("img", name="pie.png")
             expect(picture).not_to_have_js_property("naturalWidth", 0)
-        with window(browser, url, http_credentials=credentials("not the key at all")) as page:
+        with window(browser, http.url, http_credentials=credentials("not the key at all")) as page:
             assert page.goto("/").status == 401
 
 
 def test_without_an_index_the_page_says_how_to_get_one(browser, serving, engine):
-    with serving(engine) as (url, _), window(browser, url) as page, visiting(page, mode=None) as visit:
+    with serving(engine) as http, window(browser, http.url) as page, visiting(page, mode=None) as visit:
         expect(visit.said).to_have_text("No index is served here. Start with: unbraid serve --index DIR")

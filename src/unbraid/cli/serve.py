@@ -5,7 +5,7 @@ import os
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from unbraid.cli.options import Device, Model, Threads, Tier
 from unbraid.errors import require
 from unbraid.loading import load
 from unbraid.runtime.cpu import usable_cores
+
+if TYPE_CHECKING:
+    from unbraid.serve import Limits
 
 app = typer.Typer()
 
@@ -25,47 +28,45 @@ def serve(
         str | None, typer.Option(help="Serve a teacher instead: a folder, a hub id, or starter.")
     ] = None,
     index: Annotated[
-        Path | None, typer.Option(help="An index to search, opened for as long as it is served.")
+        Path | None, typer.Option(help="An index to search; it stays open while the server runs.")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     socket: Annotated[Path | None, typer.Option(help="A Unix socket to listen on instead.")] = None,
     keys: Annotated[
         Path | None,
-        typer.Option(help="File of API keys, one a line; also UNBRAID_API_KEYS, separated by commas."),
+        typer.Option(help="File of API keys, one a line. UNBRAID_API_KEYS adds more, separated by commas."),
     ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen on other addresses than this machine's without keys.")
+        bool, typer.Option("--insecure", help="Allow a --host that other machines can reach without keys.")
     ] = False,
     host_name: Annotated[
-        list[str] | None, typer.Option(help="A name this server is called by, beside localhost; * for any.")
+        list[str] | None, typer.Option(help="A host name to answer to, besides localhost; * for any.")
     ] = None,
     origin: Annotated[
-        list[str] | None, typer.Option(help="A page on another host that may call, as https://name (CORS).")
+        list[str] | None, typer.Option(help="Allow pages of another host to call: https://name (CORS).")
     ] = None,
     alias: Annotated[
         list[str] | None,
-        typer.Option(help="A further model name to answer to, such as text-embedding-3-small."),
+        typer.Option(help="Another model name to answer to, such as text-embedding-3-small."),
     ] = None,
     remote_pictures: Annotated[
         bool,
         typer.Option("--remote-pictures", help="Fetch pictures given as https URLs, from public addresses."),
     ] = False,
     truncate: Annotated[
-        bool,
-        typer.Option(
-            help="Cut texts that are too long; --no-truncate refuses them unless a request says so."
-        ),
+        bool, typer.Option(help="Cut texts over the model's length, or refuse them. Requests may override.")
     ] = True,
     limit: Annotated[
-        list[str] | None, typer.Option(help="NAME=NUMBER, see docs/serve.md: items=256, queue_seconds=2, ...")
+        list[str] | None,
+        typer.Option(help="Change a limit: NAME=NUMBER, such as items=256. docs/serve.md lists them."),
     ] = None,
     tier: Tier = SMALL,
     threads: Threads = None,
     device: Device = None,
 ) -> None:
-    """Serve embeddings, task mapping and search over HTTP: OpenAI's and Jina's forms, and a page at /."""
-    require("fastapi", "serve")
+    """Serve embeddings, task mapping and search over HTTP, in OpenAI's and Jina's forms, with a search page at /."""
+    require("starlette", "serve")
     if teacher is not None:
         require("torch", "teacher")
         if given := [name for name, value in (("--model", model), ("--index", index)) if value is not None]:
@@ -77,13 +78,13 @@ def serve(
     from unbraid.serve.uvicorn_server import Server, log_to_stderr
 
     accepted = read_keys(keys, os.environ.get("UNBRAID_API_KEYS"))
-    here = socket is not None or _is_loopback(host)
-    if not here and not accepted and not insecure:
+    is_private = socket is not None or _is_loopback(host)
+    if not is_private and not accepted and not insecure:
         raise typer.BadParameter(
-            f"--host {host} can be reached from other machines: give --keys FILE or UNBRAID_API_KEYS, or --insecure"
+            f"other machines can reach --host {host}: give --keys FILE or UNBRAID_API_KEYS, or --insecure"
         )
     names = set(host_name or ())
-    any_host = "*" in names or socket is not None or (not here and not names)
+    any_host = "*" in names or socket is not None or (not is_private and not names)
     settings = Settings(
         keys=accepted,
         hosts=frozenset() if any_host else frozenset({*Settings.hosts, host, *names}),
@@ -95,7 +96,7 @@ def serve(
     )
     log_to_stderr()
     with ExitStack() as stack:
-        searched = None
+        search = None
         engine: Engine
         if teacher is not None:
             from unbraid.teacher import load as load_teacher
@@ -106,22 +107,13 @@ def serve(
             engine = BundleEngine(embedder, threads or usable_cores())
             if index is not None:
                 from unbraid.index import Store, provenance
-                from unbraid.serve.routes.index_search import Index
+                from unbraid.serve.routes.index_search import search_of_store
 
-                store = stack.enter_context(
-                    Store.open(
-                        index, base_id=embedder.base_id, dim=embedder.dim, provenance=provenance(embedder)
-                    )
-                )
-                searched = Index(store, embedder)
-        server = Server(
-            create_app(engine, settings, searched),
-            settings.limits,
-            host=host,
-            port=port,
-            socket=None if socket is None else str(socket),
-        )
-        server.run()
+                made_by = provenance(embedder)
+                opened = Store.open(index, base_id=embedder.base_id, dim=embedder.dim, provenance=made_by)
+                search = search_of_store(stack.enter_context(opened), embedder)
+        application = create_app(engine, settings, search)
+        Server(application, host=host, port=port, socket=None if socket is None else str(socket)).run()
 
 
 def _is_loopback(host: str) -> bool:
@@ -131,7 +123,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _limits(given: list[str]) -> "Limits":  # type: ignore[name-defined] # noqa: F821
+def _limits(given: list[str]) -> "Limits":
     """The limits, some of them changed by NAME=NUMBER."""
     from unbraid.serve import Limits
 

@@ -1,9 +1,11 @@
-"""One HTTP server for a bundle on a CPU and for a teacher: `create_app` makes the application, `run` serves it."""
+"""An HTTP server for a bundle on a CPU, or for a teacher. `create_app` makes the application."""
 
 from unbraid.serve.app import create_app
-from unbraid.serve.engine.engine import BundleEngine, Engine, TeacherEngine
-from unbraid.serve.http.auth import Keys
-from unbraid.serve.http.limits import Limits
+from unbraid.serve.engine.bundle_engine import BundleEngine
+from unbraid.serve.engine.engine import Engine
+from unbraid.serve.engine.teacher_engine import TeacherEngine
+from unbraid.serve.http.auth import ApiKeys
+from unbraid.serve.limits import Limits
 from unbraid.serve.settings import Settings
 
-__all__ = ["BundleEngine", "Engine", "Keys", "Limits", "Settings", "TeacherEngine", "create_app"]
+__all__ = ["ApiKeys", "BundleEngine", "Engine", "Limits", "Settings", "TeacherEngine", "create_app"]

@@ -1,4 +1,7 @@
-"""`create_app`: the application, put together. Follow a request: guard.py, routes_*.py, encoding.py, batcher.py, answers.py."""
+"""`create_app`, and the table of all routes.
+
+A request passes http/middleware.py, its function of routes/ and, to be encoded, routes/encoding.py and engine/batcher.py.
+"""
 
 import asyncio
 import time
@@ -7,86 +10,97 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI, Request
+import msgspec
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware as Layer
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
-from unbraid import __version__
-from unbraid.serve.context import Served, trace_of
+from unbraid.serve.context import Context
 from unbraid.serve.engine.batcher import Batcher
-from unbraid.serve.engine.engine import Engine
-from unbraid.serve.http.errors import ApiError, of_status
-from unbraid.serve.http.limits import InFlight
+from unbraid.serve.engine.engine import Engine, warm
+from unbraid.serve.http import telemetry
 from unbraid.serve.http.metrics import Metrics
-from unbraid.serve.http.middleware import Guard
-from unbraid.serve.http.openapi import KeyedApp, errors
-from unbraid.serve.http.telemetry import TELEMETRY
-from unbraid.serve.routes import about as routes_about
-from unbraid.serve.routes import embeddings as routes_embeddings
-from unbraid.serve.routes import search as routes_search
+from unbraid.serve.http.middleware import Middleware
+from unbraid.serve.http.openapi import Endpoint, openapi_document
+from unbraid.serve.requests import schemas
+from unbraid.serve.routes import about
+from unbraid.serve.routes.embeddings import embeddings, map_base
+from unbraid.serve.routes.search import indexed_picture, search
 from unbraid.serve.settings import Settings
-from unbraid.serve.warm import warm
 
-if TYPE_CHECKING:  # loads Qdrant Edge, which most servers do without
-    from unbraid.serve.routes.index_search import Index
+if TYPE_CHECKING:
+    from unbraid.serve.routes.index_search import IndexSearch
+
+ENDPOINTS = (
+    Endpoint("POST", "/v1/embeddings", embeddings, schemas.EmbeddingsResponse, schemas.EmbeddingsRequest),
+    Endpoint("POST", "/v1/map", map_base, schemas.EmbeddingsResponse, schemas.MapRequest),
+    Endpoint("POST", "/v1/search", search, schemas.SearchResponse, schemas.SearchRequest),
+    Endpoint("GET", "/v1/pictures", indexed_picture, "image/jpeg", parameters={"path": "query"}),
+    Endpoint("GET", "/v1/models", about.models, schemas.ModelsResponse),
+    Endpoint("GET", "/v1/models/{name:path}", about.model, schemas.Model, parameters={"name": "path"}),
+    Endpoint("GET", "/health", about.health, schemas.Health),
+    Endpoint("GET", "/ready", about.ready, schemas.Health),
+    Endpoint("GET", "/metrics", about.metrics, "text/plain"),
+)
 
 
-def create_app(engine: Engine, settings: Settings | None = None, index: "Index | None" = None) -> FastAPI:
-    """The application; `app.state.served` is what its routes work with, `app.state.ready` what /ready says."""
+def create_app(
+    engine: Engine, settings: Settings | None = None, index: "IndexSearch | None" = None
+) -> Starlette:
+    """The application; `app.state.context` holds what its routes work with."""
     settings = settings or Settings()
     batcher = Batcher(engine, settings.limits)
     metrics = Metrics(batcher)
-    readers = ThreadPoolExecutor(2, thread_name_prefix="read")  # so at most two large bodies at once
-    app = (KeyedApp if settings.keys else FastAPI)(
-        title="unbraid",
-        version=__version__,
-        lifespan=_lifespan,
-        docs_url=None,  # their pages load scripts from another host
-        redoc_url=None,
-        redirect_slashes=False,
-        telemetry=TELEMETRY,
-        responses=errors(400, 401, 404, 405, 408, 413, 415, 421, 429, 500, 503),
-    )
-    app.state.served = Served(engine, settings, index, batcher, metrics, readers, int(time.time()))
-    app.state.ready = False
-    for routes in (routes_embeddings, routes_search, routes_about):
-        app.include_router(routes.router)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(ApiError, _api_error)
-    app.add_middleware(Guard, settings=settings, metrics=metrics, in_flight=InFlight())
-    if settings.origins:  # outside of the guard: a browser asks without a key first
-        app.add_middleware(
+    threads = ThreadPoolExecutor(2, thread_name_prefix="read")  # so at most two large bodies at a time
+    layers = [Layer(Middleware, settings=settings, metrics=metrics)]
+    if settings.origins:  # outside of the key check: a browser first asks without a key
+        cors = Layer(
             CORSMiddleware,
             allow_origins=list(settings.origins),
             allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type", "x-request-id"],
             expose_headers=["server-timing", "x-request-id", "x-truncated-items", "retry-after"],
         )
+        layers.insert(0, cors)
+    document = msgspec.json.encode(openapi_document(ENDPOINTS, needs_key=bool(settings.keys)))
+
+    async def openapi(request: Request) -> Response:
+        return Response(document, media_type="application/json")
+
+    app = Starlette(
+        routes=[
+            *(endpoint.route() for endpoint in ENDPOINTS),
+            Route("/openapi.json", openapi),
+            Route("/", about.page),
+        ],
+        middleware=layers,
+        exception_handlers={HTTPException: _raise},
+        lifespan=_lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.context = Context(engine, settings, index, batcher, metrics, threads, int(time.time()))
     return app
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    served: Served = app.state.served
-    served.batcher.start()
-    await asyncio.to_thread(warm, served.engine)
-    app.state.ready = True
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    context: Context = app.state.context
+    send_spans = telemetry.configure()
+    context.batcher.start()
+    await asyncio.to_thread(warm, context.engine)
+    context.ready = True
     yield
-    app.state.ready = False
-    served.batcher.close(ApiError(503, "shutting_down", "the server is shutting down", retry_after=1))
-    await asyncio.to_thread(served.batcher.join)
-    served.readers.shutdown()
+    context.ready = False
+    context.batcher.close()
+    await asyncio.to_thread(context.batcher.join)
+    context.threads.shutdown()
+    await asyncio.to_thread(send_spans)
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    refusal = of_status(error.status_code, None if error.detail is None else str(error.detail))
-    trace_of(request).code = refusal.code
-    return refusal.response(dict(error.headers or {}))
-
-
-async def _api_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    trace_of(request).code = error.code
-    return error.response()
+def _raise(request: Request, error: Exception) -> Response:
+    """Leave 404 and 405 of the routing to the middleware, which answers every error."""
+    raise error

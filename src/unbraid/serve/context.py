@@ -1,88 +1,82 @@
-"""What the routes work with, and the kind of route they are."""
+"""What every route works with: the parts of the application, and the request it answers."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fastapi import Request
-from fastapi.routing import APIRoute
-from starlette.responses import Response
+from starlette.requests import Request
 
 from unbraid.serve.engine.batcher import Batcher
 from unbraid.serve.engine.engine import Engine
-from unbraid.serve.http.limits import Limits
 from unbraid.serve.http.metrics import Metrics
-from unbraid.serve.http.request_stats import Trace
+from unbraid.serve.http.request_stats import RequestStats
+from unbraid.serve.limits import Limits
 from unbraid.serve.settings import Settings
 
-if TYPE_CHECKING:  # loads Qdrant Edge, which most servers do without
-    from unbraid.serve.routes.index_search import Index
+if TYPE_CHECKING:
+    from unbraid.serve.routes.index_search import IndexSearch
 
-INLINE = 1 << 14  # bytes of a body, or numbers of an answer, that the event loop deals with itself
+INLINE = 1 << 14  # bytes of a body, or numbers of a response, that the event loop handles itself
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Served:
-    """An application's parts; its routes find them by `served_by`."""
+@dataclass
+class Context:
+    """The parts of an application; `app.state.context`."""
 
     engine: Engine
     settings: Settings
-    index: "Index | None"
+    index: "IndexSearch | None"
     batcher: Batcher
     metrics: Metrics
-    readers: ThreadPoolExecutor  # large bodies are taken apart, and large answers written, in here
-    created: int  # Unix time, as /v1/models tells it
+    threads: ThreadPoolExecutor  # parse large bodies and write large responses
+    created: int  # Unix time, shown by /v1/models
+    ready: bool = False  # what /ready answers
 
     @property
     def limits(self) -> Limits:
         """The bounds of requests."""
         return self.settings.limits
 
-    async def aside(self, size: int, function: Callable[..., T], *arguments: Any) -> T:
-        """`function(*arguments)`; in another thread when `size` is large, so that others are answered meanwhile."""
+    async def offload(self, size: int, function: Callable[..., T], *arguments: Any) -> T:
+        """`function(*arguments)`; for a large `size` in a thread, so that the event loop stays free."""
         if size < INLINE:
             return function(*arguments)
-        return await asyncio.get_running_loop().run_in_executor(self.readers, function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self.threads, function, *arguments)
 
 
-def served_by(request: Request) -> Served:
-    """The parts of the application that was asked."""
-    served: Served = request.app.state.served
-    return served
+def context_of(request: Request) -> Context:
+    """The parts of the application that received `request`."""
+    context: Context = request.app.state.context
+    return context
 
 
-def trace_of(request: Request) -> Trace:
-    """What the guard began to note of the request."""
-    trace: Trace = request.scope["unbraid"]
-    return trace
+def stats_of(request: Request) -> RequestStats:
+    """The statistics of `request`, which the middleware began."""
+    stats: RequestStats = request.scope["unbraid.stats"]
+    return stats
+
+
+def body_of(request: Request) -> bytes:
+    """The body of `request`, which the middleware read within the limits."""
+    body: bytes = request.scope["unbraid.body"]
+    return body
 
 
 @contextmanager
 def client_gone(request: Request) -> Iterator["asyncio.Future[None]"]:
-    """What is done once the client has closed its connection; the body has been read."""
-    gone = asyncio.ensure_future(_disconnected(request))
+    """A future that is done once the client closes its connection. Use it after the body has been read."""
+
+    async def disconnected() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    gone = asyncio.ensure_future(disconnected())
     try:
         yield gone
     finally:
         gone.cancel()
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-class PlainRoute(APIRoute):
-    """A route that is its function: FastAPI documents it, and nothing is read or checked around it.
-
-    Bodies are read by hand, within our limits, so what FastAPI does for parameters would be for nothing.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The function: a request in, its answer out."""
-        return self.endpoint

@@ -1,1 +1,1 @@
-"""What encodes behind the server, and the queue before it."""
+"""The encoder behind the server and the queue in front of it. Nothing in here knows of HTTP."""

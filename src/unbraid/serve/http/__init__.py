@@ -1,1 +1,1 @@
-"""What every request passes: keys, limits, errors, metrics, responses."""
+"""What every request passes: key, limits, errors, statistics, responses, document."""

@@ -1,4 +1,4 @@
-"""API keys: read, kept as hashes, compared in constant time."""
+"""API keys: read from a file or a variable, kept as hashes, checked in constant time."""
 
 import base64
 import binascii
@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from unbraid.errors import DataError
+from unbraid.serve.http.errors import ApiError
 
-SHORTEST = 16  # characters: shorter ones can be guessed
+SHORTEST = 16  # characters; shorter keys can be guessed
 
 
-class Keys:
-    """The keys that open the server; an empty set opens it to everybody who can reach it."""
+class ApiKeys:
+    """The keys that open the server. Without any, everybody who reaches the server may use it."""
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
         """Raises DataError for a key that is too short."""
@@ -23,23 +24,28 @@ class Keys:
         self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
 
     def __bool__(self) -> bool:
-        """Whether a key is needed."""
+        """Whether a request needs a key."""
         return bool(self._digests)
 
-    def accept(self, authorization: str | None) -> bool:
-        """Whether an Authorization header carries one of the keys.
+    def check(self, authorization: str, path: str) -> None:
+        """Raise ApiError 401 unless an Authorization header carries one of the keys."""
+        given = hashlib.sha256(_key_of(authorization).encode("utf-8", "replace")).digest()
+        # Compare with all keys, so that the time does not tell which one was near.
+        if self._digests and not sum(hmac.compare_digest(given, digest) for digest in self._digests):
+            # Basic makes a browser ask its user for the key, as a password.
+            wanted = 'Basic realm="unbraid"' if path == "/" else "Bearer"
+            raise ApiError(
+                401,
+                "invalid_api_key",
+                "a valid API key is needed: Authorization: Bearer KEY",
+                headers={"www-authenticate": wanted},
+            )
 
-        Bearer, or Basic with the key as the password: that is what a browser asks its user for.
-        """
-        given = hashlib.sha256(_key_of(authorization or "").encode("utf-8", "replace")).digest()
-        # All of them, so that the time does not tell which one was near.
-        return sum(hmac.compare_digest(given, digest) for digest in self._digests) > 0
 
+def read_keys(file: Path | None, listed: str | None) -> ApiKeys:
+    """Keys from a file, one a line, where `#` begins a comment, and from a list separated by commas.
 
-def read_keys(file: Path | None, listed: str | None) -> Keys:
-    """Keys from a file, one a line, `#` for remarks, and from a list separated by commas (UNBRAID_API_KEYS).
-
-    Raises DataError for a file that cannot be read or holds none.
+    Raises DataError for a file that cannot be read or holds no key.
     """
     keys = [key.strip() for key in (listed or "").split(",") if key.strip()]
     if file is not None:
@@ -51,10 +57,11 @@ def read_keys(file: Path | None, listed: str | None) -> Keys:
         if not found:
             raise DataError(f"{file}: holds no API key: expected one a line")
         keys += found
-    return Keys(keys)
+    return ApiKeys(keys)
 
 
 def _key_of(authorization: str) -> str:
+    """The key in a Bearer header, or the password of a Basic one."""
     scheme, _, value = authorization.strip().partition(" ")
     if scheme.lower() == "bearer":
         return value.strip()

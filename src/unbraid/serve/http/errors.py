@@ -1,16 +1,31 @@
-"""Errors as clients read them: OpenAI's nested object, and beside it `detail`, where Jina's clients look."""
+"""Errors as clients read them: OpenAI's nested object, and beside it `detail`, where Jina's clients look.
+
+`as_api_error` is the one place where an exception becomes a status and a code.
+"""
 
 import math
+from collections.abc import Mapping
 from http import HTTPStatus
 
-import orjson
+import msgspec
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
+
+from unbraid.errors import ItemError
+from unbraid.io.surrogates import replace_lone_surrogates
+from unbraid.serve.engine.errors import (
+    EncodingFailed,
+    Overloaded,
+    ShuttingDown,
+    TextTooLong,
+    VocabularyLoading,
+)
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
 class ApiError(Exception):
-    """A refusal: the status, a stable `code`, a message that says what to do, and the field it is about."""
+    """A refusal: a status, a stable `code`, a message that says what to do, and the field it is about."""
 
     def __init__(
         self,
@@ -19,37 +34,44 @@ class ApiError(Exception):
         message: str,
         *,
         param: str | None = None,
-        retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        """`retry_after` is in seconds."""
+        """`headers` go into the response."""
         super().__init__(message)
-        self.status, self.code, self.param, self.retry_after = status, code, param, retry_after
+        self.status, self.code, self.param, self.headers = status, code, param, dict(headers or {})
 
-    def response(self, headers: dict[str, str] | None = None) -> Response:
-        """The answer."""
+    def response(self) -> Response:
+        """The JSON response."""
         kind = _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
-        message = str(self).encode("utf-8", "replace").decode()
+        message = replace_lone_surrogates(str(self))
         error = {"message": message, "type": kind, "param": self.param, "code": self.code}
-        headers = dict(headers or {})
-        if self.retry_after is not None:
-            headers["retry-after"] = str(self.retry_after)
-        body = orjson.dumps({"error": error, "detail": message})
-        return Response(body, self.status, headers, media_type="application/json")
+        body = msgspec.json.encode({"error": error, "detail": message})
+        return Response(body, self.status, self.headers, media_type="application/json")
 
 
-class ClientGone(Exception):
-    """The client closed its connection; nobody waits for an answer."""
-
-
-def overloaded(reason: str, seconds: float) -> ApiError:
-    """429 because of `reason` (tokens, items, seconds, bytes or requests), to be tried again after `seconds`."""
-    wait = min(60, max(1, math.ceil(seconds)))
-    return ApiError(
-        429, "overloaded", f"too much is waiting ({reason}); try again in {wait} s", retry_after=wait
-    )
-
-
-def of_status(status: int, message: str | None = None) -> ApiError:
-    """The error for a bare status, as routing raises 404 and 405."""
-    phrase = HTTPStatus(status).phrase
-    return ApiError(status, phrase.lower().replace(" ", "_"), message or phrase)
+def as_api_error(error: Exception) -> ApiError | None:
+    """The refusal that answers `error`; None for a defect of the server."""
+    match error:
+        case ApiError():
+            return error
+        case HTTPException():  # of Starlette's routing: 404 and 405
+            phrase = HTTPStatus(error.status_code).phrase
+            code = phrase.lower().replace(" ", "_")
+            return ApiError(error.status_code, code, error.detail or phrase, headers=error.headers)
+        case TextTooLong():
+            return ApiError(400, "text_too_long", str(error), param="input")
+        case ItemError():
+            return ApiError(400, "invalid_input", str(error), param="input")
+        case Overloaded():
+            wait = min(60, max(1, math.ceil(error.seconds)))
+            message = f"too much is waiting ({error.reason}); try again in {wait} s"
+            return ApiError(429, "overloaded", message, headers={"retry-after": str(wait)})
+        case VocabularyLoading():
+            message = "the vocabulary of token ids is loading; try again in 1 s"
+            return ApiError(503, "loading", message, headers={"retry-after": "1"})
+        case ShuttingDown():
+            message = "the server is shutting down"
+            return ApiError(503, "shutting_down", message, headers={"retry-after": "1"})
+        case EncodingFailed():
+            return ApiError(500, "encoding_failed", str(error))
+    return None

@@ -1,34 +1,69 @@
-"""OpenTelemetry: FastAPI makes the span of a request, and here it is told what the request was.
+"""OpenTelemetry: a span for every request, with a child for each phase.
 
-The standard variables switch it on (OTEL_EXPORTER_OTLP_ENDPOINT and the others); without them no span is made, and
+OTEL_EXPORTER_OTLP_ENDPOINT and the other standard variables switch it on. Without them no span is made and
 OpenTelemetry's SDK is not imported.
 """
 
+import logging
 import time
+from collections.abc import Callable
+from functools import partial
+from os import environ
 
-from fastapi.telemetry import TelemetryConfig
-from opentelemetry import trace as opentelemetry
+from opentelemetry import propagate, trace
 
-from unbraid.serve.http.request_stats import Trace
-
-TELEMETRY: TelemetryConfig = {
-    "auto_configure": True,  # by those variables
-    "metrics": False,  # they are at /metrics
-    "logs": False,  # they are on standard error
-    "operation_spans": False,  # of FastAPI's own steps, which these routes do without
-}
+from unbraid.serve.http.request_stats import RequestStats
 
 
-def report(trace: Trace) -> None:
-    """Add to the span of the request, where one is recorded, its attributes and a child for each phase that is over."""
-    span = opentelemetry.get_current_span()
-    if not span.is_recording():
+def configure() -> Callable[[], object]:
+    """Send spans where the standard variables say. Returns what to call at the end, to send the rest.
+
+    Nothing happens without the variables, or where a provider of spans is set already.
+    """
+    asked = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    is_off = environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    is_other = environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp"
+    is_set = not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+    if not asked or is_off or is_other or is_set:
+        return lambda: None
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError as error:  # the server runs on
+        logging.getLogger("unbraid.serve").warning("no spans: %s; pip install 'unbraid[telemetry]'", error)
+        return lambda: None
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+    return partial(provider.force_flush, 5000)  # milliseconds
+
+
+def report(stats: RequestStats, method: str, route: str, status: int, headers: dict[str, str]) -> None:
+    """Make the span of an answered request, part of the sender's trace where `headers` name one."""
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, trace.ProxyTracerProvider):  # none is set
         return
-    known = {"task": trace.task, "code": trace.code, "items": trace.items, "tokens": trace.tokens}
-    span.set_attribute("unbraid.request_id", trace.id)
-    span.set_attributes({f"unbraid.{name}": value for name, value in known.items() if value})
-    tracer = opentelemetry.get_tracer("unbraid.serve")
-    now = time.time() - time.perf_counter()  # what makes Unix time of the other clock
-    for phase, started, ended in trace.times:
-        child = tracer.start_span(phase, start_time=int((now + started) * 1e9))
-        child.end(int((now + ended) * 1e9))
+    tracer = provider.get_tracer("unbraid.serve")
+    unix = time.time() - time.perf_counter()  # Unix time at 0 of the other clock
+    known = {"task": stats.task, "code": stats.code, "items": stats.items, "tokens": stats.tokens}
+    span = tracer.start_span(
+        f"{method} {route}",
+        context=propagate.extract(headers),
+        kind=trace.SpanKind.SERVER,
+        start_time=int((unix + stats.started) * 1e9),
+        attributes={
+            "http.request.method": method,
+            "http.route": route,
+            "http.response.status_code": status,
+            "unbraid.request_id": stats.id,
+            **{f"unbraid.{name}": value for name, value in known.items() if value},
+        },
+    )
+    if status >= 500:
+        span.set_status(trace.StatusCode.ERROR)
+    inside = trace.set_span_in_context(span)
+    for phase, started, ended in stats.phases:
+        child = tracer.start_span(phase, context=inside, start_time=int((unix + started) * 1e9))
+        child.end(int((unix + ended) * 1e9))
+    span.end()

@@ -1,1 +1,1 @@
-"""What a request may hold, read and checked."""
+"""What a request may hold: read, checked and bounded."""

@@ -1,32 +1,28 @@
-"""Fetching a picture from another host, where that is switched on, without being led into one's own network.
+"""Fetching a picture from another host, with --remote-pictures, but never from the server's own network.
 
-A host is resolved once and its address dialled, so that a second answer of its name server cannot differ from the one
-that was checked; only addresses that are public are dialled, after every redirect too; bytes are counted as they come.
+A host name is resolved once, checked, and the checked address is dialled: a second answer of the name server could
+differ. Only public addresses are dialled, after a redirect too. Bytes are counted as they arrive.
 """
 
 import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import h11
 
-from unbraid.serve.engine.engine import Given
 from unbraid.serve.http.errors import ApiError
-from unbraid.serve.http.limits import Limits
-from unbraid.serve.requests.schemas import Remote, picture
 
-HOPS = 3  # redirects
-SECONDS = 10  # for a picture, all hops together
-_REDIRECTS = (301, 302, 303, 307, 308)
+REDIRECTS = 3
+SECONDS = 10  # for a picture, redirects included
+_REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a URL leads: the host and the address that was checked, the port, and what to ask for."""
+    """What a URL points to: the host, its checked address, the port, and the path to ask for."""
 
     host: str
     address: str
@@ -34,41 +30,31 @@ class Place:
     target: str
 
 
-async def fetch_pictures(items: Sequence[Given | Remote], limits: Limits) -> list[Given]:
-    """`items` with every remote picture fetched, one after another. Raises ApiError 400."""
-    found: list[Given] = []
-    for item in items:
-        found.append(
-            picture(await fetch(item.url, limits.picture_bytes), limits) if isinstance(item, Remote) else item
-        )
-    return found
-
-
 async def fetch(url: str, most: int, context: ssl.SSLContext | None = None) -> bytes:
-    """At most `most` bytes of what lies at an https URL. Raises ApiError 400 for everything else."""
+    """At most `most` bytes from an https URL. Raises ApiError 400 for everything else."""
     context = context or ssl.create_default_context()
     try:
         async with asyncio.timeout(SECONDS):
-            for _ in range(HOPS + 1):
+            for _ in range(REDIRECTS + 1):
                 place = await resolve(url)
                 content = await _get(place, most, context)
                 if isinstance(content, bytes):
                     return content
                 url = urljoin(url, content)
-            raise refuse(f"more than {HOPS} redirects")
+            raise refusal(f"more than {REDIRECTS} redirects")
     except TimeoutError:
-        raise refuse(f"it had not arrived after {SECONDS} seconds") from None
+        raise refusal(f"it had not arrived after {SECONDS} seconds") from None
     except (OSError, h11.RemoteProtocolError, UnicodeError) as error:
-        raise refuse(f"the host does not answer as it should ({type(error).__name__})") from error
+        raise refusal(f"the host does not answer as it should ({type(error).__name__})") from error
 
 
 async def resolve(url: str) -> Place:
-    """Where `url` leads. Raises ApiError 400 unless it is https to addresses that are all public."""
+    """What `url` points to. Raises ApiError 400 unless it is https and all its addresses are public."""
     try:
         parts: SplitResult = urlsplit(url)
         host, port = parts.hostname or "", parts.port or 443
     except ValueError:
-        raise refuse("it is no URL") from None
+        raise refusal("it is no URL") from None
     if (
         parts.scheme != "https"
         or not host
@@ -76,20 +62,20 @@ async def resolve(url: str) -> Place:
         or not url.isascii()
         or not url.isprintable()
     ):
-        raise refuse("expected an https URL, ASCII, without user or password")
+        raise refusal("expected an https URL, ASCII, without user or password")
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise refuse("its host is not known") from None
+        raise refusal("its host is not known") from None
     addresses = [str(one[4][0]) for one in found]
     if not addresses or not all(map(is_public, addresses)):
-        raise refuse("its host is not a public one")
+        raise refusal("its host is not a public one")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Place(host, addresses[0], port, target.replace(" ", "%20"))
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the internet at large, whatever it is wrapped in."""
+    """Whether an IP address, or the IPv4 address inside an IPv6 one, is on the public internet."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
@@ -101,7 +87,7 @@ def is_public(address: str) -> bool:
 
 
 async def _get(place: Place, most: int, context: ssl.SSLContext) -> bytes | str:
-    """The body of an answer, or where a redirect leads."""
+    """The body of an answer, or the target of a redirect."""
     reader, writer = await asyncio.open_connection(
         place.address, place.port, ssl=context, server_hostname=place.host
     )
@@ -123,20 +109,20 @@ async def _get(place: Place, most: int, context: ssl.SSLContext) -> bytes | str:
             if event is h11.NEED_DATA:
                 connection.receive_data(await reader.read(1 << 16))
             elif isinstance(event, h11.Response):
-                if event.status_code in _REDIRECTS:
+                if event.status_code in _REDIRECT_STATUSES:
                     return dict(event.headers).get(b"location", b"").decode("latin-1")
                 if event.status_code != 200:
-                    raise refuse(f"its host answers {event.status_code}")
+                    raise refusal(f"its host answers {event.status_code}")
             elif isinstance(event, h11.Data):
                 body += event.data
                 if len(body) > most:
-                    raise refuse(f"it is over {most:,} bytes")
+                    raise refusal(f"it is over {most:,} bytes")
             elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
                 return bytes(body)
     finally:
         writer.close()
 
 
-def refuse(why: str) -> ApiError:
-    """The refusal; what the host said is not passed on."""
-    return ApiError(400, "picture_not_fetched", f"a remote picture cannot be taken: {why}", param="input")
+def refusal(why: str) -> ApiError:
+    """The refusal; it passes on nothing that the host said."""
+    return ApiError(400, "picture_not_fetched", f"a remote picture cannot be fetched: {why}", param="input")

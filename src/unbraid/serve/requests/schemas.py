@@ -1,28 +1,15 @@
-"""What requests and answers look like: OpenAI's and Jina's forms, read into the same items."""
+"""The JSON that requests and responses hold, in OpenAI's and Jina's forms; /openapi.json is made from it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
-from pydantic_core import from_json
+import msgspec
+from msgspec import Meta, Struct
 
-from unbraid.items import MODALITIES, Modality
-from unbraid.serve.engine.engine import Engine, Given, text_too_long
 from unbraid.serve.http.errors import ApiError
-from unbraid.serve.http.limits import Limits
-from unbraid.serve.requests.image_input import check_size, is_data_url, picture_too_large, read_base64
-from unbraid.serve.settings import Settings
+from unbraid.serve.limits import Limits
 
-# Jina's names of tasks -> (ours, the modality of plain strings where the name says it).
-JINA_TASKS: Mapping[str, tuple[str, Modality | None]] = {
-    "retrieval": ("query", None),
-    "retrieval.query": ("query", None),
-    "retrieval.passage": ("document", None),
-    "text-matching": ("symmetric", None),
-    "code.query": ("code", None),
-    "code.passage": ("code", "code"),
-}
+# -- requests. Fields that are not known are left alone, as OpenAI-compatible servers do.
 
 _TEXT = {"type": "string", "minLength": 1, "pattern": r"\S"}
 _PICTURE = {
@@ -30,303 +17,113 @@ _PICTURE = {
     "minLength": 1,
     "description": "data URL or base64 of a PNG, JPEG, WebP or GIF; an https URL where the server allows it",
 }
-_PICTURES = ("image", "url", "bytes")  # the last two as Jina's CLIP models take them
-_OBJECT = {
-    "anyOf": [
-        {"type": "object", "properties": {kind: schema}, "required": [kind], "additionalProperties": False}
-        for kind, schema in (("text", _TEXT), ("code", _TEXT), ("image", _PICTURE))
-    ]
-}
-_IDS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
-_ONE = {"anyOf": [_TEXT, _OBJECT]}
-_INPUT = {
-    "description": "A text, a data URL of a picture, token ids (of the model's own tokenizer with its special tokens "
-    "around them, else read as OpenAI's cl100k_base), an object with text, code or image; or a list of those",
-    "anyOf": [
-        *_ONE["anyOf"],
-        _IDS,
-        {"type": "array", "items": {"anyOf": [*_ONE["anyOf"], _IDS]}, "minItems": 1},
-    ],
-}
-_VECTORS = {
-    "description": "Base vectors: lists of numbers, or base64 of little-endian float32",
-    "type": "array",
-    "minItems": 1,
-    "items": {"anyOf": [{"type": "array", "items": {"type": "number"}, "minItems": 1}, {"type": "string"}]},
-}
-
-# What is read by hand below, since a union of these shapes gives an error for each branch and each element.
-Input = Annotated[Any, WithJsonSchema(_INPUT)]
-Query = Annotated[
-    Any, WithJsonSchema({"description": "A text, or an object with text, code or image", **_ONE})
+_OBJECTS = [
+    {"type": "object", "properties": {kind: schema}, "required": [kind], "additionalProperties": False}
+    for kind, schema in (("text", _TEXT), ("code", _TEXT), ("image", _PICTURE))
 ]
-BaseVectors = Annotated[Any, WithJsonSchema(_VECTORS)]
-# Many stars make a pattern slow to compare.
-Term = Annotated[str, Field(max_length=300, pattern=r"^[^\x00*]*(\*+[^\x00*]*){0,6}$")]
-Terms = Annotated[list[Term], Field(max_length=20)] | None
+_ITEM = [_TEXT, {"anyOf": _OBJECTS}]
+_IDS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+_LIST = {"type": "array", "items": {"anyOf": [*_ITEM, _IDS]}, "minItems": 1}
+_VECTOR = {"anyOf": [{"type": "array", "items": {"type": "number"}, "minItems": 1}, {"type": "string"}]}
+
+# Items and vectors stay as JSON gives them; input_items.py and base_vectors.py read them, and name the row in an error.
+Items = Annotated[
+    Any,
+    Meta(
+        description="A text, a data URL of a picture, token ids (of the model's own tokenizer with its special tokens "
+        "around them, else read as OpenAI's cl100k_base), an object with text, code or image; or a list of those",
+        extra_json_schema={"anyOf": [*_ITEM, _IDS, _LIST]},
+    ),
+]
+Query = Annotated[
+    Any, Meta(description="A text, or an object with text, code or image", extra_json_schema={"anyOf": _ITEM})
+]
+BaseVector = Annotated[
+    Any,
+    Meta(description="A list of numbers, or base64 of little-endian float32", extra_json_schema=_VECTOR),
+]
+BaseVectors = Annotated[Any, Meta(extra_json_schema={"type": "array", "minItems": 1, "items": _VECTOR})]
+Positive = Annotated[int, Meta(ge=1)]
+# At most six runs of stars, as more make a pattern slow to compare. No run can be split over two groups, so that the
+# expression itself takes linear time.
+Term = Annotated[str, Meta(max_length=300, pattern=r"^[^\x00*]*(\*+[^\x00*]+){0,5}(\*+[^\x00*]*)?$")]
+Terms = Annotated[list[Term], Meta(max_length=20)]
 
 
-class Form(BaseModel):
-    """A request's JSON object; fields that are not known are left alone, as OpenAI-compatible servers do."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-
-class EmbeddingsForm(Form):
+class EmbeddingsRequest(Struct):
     """POST /v1/embeddings."""
 
-    input: Input
+    input: Items
     model: str | None = None
     task: str | None = None
-    dimensions: Annotated[int, Field(ge=1)] | None = None
+    dimensions: Positive | None = None
     encoding_format: Literal["float", "base64"] | None = None
-    # Jina's name for it, and what LlamaIndex's JinaEmbedding calls it.
-    embedding_type: Literal["float", "base64", "binary", "ubinary"] | None = Field(
-        None, validation_alias=AliasChoices("embedding_type", "encoding_type")
-    )
-    normalized: Literal[True] | None = None
+    embedding_type: Literal["float", "base64", "binary", "ubinary"] | None = None  # Jina's name for it
+    encoding_type: Literal["float", "base64", "binary", "ubinary"] | None = None  # LlamaIndex's JinaEmbedding
+    normalized: Annotated[bool, Meta(extra_json_schema={"const": True})] | None = None
     truncate: bool | None = None
     return_multivector: bool | None = None
-    late_chunking: Literal[False] | None = None
+    late_chunking: Annotated[bool, Meta(extra_json_schema={"const": False})] | None = None
     user: str | None = None
 
 
-class MapForm(Form):
+class MapRequest(Struct):
     """POST /v1/map."""
 
     base: BaseVectors
     task: str
     model: str | None = None
-    dimensions: Annotated[int, Field(ge=1)] | None = None
+    dimensions: Positive | None = None
     encoding_format: Literal["float", "base64"] | None = None
 
 
-class SearchForm(Form):
+class SearchRequest(Struct):
     """POST /v1/search: a `query`, or the base vector of one as `base`."""
 
     query: Query = None
-    base: Annotated[Any, WithJsonSchema(_VECTORS["items"])] = None
+    base: BaseVector = None
     mode: str = "retrieval"
-    k: Annotated[int, Field(ge=1)] = 10
+    k: Positive = 10
     modality: Literal["text", "code", "image"] | None = None
-    paths: Terms = None  # files, folders or patterns, of which one is enough; so with languages
-    languages: Terms = None
-    where: Terms = None  # conditions on fields, such as "year>=2024"; all have to hold
-    hybrid: bool = False  # BM25 of the query's words mixed in; `base` may stand beside them
+    paths: Terms | None = None  # files, folders or patterns, of which one has to match; so with languages
+    languages: Terms | None = None
+    where: Terms | None = None  # conditions on fields, such as "year>=2024"; all have to hold
+    hybrid: bool = False  # mixes in BM25 of the query's words; `base` may stand beside them
 
 
-FormT = TypeVar("FormT", bound=Form)
+# -- responses
 
 
-def read_form(form: type[FormT], body: bytes, limits: Limits) -> FormT:
-    """`body` as a `form`. Raises ApiError 400."""
-    if body.count(b",") + body.count(b"[") + body.count(b"{") > limits.values:
-        raise ApiError(
-            400, "too_many_values", f"the body holds over {limits.values:,} values: send less at a time"
-        )
-    try:
-        value = from_json(body, allow_inf_nan=False, cache_strings="keys")
-    except ValueError as error:
-        raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise ApiError(400, "invalid_json", f"the body is a JSON {type(value).__name__}, expected an object")
-    try:
-        return form.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        param = ".".join(str(part) for part in first["loc"])
-        raise ApiError(400, first["type"], f"{param}: {first['msg']}", param=param) from None
-
-
-def choose_task(
-    engine: Engine, settings: Settings, model: str | None, task: str | None
-) -> tuple[str, str, Modality]:
-    """(model, task, modality of plain strings) that a request asks for, the task in `task` or as `model:task`.
-
-    Raises ApiError 404 for another model, 400 for another task.
-    """
-    names = (engine.name, *settings.aliases)
-    if model is not None and model not in names:
-        name, _, suffix = model.rpartition(":")
-        if name not in names:
-            raise ApiError(
-                404,
-                "model_not_found",
-                f"the model {model[:100]!r} is not served here: expected {', '.join(names)}, or one of them with :task; "
-                "the server's --alias NAME adds a name",
-                param="model",
-            )
-        if task is not None and task != suffix:
-            raise ApiError(
-                400, "invalid_task", f"the model says {suffix[:50]!r}, task {task[:50]!r}", param="task"
-            )
-        task = suffix
-    wanted, kind = JINA_TASKS.get(task or "", (task, None))
-    wanted = wanted or engine.default_task
-    if wanted not in engine.tasks:
-        raise ApiError(
-            400,
-            "invalid_task",
-            f"unknown task {wanted[:50]!r}: expected one of {', '.join((*engine.tasks, *JINA_TASKS))}",
-            param="task",
-        )
-    return model or engine.name, wanted, kind or "text"
-
-
-def check_dimensions(engine: Engine, dimensions: int | None) -> int | None:
-    """`dimensions` itself. Raises ApiError 400 for a length that vectors were not trained for."""
-    if dimensions is not None and dimensions not in engine.dims:
-        raise ApiError(
-            400,
-            "invalid_dimensions",
-            f"dimensions is {dimensions}: expected one of {', '.join(map(str, engine.dims))}",
-            param="dimensions",
-        )
-    return dimensions
-
-
-@dataclass(frozen=True)
-class Remote:
-    """A picture that is still to be fetched."""
-
-    url: str
-
-
-def read_input(value: object, plain: Modality, engine: Engine, limits: Limits) -> list[Given | Remote]:
-    """The items of an `input`: one of them, or a list; strings are of modality `plain`.
-
-    Raises ApiError 400 for any other shape and for what is over a limit.
-    """
-    several = value if isinstance(value, list) and not _are_ids(value) else [value]
-    if not several:
-        raise ApiError(
-            400, "invalid_input", "input is an empty list: expected at least one item", param="input"
-        )
-    if len(several) > limits.items:
-        raise ApiError(
-            400,
-            "too_many_items",
-            f"input has {len(several):,} items, at most {limits.items:,} are taken",
-            param="input",
-        )
-    items = [_read_item(one, row, plain, limits) for row, one in enumerate(several)]
-    ids = sum(
-        len(item.content) for item in items if isinstance(item, Given) and isinstance(item.content, list)
-    )
-    if ids > limits.tokens:  # before they are decoded
-        raise too_many_tokens(ids, limits)
-    pictures = sum(isinstance(item, Remote) or item.kind == "image" for item in items)
-    if pictures > limits.pictures:
-        raise ApiError(
-            400,
-            "too_many_pictures",
-            f"input has {pictures} pictures, at most {limits.pictures} are taken",
-            param="input",
-        )
-    for row, item in enumerate(items):
-        kind = "image" if isinstance(item, Remote) else item.kind
-        if kind not in engine.modalities:
-            raise ApiError(
-                400,
-                "invalid_input",
-                f"item {row} is of modality {kind}; {engine.name} encodes {', '.join(engine.modalities)}",
-                param="input",
-            )
-    return items
-
-
-def _read_item(value: object, row: int, plain: Modality, limits: Limits) -> Given | Remote:
-    if isinstance(value, str):
-        if is_data_url(value):
-            return picture(read_base64(value, limits), limits)
-        return _text(value, row, plain, limits)
-    if isinstance(value, list) and _are_ids(value):
-        return Given(plain, value, characters=limits.characters)
-    if isinstance(value, dict) and len(value) == 1:
-        kind, content = next(iter(value.items()))
-        if kind in _PICTURES and isinstance(content, str) and content:
-            if content.startswith(("https://", "http://")):
-                return Remote(content)
-            return picture(read_base64(content, limits), limits)
-        if kind in MODALITIES and isinstance(content, str):
-            return _text(content, row, kind, limits)  # type: ignore[arg-type]
-    raise ApiError(
-        400,
-        "invalid_input",
-        f"item {row} is a {_shape(value)}: expected a string, a list of token ids, or an object with one of "
-        f"{', '.join(MODALITIES)}",
-        param="input",
-    )
-
-
-def _text(text: str, row: int, kind: Modality, limits: Limits) -> Given:
-    if not text.strip():
-        raise ApiError(400, "invalid_input", f"item {row} is an empty text", param="input")
-    if len(text) > limits.characters:
-        raise text_too_long(row, len(text), limits.characters)
-    return Given(kind, text)
-
-
-def picture(content: bytes, limits: Limits) -> Given:
-    """The item of a picture file's bytes. Raises ApiError 400."""
-    if len(content) > limits.picture_bytes:
-        raise picture_too_large(limits)
-    return Given("image", content, check_size(content, limits))
-
-
-def too_many_tokens(count: int, limits: Limits) -> ApiError:
-    """The refusal of a request over the token limit."""
-    return ApiError(
-        400,
-        "too_many_tokens",
-        f"the request has {count:,} tokens, at most {limits.tokens:,} are taken: send fewer items at a time",
-        param="input",
-    )
-
-
-def _are_ids(value: Sequence[object]) -> bool:
-    """Whether a list is one item's token ids: whole numbers, the first of them telling."""
-    if not value or type(value[0]) is not int:
-        return False
-    return all(type(one) is int and -1 < one < 1 << 31 for one in value)
-
-
-def _shape(value: object) -> str:
-    if isinstance(value, dict):
-        return f"object with {len(value)} fields"
-    names = {str: "string", list: "list", bool: "boolean", type(None): "null"}
-    return names.get(type(value), "number")
-
-
-# -- answers, written out for the OpenAPI document; the server makes them by hand, which is several times as fast
-
-
-class Usage(BaseModel):
-    """Tokens that were encoded, special tokens and prompts among them. A bundle's pictures have none."""
+class Usage(Struct):
+    """Encoded tokens, special tokens and prompts included. A bundle's pictures have none."""
 
     prompt_tokens: int
     total_tokens: int
 
 
-class Embedding(BaseModel):
-    """One item's vector: numbers, or base64 of little-endian float32."""
+class Embedding(Struct, tag_field="object", tag="embedding"):
+    """The vector of an item: numbers, or base64 of little-endian float32."""
 
-    object: Literal["embedding", "embeddings"]
     index: int
-    embedding: list[float] | str | None = None
-    embeddings: list[list[float]] | None = None  # one vector a token, with return_multivector
+    embedding: Annotated[Any, Meta(extra_json_schema=_VECTOR)]
 
 
-class EmbeddingsAnswer(BaseModel):
+class MultiVector(Struct, tag_field="object", tag="embeddings"):
+    """The vectors of an item's tokens, for return_multivector."""
+
+    index: int
+    embeddings: Annotated[Any, Meta(extra_json_schema={"type": "array", "items": _VECTOR})]
+
+
+class EmbeddingsResponse(Struct, tag_field="object", tag="list"):
     """Answer of /v1/embeddings and /v1/map."""
 
-    object: Literal["list"]
-    data: list[Embedding]
+    data: Sequence[Embedding | MultiVector]
     model: str
     usage: Usage
 
 
-class Hit(BaseModel):
+class SearchHit(Struct):
     """A result of a search."""
 
     rank: int
@@ -336,45 +133,42 @@ class Hit(BaseModel):
     first_line: int | None
     last_line: int | None
     snippet: str
-    cosine: float | None  # both in a hybrid search only, whose score they make up
+    cosine: float | None  # cosine and bm25 are there in a hybrid search only; `score` mixes them
     bm25: float | None
-    picture: str | None
+    picture: str | None = None  # where a thumbnail is served
 
 
-class SearchAnswer(BaseModel):
-    """Answer of /v1/search; `base` is the query's base vector, to search again by in another mode."""
+class SearchResponse(Struct, tag_field="object", tag="list"):
+    """Answer of /v1/search; `base` is the query's base vector, for another search in another mode."""
 
-    object: Literal["list"]
     mode: str
-    data: list[Hit]
+    data: list[SearchHit]
     base: str
     encoded: bool  # false for a search by `base`
     usage: Usage
 
 
-class ModelAnswer(BaseModel):
-    """A model that is served, or one under a task."""
+class Model(Struct, tag_field="object", tag="model"):
+    """A served model, or the model under one task."""
 
     id: str
-    object: Literal["model"]
     created: int
-    owned_by: str
+    owned_by: str = "unbraid"
 
 
-class ModelsAnswer(BaseModel):
+class ModelsResponse(Struct, tag_field="object", tag="list"):
     """Answer of /v1/models."""
 
-    object: Literal["list"]
-    data: list[ModelAnswer]
+    data: list[Model]
 
 
-class Health(BaseModel):
+class Health(Struct):
     """Answer of /health and /ready."""
 
     status: str
 
 
-class ErrorAbout(BaseModel):
+class ErrorObject(Struct):
     """What went wrong."""
 
     message: str
@@ -383,8 +177,50 @@ class ErrorAbout(BaseModel):
     code: str | None
 
 
-class ErrorAnswer(BaseModel):
+class ErrorResponse(Struct):
     """Every refusal."""
 
-    error: ErrorAbout
+    error: ErrorObject
     detail: str
+
+
+# -- reading a request
+
+_CODES = {  # how msgspec's message begins -> the code of the refusal
+    "Object missing": "missing",
+    "Expected `int` >=": "greater_than_equal",
+    "Expected `str` of length": "string_too_long",
+    "Expected `str` matching": "string_pattern_mismatch",
+    "Expected `array` of length": "too_long",
+    "Expected `int": "int_type",
+    "Expected `str": "string_type",
+    "Expected `bool": "bool_type",
+    "Expected `array": "list_type",
+}
+
+RequestT = TypeVar("RequestT", bound=Struct)
+
+
+def read_request(schema: type[RequestT], body: bytes, limits: Limits) -> RequestT:
+    """`body` as a `schema`. Raises ApiError 400."""
+    if body.count(b",") + body.count(b"[") + body.count(b"{") > limits.values:  # before it takes memory
+        message = f"the body holds over {limits.values:,} values: send less at a time"
+        raise ApiError(400, "too_many_values", message)
+    try:
+        value = msgspec.json.decode(
+            body
+        )  # the whole body first: fields that are not known have to be JSON too
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ApiError(400, "invalid_json", f"the body is a JSON {type(value).__name__}, expected an object")
+    try:
+        return msgspec.convert(value, schema)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `$.")
+        code = next((code for start, code in _CODES.items() if message.startswith(start)), "invalid_field")
+        param = message.split("`")[1] if code == "missing" else place[:-1].replace("[", ".").replace("]", "")
+        kind = get_args(get_type_hints(schema).get(param))
+        if kind and get_origin(kind[0]) is Literal:
+            code, message = "literal_error", f"expected one of {', '.join(get_args(kind[0]))}"
+        raise ApiError(400, code, f"{param}: {message}", param=param) from None

@@ -1,98 +1,131 @@
-"""An index behind the server: one search at a time, and the pictures that are in it."""
+"""An index behind the server: one search at a time, in a thread, and thumbnails of the pictures in the index."""
 
 import asyncio
+import hashlib
 import threading
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import msgspec
 import numpy as np
 
-from unbraid.embedder import Embedder
-from unbraid.index import Store, only, search_vectors
-from unbraid.serve.http.errors import ApiError, ClientGone, overloaded
-from unbraid.serve.requests.image_input import thumbnail
-from unbraid.serve.requests.schemas import SearchForm
+from unbraid.errors import ImageError, ItemError, UnbraidError
+from unbraid.runtime.preprocess import MAX_BYTES, decode
+from unbraid.serve.engine.errors import ClientGone, Overloaded
+from unbraid.serve.http.errors import ApiError
+from unbraid.serve.requests.schemas import SearchHit, SearchRequest
+
+if TYPE_CHECKING:
+    from unbraid.embedder import Embedder
+    from unbraid.index import Hit, Store
+    from unbraid.index.store.entry import Entry
+
+THUMBNAIL = 512  # pixels of the longer side, as the page shows it
 
 
-class Index:
-    """An open index and the embedder of its base space. Used by one thread at a time."""
+class IndexSearch:
+    """Searches an open index for the server. Whoever opened the index closes it."""
 
-    def __init__(self, store: Store, embedder: Embedder) -> None:
-        """`store` is closed by whoever opened it."""
-        self.store, self.embedder = store, embedder
+    def __init__(
+        self,
+        search_vectors: "Callable[..., list[list[Hit]]]",
+        entries: "Callable[[str], Sequence[Entry]]",
+        modes: Collection[str],
+    ) -> None:
+        """One thread at a time calls the two functions.
+
+        `search_vectors(base [n, dim], words, *, mode, k, modality, path, language, where)` gives the hits of each query
+        and raises ItemError for a filter that means nothing. `entries(path)` are the chunks of a file in the index.
+        """
+        self.search_vectors, self.entries, self.modes = search_vectors, entries, modes
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="search")
-
-    def check_mode(self, mode: str) -> None:
-        """Raise ApiError 400 for a mode that the bundle does not have."""
-        if mode not in self.embedder.search_modes:
-            known = ", ".join(self.embedder.search_modes)
-            raise ApiError(
-                400, "invalid_mode", f"unknown mode {mode[:50]!r}: expected one of {known}", param="mode"
-            )
 
     async def search(
         self,
         base: np.ndarray,
-        text: str | None,
-        form: SearchForm,
+        words: str | None,
+        asked: SearchRequest,
         *,
         gone: "asyncio.Future[None]",
-        patience: float,
-    ) -> list[dict[str, Any]]:
-        """The hits of a query's base vector [dim], as the answer shows them.
+        most_seconds: float,
+    ) -> list[SearchHit]:
+        """The hits of a query's base vector [1, dim]; with `words`, its text, those of a hybrid search.
 
-        Raises ApiError 400 for a hybrid one without text and for a filter that means nothing, 429 when it was not
-        begun within `patience` seconds, ClientGone when it was not begun and `gone` is done.
+        Raises ApiError 400 for a filter that means nothing and 500 for a broken index, Overloaded when the search did
+        not begin within `most_seconds`, ClientGone when it did not begin before `gone` was done.
         """
-        if form.hybrid and text is None:
-            raise ApiError(400, "no_words", "a hybrid search needs a query of words", param="hybrid")
-        search = self._thread.submit(self._search, base, text, form)
-        found = asyncio.wrap_future(search)
+        submitted = self._thread.submit(self._search, base, words, asked)
+        found = asyncio.wrap_future(submitted)
         either: set[asyncio.Future[Any]] = {found, gone}
-        await asyncio.wait(either, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-        if not found.done() and search.cancel():  # which does nothing once it has begun
-            raise ClientGone if gone.done() else overloaded("seconds", 1)
+        await asyncio.wait(either, timeout=most_seconds, return_when=asyncio.FIRST_COMPLETED)
+        if not found.done() and submitted.cancel():  # cancels nothing once the search has begun
+            raise ClientGone if gone.done() else Overloaded("seconds", 1)
         return await found
 
-    def _search(self, base: np.ndarray, text: str | None, form: SearchForm) -> list[dict[str, Any]]:
+    def _search(self, base: np.ndarray, words: str | None, asked: SearchRequest) -> list[SearchHit]:
         try:
-            wanted = only(
-                modality=form.modality,
-                paths=form.paths or (),
-                languages=form.languages or (),
-                where=form.where or (),
-            )
-        except ValueError as error:  # a filter that means nothing
+            with self._lock:
+                (found,) = self.search_vectors(
+                    base,
+                    None if words is None else [words],
+                    mode=asked.mode,
+                    k=asked.k,
+                    modality=asked.modality,
+                    path=asked.paths or (),
+                    language=asked.languages or (),
+                    where=asked.where or (),
+                )
+        except ItemError as error:  # a filter that means nothing
             raise ApiError(400, "invalid_input", str(error)) from error
+        except UnbraidError as error:
+            raise ApiError(500, "index_failed", str(error)) from error
+        hits = [msgspec.convert(hit, SearchHit, from_attributes=True) for hit in found]
+        for hit in hits:
+            if hit.modality == "image":
+                hit.picture = f"/v1/pictures?path={quote(hit.path)}"
+        return hits
+
+    def thumbnail(self, path: str) -> bytes:
+        """JPEG of a picture in the index, as long as its file is what was indexed. Raises ApiError 404."""
+        missing = ApiError(404, "not_found", "this picture is not in the index, or has changed since")
         with self._lock:
-            (hits,) = search_vectors(
-                self.store,
-                self.embedder,
-                base[None],
-                mode=form.mode,
-                k=form.k,
-                only=wanted,
-                words=[text] if form.hybrid and text is not None else None,
-            )
-        return [
-            {**asdict(hit), "picture": picture_url(hit.path) if hit.modality == "image" else None}
-            for hit in hits
-        ]
-
-    def picture(self, path: str) -> bytes:
-        """JPEG thumbnail of a picture in the index. Raises ApiError 404 for every other path."""
-        with self._lock:
-            entries, _ = self.store.file(path)
-        pictures = [entry for entry in entries if entry.modality == "image"]
-        if not pictures:
-            raise ApiError(404, "not_found", "this picture is not in the index")
-        return thumbnail(Path(path), pictures[0].sha256)
+            hashes = [entry.sha256 for entry in self.entries(path) if entry.modality == "image"]
+        try:
+            if not hashes or Path(path).stat().st_size > MAX_BYTES:
+                raise missing
+            content = Path(path).read_bytes()
+            if hashlib.sha256(content).hexdigest() != hashes[0]:
+                raise missing
+            image = decode(content, at_least=2 * THUMBNAIL)
+        except (OSError, ImageError) as error:
+            raise missing from error
+        image.thumbnail((THUMBNAIL, THUMBNAIL))
+        out = BytesIO()
+        image.save(out, "JPEG", quality=85)
+        return out.getvalue()
 
 
-def picture_url(path: str) -> str:
-    """Where the page finds a picture of the index."""
-    return f"/v1/pictures?path={quote(path)}"
+def search_of_store(store: "Store", embedder: "Embedder") -> IndexSearch:
+    """The search of an open store, whose base vectors `embedder` made."""
+    from unbraid.index import only, search_vectors
+
+    def search(
+        base: np.ndarray,
+        words: Any,
+        *,
+        mode: str,
+        k: int,
+        modality: Any,
+        path: Any,
+        language: Any,
+        where: Any,
+    ) -> "list[list[Hit]]":
+        wanted = only(modality=modality, paths=path, languages=language, where=where)
+        return search_vectors(store, embedder, base, mode=mode, k=k, only=wanted, words=words)
+
+    return IndexSearch(search, lambda path: store.file(path)[0], embedder.search_modes)

@@ -1,0 +1,134 @@
+"""Searching over HTTP, and the thumbnails of an index."""
+
+import io
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from PIL import Image
+
+from unbraid.serve import Limits, Settings
+
+
+def test_search_answers_under_every_mode_and_again_by_the_base_vector(http, picture_file, data_url):
+    first = http.post("/v1/search", json={"query": "the red house", "k": 5}).json()
+    assert first["encoded"] and {hit["path"] for hit in first["data"]} == {
+        str(picture_file),
+        str(picture_file.parent / "rain.md"),
+    }
+    for mode in ("retrieval", "symmetric", "code"):
+        again = http.post("/v1/search", json={"base": first["base"], "mode": mode, "k": 5}).json()
+        fresh = http.post("/v1/search", json={"query": "the red house", "mode": mode, "k": 5}).json()
+        assert again["data"] == fresh["data"] and again["usage"]["total_tokens"] == 0 and not again["encoded"]
+    by_picture = http.post(
+        "/v1/search", json={"query": {"image": data_url(picture_file.read_bytes())}, "mode": "symmetric"}
+    ).json()
+    assert by_picture["data"][0]["path"] == str(picture_file)
+    only = http.post("/v1/search", json={"query": "red", "paths": ["*.md"], "modality": "text"}).json()
+    assert [hit["path"] for hit in only["data"]] == [str(picture_file.parent / "rain.md")]
+
+
+def test_words_can_be_mixed_in(http, picture_file, refused, data_url):
+    (hit, *_) = http.post("/v1/search", json={"query": "rain", "hybrid": True}).json()["data"]
+    assert hit["path"].endswith("rain.md") and hit["bm25"] > 0 and hit["score"] > hit["cosine"]
+    picture = {"image": data_url(picture_file.read_bytes())}
+    refused(http.post("/v1/search", json={"query": picture, "hybrid": True}), 400, "no_words")
+
+
+def test_words_and_a_base_vector_together_need_no_encoding(http, refused):
+    first = http.post("/v1/search", json={"query": "rain", "hybrid": True}).json()
+    about = {"query": "rain", "base": first["base"], "hybrid": True}
+    again = http.post("/v1/search", json=about).json()
+    assert first["encoded"] and not again["encoded"]
+    assert again["data"] == first["data"] and again["usage"]["total_tokens"] == 0
+    refused(http.post("/v1/search", json={**about, "hybrid": False}), 400, "invalid_input")
+    refused(http.post("/v1/search", json={"base": first["base"], "hybrid": True}), 400, "no_words")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"query": "a", "base": "AAAA"},
+        {"query": ["a"]},
+        {"query": "a", "mode": "x"},
+        {"query": "a", "k": 0},
+    ]
+    + [{"query": "a", "k": 101}, {"base": "AAAA"}, {"query": "a", "languages": ["klingon"]}]
+    + [
+        {"query": "a", "paths": ["a\0b"]},
+        {"query": "a", "where": ["?"]},
+        {"query": "a", "paths": ["*a" * 20]},
+    ],
+)
+def test_a_search_that_means_nothing_is_refused(http, fields):
+    assert http.post("/v1/search", json=fields).status_code == 400
+
+
+def test_a_search_that_fails_is_not_the_clients_fault(http, store, monkeypatch, refused):
+    def fail(*_):
+        raise ValueError("operands could not be broadcast")
+
+    monkeypatch.setattr(store, "nearest", fail)
+    assert "broadcast" not in refused(http.post("/v1/search", json={"query": "a"}), 500, "internal_error")
+
+
+def test_a_search_that_is_not_begun_in_time_or_for_nobody_is_not_made(
+    serving, engine, index, store, monkeypatch, refused, eventually
+):
+    begun, go, real = threading.Semaphore(0), threading.Event(), store.nearest
+
+    def nearest(*arguments):
+        begun.release()
+        assert go.wait(10)
+        return real(*arguments)
+
+    monkeypatch.setattr(store, "nearest", nearest)
+    base = engine.embedder.encode(["a cat"])[0].tolist()
+    limits = Limits(queue_seconds=0.5)
+    with serving(engine, Settings(limits=limits), index) as server, ThreadPoolExecutor(1) as pool:
+
+        def ask(timeout=10):
+            return httpx.post(f"{server.url}/v1/search", json={"base": base}, timeout=timeout)
+
+        first = pool.submit(ask)
+        assert begun.acquire(timeout=10)
+        with pytest.raises(httpx.ReadTimeout):
+            ask(timeout=0.1)
+        eventually(lambda: 'code="client_gone"' in server.get("/metrics").text)
+        refused(ask(), 429, "overloaded")
+        go.set()
+        assert first.result().status_code == 200
+    assert not begun.acquire(blocking=False)
+
+
+def test_only_pictures_of_the_index_are_served_and_small(http, picture_file, refused, png):
+    hits = http.post("/v1/search", json={"query": "red", "modality": "image"}).json()["data"]
+    answer = http.get(hits[0]["picture"])
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert Image.open(io.BytesIO(answer.content)).size == (512, 341)
+    for path in (
+        picture_file.parent / "secret.png",
+        picture_file.parent / "rain.md",
+        "/etc/passwd",
+        "",
+        "../x",
+    ):
+        refused(http.get("/v1/pictures", params={"path": str(path)}), 404, "not_found")
+    refused(http.get("/v1/pictures"), 404, "not_found")
+    content = picture_file.read_bytes()
+    try:
+        picture_file.write_bytes(png((5, 5), "blue"))
+        refused(http.get(hits[0]["picture"]), 404, "not_found")
+    finally:
+        picture_file.write_bytes(content)
+
+
+def test_a_pattern_of_many_stars_is_refused_at_once(http, refused):
+    started = time.monotonic()
+    for term in ("*" * 299 + "\0", "*a" * 7, "*a" * 149 + "\0"):
+        refused(http.search(query="a", paths=[term]), 400, "string_pattern_mismatch")
+    assert http.search(query="a", paths=["**a**b**c**d**e**"]).status_code == 200
+    assert time.monotonic() - started < 5
