@@ -11,7 +11,7 @@ from unbraid.errors import (
     UnbraidError,
 )
 from unbraid.items import Code
-from unbraid.loading import load
+from unbraid.loading import load, open_index
 
 __version__ = "0.1.0"
 
@@ -26,4 +26,5 @@ __all__ = [
     "StoreError",
     "UnbraidError",
     "load",
+    "open_index",
 ]

@@ -1,16 +1,21 @@
-"""`load`: from a name to an embedder."""
+"""`load` and `open_index`: from a name to an embedder, from a folder to an index."""
 
 import os
-import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from unbraid.bundle import MANIFEST, PRECISIONS, SMALL, read_bundle
 from unbraid.embedder import Embedder
-from unbraid.errors import BundleError
+from unbraid.errors import BundleError, DataError, MissingExtraError, StoreError
+from unbraid.io.hub import fetch
 from unbraid.runtime.picks import saved_picks
 
+if TYPE_CHECKING:  # loads Qdrant Edge
+    from unbraid.index.index import Index
+
 STARTER = Path(__file__).parent / "starter"
-_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+COLLECTION = "unbraid"  # on a Qdrant server, where no other name is given
 
 
 def load(
@@ -33,26 +38,73 @@ def load(
         raise BundleError(f"precision {precision!r} is not known: expected one of {', '.join(PRECISIONS)}")
     folder = STARTER if source is None or source == STARTER.name else Path(source)
     if not os.path.exists(folder):  # Path.exists raises for a name that is too long
-        folder = _from_hub(str(source), revision)
+        # A hub cache keeps files as links to blobs outside the snapshot folder, which `verify_file` refuses.
+        place = Path.home() / ".cache" / "unbraid" / str(source) / (revision or "main")
+        try:
+            folder = fetch(str(source), revision, [MANIFEST, "*.onnx", "*.json", "README.md"], place)
+        except DataError as error:
+            raise BundleError(str(error)) from error
     bundle = read_bundle(folder)
     return Embedder(bundle, threads=threads, precision=precision or saved_picks(bundle.id), tier=tier)
 
 
-def _from_hub(name: str, revision: str | None) -> Path:
-    """The local copy of a hub repository; only what bundles are made of is fetched."""
-    if not _HUB_ID.fullmatch(name):
-        raise BundleError(f"{name}: no such folder, and not a hub id of the form org/name")
-    from huggingface_hub import snapshot_download
+def open_index(
+    path: str | Path | None = None,
+    *,
+    model: Any = None,
+    read_only: bool = False,
+    qdrant: str | None = None,
+    collection: str | None = None,
+    dim: int | None = None,
+    numbers: Literal["float32", "float16"] | None = None,
+    candidates: Literal["exact", "int8", "binary"] | None = None,
+) -> "Index":
+    """The index in the folder `path`, or in a `collection` of the Qdrant server at the URL `qdrant`.
 
+    An index that does not exist is made when files are added. `model` is an embedder or a function that loads one when
+    it is first needed; `unbraid.load` by default. `dim`, `numbers` and `candidates` say how a new index keeps its
+    vectors: how many dimensions, in which numbers, and whether candidates come from these or from a smaller copy.
+    With `read_only` nothing is written, and an index that does not exist is an error. Raises StoreError for something
+    that is not an index, is open elsewhere, or was made with another base or other options.
+    """
+    from unbraid.index.index import Index
+
+    if (path is None) == (qdrant is None):
+        raise StoreError("give either the folder of the index or qdrant=URL")
+    if collection is not None and qdrant is None:
+        raise StoreError("collection goes with qdrant=URL")
+    kind: Any
+    where: tuple[Any, ...]
+    if path is not None:
+        from unbraid.index.store.folder_store import FolderStore as kind
+
+        where, place = (Path(path).expanduser(),), str(Path(path).expanduser())
+    else:
+        try:
+            from unbraid.index.store.qdrant_store import QdrantStore as kind
+        except ImportError as error:
+            raise MissingExtraError("qdrant_client", "scale") from error
+        name = collection or COLLECTION
+        where, place = (qdrant, name), f"collection {name} at {qdrant}"
+    store = kind.open(*where)
+    if store is None and read_only:
+        make = f"--into {place}" if path is not None else f"--qdrant {qdrant} --collection NAME"
+        raise StoreError(f"no index at {place}; make one with: unbraid index PATH... {make}")
+    options = {"dim": dim, "numbers": numbers, "candidates": candidates}
+    load_model: Callable[[], Any] = load if model is None else model if callable(model) else lambda: model
     try:
-        # A hub cache keeps files as links to blobs outside the snapshot folder, which `verify_file` refuses.
-        place = Path.home() / ".cache" / "unbraid" / name / (revision or "main")
-        snapshot_download(
-            name,
-            revision=revision,
-            local_dir=place,
-            allow_patterns=[MANIFEST, "*.onnx", "*.json", "README.md"],
+        index = Index(
+            store,
+            place=store.place if store else place,
+            create=lambda meta: kind.create(*where, meta),
+            load_model=load_model,
+            options={name: value for name, value in options.items() if value is not None},
+            read_only=read_only,
         )
-    except Exception as error:  # the hub client's own classes, those of its HTTP library, OSError, ValueError
-        raise BundleError(f"{name}: cannot be fetched from the hub: {error}") from error
-    return place
+        if store is not None and model is not None and not callable(model):
+            index.model  # noqa: B018  # another base is an error now
+    except BaseException:
+        if store is not None:
+            store.close()
+        raise
+    return index

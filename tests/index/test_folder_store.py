@@ -11,7 +11,7 @@ import pytest
 
 from unbraid.errors import StoreError
 from unbraid.evaluation.baselines import index_bm25
-from unbraid.index.store.bm25 import query_terms
+from unbraid.index.store.bm25 import query_words
 from unbraid.index.store.entry import Entry, point_id
 from unbraid.index.store.filter import ANYTHING, Condition, Only
 from unbraid.index.store.folder_store import Store, upsert_points
@@ -406,10 +406,10 @@ def test_an_index_without_pictures_takes_those_of_a_new_image_encoder(tmp_path: 
 
 
 def words_find(store: Store, text: str) -> list[str]:
-    (found,) = store.nearest_words([query_terms(text)], 9)
+    (found,) = store.nearest_words([query_words(text)], 9)
     ids = found.ids()
     assert (found.scores() > 0).all()
-    (again,) = store.word_scores([query_terms(text)], [ids])
+    (again,) = store.word_scores([query_words(text)], [ids])
     np.testing.assert_allclose(again, found.scores())
     return sorted(entry.path for entry in store.entries(ids, store.vectors(ids)) if entry)
 
@@ -438,7 +438,7 @@ def test_word_scores_are_bm25_with_idf_over_the_chunks_that_have_words(tmp_path:
         store.upsert(put, vectors(0, 1, 2, 3))
         ids = [point_id(one.path, one.sha256, one.chunk) for one in put]
         query = "the cats ran"
-        (scores,) = store.word_scores([query_terms(query)], [ids])
+        (scores,) = store.word_scores([query_words(query)], [ids])
     np.testing.assert_allclose(scores, [*index_bm25([query], texts[:3])(slice(0, 1))[0], 0], rtol=1e-5)
 
 

@@ -10,7 +10,7 @@ from qdrant_client import QdrantClient
 
 from unbraid.errors import StoreError
 from unbraid.index import search, update
-from unbraid.index.store.bm25 import query_terms
+from unbraid.index.store.bm25 import query_words
 from unbraid.index.store.entry import Entry, point_id
 from unbraid.index.store.filter import ANYTHING, Condition, Only
 from unbraid.index.store.folder_store import Store
@@ -178,7 +178,7 @@ def test_words_are_scored_as_bm25_does_it(collection: Collection) -> None:
     snippets = ["moon and moon and river", "a river", "the house", "moonlight", ""]
     put = [replace(entry(f"/{number}"), snippet=text) for number, text in enumerate(snippets)]
     collection.upsert(put, ROWS[:5])
-    queries = [query_terms("Moon"), query_terms("rivers, houses"), query_terms("nothing of it")]
+    queries = [query_words("Moon"), query_words("rivers, houses"), query_words("nothing of it")]
     found = collection.nearest_words(queries, 9)
     paths = [[one.path for one in entries_of(collection, some) if one] for some in found]
     assert paths == [["/0"], ["/2", "/1", "/0"], []]

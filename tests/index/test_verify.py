@@ -15,7 +15,7 @@ import qdrant_edge as edge
 
 from unbraid.errors import StoreError
 from unbraid.index import Store, update
-from unbraid.index.store.bm25 import query_terms
+from unbraid.index.store.bm25 import query_words
 from unbraid.index.store.checksum import FIELD
 from unbraid.index.store.entry import point_id
 from unbraid.index.store.file_hashes import FILE as SEAL
@@ -240,7 +240,7 @@ def test_damaged_words_are_a_broken_file_and_are_counted_again(index: Path) -> N
     assert repair(index, FakeModel()).kept == 5
     assert verify(index).sound
     with Store.reopen(index) as store:
-        (found,) = store.nearest_words([query_terms("about parts")], 9)
+        (found,) = store.nearest_words([query_words("about parts")], 9)
         assert len(found) == 3
 
 

@@ -12,20 +12,18 @@ import typer
 from unbraid import __version__
 from unbraid.bundle import PRECISIONS, SMALL
 from unbraid.cli import analyse as cli_analyse
-from unbraid.cli import convert as cli_convert
 from unbraid.cli import encode as cli_encode
 from unbraid.cli import index as cli_index
 from unbraid.cli import mapper as cli_mapper
 from unbraid.cli import search as cli_search
 from unbraid.cli import serve as cli_serve
-from unbraid.cli import task_vectors as cli_retask
 from unbraid.cli import teacher as cli_teacher
 from unbraid.cli import train as cli_distill
 from unbraid.cli.options import Model, Tier, own_mapper, require
 from unbraid.embedder import Embedder
 from unbraid.errors import UnbraidError
 from unbraid.evaluation.score_file import add_scores, read_scores
-from unbraid.loading import load
+from unbraid.loading import load, open_index
 
 app = typer.Typer(
     name="unbraid",
@@ -40,8 +38,6 @@ app.add_typer(cli_encode.app)
 app.add_typer(cli_index.app, name="index")
 app.add_typer(cli_search.app)
 app.add_typer(cli_serve.app)
-app.add_typer(cli_retask.app)
-app.add_typer(cli_convert.app)
 app.add_typer(cli_teacher.app, name="teacher")
 app.add_typer(cli_mapper.app, name="mapper")
 app.add_typer(cli_distill.app)
@@ -254,15 +250,13 @@ def _about_bundle(place: str | None) -> dict[str, Any]:
 
 
 def _about_index(folder: Path) -> dict[str, Any]:
-    from unbraid.index import Store
-
-    with Store.reopen(folder) as store:
-        meta, stats = store.meta, store.stats()
+    with open_index(folder, read_only=True) as index:
+        meta, stats = index.meta, index.stats()
     return {
         "index": str(folder),
         "base id": meta.base_id,
         "dim": meta.dim,
         "files": stats.files,
         "chunks": ", ".join(f"{count} {kind}" for kind, count in stats.chunks.items()),
-        "size": f"{stats.bytes / 1e6:.1f} MB",
+        "size": f"{(stats.bytes or 0) / 1e6:.1f} MB",
     }

@@ -11,7 +11,7 @@ import typer
 
 from unbraid.bundle import SMALL
 from unbraid.cli.options import Device, Model, Threads, Tier, require
-from unbraid.loading import load
+from unbraid.loading import load, open_index
 from unbraid.runtime.cpu import usable_cores
 
 app = typer.Typer()
@@ -104,15 +104,10 @@ def serve(
             embedder = load(model, threads=1, tier=tier)
             engine = BundleEngine(embedder, threads or usable_cores())
             if index is not None:
-                from unbraid.index import Store, provenance
                 from unbraid.serve.routes.index_search import Index
 
-                store = stack.enter_context(
-                    Store.open(
-                        index, base_id=embedder.base_id, dim=embedder.dim, provenance=provenance(embedder)
-                    )
-                )
-                searched = Index(store, embedder)
+                opened = stack.enter_context(open_index(index, model=embedder, read_only=True))
+                searched = Index(opened, embedder)
         server = Server(
             create_app(engine, settings, searched),
             settings.limits,

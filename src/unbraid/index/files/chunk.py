@@ -112,7 +112,7 @@ def from_headings(
     return from_starts(starts, end)
 
 
-def chunks(sections: Iterable[Section], source: Lines) -> list[Chunk]:
+def cut_sections(source: Lines, sections: Iterable[Section]) -> list[Chunk]:
     """Chunks of `sections`, which are in order and hold every line that is not blank; so do the chunks."""
     pieces = itertools.chain.from_iterable(_split(section, source) for section in sections)
     return list(

@@ -42,11 +42,11 @@ def to_payload(entry: Entry, vector: Vectors) -> dict[str, Any]:
 
 
 def to_entry(payload: Mapping[str, Any]) -> Entry:
-    """The entry of a payload that is sound. Raises TypeError for one that has other fields."""
+    """The entry that `to_payload` made `payload` of. Raises TypeError for other fields."""
     return Entry(**{name: value for name, value in payload.items() if name != FIELD})
 
 
-def sound_entry(payload: Mapping[str, Any] | None, vector: Vectors) -> Entry | None:
+def checked_entry(payload: Mapping[str, Any] | None, vector: Vectors) -> Entry | None:
     """The entry of a payload that is stored beside `vector` [dim]; None where it is damaged, or there is none."""
     if payload is None or damage(None, payload, vector) is not None:
         return None
@@ -56,7 +56,7 @@ def sound_entry(payload: Mapping[str, Any] | None, vector: Vectors) -> Entry | N
 def damage(identity: object, payload: Mapping[str, Any] | None, vector: Vectors) -> str | None:
     """What is wrong with a stored item, None if it is as it was written.
 
-    `identity` is the id it was found under; None leaves that unchecked, which is half of the time.
+    `identity` is the id it was found under; None leaves it unchecked, which halves the time.
     """
     if not payload or FIELD not in payload:
         return "its payload has no checksum"

@@ -1,4 +1,4 @@
-"""Which chunks a search may find: by kind, place, language and what the user said of their files."""
+"""Which chunks a search may find: by modality, path, language and the fields of their files."""
 
 import difflib
 import os
@@ -32,11 +32,11 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Only:
-    """Everything that is given has to hold; of several paths or languages one is enough.
+class Filter:
+    """All that is given must hold; of several paths or languages one is enough.
 
     `paths` are files and folders, absolute and with forward slashes; `patterns` are lines as in a .gitignore, against
-    absolute paths. Raises ItemError for a modality, language or comparison that there is not.
+    absolute paths. Raises ItemError for an unknown modality, language or comparison.
     """
 
     modality: Modality | None = None
@@ -63,32 +63,36 @@ class Only:
                 raise ItemError(f"{one.name}{one.compare}{one.value}: only whole numbers have an order")
 
 
-ANYTHING = Only()
+ANYTHING = Filter()
+# A path, a language or a condition, or several.
+Names: TypeAlias = str | Path | Sequence[str | Path]
 
 
-def only(
+def read_filter(
     *,
-    modality: Modality | None = None,
-    paths: Sequence[str | Path] = (),
-    languages: Sequence[str] = (),
-    where: Sequence[str] = (),
-) -> Only:
-    """An `Only` from what a person writes: paths relative to the working folder, "name=value", "year>=2020".
+    modality: str | None = None,
+    path: Names = (),
+    language: str | Sequence[str] = (),
+    where: str | Sequence[str] = (),
+) -> Filter:
+    """A Filter from what a person writes: paths relative to the working folder, "name=value", "year>=2020".
 
-    A path with *, ? or [ that does not exist is a pattern: without a slash for names anywhere, else for paths. Raises ItemError as `Only`.
+    A path with *, ? or [ that does not exist is a pattern: without a slash for names anywhere, else for paths. Raises
+    ItemError as `Filter`.
     """
-    patterns = [str(path) for path in paths if _PATTERN.search(str(path)) and not os.path.lexists(path)]
-    plain = [os.path.realpath(path) for path in paths if str(path) not in patterns]
-    return Only(
-        modality,
-        tuple(Path(path).as_posix() for path in plain),
+    paths = [str(one) for one in ([path] if isinstance(path, str | Path) else path)]
+    patterns = [one for one in paths if _PATTERN.search(one) and not os.path.lexists(one)]
+    plain = [os.path.realpath(one) for one in paths if one not in patterns]
+    return Filter(
+        modality,  # type: ignore[arg-type]  # Filter checks it
+        tuple(Path(one).as_posix() for one in plain),
         tuple(_absolute(pattern) for pattern in patterns),
-        tuple(languages),
-        tuple(_condition(text) for text in where),
+        (language,) if isinstance(language, str) else tuple(language),
+        tuple(_condition(text) for text in ([where] if isinstance(where, str) else where)),
     )
 
 
-def fields_of(texts: Sequence[str]) -> Fields:
+def read_fields(texts: Sequence[str]) -> Fields:
     """Values by name of "name=value"; a whole number is one. Raises ItemError for another form, or a name given twice."""
     fields: dict[str, str | int] = {}
     for text in texts:
@@ -123,7 +127,7 @@ def _absolute(pattern: str) -> str:
 def _condition(text: str) -> Condition:
     found = _CONDITION.fullmatch(text.strip())
     if not found:
-        raise ItemError(f"{text!r}: expected NAME=VALUE, or a number behind !=, <, <=, >, >=")
+        raise ItemError(f"{text!r}: expected NAME=VALUE, or a number after !=, <, <=, >, >=")
     name, value = found[1], found[3].strip()
     compare = _COMPARE[found[2]]
     if value[:1] in ("=", "<", ">"):

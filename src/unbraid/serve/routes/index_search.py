@@ -11,7 +11,8 @@ from urllib.parse import quote
 import numpy as np
 
 from unbraid.embedder import Embedder
-from unbraid.index import Store, only, search_vectors
+from unbraid.errors import ItemError
+from unbraid.index import Index as OpenIndex
 from unbraid.serve.http.errors import ApiError, ClientGone, overloaded
 from unbraid.serve.requests.image_input import thumbnail
 from unbraid.serve.requests.schemas import SearchForm
@@ -20,9 +21,9 @@ from unbraid.serve.requests.schemas import SearchForm
 class Index:
     """An open index and the embedder of its base space. Used by one thread at a time."""
 
-    def __init__(self, store: Store, embedder: Embedder) -> None:
-        """`store` is closed by whoever opened it."""
-        self.store, self.embedder = store, embedder
+    def __init__(self, index: OpenIndex, embedder: Embedder) -> None:
+        """`index` is closed by whoever opened it."""
+        self.index, self.embedder = index, embedder
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="search")
 
@@ -60,24 +61,19 @@ class Index:
 
     def _search(self, base: np.ndarray, text: str | None, form: SearchForm) -> list[dict[str, Any]]:
         try:
-            wanted = only(
-                modality=form.modality,
-                paths=form.paths or (),
-                languages=form.languages or (),
-                where=form.where or (),
-            )
-        except ValueError as error:  # a filter that means nothing
+            with self._lock:
+                (hits,) = self.index.search_vectors(
+                    base[None],
+                    [text] if form.hybrid and text is not None else None,
+                    mode=form.mode,
+                    k=form.k,
+                    modality=form.modality,
+                    path=form.paths or (),
+                    language=form.languages or (),
+                    where=form.where or (),
+                )
+        except ItemError as error:  # a filter that means nothing
             raise ApiError(400, "invalid_input", str(error)) from error
-        with self._lock:
-            (hits,) = search_vectors(
-                self.store,
-                self.embedder,
-                base[None],
-                mode=form.mode,
-                k=form.k,
-                only=wanted,
-                words=[text] if form.hybrid and text is not None else None,
-            )
         return [
             {**asdict(hit), "picture": picture_url(hit.path) if hit.modality == "image" else None}
             for hit in hits
@@ -86,7 +82,7 @@ class Index:
     def picture(self, path: str) -> bytes:
         """JPEG thumbnail of a picture in the index. Raises ApiError 404 for every other path."""
         with self._lock:
-            entries, _ = self.store.file(path)
+            entries = self.index.entries(path)
         pictures = [entry for entry in entries if entry.modality == "image"]
         if not pictures:
             raise ApiError(404, "not_found", "this picture is not in the index")

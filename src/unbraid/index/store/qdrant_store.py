@@ -1,14 +1,13 @@
 """The same index as a collection of a Qdrant server or cluster, by its official client.
 
-A point is what it is in a folder (store.py): its id, a base vector, the words that BM25 counts, an `Entry` with checksum
-as payload. What the collection was made with is in its metadata, under "unbraid". The server acknowledges a write when
-it is in its write-ahead log and applied (wait=True); a request that did not get through is repeated, which does no
-harm, since every write here may happen twice.
+A point is the same as in a folder (folder_store.py): its id, a base vector, the words that BM25 counts, an `Entry` with
+checksum as payload. What the collection was made with is in its metadata, under "unbraid". The server acknowledges a
+write when it is in its write-ahead log and applied (wait=True). A request that did not get through is repeated, which
+is safe because every write here may happen twice.
 """
 
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -23,16 +22,15 @@ from qdrant_client.common.client_exceptions import QdrantException, ResourceExha
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from unbraid.errors import StoreError
-from unbraid.index.protocol import Scores, Vectors
-from unbraid.index.store.bm25 import document_terms
-from unbraid.index.store.checksum import sound_entry, to_payload
+from unbraid.index.protocol import Vectors
+from unbraid.index.store.bm25 import document_words
+from unbraid.index.store.checksum import to_payload
 from unbraid.index.store.entry import Entry, Fields, new_fields, point_id
 from unbraid.index.store.file_state import PAYLOAD, FileState, file_states
-from unbraid.index.store.filter import ANYTHING, Condition, Only, matching, merged
-from unbraid.index.store.folder_store import SAMPLE, check_base, check_vectors, checked_tower
-from unbraid.index.store.meta import FORMAT, Meta, Provenance, meta_of, metadata_version
-from unbraid.index.store.protocol import Candidates, tamed
-from unbraid.index.store.vector_storage import OVERSAMPLING, Storage
+from unbraid.index.store.filter import ANYTHING, Condition, Filter, matching
+from unbraid.index.store.meta import FORMAT, Meta, parse_meta
+from unbraid.index.store.storage import OVERSAMPLING, Storage
+from unbraid.index.store.store import SAMPLE, Candidates, Payload, Store, check_vectors
 
 T = TypeVar("T")
 KEY = "unbraid"  # in the collection's metadata
@@ -59,91 +57,70 @@ def connect(url: str) -> QdrantClient:
         ) from error
 
 
-class QdrantCollection:
-    """An index on a Qdrant server; it satisfies `Collection`. Many processes may use it at a time."""
+class QdrantStore(Store):
+    """An index on a Qdrant server. Many processes may use it at a time."""
 
     def __init__(self, client: QdrantClient, name: str) -> None:
-        """Use `QdrantCollection.open`."""
+        """Use `QdrantStore.open` or `create`."""
+        super().__init__()
         self.client, self.name = client, name
         url = client.init_options.get("url")
         self.place = f"collection {name} at {url}" if url else f"collection {name}"
         self.meta: Meta
-        self._sample: Vectors | None = None  # read once between writes of this process
+        self._closed = False
 
     @classmethod
-    def open(
-        cls,
-        client: QdrantClient,
-        name: str,
-        *,
-        base_id: str,
-        dim: int,
-        create: bool = False,
-        provenance: Provenance | None = None,
-        storage: Storage | None = None,
-    ) -> Self:
-        """The index in collection `name`; `create` makes it, of this `provenance`, where there is none of that name.
+    def open(cls, url: str, name: str) -> Self | None:
+        """The index in collection `name` of the server at `url`; None where there is none of that name.
 
-        Raises StoreError as `Store.open` does, and when the server cannot be reached.
+        Raises StoreError for a collection of something else, and when the server cannot be reached.
         """
-        self = cls(client, name)
-        if not self._ask(lambda: client.collection_exists(name)):
-            if not create:
-                raise StoreError(
-                    f"no {self.place}; make one with: unbraid index PATH --qdrant URL --collection {name}"
-                )
-            kept, made_with = storage or Storage(dim), provenance or Provenance()
-            self._create(Meta(FORMAT, base_id, dim, kept, metadata_version(), "", made_with))
-        self.meta = self._read_meta()
-        check_base(self.place, self.meta, base_id, dim, provenance)
-        if storage not in (None, self.meta.storage):
-            raise StoreError(
-                f"{self.place} keeps {self.meta.storage}, not {storage}: leave these options out, or "
-                "choose another --collection"
-            )
-        pictures = partial(self.count, Only(modality="image"))
-        changed = checked_tower(self.place, self.meta, provenance or Provenance(), pictures)
-        if create and changed != self.meta:
-            self.meta = changed
-            about = {KEY: asdict(changed)}
-            self._ask(lambda: client.update_collection(name, metadata=about))
-        return self
+        self = cls(connect(url), name)
+        try:
+            if self._ask(lambda: self.client.collection_exists(name)):
+                self.meta = self._read_meta()
+                return self
+        except BaseException:
+            self.close()
+            raise
+        self.close()
+        return None
 
     @classmethod
-    def reopen(cls, client: QdrantClient, name: str) -> Self:
-        """The index in collection `name` as it is, for work that needs no model. Raises StoreError as `open` does."""
-        self = cls(client, name)
-        if not self._ask(lambda: client.collection_exists(name)):
-            raise StoreError(f"no {self.place}")
-        self.meta = self._read_meta()
+    def create(cls, url: str, name: str, meta: Meta) -> Self:
+        """A new index in collection `name`, or the one that another process made a moment ago."""
+        self = cls(connect(url), name)
+        try:
+            self._create(replace(meta, shard=""))
+            self.meta = self._read_meta()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; a second call does nothing."""
+        self._closed = True
         self.client.close()
 
-    def __enter__(self) -> Self:
-        """The collection itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close."""
-        self.close()
+    def set_meta(self, meta: Meta) -> None:
+        """Replace what the index says it was made with."""
+        self._ask(lambda: self.client.update_collection(self.name, metadata={KEY: asdict(meta)}))
+        self.meta = meta
 
     def upsert(self, entries: Sequence[Entry], vectors: Vectors) -> None:
         """Add or replace `entries` with their base vectors [n, dim]."""
         check_vectors(vectors, len(entries), self.meta.dim)
         self._sample = None
         self._index_fields({name: value for entry in entries for name, value in entry.fields.items()})
-        rows = self.meta.storage.narrow(vectors)
-        points = [
-            models.PointStruct(
-                id=str(point_id(entry.path, entry.sha256, entry.chunk)),
-                vector=_vectors(entry, row),
-                payload=to_payload(entry, row),
-            )
-            for entry, row in zip(entries, rows, strict=True)
-        ]
+        points = []
+        for entry, row in zip(entries, self.meta.storage.narrow(vectors), strict=True):
+            named: dict[str, Any] = {BASE: row.tolist()}
+            words = document_words(entry.text)  # no checksum holds them, since they follow from the payload
+            if words.indices:
+                named[WORDS] = _sparse(words)
+            identity = str(point_id(entry.path, entry.sha256, entry.chunk))
+            points.append(models.PointStruct(id=identity, vector=named, payload=to_payload(entry, row)))
         for start in range(0, len(points), POINTS):
             part = points[start : start + POINTS]
             self._ask(partial(self.client.upsert, self.name, part, wait=True))
@@ -160,45 +137,31 @@ class QdrantCollection:
             here = _is("path", models.MatchValue(value=file.path))
             self._delete(models.Filter(must=[here], must_not=[models.HasIdCondition(has_id=kept)]))
 
-    def restate(self, files: Mapping[str, tuple[int, Fields]]) -> None:
-        """Remember a new modification time in ns and new fields, by path, of files whose content is the same."""
-        for path, (ns, fields) in files.items():
-            entries, vectors = self._file(path)
-            self.upsert([replace(entry, mtime_ns=ns, fields=fields) for entry in entries], vectors)
-
-    def take_over(self, copies: Mapping[str, tuple[str, int]], fields: Fields) -> set[str]:
-        """Store files under new paths with the vectors of another path: {new: (old, mtime in ns)}; returns those in."""
-        done = set()
-        for new, (old, ns) in copies.items():
-            entries, vectors = self._file(old)
-            if entries and len(entries) == entries[0].chunks == len({entry.chunk for entry in entries}):
-                kept = merged(entries[0].fields, fields)
-                moved = [replace(entry, path=new, mtime_ns=ns, fields=kept) for entry in entries]
-                self.upsert(moved, vectors)
-                done.add(new)
-        return done
-
-    def settle(self) -> bool:
-        """The server does that by itself."""
-        return False
+    def settle(self) -> None:
+        """Nothing: the server does that by itself."""
 
     def files(self) -> dict[str, FileState]:
         """What the index holds, by path."""
-        found = self._scroll(None, SCROLL, PAYLOAD, vectors=False)
-        return file_states(record.payload or {} for records in found for record in records)
+        pages = self._scroll(None, SCROLL, PAYLOAD, vectors=False)
+        return file_states(record.payload or {} for page in pages for record in page)
 
-    def count(self, only: Only = ANYTHING) -> int:
-        """Number of chunks that `only` lets through."""
-        kind = self._filter(only)
+    def count(self, filter: Filter = ANYTHING) -> int:
+        """Number of chunks that `filter` lets through."""
+        kind = self._filter(filter)
         return self._ask(lambda: self.client.count(self.name, count_filter=kind, exact=True)).count
 
     def size(self) -> int:
         """About the number of chunks, at no cost."""
         return int(self._ask(lambda: self.client.count(self.name, exact=False)).count)
 
-    def nearest(self, queries: Vectors, limit: int, only: Only = ANYTHING) -> list[Candidates]:
-        """For each query of [n, dim] the `limit` chunks of the largest inner products."""
-        storage, kind = self.meta.storage, self._filter(only)
+    def facet(self, key: str) -> dict[str, int]:
+        """Chunks by value of path, modality or language."""
+        hits = self._ask(lambda: self.client.facet(self.name, key, limit=ALL, exact=True)).hits
+        return dict(sorted((str(hit.value), hit.count) for hit in hits))
+
+    def nearest(self, queries: Vectors, limit: int, filter: Filter = ANYTHING) -> list[Candidates]:
+        """For each query of [n, dim] the `limit` chunks of the largest inner products, checked by nobody."""
+        storage, kind = self.meta.storage, self._filter(filter)
         return self._query(
             [
                 models.QueryRequest(
@@ -209,79 +172,41 @@ class QdrantCollection:
         )
 
     def nearest_words(
-        self, queries: Sequence[edge.SparseVector], limit: int, only: Only = ANYTHING
+        self, queries: Sequence[edge.SparseVector], limit: int, filter: Filter = ANYTHING
     ) -> list[Candidates]:
-        """For each query's words the `limit` chunks of the best BM25 scores."""
-        kind = self._filter(only)
+        """For each query's words the `limit` chunks of the best BM25 scores, none without any of the words."""
+        kind = self._filter(filter)
         return self._query([_words_request(query, kind, limit) for query in queries])
 
-    def word_scores(
+    def _words_among(
         self, queries: Sequence[edge.SparseVector], ids: Sequence[Sequence[UUID]]
-    ) -> list[Scores]:
-        """BM25 scores [m] of the chunks `ids[i]` for the words of query i; 0 without any of them."""
-        requests = [
-            _words_request(
-                query,
-                models.Filter(must=[models.HasIdCondition(has_id=list(map(str, some)))]),
-                max(1, len(some)),
-            )
-            for query, some in zip(queries, ids, strict=True)
-        ]
-        scores = []
-        for some, found in zip(ids, self._query(requests), strict=True):
-            known = dict(zip(found.ids(), found.scores(), strict=True))
-            scores.append(np.asarray([known.get(one, 0.0) for one in some], np.float32))
-        return scores
-
-    def sample(self) -> Vectors:
-        """Base vectors [n, dim] of up to SAMPLE chunks, drawn at random: those of the lowest ids, which are hashes."""
-        if self._sample is None:
-            self._sample = tamed(self._base_vectors(next(self._scroll(None, SAMPLE, False, vectors=True))))
-        return self._sample
+    ) -> list[Candidates]:
+        among = [models.Filter(must=[models.HasIdCondition(has_id=list(map(str, some)))]) for some in ids]
+        sizes = [max(1, len(some)) for some in ids]
+        return self._query(list(map(_words_request, queries, among, sizes)))
 
     def vectors(self, ids: Sequence[UUID]) -> Vectors:
-        """Base vectors [n, dim] as they are stored, checked by nobody; no numbers where an id is gone."""
+        """Base vectors [n, dim] as they are stored, checked by nobody; NaN where an id is gone."""
         found = self._retrieve(ids, payload=False)
         none = np.full(self.meta.storage.dim, np.nan)
         rows = np.asarray([_row(found[one]) if one in found else none for one in ids], np.float32)
         return self.meta.storage.widen(rows.reshape(-1, self.meta.storage.dim), self.meta.dim)
 
-    def entries(self, ids: Sequence[UUID], vectors: Vectors) -> list[Entry | None]:
-        """What is stored under each of `ids`; None, and one warning, where the checksum does not match.
+    def _payloads(self, ids: Sequence[UUID]) -> Mapping[UUID, Payload | None]:
+        return {one: record.payload for one, record in self._retrieve(ids, payload=True).items()}
 
-        `vectors` is what `vectors` has of them.
-        """
-        found = self._retrieve(ids, payload=True)
-        rows = vectors[:, : self.meta.storage.dim]
-        entries = [
-            sound_entry(found[one].payload, row) if one in found else None
-            for one, row in zip(ids, rows, strict=True)
-        ]
-        if damaged := sum(entry is None for entry in entries):
-            warnings.warn(
-                f"{damaged} chunks of {self.place} were left out: damaged, or deleted just now", stacklevel=2
-            )
-        return entries
+    def records(self, filter: Filter = ANYTHING) -> Iterator[tuple[list[UUID], list[Payload], Vectors]]:
+        """Ids, payloads and vectors [n, storage.dim] as stored and checked by nobody, some hundred at a time."""
+        for page in self._scroll(self._filter(filter), POINTS, True, vectors=True):
+            ids = [UUID(str(record.id)) for record in page]
+            yield ids, [record.payload or {} for record in page], self._rows(page)
 
-    def items(self) -> Iterator[tuple[list[Entry], Vectors, int]]:
-        """Every item that is sound with its base vector, some hundred at a time, and how many of them are damaged."""
-        for records in self._scroll(None, POINTS, True, vectors=True):
-            entries, vectors = self._sound_items(records)
-            yield entries, vectors, len(records) - len(entries)
+    def _read_sample(self) -> Vectors:
+        page = next(self._scroll(None, SAMPLE, False, vectors=True), [])
+        return self.meta.storage.widen(self._rows(page), self.meta.dim)
 
-    def _file(self, path: str) -> tuple[list[Entry], Vectors]:
-        """The chunks of one file that are not damaged, and their base vectors [n, dim]."""
-        here = models.Filter(must=[_is("path", models.MatchValue(value=path))])
-        found = self._scroll(here, POINTS, True, vectors=True)
-        return self._sound_items([record for records in found for record in records])
-
-    def _sound_items(self, records: Sequence[models.Record]) -> tuple[list[Entry], Vectors]:
-        sound = [
-            (entry, record)
-            for record in records
-            if (entry := sound_entry(record.payload, np.asarray(_row(record), np.float32)))
-        ]
-        return [entry for entry, _ in sound], self._base_vectors([record for _, record in sound])
+    def _rows(self, records: Sequence[models.Record]) -> Vectors:
+        return np.asarray(list(map(_row, records)), np.float32).reshape(-1, self.meta.storage.dim)
 
     def _retrieve(self, ids: Sequence[UUID], *, payload: bool) -> dict[UUID, models.Record]:
         """The payloads of `ids`, or the vectors, by id."""
@@ -289,36 +214,30 @@ class QdrantCollection:
         records = self._ask(partial(part, with_vectors=False if payload else [BASE]))
         return {UUID(str(record.id)): record for record in records}
 
-    def _base_vectors(self, records: Sequence[models.Record]) -> Vectors:
-        rows = np.asarray([_row(record) for record in records], np.float32).reshape(-1, self.meta.storage.dim)
-        return self.meta.storage.widen(rows, self.meta.dim)
-
     def _query(self, requests: list[models.QueryRequest]) -> list[Candidates]:
         found = self._ask(lambda: self.client.query_batch_points(self.name, requests))
         return [Candidates(one.points) for one in found]
 
     def _scroll(
-        self, only: models.Filter | None, limit: int, payload: bool | list[str], *, vectors: bool
+        self, filter: models.Filter | None, limit: int, payload: bool | list[str], *, vectors: bool
     ) -> Iterator[list[models.Record]]:
         offset = None
         while True:
-            page = partial(self.client.scroll, self.name, only, limit, offset=offset, with_payload=payload)
+            page = partial(self.client.scroll, self.name, filter, limit, offset=offset, with_payload=payload)
             records, offset = self._ask(partial(page, with_vectors=[BASE] if vectors else False))
-            yield records
+            if records:
+                yield records
             if offset is None:
                 return
 
-    def _delete(self, only: models.Filter) -> None:
+    def _delete(self, filter: models.Filter) -> None:
         self._sample = None
-        chosen = models.FilterSelector(filter=only)
+        chosen = models.FilterSelector(filter=filter)
         self._ask(lambda: self.client.delete(self.name, chosen, wait=True))
 
-    def _filter(self, only: Only) -> models.Filter | None:
-        paths = None
-        if only.patterns:
-            hits = self._ask(lambda: self.client.facet(self.name, "path", limit=ALL, exact=True)).hits
-            paths = matching([str(hit.value) for hit in hits], only.patterns)
-        return server_filter(only, paths)
+    def _filter(self, filter: Filter) -> models.Filter | None:
+        paths = matching(list(self.facet("path")), filter.patterns) if filter.patterns else None
+        return server_filter(filter, paths)
 
     def _create(self, meta: Meta) -> None:
         storage = meta.storage
@@ -363,7 +282,7 @@ class QdrantCollection:
                 "server has to be Qdrant 1.16 or newer)"
             )
         try:
-            meta = meta_of(known)
+            meta = parse_meta(known)
         except (TypeError, KeyError, StoreError) as error:
             raise StoreError(
                 f"{self.place}: its metadata cannot be read: {error!r}; index again into another"
@@ -400,6 +319,8 @@ class QdrantCollection:
 
     def _ask(self, request: Callable[[], T]) -> T:
         """What the server answers; a request that may get through later is repeated. Raises StoreError."""
+        if self._closed:
+            raise StoreError(f"the index {self.place} has been closed: open it again")
         for attempt in range(TRIES):
             try:
                 return request()
@@ -418,26 +339,26 @@ class QdrantCollection:
         return f"{self.place}: the server refuses: {' '.join(str(error).split())}"
 
 
-def server_filter(only: Only, paths: Sequence[str] | None) -> models.Filter | None:
-    """Items that `only` lets through, None for all; `paths` are those that its patterns match, None without patterns."""
+def server_filter(filter: Filter, paths: Sequence[str] | None) -> models.Filter | None:
+    """Items that `filter` lets through, None for all; `paths` are those that its patterns match, None without patterns."""
     must: list[Any] = []
     places: list[Any] = [
         _is("path", match)
-        for path in only.paths
+        for path in filter.paths
         for match in (models.MatchValue(value=path), models.MatchPrefix(prefix=path.rstrip("/") + "/"))
     ]
     if paths is not None:
         places.append(_is("path", models.MatchAny(any=list(paths))))
     if places:
         must.append(models.Filter(should=places))
-    if only.modality:
-        must.append(_is("modality", models.MatchValue(value=only.modality)))
-    if only.languages:
-        must.append(_is("language", models.MatchAny(any=list(only.languages))))
-    must += [_compared(one) for one in only.conditions if one.compare != "!="]
+    if filter.modality:
+        must.append(_is("modality", models.MatchValue(value=filter.modality)))
+    if filter.languages:
+        must.append(_is("language", models.MatchAny(any=list(filter.languages))))
+    must += [_compared(one) for one in filter.conditions if one.compare != "!="]
     must_not: list[Any] = [
         _is(f"fields.{one.name}", models.MatchValue(value=one.value))
-        for one in only.conditions
+        for one in filter.conditions
         if one.compare == "!="
     ]
     return models.Filter(must=must, must_not=must_not) if must or must_not else None
@@ -469,14 +390,8 @@ def _row(record: models.Record) -> Any:
     return record.vector[BASE]
 
 
-def _vectors(entry: Entry, row: Vectors) -> dict[str, Any]:
-    """The base vector, and the words where there are any; these follow from the payload, so nothing guards them."""
-    words = document_terms(entry.text)
-    return {BASE: row.tolist(), **({WORDS: _sparse(words)} if words.indices else {})}
-
-
-def _words_request(query: edge.SparseVector, only: models.Filter | None, limit: int) -> models.QueryRequest:
-    return models.QueryRequest(query=_sparse(query), using=WORDS, filter=only, limit=limit)
+def _words_request(query: edge.SparseVector, filter: models.Filter | None, limit: int) -> models.QueryRequest:
+    return models.QueryRequest(query=_sparse(query), using=WORDS, filter=filter, limit=limit)
 
 
 def _sparse(words: edge.SparseVector) -> models.SparseVector:
