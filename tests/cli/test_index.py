@@ -10,8 +10,10 @@ import pytest
 import qdrant_edge as edge
 
 from unbraid.cli import main as cli
-from unbraid.index import Store
-from unbraid.index.store.file_hashes import seal
+from unbraid.index.store.entry import point_id
+from unbraid.index.store.file_hashes import write_file_hashes
+from unbraid.index.store.folder_store import FolderStore
+from unbraid.loading import open_index
 
 
 class Result:
@@ -51,19 +53,15 @@ def index(unbraid, notes, bundle_folder) -> Path:
 
 def spoil(index: Path, path: Path) -> None:
     """Change the vector of a file of one chunk behind unbraid's back."""
-    with Store.reopen(index) as store:
-        identity = next(
-            record.id
-            for records in store.records()
-            for record in records
-            if (record.payload or {})["path"] == path.as_posix()
-        )
+    with open_index(index) as opened:
+        (entry,) = opened.entries(path)
+    identity = point_id(entry.path, entry.sha256, entry.chunk)
     shard = edge.EdgeShard.load(str(index / "shard"))
     shard.update(edge.UpdateOperation.update_vectors([edge.PointVectors(identity, [0.5] * 512)]))
     shard.flush()
     shard.close()
     edge.EdgeShard.load(str(index / "shard")).close()
-    seal(index, index / "shard", 3)
+    write_file_hashes(index, index / "shard", 3)
 
 
 def test_the_default_command_takes_options_first_and_add_is_its_name(unbraid, notes, bundle_folder, tmp_path):
@@ -83,7 +81,10 @@ def test_a_folder_with_the_name_of_a_command_is_given_with_a_dot(unbraid, notes,
 def test_help_shows_the_default_and_every_command(unbraid):
     text = unbraid("index", "--help").out
     assert "unbraid index PATH... --into FOLDER" in text
-    assert all(name in text for name in ("add", "stats", "verify", "compact", "export", "import", "delete"))
+    assert all(
+        name in text
+        for name in "add stats verify compact export import delete push pull convert task-vectors".split()
+    )
     assert unbraid("index").code == 2
 
 
@@ -108,7 +109,7 @@ def test_delete_takes_out_a_file_or_a_folder_that_may_be_gone_from_the_disk(unbr
 
 
 def test_delete_after_ctrl_c_says_what_is_gone(unbraid, index, notes, monkeypatch):
-    real = Store.delete
+    real = FolderStore.delete
     calls = []
 
     def delete(self, paths):
@@ -117,8 +118,8 @@ def test_delete_after_ctrl_c_says_what_is_gone(unbraid, index, notes, monkeypatc
         calls.append(paths)
         real(self, paths)
 
-    monkeypatch.setattr("unbraid.cli.index.GROUP", 1)
-    monkeypatch.setattr(Store, "delete", delete)
+    monkeypatch.setattr("unbraid.index.index.GROUP", 1)
+    monkeypatch.setattr(FolderStore, "delete", delete)
     result = unbraid("index", "delete", index, notes)
     assert result.code == 130
     assert "1 files taken out, 2 chunks left" in result.out and "run again for the rest" in result.err
@@ -149,15 +150,15 @@ def test_export_then_import_searches_the_same(unbraid, index, tmp_path, bundle_f
 def test_import_after_ctrl_c_says_what_is_in(unbraid, index, tmp_path, monkeypatch):
     pytest.importorskip("pyarrow")
     unbraid("index", "export", index, tmp_path / "o.parquet")
-    real = Store.upsert
+    real = FolderStore.upsert
 
     def upsert(self, entries, vectors):
         real(self, entries, vectors)
         if self.count() == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("unbraid.index.transfer.parquet_file.ROWS", 1)
-    monkeypatch.setattr(Store, "upsert", upsert)
+    monkeypatch.setattr("unbraid.index.transfer.index_file.ROWS", 1)
+    monkeypatch.setattr(FolderStore, "upsert", upsert)
     result = unbraid("index", "import", tmp_path / "o.parquet", tmp_path / "other")
     assert result.code == 130
     assert "1 chunks imported, 2 in" in result.out and "run again for the rest" in result.err
@@ -212,5 +213,5 @@ def test_wrong_use_is_one_clear_line(unbraid, tmp_path, words, says):
 def test_an_index_of_another_bundle_says_what_to_do(unbraid, index, notes):
     result = unbraid("index", notes, "--into", index)  # with the starter
     assert result.code == 2
-    assert "convert it: unbraid convert INDEX --into ANOTHER_FOLDER" in result.err
+    assert "convert it: unbraid index convert INDEX --into ANOTHER_FOLDER" in result.err
     assert "encode again: unbraid index PATH... --into ANOTHER_FOLDER" in result.err

@@ -16,7 +16,6 @@ from PIL import Image
 
 import unbraid
 from unbraid.distill.drawings import draw
-from unbraid.index import Store, provenance, update
 from unbraid.serve import BundleEngine, Keys, Settings
 from unbraid.serve.routes.index_search import Index
 
@@ -97,11 +96,9 @@ def folder(tmp_path_factory) -> Path:
 def index(engine, folder, tmp_path_factory):
     model = engine.embedder
     path = tmp_path_factory.mktemp("index") / "i"
-    with Store.open(
-        path, base_id=model.base_id, dim=model.dim, create=True, provenance=provenance(model)
-    ) as store:
-        update(store, model, [folder])
-        yield Index(store, model)
+    with unbraid.open_index(path, model=model) as opened:
+        opened.add([folder])
+        yield Index(opened, model)
 
 
 @pytest.fixture(scope="module")

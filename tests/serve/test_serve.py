@@ -21,7 +21,6 @@ import pytest
 from PIL import Image
 
 import unbraid
-from unbraid.index import Store, provenance, update
 from unbraid.serve import BundleEngine, Keys, Limits, Settings, TeacherEngine
 from unbraid.serve.requests.openai_tokens import ForeignIds
 from unbraid.serve.routes.index_search import Index
@@ -69,11 +68,9 @@ def picture_file(tmp_path_factory):
 def index(engine, picture_file, tmp_path_factory):
     model = engine.embedder
     folder = tmp_path_factory.mktemp("index") / "i"
-    with Store.open(
-        folder, base_id=model.base_id, dim=model.dim, create=True, provenance=provenance(model)
-    ) as store:
-        update(store, model, [picture_file, picture_file.parent / "rain.md"])
-        yield Index(store, model)
+    with unbraid.open_index(folder, model=model) as opened:
+        opened.add([picture_file, picture_file.parent / "rain.md"])
+        yield Index(opened, model)
 
 
 @pytest.fixture(scope="module")

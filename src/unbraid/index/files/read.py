@@ -18,16 +18,22 @@ from unbraid.index.files.walk import is_binary
 def read_chunks(data: bytes, suffix: str) -> list[Chunk]:
     """Chunks of a file's content, in order, none empty; `suffix` (".md", ".pdf", ...) decides how it is read.
 
-    Together they hold every line that is not blank; of HTML what is seen, of a notebook the source of its cells. Code
-    that does not parse is cut at blank lines. Raises DataError, whose message is the reason, for what is not UTF-8
-    text, and for a broken PDF or notebook.
+    Raises DataError, whose message is the reason, for what is not UTF-8 text, and for a broken PDF or notebook.
     """
-    suffix = suffix.lower()
-    if suffix in PDF_SUFFIXES:
+    if suffix.lower() in PDF_SUFFIXES:
         return cut_sections(*read_pdf(data))
     if is_binary(data):
         raise DataError("binary")
-    text = data.decode("utf-8-sig")
+    return read_text_chunks(data.decode("utf-8-sig"), suffix)
+
+
+def read_text_chunks(text: str, suffix: str) -> list[Chunk]:
+    """Chunks of a file's text, in order, none empty; together they hold every line that is not blank.
+
+    Of HTML they hold what is seen, of a notebook the source of its cells. Any text is accepted, code that does not
+    parse is cut at blank lines; only a broken notebook raises DataError.
+    """
+    suffix = suffix.lower()
     if suffix in HTML_SUFFIXES:
         return cut_sections(*read_html(text))
     if suffix in NOTEBOOK_SUFFIXES:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from struct import pack
+from typing import Any
 
 import numpy as np
 import qdrant_edge as edge
@@ -14,7 +15,7 @@ from unbraid.index.protocol import Vectors
 from unbraid.index.store.bm25 import document_words
 from unbraid.index.store.checksum import to_payload
 from unbraid.index.store.entry import Entry, Fields, new_fields, point_id
-from unbraid.index.store.filter import Condition, Filter
+from unbraid.index.store.filter import RANGES
 from unbraid.index.store.storage import OVERSAMPLING, Storage
 from unbraid.io.atomic import sync_folder
 
@@ -135,49 +136,12 @@ def search_params(storage: Storage) -> edge.SearchParams:
     return edge.SearchParams(quantization=rescored)
 
 
-def where(key: str, value: str) -> edge.Filter:
-    """Items whose payload field `key` is `value`."""
-    return edge.Filter(must=[_is(key, edge.MatchValue(value))])
-
-
-def edge_filter(filter: Filter, paths: Sequence[str] | None) -> edge.Filter | None:
-    """Items that `filter` lets through, None for all; `paths` are those that its patterns match, None without patterns."""
-    must: list[edge.ConditionType] = []
-    places: list[edge.ConditionType] = [
-        place
-        for path in filter.paths
-        for place in (
-            _is("path", edge.MatchValue(path)),
-            _is("path", edge.MatchPrefix(path.rstrip("/") + "/")),
-        )
-    ]
-    if paths is not None:
-        places.append(_is("path", edge.MatchAny(list(paths))))
-    if places:
-        must.append(edge.Filter(should=places))
-    if filter.modality:
-        must.append(_is("modality", edge.MatchValue(filter.modality)))
-    if filter.languages:
-        must.append(_is("language", edge.MatchAny(list(filter.languages))))
-    must += [_compared(one) for one in filter.conditions if one.compare != "!="]
-    must_not: list[edge.ConditionType] = [
-        _is(f"fields.{one.name}", edge.MatchValue(one.value))
-        for one in filter.conditions
-        if one.compare == "!="
-    ]
-    return edge.Filter(must=must, must_not=must_not) if must or must_not else None
-
-
-def _is(key: str, match: "edge.MatchType") -> edge.FieldCondition:
-    return edge.FieldCondition(key, match=match)
-
-
-def _compared(one: Condition) -> edge.FieldCondition:
-    key = f"fields.{one.name}"
-    if one.compare == "=":
-        return _is(key, edge.MatchValue(one.value))
-    names = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
-    return edge.FieldCondition(key, range=edge.RangeFloat(**{names[one.compare]: float(one.value)}))
+def condition(key: str, kind: str, value: Any) -> edge.FieldCondition:
+    """Items whose payload field `key` is `value`, begins with it, is one of it, or compares with it (see `build_filter`)."""
+    if kind in RANGES:
+        return edge.FieldCondition(key, range=edge.RangeFloat(**{RANGES[kind]: float(value)}))
+    match = {"value": edge.MatchValue, "prefix": edge.MatchPrefix, "any": edge.MatchAny}[kind]
+    return edge.FieldCondition(key, match=match(value))
 
 
 @contextmanager

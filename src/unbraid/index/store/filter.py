@@ -3,10 +3,10 @@
 import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from pathspec import GitIgnoreSpec
 
@@ -90,6 +90,40 @@ def read_filter(
         (language,) if isinstance(language, str) else tuple(language),
         tuple(_condition(text) for text in ([where] if isinstance(where, str) else where)),
     )
+
+
+RANGES = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
+
+
+def build_filter(
+    filter: Filter, paths: Sequence[str] | None, condition: Callable[[str, str, Any], Any], group: Any
+) -> Any:
+    """`filter` in the classes of a store's library, None where it lets everything through.
+
+    `paths` are those that its patterns match, None without patterns. `condition` makes one of a payload key, "value",
+    "prefix", "any" or one of RANGES, and a value; `group` is the library's class with must, must_not and should. Any,
+    since two libraries have the same classes.
+    """
+    places = [
+        place
+        for path in filter.paths
+        for place in (
+            condition("path", "value", path),
+            condition("path", "prefix", path.rstrip("/") + "/"),
+        )
+    ]
+    if paths is not None:
+        places.append(condition("path", "any", list(paths)))
+    must = [group(should=places)] if places else []
+    must_not = []
+    if filter.modality:
+        must.append(condition("modality", "value", filter.modality))
+    if filter.languages:
+        must.append(condition("language", "any", list(filter.languages)))
+    for one in filter.conditions:
+        kind = one.compare if one.compare in RANGES else "value"
+        (must_not if one.compare == "!=" else must).append(condition(f"fields.{one.name}", kind, one.value))
+    return group(must=must, must_not=must_not) if must or must_not else None
 
 
 def read_fields(texts: Sequence[str]) -> Fields:

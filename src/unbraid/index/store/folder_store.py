@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import qdrant_edge as edge
@@ -24,8 +24,8 @@ from unbraid.index.protocol import Vectors
 from unbraid.index.store.edge import (
     DENSE,
     WORDS,
+    condition,
     edge_errors,
-    edge_filter,
     index_fields,
     load_edge,
     require_room,
@@ -33,12 +33,11 @@ from unbraid.index.store.edge import (
     search_params,
     stored_rows,
     upsert_points,
-    where,
 )
 from unbraid.index.store.entry import Entry, Fields, point_id
 from unbraid.index.store.file_hashes import remove_file_hashes, write_file_hashes
 from unbraid.index.store.file_state import PAYLOAD, FileState, file_states
-from unbraid.index.store.filter import ANYTHING, Filter, matching
+from unbraid.index.store.filter import ANYTHING, Filter, build_filter, matching
 from unbraid.index.store.meta import Meta, read_meta, write_meta
 from unbraid.index.store.store import SAMPLE, Candidates, Payload, Store, check_vectors
 from unbraid.io.lock import FolderLock
@@ -158,14 +157,16 @@ class FolderStore(Store):
 
     def delete(self, paths: Iterable[str]) -> None:
         """Remove every chunk of `paths`; gone from the disk when this returns."""
-        self._update(edge.UpdateOperation.delete_points_by_filter(where("path", path)) for path in paths)
+        chosen = (edge.Filter(must=[condition("path", "value", path)]) for path in paths)
+        self._update(map(edge.UpdateOperation.delete_points_by_filter, chosen))
 
     def delete_older(self, files: Iterable[Entry]) -> None:
         """Remove every chunk of each entry's path that is not of the entry's content."""
         operations = []
         for file in files:
             kept: set[edge.PointId] = {point_id(file.path, file.sha256, n) for n in range(file.chunks)}
-            others = edge.Filter(must=where("path", file.path).must, must_not=[edge.HasIdCondition(kept)])
+            here = condition("path", "value", file.path)
+            others = edge.Filter(must=[here], must_not=[edge.HasIdCondition(kept)])
             operations.append(edge.UpdateOperation.delete_points_by_filter(others))
         self._update(operations)
 
@@ -310,9 +311,9 @@ class FolderStore(Store):
                 Candidates(found) for found in self.loaded().query_batch(edge.QueryBatchRequest(requests))
             ]
 
-    def _filter(self, filter: Filter) -> edge.Filter | None:
+    def _filter(self, filter: Filter) -> Any:
         paths = matching(list(self.facet("path")), filter.patterns) if filter.patterns else None
-        return edge_filter(filter, paths)
+        return build_filter(filter, paths, condition, edge.Filter)
 
     def _scroll(
         self,

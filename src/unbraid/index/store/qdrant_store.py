@@ -27,7 +27,7 @@ from unbraid.index.store.bm25 import document_words
 from unbraid.index.store.checksum import to_payload
 from unbraid.index.store.entry import Entry, Fields, new_fields, point_id
 from unbraid.index.store.file_state import PAYLOAD, FileState, file_states
-from unbraid.index.store.filter import ANYTHING, Condition, Filter, matching
+from unbraid.index.store.filter import ANYTHING, RANGES, Filter, build_filter, matching
 from unbraid.index.store.meta import FORMAT, Meta, parse_meta
 from unbraid.index.store.storage import OVERSAMPLING, Storage
 from unbraid.index.store.store import SAMPLE, Candidates, Payload, Store, check_vectors
@@ -128,13 +128,13 @@ class QdrantStore(Store):
     def delete(self, paths: Iterable[str]) -> None:
         """Remove every chunk of `paths`."""
         for path in paths:
-            self._delete(models.Filter(must=[_is("path", models.MatchValue(value=path))]))
+            self._delete(models.Filter(must=[_condition("path", "value", path)]))
 
     def delete_older(self, files: Iterable[Entry]) -> None:
         """Remove every chunk of each entry's path that is not of the entry's content."""
         for file in files:
             kept = [str(point_id(file.path, file.sha256, number)) for number in range(file.chunks)]
-            here = _is("path", models.MatchValue(value=file.path))
+            here = _condition("path", "value", file.path)
             self._delete(models.Filter(must=[here], must_not=[models.HasIdCondition(has_id=kept)]))
 
     def settle(self) -> None:
@@ -235,9 +235,9 @@ class QdrantStore(Store):
         chosen = models.FilterSelector(filter=filter)
         self._ask(lambda: self.client.delete(self.name, chosen, wait=True))
 
-    def _filter(self, filter: Filter) -> models.Filter | None:
+    def _filter(self, filter: Filter) -> Any:
         paths = matching(list(self.facet("path")), filter.patterns) if filter.patterns else None
-        return server_filter(filter, paths)
+        return build_filter(filter, paths, _condition, models.Filter)
 
     def _create(self, meta: Meta) -> None:
         storage = meta.storage
@@ -339,41 +339,12 @@ class QdrantStore(Store):
         return f"{self.place}: the server refuses: {' '.join(str(error).split())}"
 
 
-def server_filter(filter: Filter, paths: Sequence[str] | None) -> models.Filter | None:
-    """Items that `filter` lets through, None for all; `paths` are those that its patterns match, None without patterns."""
-    must: list[Any] = []
-    places: list[Any] = [
-        _is("path", match)
-        for path in filter.paths
-        for match in (models.MatchValue(value=path), models.MatchPrefix(prefix=path.rstrip("/") + "/"))
-    ]
-    if paths is not None:
-        places.append(_is("path", models.MatchAny(any=list(paths))))
-    if places:
-        must.append(models.Filter(should=places))
-    if filter.modality:
-        must.append(_is("modality", models.MatchValue(value=filter.modality)))
-    if filter.languages:
-        must.append(_is("language", models.MatchAny(any=list(filter.languages))))
-    must += [_compared(one) for one in filter.conditions if one.compare != "!="]
-    must_not: list[Any] = [
-        _is(f"fields.{one.name}", models.MatchValue(value=one.value))
-        for one in filter.conditions
-        if one.compare == "!="
-    ]
-    return models.Filter(must=must, must_not=must_not) if must or must_not else None
-
-
-def _is(key: str, match: models.Match) -> models.FieldCondition:
-    return models.FieldCondition(key=key, match=match)
-
-
-def _compared(one: Condition) -> models.FieldCondition:
-    key = f"fields.{one.name}"
-    if one.compare == "=":
-        return _is(key, models.MatchValue(value=one.value))
-    names = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
-    return models.FieldCondition(key=key, range=models.Range(**{names[one.compare]: float(one.value)}))
+def _condition(key: str, kind: str, value: Any) -> models.FieldCondition:
+    """Items whose payload field `key` is `value`, begins with it, is one of it, or compares with it (see `build_filter`)."""
+    if kind in RANGES:
+        return models.FieldCondition(key=key, range=models.Range(**{RANGES[kind]: float(value)}))
+    match = {"value": models.MatchValue, "prefix": models.MatchPrefix, "any": models.MatchAny}[kind]
+    return models.FieldCondition(key=key, match=match(**{kind: value}))
 
 
 def _params(storage: Storage) -> models.SearchParams:
