@@ -3,36 +3,28 @@
 import json
 import os
 import signal
-import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import qdrant_edge as edge
 
-from unbraid.cli import main as cli
 from unbraid.index.store.entry import point_id
 from unbraid.index.store.file_hashes import write_file_hashes
 from unbraid.index.store.folder_store import FolderStore
 from unbraid.loading import open_index
 
 
-class Result:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
 
 
 @pytest.fixture
-def unbraid(capsys, monkeypatch):
+def unbraid(command):
     """Run the command in this process."""
-
-    def run(*words: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["unbraid", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return Result(int(stop.value.code or 0), captured.out, captured.err)
-
-    return run
+    return lambda *words: Result(*command(*words))
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from qdrant_client import QdrantClient
 
-from unbraid.cli import main as cli
 from unbraid.index.store import qdrant_store
 from unbraid.loading import open_index
 
@@ -18,7 +16,7 @@ URL = ("--qdrant", "http://server:6333")
 
 
 @pytest.fixture
-def unbraid(capsys, monkeypatch, bundle_folder, tmp_path):
+def unbraid(command, monkeypatch, bundle_folder, tmp_path):
     """Run the command with the tiny bundle; every server is the client's local mode in one folder."""
     asked = []
 
@@ -29,13 +27,9 @@ def unbraid(capsys, monkeypatch, bundle_folder, tmp_path):
     monkeypatch.setattr(qdrant_store, "connect", connect)
 
     def run(*words: object, model: bool = False) -> tuple[int, str, str]:
-        arguments = [str(word) for word in words] + (["--model", str(bundle_folder)] if model else [])
-        monkeypatch.setattr(sys, "argv", ["unbraid", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        said = capsys.readouterr()
+        answer = command(*words, *(("--model", bundle_folder) if model else ()))
         assert set(asked) <= {URL[1]}
-        return int(stop.value.code or 0), said.out, said.err
+        return answer
 
     return run
 

@@ -420,7 +420,7 @@ def test_verify_repairs_a_damaged_index_that_stays_open(tmp_path: Path, notes: P
 WORDS = st.lists(st.sampled_from("moon river house dog cat red green blue".split()), min_size=1, max_size=4)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(WORDS.map(" ".join), min_size=1, max_size=6, unique=True))
 def test_whatever_is_added_is_found_by_its_own_words(
     index: Index, tmp_path_factory: pytest.TempPathFactory, texts: list[str]

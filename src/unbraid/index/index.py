@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, overload
 
 from PIL import Image
 
@@ -34,6 +34,18 @@ OnProgress = Callable[[int], None]  # is told how many more items are done
 
 def _ignore(count: int) -> None:
     pass
+
+
+class SearchOptions(TypedDict, total=False):
+    """What `Index.search` takes beside the query, for type checkers."""
+
+    mode: str
+    k: int
+    hybrid: bool
+    modality: str | None
+    path: Names
+    language: str | Sequence[str]
+    where: str | Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -186,31 +198,11 @@ class Index:
 
     @overload
     def search(  # type: ignore[overload-overlap]  # a str is a sequence too, and the first that fits counts
-        self,
-        query: Item,
-        *,
-        mode: str = "retrieval",
-        k: int = 10,
-        hybrid: bool = False,
-        modality: str | None = None,
-        path: Names = (),
-        language: str | Sequence[str] = (),
-        where: str | Sequence[str] = (),
+        self, query: Item, **options: Unpack[SearchOptions]
     ) -> list[Hit]: ...
 
     @overload
-    def search(
-        self,
-        query: Sequence[Item],
-        *,
-        mode: str = "retrieval",
-        k: int = 10,
-        hybrid: bool = False,
-        modality: str | None = None,
-        path: Names = (),
-        language: str | Sequence[str] = (),
-        where: str | Sequence[str] = (),
-    ) -> list[list[Hit]]: ...
+    def search(self, query: Sequence[Item], **options: Unpack[SearchOptions]) -> list[list[Hit]]: ...
 
     def search(
         self,
@@ -241,7 +233,9 @@ class Index:
         store, model = self.store, self.model
         check_search(model, mode, k)
         base = model.encode(queries, progress=False)
-        results = self._search(store, base, mode, k, filter, words)
+        results = search_vectors(
+            store, model, base, mode=mode, k=k, filter=filter, words=words, foldings=self._foldings
+        )
         return results[0] if one else results
 
     def search_vectors(
@@ -261,13 +255,8 @@ class Index:
         With `words`, the texts of the queries, it is hybrid.
         """
         filter = read_filter(modality=modality, path=path, language=language, where=where)
-        return self._search(self.store, base, mode, k, filter, words)
-
-    def _search(
-        self, store: Store, base: Vectors, mode: str, k: int, filter: Filter, words: Sequence[str] | None
-    ) -> list[list[Hit]]:
         return search_vectors(
-            store, self.model, base, mode=mode, k=k, filter=filter, words=words, foldings=self._foldings
+            self.store, self.model, base, mode=mode, k=k, filter=filter, words=words, foldings=self._foldings
         )
 
     def entries(self, path: str | Path) -> list[Entry]:

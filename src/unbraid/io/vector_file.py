@@ -7,8 +7,9 @@ either is renamed, so it never stands beside another array.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 
@@ -60,16 +61,25 @@ def json_row(row: Row, about: Mapping[str, Any], vector: np.ndarray) -> str:
     )
 
 
-class Writer(Protocol):
-    """An open vector file."""
+@dataclass
+class Writer:
+    """An open vector file; `streams` is the file, and for .npy the one that says what its rows are."""
+
+    streams: Sequence[IO[bytes]]
+    about: Mapping[str, Any]
+    columns: Columns
+    width: int
+    dtype: np.dtype[Any]
+
+    def start(self) -> None:
+        """Write what comes first."""
 
     def write(self, rows: Sequence[Row], vectors: np.ndarray) -> None:
         """Add `vectors` [n, d], one for each of `rows`."""
-        ...
+        raise NotImplementedError
 
     def finish(self) -> None:
         """Write what comes last; called once, and nothing is added after it."""
-        ...
 
 
 @contextmanager
@@ -89,6 +99,7 @@ def vector_file(
             paths = [names.enter_context(atomic_file(part)) for part in parts]
             streams: list[IO[bytes]] = [files.enter_context(open(path, "wb")) for path in paths]
             writer = _WRITERS[out.suffix](streams[::-1], about, columns, width, dtype)
+            writer.start()
             try:
                 yield writer
             finally:
@@ -99,105 +110,76 @@ def vector_file(
         raise DataError(f"{out}: cannot be written: {error.strerror or error}") from error
 
 
-class _Npy:
+class _Npy(Writer):
     """Numbers in one file; {about..., "items": [row, ...]} in the other. Rows of one column are written as its value."""
 
-    def __init__(
-        self,
-        streams: list[IO[bytes]],
-        about: Mapping[str, Any],
-        columns: Columns,
-        width: int,
-        dtype: np.dtype[Any],
-    ) -> None:
-        self._numbers, self._rows = streams
-        self._width, self._dtype, self._count = width, dtype, 0
-        self._start = self._header()
-        self._rows.write(json.dumps(about, ensure_ascii=False)[:-1].encode() + b', "items": [')
+    def start(self) -> None:
+        self.count = 0
+        self.begin = self._header()
+        self.streams[1].write(json.dumps(self.about, ensure_ascii=False)[:-1].encode() + b', "items": [')
 
     def write(self, rows: Sequence[Row], vectors: np.ndarray) -> None:
-        self._numbers.write(np.ascontiguousarray(vectors, self._dtype).data)
+        self.streams[0].write(np.ascontiguousarray(vectors, self.dtype).data)
         for row in rows:
             value = row if len(row) > 1 else next(iter(row.values()))
             text = replace_lone_surrogates(json.dumps(value, ensure_ascii=False))
-            self._rows.write(((",\n" if self._count else "\n") + text).encode())
-            self._count += 1
+            self.streams[1].write(((",\n" if self.count else "\n") + text).encode())
+            self.count += 1
 
     def finish(self) -> None:
-        self._rows.write(b"]}\n")
-        self._numbers.seek(0)
-        if self._header() != self._start:
+        self.streams[1].write(b"]}\n")
+        self.streams[0].seek(0)
+        if self._header() != self.begin:
             raise DataError(
                 "numpy's header of a longer array takes more room: this is a bug, please report it"
             )
 
     def _header(self) -> int:
         """Write the header for the rows so far; numpy leaves room in it for any number of them. Returns its end."""
-        about = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False}
-        np.lib.format.write_array_header_1_0(self._numbers, {**about, "shape": (self._count, self._width)})
-        return self._numbers.tell()
+        about = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False}
+        shape = {"shape": (self.count, self.width)}
+        np.lib.format.write_array_header_1_0(self.streams[0], {**about, **shape})
+        return self.streams[0].tell()
 
 
-class _JsonLines:
+class _JsonLines(Writer):
     """One object a vector: its row, `about`, its numbers."""
-
-    def __init__(
-        self,
-        streams: list[IO[bytes]],
-        about: Mapping[str, Any],
-        columns: Columns,
-        width: int,
-        dtype: np.dtype[Any],
-    ) -> None:
-        self._stream, self._about = streams[0], about
 
     def write(self, rows: Sequence[Row], vectors: np.ndarray) -> None:
         for row, vector in zip(rows, vectors, strict=True):
-            self._stream.write(json_row(row, self._about, vector).encode() + b"\n")
-
-    def finish(self) -> None:
-        pass
+            self.streams[0].write(json_row(row, self.about, vector).encode() + b"\n")
 
 
-class _Parquet:
+class _Parquet(Writer):
     """A column for each of `columns`, and `vector`; `about` is metadata of the file."""
 
-    def __init__(
-        self,
-        streams: list[IO[bytes]],
-        about: Mapping[str, Any],
-        columns: Columns,
-        width: int,
-        dtype: np.dtype[Any],
-    ) -> None:
-        pa = self._pa = pyarrow()
+    def start(self) -> None:
+        pa = self.pa = pyarrow()
         kinds = {str: pa.string(), int: pa.int32()}
-        vector = pa.list_(pa.from_numpy_dtype(dtype), width)
-        schema = pa.schema([*((name, kinds[kind]) for name, kind in columns.items()), ("vector", vector)])
-        self._schema = schema.with_metadata({"unbraid": json.dumps(about)})
+        vector = pa.list_(pa.from_numpy_dtype(self.dtype), self.width)
+        schema = pa.schema(
+            [*((name, kinds[kind]) for name, kind in self.columns.items()), ("vector", vector)]
+        )
+        self.schema = schema.with_metadata({"unbraid": json.dumps(self.about)})
         # Floats have no repeats to look for: a dictionary of them took half as much room again in small row groups.
-        words = [name for name, kind in columns.items() if kind is str]
-        self._writer = pa.parquet.ParquetWriter(
-            streams[0], self._schema, compression="zstd", use_dictionary=words
+        words = [name for name, kind in self.columns.items() if kind is str]
+        self.file = pa.parquet.ParquetWriter(
+            self.streams[0], self.schema, compression="zstd", use_dictionary=words
         )
 
     def write(self, rows: Sequence[Row], vectors: np.ndarray) -> None:
-        pa = self._pa
-        fields = list(self._schema)[:-1]
+        pa = self.pa
+        fields = list(self.schema)[:-1]
         columns = [pa.array([row[field.name] for row in rows], field.type) for field in fields]
         flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
         columns.append(pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]))
-        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+        self.file.write_batch(pa.record_batch(columns, schema=self.schema))
 
     def finish(self) -> None:
         try:
-            self._writer.close()
+            self.file.close()
         finally:
-            self._writer.is_open = False  # on a full disk it would try again when it is collected
+            self.file.is_open = False  # on a full disk it would try again when it is collected
 
 
-_WRITERS: dict[str, type[_Npy] | type[_JsonLines] | type[_Parquet]] = {
-    ".npy": _Npy,
-    ".jsonl": _JsonLines,
-    ".parquet": _Parquet,
-}
+_WRITERS: dict[str, type[Writer]] = {".npy": _Npy, ".jsonl": _JsonLines, ".parquet": _Parquet}

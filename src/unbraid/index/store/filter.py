@@ -115,7 +115,7 @@ def build_filter(
     if paths is not None:
         places.append(condition("path", "any", list(paths)))
     must = [group(should=places)] if places else []
-    must_not = []
+    must_not: list[Any] = []
     if filter.modality:
         must.append(condition("modality", "value", filter.modality))
     if filter.languages:

@@ -11,8 +11,8 @@ A write has happened when the call returns: Edge keeps a write-ahead log, and ev
 import shutil
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,7 +38,7 @@ from unbraid.index.store.entry import Entry, Fields, point_id
 from unbraid.index.store.file_hashes import remove_file_hashes, write_file_hashes
 from unbraid.index.store.file_state import PAYLOAD, FileState, file_states
 from unbraid.index.store.filter import ANYTHING, Filter, build_filter, matching
-from unbraid.index.store.meta import Meta, read_meta, write_meta
+from unbraid.index.store.meta import SHARD_FOLDER, Meta, read_meta, write_meta
 from unbraid.index.store.store import SAMPLE, Candidates, Payload, Store, check_vectors
 from unbraid.io.lock import FolderLock
 
@@ -90,7 +90,7 @@ class FolderStore(Store):
         folder = Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_meta(folder, meta)
+            write_meta(folder, replace(meta, shard=SHARD_FOLDER))
         except OSError as error:
             raise StoreError(f"cannot make an index in {folder}: {error}") from error
         made = cls.open(folder)
@@ -338,19 +338,15 @@ class FolderStore(Store):
 
     def _update(self, operations: Iterable[edge.UpdateOperation], size: int = 0) -> None:
         """Apply, then one flush: it costs 20 to 200 ms, an operation well below one."""
-        begun = False
-        for operation in operations:
-            if not begun:
-                self._begin_writing(size)
-                begun = True
-            self._write(partial(self.loaded().update, operation))
-        if begun:
-            self._write(self.loaded().flush)
-
-    def _write(self, step: Callable[[], None]) -> None:
+        operations = list(operations)
+        if not operations:
+            return
+        self._begin_writing(size)
         try:
             with edge_errors():
-                step()
+                for operation in operations:
+                    self.loaded().update(operation)
+                self.loaded().flush()
         except StoreError:
             self._failed = True
             raise
