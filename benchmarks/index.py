@@ -1,10 +1,10 @@
-"""What an index of base vectors costs, beside numpy over materialised vectors and beside encoding for each task again.
+"""What an index of base vectors costs, beside numpy over stored task vectors and beside encoding for each task again.
 
     python benchmarks/index.py DATA [--items 100000] [--large 1000000] [--rounds 5] [--folder DIR] [--threads 2]
 
 DATA holds JSON-lines files (../README.md, "Data"): their texts, then the sentences of these, are encoded by the nano
 tier, whose vectors are real and cheap; queries are encoded by the small one. Printed: indexing files against encoding
-the same chunks; search of --items chunks with exact candidates, each mode against the materialised vectors; and of
+the same chunks; search of --items chunks with exact candidates, each mode against stored task vectors; and of
 --large chunks with candidates from copies in int8 and in binary, in a fresh process each. Times are medians, with the
 worst tenth in brackets.
 """
@@ -119,12 +119,12 @@ def ask(
 
 
 def switch(folder: Path, model: unbraid.Embedder, asked: Sequence[str], base: np.ndarray, count: int) -> None:
-    """Every mode of one stored index: the same ten as over materialised vectors, and what the switch adds."""
+    """Every mode of one stored index: the same ten as over stored task vectors, and what the switch adds."""
     queries = model.encode(asked, progress=False)
     corpus = list(entries([""] * count, 0))
     before = fingerprint(folder)
     print(
-        f"\n{count:,} items, {size(folder):,.0f} MB, exact candidates | ten best as materialised | query, ms | numpy over materialised, ms"
+        f"\n{count:,} items, {size(folder):,.0f} MB, exact candidates | ten best as over task vectors | query, ms | numpy over task vectors, ms"
     )
     with unbraid.open_index(folder, model=model, read_only=True) as index:
         for mode, (query_task, document_task) in model.search_modes.items():

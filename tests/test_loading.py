@@ -153,6 +153,7 @@ def test_what_the_hub_sent_is_verified(hub, bundle_folder, tmp_path, monkeypatch
     def send_damaged(repo_id, **options):
         hub.snapshot_download(repo_id, **options)
         (options["local_dir"] / "tokenizer.json").write_bytes(b"{}")
+        return str(options["local_dir"])
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", send_damaged)
     with pytest.raises(BundleError, match=r"tokenizer\.json: damaged"):

@@ -177,6 +177,14 @@ def test_verify_names_what_is_damaged_and_repair_encodes_it_again(unbraid, index
     assert json.loads(unbraid("index", "verify", index, "--json").out)["items"] == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "says"), [("out.csv", ".parquet"), ("no/out.parquet", "folder that exists")]
+)
+def test_an_export_to_a_wrong_place_is_refused(unbraid, index, tmp_path, name, says):
+    result = unbraid("index", "export", index, tmp_path / name)
+    assert (result.code, result.out) == (2, "") and says in result.err
+
+
 def test_verify_of_a_broken_table_names_the_file_and_exits_with_1(unbraid, index):
     table = next(index.rglob("mutable_id_tracker.mappings"))
     table.write_bytes(b"\1" + table.read_bytes()[1:])
@@ -189,8 +197,6 @@ def test_verify_of_a_broken_table_names_the_file_and_exits_with_1(unbraid, index
     [
         (("stats", "{tmp}/none"), "no index at"),
         (("verify", "{tmp}/none"), "no index at"),
-        (("export", "{tmp}/ix", "{tmp}/out.csv"), ".parquet"),
-        (("export", "{tmp}/ix", "{tmp}/no/out.parquet"), "folder that exists"),
         (("import", "{tmp}/none.parquet", "{tmp}/new"), "none.parquet"),
         (("{tmp}",), "--into"),
     ],

@@ -84,28 +84,6 @@ def store(shared: FolderStore) -> Iterator[FolderStore]:
     shared.delete(shared.files())
 
 
-def test_an_entry_comes_back_as_it_was_put(store: FolderStore) -> None:
-    put = entry("/ä/b c.md", modality="code")
-    store.upsert([put], vectors(1))
-    entries, found = best(store, vectors(1)[0], 5)
-    assert entries == [put]
-    np.testing.assert_array_equal(found, vectors(1))
-
-
-def test_an_index_is_there_after_reopening(tmp_path: Path) -> None:
-    with open_store(tmp_path / "new" / "index") as store:
-        store.upsert([entry()], vectors(0))
-    with open_store(tmp_path / "new" / "index") as store:
-        assert store.count() == 1
-
-
-def test_putting_the_same_content_again_adds_nothing(store: FolderStore) -> None:
-    store.upsert([entry()], vectors(0))
-    store.upsert([entry()], vectors(2))
-    assert store.count() == 1
-    np.testing.assert_array_equal(best(store, vectors(2)[0], 1)[1], vectors(2))
-
-
 def test_ids_do_not_change_between_versions_of_unbraid() -> None:
     assert str(point_id("/a.md", "s1", 0)) == "a8a67a9f-c2a5-555a-8a6e-c8319ba63e14"
 
@@ -118,58 +96,10 @@ def test_nearest_orders_by_inner_product_and_filters_by_modality(store: FolderSt
     assert [found.modality for found in best(store, query, 9, Filter("text"))[0]] == ["text"]
 
 
-def test_an_empty_index_finds_nothing(store: FolderStore) -> None:
-    entries, found = best(store, vectors(0)[0], 5)
-    assert entries == [] and found.shape == (0, DIM)
-
-
-def test_files_tell_what_is_in_and_what_is_missing(store: FolderStore) -> None:
-    store.upsert([entry("/a", 0, 2), entry("/a", 1, 2), entry("/half", 0, 2)], vectors(0, 1, 2))
-    states = store.files()
-    assert {path: (state.points, state.expected) for path, state in states.items()} == {
-        "/a": (2, 2),
-        "/half": (1, 2),
-    }
-    assert states["/a"].complete and not states["/half"].complete
-
-
-def test_a_file_with_two_contents_is_not_complete(store: FolderStore) -> None:
-    store.upsert([entry(sha="s1"), entry(sha="s2")], vectors(0, 1))
-    assert not store.files()["/a.md"].complete
-
-
 def test_files_are_told_beyond_one_scroll(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unbraid.index.store.folder_store.SCROLL", 2)
     store.upsert([entry(f"/{n}") for n in range(5)], vectors(0, 1, 2, 3, 0))
     assert len(store.files()) == 5
-
-
-def test_delete_removes_a_path_and_no_other(store: FolderStore) -> None:
-    store.upsert([entry("/a"), entry("/ab"), entry("/c")], vectors(0, 1, 2))
-    store.delete(["/a", "/c"])
-    assert list(store.files()) == ["/ab"]
-
-
-def test_delete_older_keeps_the_content_given(store: FolderStore) -> None:
-    store.upsert([entry(chunk=n, chunks=3) for n in range(3)] + [entry("/b")], vectors(0, 1, 2, 3))
-    new = [entry(chunk=n, chunks=2, sha="s2") for n in range(2)]
-    store.upsert(new, vectors(0, 1))
-    store.delete_older(new[-1:])
-    state = store.files()["/a.md"]
-    assert (state.sha256, state.points, state.complete, store.count()) == ("s2", 2, True, 3)
-
-
-@pytest.mark.parametrize("bad", [np.full((1, DIM), np.nan), np.zeros((2, DIM)), np.zeros((1, DIM + 1))])
-def test_vectors_of_a_wrong_shape_or_not_finite_are_refused(store: FolderStore, bad: np.ndarray) -> None:
-    with pytest.raises(StoreError, match="expected 1 finite vectors of 4 dimensions"):
-        store.upsert([entry()], bad.astype(np.float32))
-
-
-def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "thesis.md").write_text("years of work")
-    with pytest.raises(StoreError, match="is not an unbraid index"):
-        open_store(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.md"]
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
@@ -237,14 +167,6 @@ def test_an_index_open_elsewhere_is_refused(store: FolderStore) -> None:
     assert f"is open in process {os.getpid()} (" in child.stderr and "pytest" in child.stderr
     with pytest.raises(StoreError, match="is open in this process already"):
         open_store(store.folder)
-
-
-def test_a_closed_store_says_so(tmp_path: Path) -> None:
-    store = open_store(tmp_path / "i")
-    store.close()
-    store.close()
-    with pytest.raises(StoreError, match="has been closed"):
-        store.count()
 
 
 ROWS = np.random.default_rng(0).standard_normal((6, DIM)).astype(np.float32)

@@ -27,8 +27,8 @@ def can_read_pdf() -> bool:
 def read_pdf(data: bytes) -> tuple[Lines, list[Section]]:
     """The lines of all pages, numbered by page, and a section for each page.
 
-    Raises DataError for a PDF that is broken, encrypted, without text (a scan), or too much to read: more than
-    MAX_PAGES or MAX_CHARACTERS, or longer than MAX_SECONDS.
+    Raises DataError for a PDF that is broken, encrypted, without text (a scan), or too large: more than MAX_PAGES or
+    MAX_CHARACTERS, or more than MAX_SECONDS to read.
     """
     lines: list[str] = []
     numbers: list[int] = []

@@ -1,7 +1,7 @@
 """One checksum an item, over its vector and its payload, stored in the payload itself.
 
-The store reads a flipped bit back without complaint, so what comes out of it is checked here. BLAKE2b, cut to 64 bits,
-and no CRC: docs/decisions.md says why, and what it costs.
+The store returns a flipped bit without an error, so what it returns is checked here. BLAKE2b, cut to 64 bits, and not a
+CRC: docs/decisions.md says why, and what it costs.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ def checksum(payload: Mapping[str, Any], vector: Vectors) -> str:
             text, kind = (value, "=") if isinstance(value, str) else (repr(value), ":")
             parts.append(
                 f"{name}{kind}{len(text)} {text}"
-            )  # with its length, so that no two payloads read alike
+            )  # with its length, so that no two payloads give the same text
     digest = hashlib.blake2b(np.asarray(vector, "<f4").tobytes(), digest_size=BYTES)
     digest.update("".join(parts).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

@@ -1,7 +1,7 @@
-"""Fitting a map from one base space to another on items that both encoders have seen, in numpy.
+"""Fit a map from one base space to another on items that both encoders have encoded, in numpy.
 
 n items, A and B dimensions. The map is a ridge regression towards the best rotation. The rotation alone keeps what every
-vector holds and is right for texts unlike those of the fit; the regression adds what the evidence is strong enough for.
+vector holds and is right for texts unlike those of the fit; the regression adds what the pairs give evidence for.
 Kernel regression on top of it gained .005 of the nearest ten on texts like those of the fit and lost as much on others
 (docs/experiments.md).
 """
@@ -13,10 +13,10 @@ import numpy as np
 
 from unbraid.vectors import normalise
 
-STRENGTHS = (0.1, 0.3, 1.0, 3.0)  # of the pull towards the rotation, in mean eigenvalues
+RIDGES = (0.1, 0.3, 1.0, 3.0)  # of the pull towards the rotation, in mean eigenvalues
 FOLDS = 5
 NEAREST = 10
-LEAST = 50  # items of a kind: with fewer, ten nearest say nothing
+LEAST = 50  # items of a kind: with fewer, the ten nearest are no measure
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,17 @@ def convert(matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 def fit_rotation(old: np.ndarray, new: np.ndarray) -> np.ndarray:
     """R [B, A] that minimises |old Rᵀ - new|² over rows old [n, A], new [n, B], with orthonormal rows or columns.
 
-    Orthogonal Procrustes, Schönemann 1966. With fewer items than dimensions what they do not span is left to chance.
+    Orthogonal Procrustes, Schönemann 1966. With fewer items than dimensions, what they do not span is arbitrary.
     """
     left, _, right = np.linalg.svd(new.T.astype(np.float64) @ old, full_matrices=False)
     rotation: np.ndarray = left @ right
     return rotation
 
 
-def fit_ridge(old: np.ndarray, new: np.ndarray, strength: float, towards: np.ndarray) -> np.ndarray:
-    """W [B, A] that minimises |old Wᵀ - new|² + strength · c · |W - towards|², c the mean eigenvalue of oldᵀ old."""
+def fit_ridge(old: np.ndarray, new: np.ndarray, ridge: float, towards: np.ndarray) -> np.ndarray:
+    """W [B, A] that minimises |old Wᵀ - new|² + ridge · c · |W - towards|², c the mean eigenvalue of oldᵀ old."""
     gram = old.T.astype(np.float64) @ old
-    pull = strength * np.trace(gram) / len(gram)
+    pull = ridge * np.trace(gram) / len(gram)
     weight: np.ndarray = np.linalg.solve(
         gram + pull * np.eye(len(gram)), old.T.astype(np.float64) @ new + pull * towards.T
     ).T
@@ -61,9 +61,9 @@ def fit_ridge(old: np.ndarray, new: np.ndarray, strength: float, towards: np.nda
 def fit_converter(
     old: np.ndarray, new: np.ndarray, kinds: Sequence[str], *, seed: int = 0
 ) -> tuple[np.ndarray, float, dict[str, Quality]]:
-    """A map from old [n, A] to new [n, B] unit vectors: (float32 [B, A], its strength, its quality by kind).
+    """A map from old [n, A] to new [n, B] unit vectors: (float32 [B, A], its ridge, its quality by kind).
 
-    The strength is the one whose maps keep most of the nearest ten in five-fold cross-validation, kinds counted alike.
+    The ridge is the one whose maps keep most of the nearest ten in five-fold cross-validation, kinds counted alike.
     A kind with fewer than 50 items has no quality; all of them are fitted on. Raises ValueError when no kind has 50.
     """
     rows = {kind: np.flatnonzero(np.asarray(kinds) == kind) for kind in dict.fromkeys(kinds)}
@@ -71,18 +71,18 @@ def fit_converter(
     if not judged:
         raise ValueError(f"{len(old)} pairs, expected {LEAST} of one kind at least")
     fold = np.random.default_rng(seed).permutation(len(old)) % FOLDS
-    unseen = {strength: np.empty(new.shape, np.float32) for strength in STRENGTHS}
+    unseen = {ridge: np.empty(new.shape, np.float32) for ridge in RIDGES}
     for number in range(FOLDS):
         held_out = fold == number
         rotation = fit_rotation(old[~held_out], new[~held_out])
-        for strength, converted in unseen.items():
-            matrix = fit_ridge(old[~held_out], new[~held_out], strength, rotation)
+        for ridge, converted in unseen.items():
+            matrix = fit_ridge(old[~held_out], new[~held_out], ridge, rotation)
             converted[held_out] = convert(matrix, old[held_out])
     found = {
-        strength: {kind: quality(new[own], converted[own]) for kind, own in judged.items()}
-        for strength, converted in unseen.items()
+        ridge: {kind: quality(new[own], converted[own]) for kind, own in judged.items()}
+        for ridge, converted in unseen.items()
     }
-    best = max(found, key=lambda strength: sum(one.recall for one in found[strength].values()))
+    best = max(found, key=lambda ridge: sum(one.recall for one in found[ridge].values()))
     matrix = fit_ridge(old, new, best, fit_rotation(old, new))
     return matrix.astype(np.float32), best, found[best]
 
