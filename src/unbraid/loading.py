@@ -43,7 +43,7 @@ def load(
         try:
             folder = fetch(str(source), revision, [MANIFEST, "*.onnx", "*.json", "README.md"], place)
         except DataError as error:
-            raise BundleError(str(error)) from error
+            raise BundleError(str(error)) from error.__cause__ or error
     bundle = read_bundle(folder)
     return Embedder(bundle, threads=threads, precision=precision or saved_picks(bundle.id), tier=tier)
 

@@ -318,7 +318,7 @@ def with_tower(model: Any, name: str) -> Any:
 
 
 def test_pictures_of_two_image_encoders_never_share_an_index(
-    fresh: Open, notes: Path, tiny_model: Any
+    fresh: Open, notes: Path, tiny_model: Any, tmp_path: Path
 ) -> None:
     old, new = (with_tower(tiny_model(), name) for name in ("old", "new"))
     with fresh(model=old) as index:
@@ -332,6 +332,10 @@ def test_pictures_of_two_image_encoders_never_share_an_index(
         StoreError, match="holds 1 pictures by the image encoder new, and that of bundle old is old"
     ):
         fresh(model=old)
+    with unbraid.open_index(tmp_path / "other", model=old) as other, fresh(model=new) as index:
+        other.add(notes / "red.png")
+        with pytest.raises(StoreError, match="and that of bundle new is new"):
+            index.copy_to(other)
 
 
 def test_options_of_a_new_index_are_kept(fresh: Open, notes: Path) -> None:

@@ -383,19 +383,19 @@ def test_a_search_that_fails_is_not_the_clients_fault(http, index, monkeypatch):
     def fail(*_):
         raise ValueError("operands could not be broadcast")
 
-    monkeypatch.setattr(index.store, "nearest", fail)
+    monkeypatch.setattr(index.index.store, "nearest", fail)
     assert "broadcast" not in refused(http.post("/v1/search", json={"query": "a"}), 500, "internal_error")
 
 
 def test_a_search_that_is_not_begun_in_time_or_for_nobody_is_not_made(serving, engine, index, monkeypatch):
-    begun, go, real = threading.Semaphore(0), threading.Event(), index.store.nearest
+    begun, go, real = threading.Semaphore(0), threading.Event(), index.index.store.nearest
 
     def nearest(*arguments):
         begun.release()
         assert go.wait(10)
         return real(*arguments)
 
-    monkeypatch.setattr(index.store, "nearest", nearest)
+    monkeypatch.setattr(index.index.store, "nearest", nearest)
     base = engine.embedder.encode(["a cat"])[0].tolist()
     limits = Limits(queue_seconds=0.5)
     with serving(engine, Settings(limits=limits), index) as (url, _), ThreadPoolExecutor(1) as pool:

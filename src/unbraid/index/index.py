@@ -18,7 +18,7 @@ from unbraid.index.search.search import Hit, check_search, search_vectors
 from unbraid.index.store.entry import Entry, Fields
 from unbraid.index.store.filter import Filter, Names, read_filter
 from unbraid.index.store.folder_store import FolderStore
-from unbraid.index.store.meta import Meta, check_base, meta_of_model, with_image_encoder
+from unbraid.index.store.meta import Meta, match, meta_of_model
 from unbraid.index.store.storage import Storage
 from unbraid.index.store.store import Store, copy_items
 from unbraid.items import Item
@@ -127,9 +127,7 @@ class Index:
         if self._model is None:
             model = self._load_model()
             if self._store is not None:
-                held, new = self._store.meta, meta_of_model(model)
-                check_base(self.place, held, new)
-                with_image_encoder(self.place, held, new, self._count_pictures)
+                match(self.place, self._store.meta, meta_of_model(model), self._count_pictures)
             self._model = model
         return self._model
 
@@ -162,11 +160,7 @@ class Index:
         dims = model.bundle.dims if hasattr(model, "bundle") else (self._options.get("dim"),)
         if (dim := self._options.get("dim")) is not None and dim not in dims:
             raise DataError(f"dim {dim}: expected one of {', '.join(map(str, dims))}")
-        new = meta_of_model(model, Storage(**{"dim": model.dim, **self._options}))
-        store = self._make(new)
-        changed = with_image_encoder(self.place, store.meta, new, self._count_pictures)
-        if changed != store.meta:
-            store.set_meta(changed)
+        store = self._make(meta_of_model(model, Storage(**{"dim": model.dim, **self._options})))
         return add_files(store, model, roots, fields, progress)
 
     def delete(self, paths: str | Path | Sequence[str | Path], *, on_progress: OnProgress = _ignore) -> int:
@@ -377,11 +371,13 @@ class Index:
     # -- what the methods share ----------------------------------------------------------------------------
 
     def _make(self, meta: Meta) -> Store:
-        """The store, made with `meta` where there is none. Raises StoreError when it is of another base."""
+        """The store to write vectors of `meta` to, made where there is none. Raises StoreError when they do not fit in."""
         if self._store is None and not self._closed:
             self._check_storage(meta)
             self._store = self._create(meta)
-        check_base(self.place, self.store.meta, meta)
+        changed = match(self.place, self.store.meta, meta, self._count_pictures)
+        if changed != self.store.meta:
+            self.store.set_meta(changed)
         return self.store
 
     def _check_storage(self, meta: Meta) -> None:

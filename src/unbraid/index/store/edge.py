@@ -16,7 +16,7 @@ from unbraid.index.store.bm25 import document_words
 from unbraid.index.store.checksum import to_payload
 from unbraid.index.store.entry import Entry, Fields, new_fields, point_id
 from unbraid.index.store.filter import RANGES
-from unbraid.index.store.storage import OVERSAMPLING, Storage
+from unbraid.index.store.storage import Storage
 from unbraid.io.atomic import sync_folder
 
 # One segment, freed of deleted items whenever it is optimised, and no HNSW graph (m=0): building one took 180 s for
@@ -126,14 +126,6 @@ def require_room(folder: Path, size: int) -> None:
             f"the disk of {folder} has {free / 1e6:.1f} MB left and this write may need {needed / 1e6:.1f}: nothing of "
             "it was written, what was there before is safe; make room and run again"
         )
-
-
-def search_params(storage: Storage) -> edge.SearchParams:
-    """How an Edge store of this storage finds candidates."""
-    if storage.candidates == "exact":
-        return edge.SearchParams(exact=True)
-    rescored = edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING[storage.candidates])
-    return edge.SearchParams(quantization=rescored)
 
 
 def condition(key: str, kind: str, value: Any) -> edge.FieldCondition:

@@ -30,7 +30,6 @@ from unbraid.index.store.edge import (
     load_edge,
     require_room,
     room_of,
-    search_params,
     stored_rows,
     upsert_points,
 )
@@ -39,6 +38,7 @@ from unbraid.index.store.file_hashes import remove_file_hashes, write_file_hashe
 from unbraid.index.store.file_state import PAYLOAD, FileState, file_states
 from unbraid.index.store.filter import ANYTHING, Filter, build_filter, matching
 from unbraid.index.store.meta import SHARD_FOLDER, Meta, read_meta, write_meta
+from unbraid.index.store.storage import OVERSAMPLING
 from unbraid.index.store.store import SAMPLE, Candidates, Payload, Store, check_vectors
 from unbraid.io.lock import FolderLock
 
@@ -198,8 +198,14 @@ class FolderStore(Store):
 
     def nearest(self, queries: Vectors, limit: int, filter: Filter = ANYTHING) -> list[Candidates]:
         """For each query of [n, dim] the `limit` chunks of the largest inner products, checked by nobody."""
-        params, kind = search_params(self.meta.storage), self._filter(filter)
-        rows = np.asarray(queries, np.float32)[:, : self.meta.storage.dim]
+        storage, kind = self.meta.storage, self._filter(filter)
+        if storage.candidates == "exact":
+            params = edge.SearchParams(exact=True)
+        else:
+            sampling = OVERSAMPLING[storage.candidates]
+            rescored = edge.QuantizationSearchParams(rescore=True, oversampling=sampling)
+            params = edge.SearchParams(quantization=rescored)
+        rows = np.asarray(queries, np.float32)[:, : storage.dim]
         return self._query(
             [edge.Query.Nearest(row.tolist()) for row in rows], limit, [kind] * len(rows), params
         )

@@ -70,26 +70,22 @@ def provenance(model: Any) -> Provenance:
     return Provenance(model.name, bundle.id, encoders, mappers)
 
 
-def check_base(place: str, held: Meta, new: Meta) -> None:
-    """Raise StoreError when vectors of `new` cannot be compared with those of the index `held` at `place`."""
-    if (held.base_id, held.dim) == (new.base_id, new.dim):
-        return
-    made_by = f" by {held.provenance.bundle}" if held.provenance.bundle else ""
-    model = f"the model ({new.provenance.bundle})" if new.provenance.bundle else "the model"
-    raise StoreError(
-        f"{place} holds vectors of base {held.base_id} ({held.dim} dimensions){made_by}, {model} makes"
-        f" {new.base_id} ({new.dim} dimensions), which do not compare: give the bundle it was made with as --model, or"
-        " encode again: unbraid index PATH... --into ANOTHER_FOLDER, or convert it: unbraid index convert INDEX --into"
-        " ANOTHER_FOLDER"
-    )
+def match(place: str, held: Meta, new: Meta, pictures: Callable[[], int]) -> Meta:
+    """`held`, what the index at `place` says, with the image encoder of `new`: bundles of one base may differ in it.
 
-
-def with_image_encoder(place: str, held: Meta, new: Meta, pictures: Callable[[], int]) -> Meta:
-    """`held` with the image encoder of `new`, since bundles of one base may differ in it.
-
-    Raises StoreError when the index holds `pictures` of another image encoder.
+    Raises StoreError when vectors of `new` cannot be compared with those of the index, or when it holds `pictures` of
+    another image encoder; it says what to do.
     """
     made_with = held.provenance
+    if (held.base_id, held.dim) != (new.base_id, new.dim):
+        made_by = f" by {made_with.bundle}" if made_with.bundle else ""
+        model = f"the model ({new.provenance.bundle})" if new.provenance.bundle else "the model"
+        raise StoreError(
+            f"{place} holds vectors of base {held.base_id} ({held.dim} dimensions){made_by}, {model} makes"
+            f" {new.base_id} ({new.dim} dimensions), which do not compare: give the bundle it was made with as --model, or"
+            " encode again: unbraid index PATH... --into ANOTHER_FOLDER, or convert it: unbraid index convert INDEX --into"
+            " ANOTHER_FOLDER"
+        )
     theirs, ours = (one.encoders.get("image") for one in (new.provenance, made_with))
     if theirs is None or theirs == ours:
         return held
