@@ -1,10 +1,10 @@
-"""What an index of base vectors costs, beside numpy over materialised vectors and beside encoding for each task again.
+"""What an index of base vectors costs, beside numpy over stored task vectors and beside encoding for each task again.
 
     python benchmarks/index.py DATA [--items 100000] [--large 1000000] [--rounds 5] [--folder DIR] [--threads 2]
 
 DATA holds JSON-lines files (../README.md, "Data"): their texts, then the sentences of these, are encoded by the nano
 tier, whose vectors are real and cheap; queries are encoded by the small one. Printed: indexing files against encoding
-the same chunks; search of --items chunks with exact candidates, each mode against the materialised vectors; and of
+the same chunks; search of --items chunks with exact candidates, each mode against stored task vectors; and of
 --large chunks with candidates from copies in int8 and in binary, in a fresh process each. Times are medians, with the
 worst tenth in brackets.
 """
@@ -26,14 +26,14 @@ from pathlib import Path
 import numpy as np
 
 import unbraid
-from unbraid.index import Only, Storage, Store, search, search_vectors, update
-from unbraid.index.files.read import chunk_file
+from unbraid.index import Entry, Index, Storage
+from unbraid.index.files.read import read_chunks
 from unbraid.index.search.folding import folding_for
-from unbraid.index.search.merge_adjacent import merge
+from unbraid.index.search.merge_adjacent import merge_adjacent
 from unbraid.index.search.search import BLOCK
-from unbraid.index.store.entry import Entry
-from unbraid.index.store.filter import ANYTHING
-from unbraid.io.jsonl import read_rows
+from unbraid.index.store.folder_store import FolderStore
+from unbraid.index.store.meta import meta_of_model
+from unbraid.training.data_rows import rows
 
 TEXTS = ("anchor", "positive", "text", "title", "caption", "alt", "query", "a", "b")
 SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
@@ -48,7 +48,7 @@ def texts(data: Path, count: int) -> list[str]:
     whole = dict.fromkeys(
         value
         for file in files
-        for row in (line.row for line in read_rows(file))
+        for row in rows(file)
         for name in TEXTS
         if isinstance(value := row.get(name), str)
     )
@@ -79,7 +79,7 @@ def size(folder: Path) -> float:
 
 def fingerprint(folder: Path) -> str:
     """Hash of every file of an index but its lock, which names whoever has it open."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "open.lock")
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("open."))
     return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
 
 
@@ -88,7 +88,7 @@ def build(
 ) -> tuple[float, float]:
     """Make an index of texts; seconds to encode and to write."""
     encoding, begin = 0.0, time.perf_counter()
-    with Store.open(folder, base_id=model.base_id, dim=model.dim, create=True, storage=storage) as store:
+    with FolderStore.create(folder, meta_of_model(model, storage)) as store:
         for start in range(0, len(found), GROUP):
             part = found[start : start + GROUP]
             moment = time.perf_counter()
@@ -107,31 +107,26 @@ def entries(part: Sequence[str], start: int) -> Iterator[Entry]:
 
 
 def ask(
-    store: Store,
-    model: unbraid.Embedder,
-    queries: Sequence[str],
-    *,
-    only: Only = ANYTHING,
-    hybrid: bool = False,
+    index: Index, queries: Sequence[str], *, path: Sequence[str] = (), hybrid: bool = False
 ) -> list[float]:
     """Seconds of each query, encoding included."""
     taken = []
     for query in queries:
         moment = time.perf_counter()
-        search(store, model, [query], k=K, only=only, hybrid=hybrid)
+        index.search(query, k=K, path=path, hybrid=hybrid)
         taken.append(time.perf_counter() - moment)
     return taken
 
 
 def switch(folder: Path, model: unbraid.Embedder, asked: Sequence[str], base: np.ndarray, count: int) -> None:
-    """Every mode of one stored index: the same ten as over materialised vectors, and what the switch adds."""
+    """Every mode of one stored index: the same ten as over stored task vectors, and what the switch adds."""
     queries = model.encode(asked, progress=False)
     corpus = list(entries([""] * count, 0))
     before = fingerprint(folder)
     print(
-        f"\n{count:,} items, {size(folder):,.0f} MB, exact candidates | ten best as materialised | query, ms | numpy over materialised, ms"
+        f"\n{count:,} items, {size(folder):,.0f} MB, exact candidates | ten best as over task vectors | query, ms | numpy over task vectors, ms"
     )
-    with Store.open(folder, base_id=model.base_id, dim=model.dim) as store:
+    with unbraid.open_index(folder, model=model, read_only=True) as index:
         for mode, (query_task, document_task) in model.search_modes.items():
             documents = model.map(base, document_task)
             mapped = model.map(queries, query_task)
@@ -142,23 +137,23 @@ def switch(folder: Path, model: unbraid.Embedder, asked: Sequence[str], base: np
                 best = np.argpartition(-scores, 5 * K)[: 5 * K]
                 plain.append(time.perf_counter() - moment)
                 moment = time.perf_counter()
-                (hits,) = search_vectors(store, model, one[None], mode=mode, k=K)
+                (hits,) = index.search_vectors(one[None], mode=mode, k=K)
                 ours.append(time.perf_counter() - moment)
                 best = best[np.argsort(-scores[best])]
-                results = merge([corpus[row] for row in best], K)  # neighbours are one result
+                results = merge_adjacent([corpus[row] for row in best], K)  # adjacent chunks are one result
                 tenth = (
                     min(scores[best[result[0]]] for result in results) - 1e-5
                 )  # equal scores may change places
                 kept.append(np.mean([hit.score >= tenth for hit in hits]))
             print(f"  {mode} | {np.mean(kept):.4%} | {spread(ours)} | {spread(plain)}")
-        folding = folding_for(store, model, "query", "document", BLOCK)
+        folding = folding_for({}, index.store, model, "query", "document", BLOCK)
         folded, scored = [], []
         for one in queries:  # what a mode costs beyond asking for the query as it is
             moment = time.perf_counter()
             folding(model.map(one[None], "query"))
             folded.append(time.perf_counter() - moment)
-            (near,) = store.nearest(one[None], BLOCK)
-            rows_ = store.vectors(near.ids())
+            (near,) = index.store.nearest(one[None], BLOCK)
+            rows_ = index.store.vectors(near.ids())
             moment = time.perf_counter()
             model.map(rows_, "document") @ one
             scored.append(time.perf_counter() - moment)
@@ -166,12 +161,9 @@ def switch(folder: Path, model: unbraid.Embedder, asked: Sequence[str], base: np
             f"  a mode adds {spread(folded)} ms to map and fold a query, {spread(scored)} to score {BLOCK} candidates "
             f"exactly; no byte of the index rewritten: {fingerprint(folder) == before}"
         )
-        whole, folder_only = (
-            ask(store, model, asked),
-            ask(store, model, asked, only=Only(paths=("/corpus/7",))),
-        )
+        whole, folder_only = ask(index, asked), ask(index, asked, path=["/corpus/7"])
         print(
-            f"  query with its encoding {spread(whole)} ms, hybrid {spread(ask(store, model, asked, hybrid=True))} ms, filtered by folder {spread(folder_only)} ms, its encoding alone "
+            f"  query with its encoding {spread(whole)} ms, hybrid {spread(ask(index, asked, hybrid=True))} ms, filtered by folder {spread(folder_only)} ms, its encoding alone "
             f"{spread(encoded(model, asked))} ms"
         )
 
@@ -197,7 +189,7 @@ def again(model: unbraid.Embedder, sample: Sequence[str], count: int) -> None:
 
 
 def indexing(model: unbraid.Embedder, found: Sequence[str], place: Path, rounds: int) -> None:
-    """Files through `update` against their chunks through `encode` alone, in turns."""
+    """Files through `Index.add` against their chunks through `encode` alone, in turns."""
     root = place / "files"
     root.mkdir()
     for number in range(0, len(found), PER_FILE):
@@ -206,7 +198,7 @@ def indexing(model: unbraid.Embedder, found: Sequence[str], place: Path, rounds:
         )
         (root / f"{number}.md").write_text(body, encoding="utf-8", errors="replace")
     chunks = [
-        part.encoded for path in sorted(root.iterdir()) for part in chunk_file(path.read_bytes(), ".md")
+        part.encoded for path in sorted(root.iterdir()) for part in read_chunks(path.read_bytes(), ".md")
     ]
     shares = []
     for round_ in range(rounds):
@@ -215,8 +207,8 @@ def indexing(model: unbraid.Embedder, found: Sequence[str], place: Path, rounds:
         alone = time.perf_counter() - moment
         folder = place / f"indexed-{round_}"
         moment = time.perf_counter()
-        with Store.open(folder, base_id=model.base_id, dim=model.dim, create=True) as store:
-            report = update(store, model, [root])
+        with unbraid.open_index(folder, model=model) as index:
+            report = index.add(root, progress=False)
         shares.append(alone / (time.perf_counter() - moment))
         assert report.chunks == len(chunks)
     print(
@@ -253,11 +245,12 @@ def part(name: str, folder: Path, storage: Storage, data: Path, count: int, thre
     exact = exact_tenth(np.load(vectors, mmap_mode="r"), small, mapped)
     before = resident()
     moment = time.perf_counter()
-    with Store.open(folder, base_id=small.base_id, dim=small.dim) as store:
+    with unbraid.open_index(folder, model=small, read_only=True) as index:
+        index.count()
         opened = time.perf_counter() - moment
-        kept = [found(store, small, query, tenth) for query, tenth in zip(queries, exact, strict=True)]
-        taken = ask(store, small, asked)
-        filtered = ask(store, small, asked, only=Only(paths=("/corpus/7",)))
+        kept = [found(index, query, tenth) for query, tenth in zip(queries, exact, strict=True)]
+        taken = ask(index, asked)
+        filtered = ask(index, asked, path=["/corpus/7"])
         print(
             f"  opened in {opened:.1f} s, recall@10 {np.mean(kept):.4f}, query with its encoding {spread(taken)} ms, "
             f"filtered by folder {spread(filtered)} ms, {resident() - before:,.0f} MB of memory more, of which the "
@@ -274,9 +267,9 @@ def exact_tenth(base: np.ndarray, model: unbraid.Embedder, mapped: np.ndarray) -
     return [float(row[-1]) for row in best]
 
 
-def found(store: Store, model: unbraid.Embedder, query: np.ndarray, tenth: float) -> float:
-    """Share of the ten best that a search finds; vectors are stored in float16, and neighbours are one result."""
-    (hits,) = search_vectors(store, model, query[None], k=K)
+def found(index: Index, query: np.ndarray, tenth: float) -> float:
+    """Share of the ten best that a search finds; vectors are stored in float16, and adjacent chunks are one result."""
+    (hits,) = index.search_vectors(query[None], k=K)
     return float(
         np.mean([hit.score >= tenth - 2e-4 for hit in hits])
     )  # float16 moves a cosine by 1e-4 at most

@@ -596,19 +596,17 @@ def test_a_tier_that_a_bundle_lacks_is_refused_with_those_it_has(bundle_folder):
 
 @pytest.mark.parametrize(("first", "second"), [("small", "nano"), ("nano", "small")])
 def test_an_index_of_one_tier_is_searched_and_updated_with_the_other(bundle_folder, tmp_path, first, second):
-    from unbraid.index import Store, search, update
-
     made, other = (unbraid.load(bundle_folder, threads=1, tier=tier) for tier in (first, second))
     notes = tmp_path / "notes"
     notes.mkdir()
     (notes / "moon.md").write_text("bright green moon")
-    with Store.open(tmp_path / "ix", base_id=made.base_id, dim=made.dim, create=True) as store:
-        assert update(store, made, [notes]).added == 1
+    with unbraid.open_index(tmp_path / "ix", model=made) as index:
+        assert index.add(notes).added == 1
     (notes / "cat.md").write_text("the cat is in the house")
-    with Store.open(tmp_path / "ix", base_id=other.base_id, dim=other.dim) as store:
-        report = update(store, other, [notes])
+    with unbraid.open_index(tmp_path / "ix", model=other) as index:
+        report = index.add(notes)
         assert (report.added, report.unchanged) == (1, 1)
-        (hits,) = search(store, other, ["the cat is in the house"], mode="symmetric")
+        hits = index.search("the cat is in the house", mode="symmetric")
     scores = {Path(hit.path).name: hit.score for hit in hits}
     assert scores["cat.md"] == pytest.approx(1, abs=1e-3)  # of the tier that asks
     # and the one that the other tier has encoded is compared by its own vector

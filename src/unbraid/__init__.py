@@ -13,7 +13,7 @@ from unbraid.errors import (
     UnbraidError,
 )
 from unbraid.items import Code
-from unbraid.loading import load
+from unbraid.loading import load, open_index
 
 __version__ = "0.1.0"
 
@@ -30,4 +30,5 @@ __all__ = [
     "UnbraidError",
     "fit_mapper",
     "load",
+    "open_index",
 ]

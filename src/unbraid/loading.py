@@ -1,14 +1,20 @@
-"""`load`: from a name to an embedder."""
+"""`load` and `open_index`: from a name to an embedder, from a folder to an index."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from unbraid.bundle import MANIFEST, PRECISIONS, SMALL, read_bundle
 from unbraid.embedder import Embedder
-from unbraid.errors import BundleError, DataError
+from unbraid.errors import BundleError, DataError, MissingExtraError, StoreError
 from unbraid.io.hub import fetch
 
+if TYPE_CHECKING:  # loads Qdrant Edge
+    from unbraid.index.index import Index
+
 STARTER = Path(__file__).parent / "starter"
+COLLECTION = "unbraid"  # on a Qdrant server, where no other name is given
 
 
 def load(
@@ -35,5 +41,67 @@ def load(
         try:
             folder = fetch(str(source), revision, [MANIFEST, "*.onnx", "*.json", "README.md"], place)
         except DataError as error:
-            raise BundleError(str(error)) from error
+            raise BundleError(str(error)) from error.__cause__ or error
     return Embedder(read_bundle(folder), threads=threads, precision=precision, tier=tier)
+
+
+def open_index(
+    path: str | Path | None = None,
+    *,
+    model: Any = None,
+    read_only: bool = False,
+    qdrant: str | None = None,
+    collection: str | None = None,
+    dim: int | None = None,
+    numbers: Literal["float32", "float16"] | None = None,
+    candidates: Literal["exact", "int8", "binary"] | None = None,
+) -> "Index":
+    """The index in the folder `path`, or in a `collection` of the Qdrant server at the URL `qdrant`.
+
+    An index that does not exist is made when files are added. `model` is an embedder or a function that loads one when
+    it is first needed; `unbraid.load` by default. `dim`, `numbers` and `candidates` say how a new index keeps its
+    vectors: how many dimensions, in which numbers, and whether candidates come from these or from a smaller copy.
+    With `read_only` nothing is written, and an index that does not exist is an error. Raises StoreError for something
+    that is not an index, is open elsewhere, or was made with another base or other options.
+    """
+    from unbraid.index.index import Index
+
+    if (path is None) == (qdrant is None):
+        raise StoreError("give either the folder of the index or qdrant=URL")
+    if collection is not None and qdrant is None:
+        raise StoreError("collection goes with qdrant=URL")
+    kind: Any
+    where: tuple[Any, ...]
+    if path is not None:
+        from unbraid.index.store.folder_store import FolderStore as kind
+
+        where, place = (Path(path).expanduser(),), str(Path(path).expanduser())
+    else:
+        try:
+            from unbraid.index.store.qdrant_store import QdrantStore as kind
+        except ImportError as error:
+            raise MissingExtraError("qdrant_client", "cluster") from error
+        name = collection or COLLECTION
+        where, place = (qdrant, name), f"collection {name} at {qdrant}"
+    store = kind.open(*where)
+    if store is None and read_only:
+        make = f"--into {place}" if path is not None else f"--qdrant {qdrant} --collection NAME"
+        raise StoreError(f"no index at {place}; make one with: unbraid index PATH... {make}")
+    options = {"dim": dim, "numbers": numbers, "candidates": candidates}
+    load_model: Callable[[], Any] = load if model is None else model if callable(model) else lambda: model
+    try:
+        index = Index(
+            store,
+            place=store.place if store else place,
+            create=lambda meta: kind.create(*where, meta),
+            load_model=load_model,
+            options={name: value for name, value in options.items() if value is not None},
+            read_only=read_only,
+        )
+        if store is not None and model is not None and not callable(model):
+            index.model  # noqa: B018  # another base is an error now
+    except BaseException:
+        if store is not None:
+            store.close()
+        raise
+    return index

@@ -1,4 +1,4 @@
-"""`unbraid convert` as a person or a script meets it."""
+"""`unbraid index convert` as a person or a script meets it."""
 
 import json
 import os
@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from unbraid.cli.convert import report
-from unbraid.index import Store, update
-from unbraid.index.store.meta import Provenance, read_meta
+from unbraid.index.store.folder_store import FolderStore
+from unbraid.index.store.meta import FORMAT, Meta, Provenance, read_meta
+from unbraid.index.store.storage import Storage
 from unbraid.index.transfer.base_converter import Quality
+from unbraid.loading import open_index
 from unbraid.vectors import normalise
 
 WORDS = "the a of and to in is was cat dog house river red green bright moon search vector model code".split()
@@ -25,21 +27,22 @@ def old(embedder, bundle_folder, tmp_path_factory) -> Path:
     texts = {f"{number}.txt": " ".join(rng.choice(WORDS, 8)) + f" {number}" for number in range(60)}
     for name, text in texts.items():
         (folder / "notes" / name).write_text(text)
-    with Store.open(folder / "full", base_id=embedder.base_id, dim=512, create=True) as full:
-        update(full, embedder, [folder / "notes"])
-        found = [(entries, vectors) for entries, vectors, _ in full.items()]
+    with open_index(folder / "full", model=embedder) as full:
+        full.add(folder / "notes")
+        found = [(entries, vectors) for entries, vectors, _ in full.store.items()]
     made_with = Provenance("ancient 1", "b1", {"text": "e1"})
     turn = np.linalg.qr(rng.standard_normal((512, 24)))[0]
-    with Store.open(folder / "ix", base_id="ancient", dim=24, create=True, provenance=made_with) as store:
+    meta = Meta(FORMAT, "ancient", 24, Storage(24), "0", provenance=made_with)
+    with FolderStore.create(folder / "ix", meta) as store:
         for entries, vectors in found:
             store.upsert(entries, normalise(vectors @ turn))
     return folder / "ix"
 
 
-def test_what_is_to_be_expected_comes_first_and_can_be_all(
+def test_what_to_expect_comes_first_and_can_be_all(
     command, old, tmp_path, bundle_folder, monkeypatch
 ) -> None:
-    words = ("convert", old, "--into", tmp_path / "new", "--model", bundle_folder)
+    words = ("index", "convert", old, "--into", tmp_path / "new", "--model", bundle_folder)
     code, out, _ = command(*words, "--estimate")
     assert code == 0 and "fitted on 60 items" in out and "| text  |         60 |     60 |" in out
     assert not (tmp_path / "new").exists()
@@ -61,13 +64,13 @@ def test_what_is_to_be_expected_comes_first_and_can_be_all(
 
 def test_an_index_of_the_same_base_is_refused(command, old, tmp_path, bundle_folder) -> None:
     code, _, err = command(
-        "convert", old.parent / "full", "--into", tmp_path / "new", "--model", bundle_folder
+        "index", "convert", old.parent / "full", "--into", tmp_path / "new", "--model", bundle_folder
     )
     assert code == 2 and "there is nothing to convert" in err
 
 
 def test_an_unknown_kind_is_wrong_use(command, old, tmp_path, bundle_folder) -> None:
-    words = ("convert", old, "--into", tmp_path / "new", "--model", bundle_folder)
+    words = ("index", "convert", old, "--into", tmp_path / "new", "--model", bundle_folder)
     code, _, err = command(*words, "--leave-out", "video")
     assert code == 2 and "--leave-out 'video'" in err
 

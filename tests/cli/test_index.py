@@ -3,34 +3,28 @@
 import json
 import os
 import signal
-import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import qdrant_edge as edge
 
-from unbraid.cli import main as cli
-from unbraid.index import Store
-from unbraid.index.store.file_hashes import seal
+from unbraid.index.store.entry import point_id
+from unbraid.index.store.file_hashes import write_file_hashes
+from unbraid.index.store.folder_store import FolderStore
+from unbraid.loading import open_index
 
 
-class Result:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
 
 
 @pytest.fixture
-def unbraid(capsys, monkeypatch):
+def unbraid(command):
     """Run the command in this process."""
-
-    def run(*words: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["unbraid", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return Result(int(stop.value.code or 0), captured.out, captured.err)
-
-    return run
+    return lambda *words: Result(*command(*words))
 
 
 @pytest.fixture
@@ -51,19 +45,15 @@ def index(unbraid, notes, bundle_folder) -> Path:
 
 def spoil(index: Path, path: Path) -> None:
     """Change the vector of a file of one chunk behind unbraid's back."""
-    with Store.reopen(index) as store:
-        identity = next(
-            record.id
-            for records in store.records()
-            for record in records
-            if (record.payload or {})["path"] == path.as_posix()
-        )
+    with open_index(index) as opened:
+        (entry,) = opened.entries(path)
+    identity = point_id(entry.path, entry.sha256, entry.chunk)
     shard = edge.EdgeShard.load(str(index / "shard"))
     shard.update(edge.UpdateOperation.update_vectors([edge.PointVectors(identity, [0.5] * 512)]))
     shard.flush()
     shard.close()
     edge.EdgeShard.load(str(index / "shard")).close()
-    seal(index, index / "shard", 3)
+    write_file_hashes(index, index / "shard", 3)
 
 
 def test_the_default_command_takes_options_first_and_add_is_its_name(unbraid, notes, bundle_folder, tmp_path):
@@ -83,7 +73,10 @@ def test_a_folder_with_the_name_of_a_command_is_given_with_a_dot(unbraid, notes,
 def test_help_shows_the_default_and_every_command(unbraid):
     text = unbraid("index", "--help").out
     assert "unbraid index PATH... --into FOLDER" in text
-    assert all(name in text for name in ("add", "stats", "verify", "compact", "export", "import", "delete"))
+    assert all(
+        name in text
+        for name in "add stats verify compact export import delete push pull convert task-vectors".split()
+    )
     assert unbraid("index").code == 2
 
 
@@ -108,7 +101,7 @@ def test_delete_takes_out_a_file_or_a_folder_that_may_be_gone_from_the_disk(unbr
 
 
 def test_delete_after_ctrl_c_says_what_is_gone(unbraid, index, notes, monkeypatch):
-    real = Store.delete
+    real = FolderStore.delete
     calls = []
 
     def delete(self, paths):
@@ -117,8 +110,8 @@ def test_delete_after_ctrl_c_says_what_is_gone(unbraid, index, notes, monkeypatc
         calls.append(paths)
         real(self, paths)
 
-    monkeypatch.setattr("unbraid.cli.index.GROUP", 1)
-    monkeypatch.setattr(Store, "delete", delete)
+    monkeypatch.setattr("unbraid.index.index.GROUP", 1)
+    monkeypatch.setattr(FolderStore, "delete", delete)
     result = unbraid("index", "delete", index, notes)
     assert result.code == 130
     assert "1 files taken out, 2 chunks left" in result.out and "run again for the rest" in result.err
@@ -149,15 +142,15 @@ def test_export_then_import_searches_the_same(unbraid, index, tmp_path, bundle_f
 def test_import_after_ctrl_c_says_what_is_in(unbraid, index, tmp_path, monkeypatch):
     pytest.importorskip("pyarrow")
     unbraid("index", "export", index, tmp_path / "o.parquet")
-    real = Store.upsert
+    real = FolderStore.upsert
 
     def upsert(self, entries, vectors):
         real(self, entries, vectors)
         if self.count() == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("unbraid.index.transfer.parquet_file.ROWS", 1)
-    monkeypatch.setattr(Store, "upsert", upsert)
+    monkeypatch.setattr("unbraid.index.transfer.index_file.ROWS", 1)
+    monkeypatch.setattr(FolderStore, "upsert", upsert)
     result = unbraid("index", "import", tmp_path / "o.parquet", tmp_path / "other")
     assert result.code == 130
     assert "1 chunks imported, 2 in" in result.out and "run again for the rest" in result.err
@@ -184,6 +177,14 @@ def test_verify_names_what_is_damaged_and_repair_encodes_it_again(unbraid, index
     assert json.loads(unbraid("index", "verify", index, "--json").out)["items"] == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "says"), [("out.csv", ".parquet"), ("no/out.parquet", "folder that exists")]
+)
+def test_an_export_to_a_wrong_place_is_refused(unbraid, index, tmp_path, name, says):
+    result = unbraid("index", "export", index, tmp_path / name)
+    assert (result.code, result.out) == (2, "") and says in result.err
+
+
 def test_verify_of_a_broken_table_names_the_file_and_exits_with_1(unbraid, index):
     table = next(index.rglob("mutable_id_tracker.mappings"))
     table.write_bytes(b"\1" + table.read_bytes()[1:])
@@ -196,8 +197,6 @@ def test_verify_of_a_broken_table_names_the_file_and_exits_with_1(unbraid, index
     [
         (("stats", "{tmp}/none"), "no index at"),
         (("verify", "{tmp}/none"), "no index at"),
-        (("export", "{tmp}/ix", "{tmp}/out.csv"), ".parquet"),
-        (("export", "{tmp}/ix", "{tmp}/no/out.parquet"), "folder that exists"),
         (("import", "{tmp}/none.parquet", "{tmp}/new"), "none.parquet"),
         (("{tmp}",), "--into"),
     ],
@@ -212,5 +211,5 @@ def test_wrong_use_is_one_clear_line(unbraid, tmp_path, words, says):
 def test_an_index_of_another_bundle_says_what_to_do(unbraid, index, notes):
     result = unbraid("index", notes, "--into", index)  # with the starter
     assert result.code == 2
-    assert "convert it: unbraid convert INDEX --into ANOTHER_FOLDER" in result.err
+    assert "convert it: unbraid index convert INDEX --into ANOTHER_FOLDER" in result.err
     assert "encode again: unbraid index PATH... --into ANOTHER_FOLDER" in result.err

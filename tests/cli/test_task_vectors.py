@@ -1,4 +1,4 @@
-"""`unbraid retask` as a person or a script meets it."""
+"""`unbraid index task-vectors` as a person or a script meets it."""
 
 import json
 import os
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from unbraid.custom_mapper.mapper_file import CustomMapper
-from unbraid.index import Store
 from unbraid.index.store.checksum import to_payload
+from unbraid.loading import open_index
 
 RNG = np.random.default_rng(0)
 
@@ -25,7 +25,17 @@ def index(command, tmp_path, bundle_folder) -> Path:
 
 
 def test_an_estimate_comes_first_and_can_be_all(command, index, tmp_path, bundle_folder) -> None:
-    words = ("retask", index, "--task", "document", "--out", tmp_path / "v.npy", "--model", bundle_folder)
+    words = (
+        "index",
+        "task-vectors",
+        index,
+        "--task",
+        "document",
+        "--out",
+        tmp_path / "v.npy",
+        "--model",
+        bundle_folder,
+    )
     code, out, err = command(*words, "--estimate", "--json")
     assert code == 0 and json.loads(out)["items"] == 3 and json.loads(out)["bytes"] > 3 * 2048
     assert err.startswith("3 items, about 0:00:0") and "MB free" in err
@@ -41,14 +51,24 @@ def test_a_mapper_of_ones_own_needs_a_side_where_they_differ(
 ) -> None:
     matrices = [RNG.standard_normal((512, 512)).astype(np.float32) for _ in range(2)]
     CustomMapper("legal", embedder.base_id, *matrices).save(tmp_path / "legal.mapper")
-    words = ("retask", index, "--task", tmp_path / "legal.mapper", "--out", tmp_path / "v.jsonl")
+    words = (
+        "index",
+        "task-vectors",
+        index,
+        "--task",
+        tmp_path / "legal.mapper",
+        "--out",
+        tmp_path / "v.jsonl",
+    )
     code, _, err = command(*words, "--model", bundle_folder)
     assert code == 2 and "--side query or document" in err
     code, out, _ = command(*words, "--side", "document", "--model", bundle_folder, "--dim", 64, "--json")
     assert code == 0 and json.loads(out) == {"items": 3, "damaged": 0, "file": str(tmp_path / "v.jsonl")}
     row = json.loads((tmp_path / "v.jsonl").read_text().splitlines()[0])
     assert (row["task"], len(row["vector"]), row["first_line"]) == ("legal-document", 64, 1)
-    code, _, err = command("retask", index, "--task", "query", "--side", "query", "--out", tmp_path / "v.npy")
+    code, _, err = command(
+        "index", "task-vectors", index, "--task", "query", "--side", "query", "--out", tmp_path / "v.npy"
+    )
     assert code == 2 and "--side goes with" in err
 
 
@@ -56,12 +76,22 @@ def test_damaged_items_are_left_out_and_said(command, index, tmp_path, bundle_fo
     def wrong(entry, vector):
         return {**to_payload(entry, vector), "checksum": "0" * 16}
 
-    with Store.reopen(index) as store:
-        entries, vectors, _ = next(store.items())
-        monkeypatch.setattr("unbraid.index.store.folder_store.to_payload", wrong)
-        store.upsert(entries[:1], vectors[:1])
+    with open_index(index) as opened:
+        entries, vectors, _ = next(opened.store.items())
+        monkeypatch.setattr("unbraid.index.store.edge.to_payload", wrong)
+        opened.store.upsert(entries[:1], vectors[:1])
     monkeypatch.undo()
-    words = ("retask", index, "--task", "document", "--out", tmp_path / "v.npy", "--model", bundle_folder)
+    words = (
+        "index",
+        "task-vectors",
+        index,
+        "--task",
+        "document",
+        "--out",
+        tmp_path / "v.npy",
+        "--model",
+        bundle_folder,
+    )
     code, out, err = command(*words, "--json")
     assert code == 0 and json.loads(out)["items"] == 2
     assert f"unbraid: 1 damaged items were left out: unbraid index verify {index}" in err
@@ -69,5 +99,5 @@ def test_damaged_items_are_left_out_and_said(command, index, tmp_path, bundle_fo
 
 @pytest.mark.parametrize("name", ["v.csv", "absent/v.npy"])
 def test_a_file_that_cannot_be_written_is_refused_before_any_work(command, index, tmp_path, name) -> None:
-    code, _, err = command("retask", index, "--task", "document", "--out", tmp_path / name)
+    code, _, err = command("index", "task-vectors", index, "--task", "document", "--out", tmp_path / name)
     assert code == 2 and name in err and "items" not in err

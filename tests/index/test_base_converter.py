@@ -31,8 +31,8 @@ def test_a_rotation_between_spaces_is_found(seed: int, dim: int) -> None:
     old, rotation = unit(seed, 4 * dim, dim), turn(seed, dim)
     new = normalise(old @ rotation.T)
     np.testing.assert_allclose(fit_rotation(old, new), rotation, atol=1e-5)
-    for strength in (0.1, 3.0):  # nothing is left for the ridge to add
-        matrix = fit_ridge(old, new, strength, fit_rotation(old, new))
+    for ridge in (0.1, 3.0):  # nothing is left for the ridge to add
+        matrix = fit_ridge(old, new, ridge, fit_rotation(old, new))
         np.testing.assert_allclose(convert(matrix, old), new, atol=1e-5)
 
 
@@ -56,14 +56,14 @@ def test_no_rotation_is_nearer_than_the_one_found(seed: int) -> None:
 
 @few
 @given(seeds, st.floats(0.01, 10))
-def test_ridge_is_the_minimum(seed: int, strength: float) -> None:
+def test_ridge_is_the_minimum(seed: int, ridge: float) -> None:
     old, new, towards = unit(seed, 20, 4), unit(seed + 1, 20, 3), unit(seed + 2, 3, 4)
-    pull = strength * np.mean(np.linalg.eigvalsh(old.T.astype(np.float64) @ old))
+    pull = ridge * np.mean(np.linalg.eigvalsh(old.T.astype(np.float64) @ old))
 
     def cost(matrix: np.ndarray) -> float:
         return float(np.square(old @ matrix.T - new).sum() + pull * np.square(matrix - towards).sum())
 
-    matrix = fit_ridge(old, new, strength, towards)
+    matrix = fit_ridge(old, new, ridge, towards)
     step = np.random.default_rng(seed).standard_normal(matrix.shape) * 1e-3
     assert cost(matrix) <= min(cost(matrix + step), cost(matrix - step))
 
@@ -86,8 +86,8 @@ def test_a_converter_says_of_each_kind_what_holds_on_items_it_has_not_seen() -> 
     new = normalise(old @ rotation.T + noise * rng.standard_normal((2400, 16)) / 4)
     kinds = ["text"] * 1200 + ["code"] * 1200
     rows = np.concatenate([np.arange(200), np.arange(1200, 1400)])
-    matrix, strength, said = fit_converter(old[rows], new[rows], [kinds[row] for row in rows])
-    assert matrix.dtype == np.float32 and matrix.shape == (16, 16) and strength > 0
+    matrix, ridge, said = fit_converter(old[rows], new[rows], [kinds[row] for row in rows])
+    assert matrix.dtype == np.float32 and matrix.shape == (16, 16) and ridge > 0
     assert said["text"].nearest > 0.95 > said["code"].recall + 0.1
     for kind, start in (("text", 200), ("code", 1400)):
         others = slice(start, start + 200)

@@ -6,20 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbraid.index.store.bm25 import AVERAGE_LENGTH, document_terms, query_terms
+from unbraid.index.store.bm25 import AVERAGE_LENGTH, document_words, query_words
 
 ROOT = Path(__file__).parents[2]
 
 
 def words(text: str) -> set[int]:
-    return set(query_terms(text).indices)
+    return set(query_words(text).indices)
 
 
 def test_weights_by_hand():
     # "quick" twice in two words: tf (k1 + 1) / (tf + k1 (1 - b + b length / average))
-    (weight,) = document_terms("the quick Quick").values
+    (weight,) = document_words("the quick Quick").values
     assert weight == pytest.approx(2 * 2.2 / (2 + 1.2 * (0.25 + 0.75 * 2 / AVERAGE_LENGTH)), rel=1e-6)
-    assert query_terms("quick quick").values == [1.0]
+    assert query_words("quick quick").values == [1.0]
 
 
 def test_case_stop_words_and_endings_do_not_count():
@@ -32,13 +32,13 @@ def test_identifiers_are_words_in_prose_and_code():
 
 @pytest.mark.parametrize("text", ["", "the of", "\x00", "\ud800", "...", "🐝"])
 def test_a_text_without_words_has_none(text):
-    assert not document_terms(text).indices
-    assert not query_terms(text).indices
+    assert not document_words(text).indices
+    assert not query_words(text).indices
 
 
 @given(st.text(max_size=200))
 def test_any_text_gives_distinct_words_with_positive_weights(text):
-    terms = document_terms(text)
+    terms = document_words(text)
     assert len(set(terms.indices)) == len(terms.indices) == len(terms.values)
     assert all(0 < value <= 2.2 for value in terms.values)
     assert set(terms.indices) == words(text)
@@ -53,7 +53,7 @@ def test_the_order_is_much_that_of_bm25s():  # on this repository's own text; wi
     split = {"stopwords": "en", "return_ids": False, "show_progress": False}
     index = bm25s.BM25(k1=1.2)
     index.index(bm25s.tokenize(documents, **split), show_progress=False)
-    stored = [dict(zip(t.indices, t.values, strict=True)) for t in map(document_terms, documents)]
+    stored = [dict(zip(t.indices, t.values, strict=True)) for t in map(document_words, documents)]
     for query, tokens in zip(queries, bm25s.tokenize(queries, **split), strict=True):
         ours = np.zeros(len(documents))
         for word in words(query):

@@ -5,9 +5,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from unbraid.errors import DataError
+from unbraid.index.add import PICTURE
 from unbraid.index.files.chunk import MAX_LINES, MAX_PIECES, PIECE, Chunk
-from unbraid.index.files.read import chunk, chunk_file
-from unbraid.index.update import PICTURE
+from unbraid.index.files.read import read_chunks, read_text_chunks
 
 WORDS = "the quick brown fox jumps over the lazy dog near the river bank "
 
@@ -79,33 +79,33 @@ pieces = st.sampled_from(
 @example("# T\n\n" + WORDS * 40, ".md")
 @example("x\n" + "\n" * 500 + "y\n" * 3, ".txt")
 def test_chunks_hold_every_line_in_order(text: str, suffix: str) -> None:
-    check(text, chunk(text, suffix))
+    check(text, read_text_chunks(text, suffix))
 
 
 @pytest.mark.parametrize("text", ["", "\n", "  \n\t\n", "\u2028"])
 def test_blank_text_has_no_chunk(text: str) -> None:
-    assert chunk(text, ".md") == []
+    assert read_text_chunks(text, ".md") == []
 
 
 def test_a_short_file_is_one_chunk_as_it_stands() -> None:
-    assert chunk("\none\n\n two\n", ".txt") == [Chunk(2, 4, "one\n\n two")]
+    assert read_text_chunks("\none\n\n two\n", ".txt") == [Chunk(2, 4, "one\n\n two")]
 
 
 def test_paragraphs_are_kept_whole() -> None:
     text = "\n\n".join([WORDS * 8] * 4)
-    assert [(part.first_line, part.last_line) for part in chunk(text, ".txt")] == [(1, 3), (5, 7)]
+    assert [(part.first_line, part.last_line) for part in read_text_chunks(text, ".txt")] == [(1, 3), (5, 7)]
 
 
 def test_a_line_of_1_mb_is_cut_into_equal_pieces() -> None:
     text = "head\n" + "word " * 200_000
-    chunks = chunk(text, ".txt")
+    chunks = read_text_chunks(text, ".txt")
     check(text, chunks)
     assert len(chunks) == 910 and {part.last_line for part in chunks} == {2}
 
 
 def test_markdown_context_is_the_headings_above() -> None:
     text = f"# Guide\n\n{WORDS * 9}\n\n## Install\n\n{WORDS * 9}\n\n{WORDS * 9}\n\n### On a Mac\n\n{WORDS * 9}\n\n## Use\n\n{WORDS * 9}\n"
-    assert [(part.first_line, part.context) for part in chunk(text, ".md")] == [
+    assert [(part.first_line, part.context) for part in read_text_chunks(text, ".md")] == [
         (1, ()),
         (5, ("Guide",)),
         (9, ("Guide", "Install")),
@@ -122,17 +122,17 @@ def test_the_encoded_text_begins_with_the_context_and_the_snippet_does_not() -> 
 
 def test_a_hash_within_a_code_fence_is_no_heading() -> None:
     text = f"# A\n\n```\n# not a heading\n```\n\n{WORDS * 20}\n\n{WORDS * 9}"
-    assert {part.context for part in chunk(text, ".md")} == {(), ("A",)}
+    assert {part.context for part in read_text_chunks(text, ".md")} == {(), ("A",)}
 
 
 def test_a_heading_is_not_left_alone() -> None:
     for body in (WORDS * 40, "\n".join([WORDS] * 40)):
-        first = chunk(f"# Title\n\n{body}", ".md")[0]
+        first = read_text_chunks(f"# Title\n\n{body}", ".md")[0]
         assert first.snippet.startswith("# Title\n\nthe quick")
 
 
 def test_small_sections_are_joined_under_the_heading_they_share() -> None:
-    (part,) = chunk("# A\n\n## B\n\none\n\n## C\n\ntwo\n", ".md")
+    (part,) = read_text_chunks("# A\n\n## B\n\none\n\n## C\n\ntwo\n", ".md")
     assert (part.first_line, part.last_line, part.context) == (1, 9, ())
 
 
@@ -143,7 +143,7 @@ def test_python_is_cut_at_definitions_with_decorators_and_comments() -> None:
     text = (
         f'"""Doc."""\n\nimport os\n\n\n# why\n@cache\ndef f():\n{BODY}\n\nasync def g():\n{BODY}\n\nX = 1\n'
     )
-    assert [(part.first_line, part.last_line, part.context) for part in chunk(text, ".py")] == [
+    assert [(part.first_line, part.last_line, part.context) for part in read_text_chunks(text, ".py")] == [
         (1, 20, ()),
         (23, 35, ()),
         (38, 38, ()),
@@ -153,11 +153,14 @@ def test_python_is_cut_at_definitions_with_decorators_and_comments() -> None:
 def test_a_long_class_gives_one_chunk_per_method_under_its_name() -> None:
     method = "    def {}(self):\n" + BODY.replace("    ", "        ") + "\n"
     text = f"class Big(Base):\n    size = 1\n\n{method.format('a')}{method.format('b')}"
-    assert [(part.first_line, part.context) for part in chunk(text, ".py")] == [(1, ()), (18, ("class Big",))]
+    assert [(part.first_line, part.context) for part in read_text_chunks(text, ".py")] == [
+        (1, ()),
+        (18, ("class Big",)),
+    ]
 
 
 def test_a_long_function_is_cut_and_the_rest_bears_its_name() -> None:
-    chunks = chunk("def long():\n" + BODY * 4, ".py")
+    chunks = read_text_chunks("def long():\n" + BODY * 4, ".py")
     assert [part.context for part in chunks[:2]] == [(), ("def long",)]
 
 
@@ -165,7 +168,7 @@ def test_a_long_function_is_cut_and_the_rest_bears_its_name() -> None:
     "text", ["def f(:\n    x\n", "(" * 5000, "x = '\0'", "x = '\ud800'", "if x == '\\d': pass"]
 )
 def test_python_that_does_not_parse_is_chunked_all_the_same(text: str) -> None:
-    check(text, chunk(text, ".py"))
+    check(text, read_text_chunks(text, ".py"))
 
 
 def test_a_picture_has_no_lines() -> None:
@@ -176,8 +179,8 @@ def test_a_picture_has_no_lines() -> None:
 def test_what_is_not_utf8_is_named_binary(data: bytes) -> None:
     for suffix in (".txt", ".html", ".ipynb"):
         with pytest.raises(DataError, match="^binary$"):
-            chunk_file(data, suffix)
+            read_chunks(data, suffix)
 
 
 def test_a_suffix_in_capitals_is_the_same() -> None:
-    assert chunk("# A\n\n<b>x</b>", ".HTML") == chunk("# A\n\n<b>x</b>", ".html")
+    assert read_text_chunks("# A\n\n<b>x</b>", ".HTML") == read_text_chunks("# A\n\n<b>x</b>", ".html")

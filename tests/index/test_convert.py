@@ -9,14 +9,15 @@ from PIL import Image
 
 from unbraid.embedder import Embedder
 from unbraid.errors import StoreError
-from unbraid.index import Store, provenance, search, update
 from unbraid.index.store.entry import Entry
-from unbraid.index.store.meta import read_meta
-from unbraid.index.store.vector_storage import Storage
+from unbraid.index.store.folder_store import FolderStore
+from unbraid.index.store.meta import meta_of_model, read_meta
+from unbraid.index.store.storage import Storage
 from unbraid.index.transfer.base_converter import Quality
 from unbraid.index.transfer.convert import Converter, convert_index, doubts, fit
 from unbraid.index.transfer.shared_items import Pairs, item_of, kinds_of, make_pairs
 from unbraid.items import Code
+from unbraid.loading import open_index
 from unbraid.vectors import normalise
 
 WORDS = "the a of and to in is was cat dog house river red green bright moon search vector model code".split()
@@ -62,13 +63,11 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def store(notes: Path, embedder: Embedder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(notes: Path, embedder: Embedder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FolderStore]:
     folder = tmp_path_factory.mktemp("old") / "ix"
-    with Store.open(
-        folder, base_id=embedder.base_id, dim=512, create=True, provenance=provenance(embedder)
-    ) as opened:
-        update(opened, embedder, [notes])
-        yield opened
+    with open_index(folder, model=embedder) as opened:
+        opened.add(notes)
+        yield opened.store
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +76,12 @@ def new(embedder: Embedder) -> Turned:
 
 
 @pytest.fixture(scope="module")
-def pairs(store: Store, new: Turned) -> Pairs:
+def pairs(store: FolderStore, new: Turned) -> Pairs:
     return make_pairs(store, new, count=2000)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def converter(store: Store, pairs: Pairs) -> Converter:
+def converter(store: FolderStore, pairs: Pairs) -> Converter:
     return fit(pairs)
 
 
@@ -94,7 +93,7 @@ def test_pairs_are_what_is_stored_and_what_the_new_bundle_makes_of_the_same(pair
 
 def test_kinds_share_the_pairs_and_the_rest_goes_to_who_has_more(store, new) -> None:
     counts: list[int] = []
-    kinds = make_pairs(store, new, count=34, say=counts.append).kinds  # type: ignore[arg-type]
+    kinds = make_pairs(store, new, count=34, on_progress=counts.append).kinds  # type: ignore[arg-type]
     assert [kinds.count(kind) for kind in ("image", "code", "text")] == [4, 15, 15]
     assert sum(counts) == 34
 
@@ -114,7 +113,7 @@ def test_texts_are_kept_in_the_index_and_pictures_are_not(store, notes, tmp_path
 
 def test_no_text_is_in_two_pairs(embedder, new, tmp_path) -> None:
     entries = [Entry(f"/{n}.md", "text", 1, 1, f"moon {n % 3}", f"s{n}", 1, 1, 0, 1) for n in range(9)]
-    with Store.open(tmp_path / "ix", base_id=embedder.base_id, dim=512, create=True) as store:
+    with FolderStore.create(tmp_path / "ix", meta_of_model(embedder)) as store:
         store.upsert(entries, embedder.encode([entry.text for entry in entries]))
         pairs = make_pairs(store, new, count=100)
     assert len(pairs.kinds) == 3
@@ -128,20 +127,20 @@ def test_a_converted_index_is_as_if_it_had_been_encoded_again(store, new, conver
     done = convert_index(store, tmp_path / "new", new, converter, counts.append)
     assert done.items == sum(counts) == store.count() and done.damaged == done.left_out == 0
     with (
-        Store.open(tmp_path / "new", base_id="turned", dim=512) as converted,
-        Store.open(tmp_path / "again", base_id="turned", dim=512, create=True) as again,
+        open_index(tmp_path / "new", model=new) as converted,
+        open_index(tmp_path / "again", model=new) as again,
     ):
-        update(again, new, [notes])
-        assert converted.files() == again.files()
+        again.add(notes)
+        assert converted.store.files() == again.store.files()
         queries = ["the moon", "red river", "bright cat house"]
-        for left, right in zip(*(search(one, new, queries, k=5) for one in (converted, again)), strict=True):
+        for left, right in zip(*(one.search(queries, k=5) for one in (converted, again)), strict=True):
             assert left[0].path == right[0].path
-        for entries, vectors, _ in converted.items():
+        for entries, vectors, _ in converted.store.items():
             for entry, vector in zip(entries, vectors, strict=True):
-                same, rows = again.file(entry.path)
+                same, rows = again.store.file(entry.path)
                 assert entry in same
                 assert rows[same.index(entry)] @ vector > 0.9
-        report = update(converted, new, [notes])
+        report = converted.add(notes)
         assert (report.added, report.changed, report.unchanged) == (0, 0, 134)  # goes on from there
 
 
@@ -158,18 +157,16 @@ def test_a_converted_index_says_what_it_is(store, new, converter, pairs, tmp_pat
 def test_a_kind_can_be_left_for_the_next_indexing(store, new, converter, notes, tmp_path) -> None:
     done = convert_index(store, tmp_path / "new", new, converter, lambda count: None, leave_out=("image",))
     assert done.left_out == 4
-    with Store.open(tmp_path / "new", base_id="turned", dim=512) as converted:
-        assert kinds_of(converted).keys() == {"text", "code"}
-        assert update(converted, new, [notes]).added == 4
+    with open_index(tmp_path / "new", model=new) as converted:
+        assert kinds_of(converted.store).keys() == {"text", "code"}
+        assert converted.add(notes).added == 4
 
 
 def test_short_storage_stays_short(embedder, new, tmp_path) -> None:
     entry = Entry("/a.md", "text", 1, 1, "moon", "s", 1, 1, 0, 1)
     storage = Storage(64, "float16")
     converter = Converter(TURN, {}, 0)
-    with Store.open(
-        tmp_path / "ix", base_id=embedder.base_id, dim=512, create=True, storage=storage
-    ) as store:
+    with FolderStore.create(tmp_path / "ix", meta_of_model(embedder, storage)) as store:
         store.upsert([entry], embedder.encode(["the moon"]))
         convert_index(store, tmp_path / "new", new, converter, lambda count: None)
     assert read_meta(tmp_path / "new").storage == storage

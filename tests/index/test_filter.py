@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unbraid.errors import ItemError
-from unbraid.index.store.filter import Condition, Only, fields_of, matching, merged, only
+from unbraid.index.store.filter import Condition, Filter, matching, merged, read_fields, read_filter
 
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,8}", fullmatch=True)
 NUMBERS = st.integers(-(10**17), 10**17)
@@ -17,7 +17,7 @@ def test_paths_are_made_absolute_and_patterns_kept_apart(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "odd[1]").mkdir()
-    wanted = only(paths=["docs", "odd[1]", "*.md", "docs/**/*.md"])
+    wanted = read_filter(path=["docs", "odd[1]", "*.md", "docs/**/*.md"])
     here = Path(os.path.realpath(tmp_path)).as_posix()
     assert wanted.paths == (f"{here}/docs", f"{here}/odd[1]")
     assert wanted.patterns == ("*.md", f"{tmp_path.as_posix()}/docs/**/*.md")
@@ -30,19 +30,19 @@ def test_a_pattern_is_meant_from_a_folder_of_any_name(
     folder.mkdir()
     monkeypatch.chdir(folder)
     inside, outside = f"{folder.as_posix()}/a/b.md", f"{tmp_path.as_posix()}/odd x/a/b.md"
-    assert matching([inside, outside], only(paths=["a/*.md"]).patterns) == [inside]
+    assert matching([inside, outside], read_filter(path=["a/*.md"]).patterns) == [inside]
 
 
 @given(NAMES, st.sampled_from(["=", "!=", "<", "<=", ">", ">="]), NUMBERS)
 def test_a_condition_is_read_as_it_is_written(name: str, compare: str, value: int) -> None:
-    (condition,) = only(where=[f"{name}{compare}{value}"]).conditions
+    (condition,) = read_filter(where=[f"{name}{compare}{value}"]).conditions
     assert condition == Condition(name, compare, value)  # type: ignore[arg-type]
 
 
 @given(st.text())
 def test_any_text_is_a_condition_or_an_error(text: str) -> None:
     try:
-        (condition,) = only(where=[text]).conditions
+        (condition,) = read_filter(where=[text]).conditions
     except ItemError:
         return
     assert condition.name in text and str(condition.compare) in text
@@ -53,19 +53,19 @@ def test_any_text_is_a_condition_or_an_error(text: str) -> None:
 )
 def test_what_is_no_condition_is_refused(text: str) -> None:
     with pytest.raises(ItemError):
-        only(where=[text])
+        read_filter(where=[text])
 
 
 def test_words_and_numbers_of_a_field() -> None:
-    assert fields_of(["team=search and find", "year = 2024", "key=a=b"]) == {
+    assert read_fields(["team=search and find", "year = 2024", "key=a=b"]) == {
         "team": "search and find",
         "year": 2024,
         "key": "a=b",
     }
     with pytest.raises(ItemError, match="expected NAME=VALUE"):
-        fields_of(["year>2024"])
+        read_fields(["year>2024"])
     with pytest.raises(ItemError, match="the field a is given twice"):
-        fields_of(["a=1", "a=x"])
+        read_fields(["a=1", "a=x"])
 
 
 def test_an_empty_value_takes_a_field_away() -> None:
@@ -76,4 +76,10 @@ def test_a_language_that_there_is_not_is_refused_with_the_choices() -> None:
     with pytest.raises(
         ItemError, match="unknown language 'pyton': did you mean python. choose one of python, "
     ):
-        Only(languages=("pyton",))
+        Filter(languages=("pyton",))
+
+
+def test_one_path_language_or_condition_needs_no_list() -> None:
+    assert read_filter(path="*.md", language="python", where="a=1") == read_filter(
+        path=["*.md"], language=["python"], where=["a=1"]
+    )

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbraid.index.search.merge_adjacent import MERGED, joined, merge
+from unbraid.index.search.merge_adjacent import MERGED, join_chunks, merge_adjacent
 from unbraid.index.store.entry import Entry
 from unbraid.items import Modality
 
@@ -13,23 +13,23 @@ def entry(chunk: int, path: str = "/a.md", modality: Modality = "text", sha256: 
 
 def test_neighbours_are_one_result_in_the_order_of_the_file() -> None:
     entries = [entry(5), entry(9), entry(4), entry(6)]
-    assert merge(entries, 10) == [[0, 2, 3], [1]]
-    assert joined([entries[i] for i in (0, 2, 3)]) == (41, 69, "part 4\n\npart 5\n\npart 6")
+    assert merge_adjacent(entries, 10) == [[0, 2, 3], [1]]
+    assert join_chunks([entries[i] for i in (0, 2, 3)]) == (41, 69, "part 4\n\npart 5\n\npart 6")
 
 
 def test_a_chunk_that_closes_the_gap_joins_both_sides() -> None:
-    assert merge([entry(1), entry(3), entry(2)], 10) == [[0, 2, 1]]
+    assert merge_adjacent([entry(1), entry(3), entry(2)], 10) == [[0, 2, 1]]
 
 
 def test_there_are_k_results_where_there_are_enough() -> None:
     entries = [entry(0), entry(1), entry(7), entry(8), entry(20), entry(30)]
-    assert merge(entries, 3) == [[0, 1], [2, 3], [4]]
-    assert merge(entries, 1) == [[0, 1]]
-    assert merge(entries[:4], 9) == [[0, 1], [2, 3]]
+    assert merge_adjacent(entries, 3) == [[0, 1], [2, 3], [4]]
+    assert merge_adjacent(entries, 1) == [[0, 1]]
+    assert merge_adjacent(entries[:4], 9) == [[0, 1], [2, 3]]
 
 
 def test_a_short_file_alone_is_not_one_result() -> None:
-    assert merge([entry(n) for n in range(2 * MERGED)], 10) == [[0, 1, 2], [3, 4, 5]]
+    assert merge_adjacent([entry(n) for n in range(2 * MERGED)], 10) == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_pictures_modalities_files_and_versions_stay_apart() -> None:
@@ -41,18 +41,18 @@ def test_pictures_modalities_files_and_versions_stay_apart() -> None:
         Entry("/p.png", "image", None, None, "", "s", 1, 1, 0, 2),
         Entry("/p.png", "image", None, None, "", "s", 1, 1, 1, 2),
     ]
-    assert merge(entries, 10) == [[n] for n in range(6)]
+    assert merge_adjacent(entries, 10) == [[n] for n in range(6)]
 
 
 def test_parts_of_one_line_or_page_are_one_result() -> None:
     parts = [Entry("/a.pdf", "text", 3, 3, f"part {n}", "s", 1, 1, n, 9) for n in (0, 1, 4)]
-    assert merge(parts, 10) == [[0, 1, 2]]
-    assert joined(parts) == (3, 3, "part 0\npart 1\n…\npart 4")
+    assert merge_adjacent(parts, 10) == [[0, 1, 2]]
+    assert join_chunks(parts) == (3, 3, "part 0\npart 1\n…\npart 4")
 
 
 @given(st.permutations(range(30)), st.integers(1, 12))
 def test_results_keep_the_ranking_and_hold_each_chunk_once(order: list[int], k: int) -> None:
-    results = merge([entry(n) for n in order], k)
+    results = merge_adjacent([entry(n) for n in order], k)
     assert len(results) <= k
     firsts = [result[0] for result in results]
     assert firsts == sorted(firsts) and all(result[0] == min(result) for result in results)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unbraid.index.files.read import chunk
+from unbraid.index.files.read import read_text_chunks
 from unbraid.index.files.read_code import GRAMMARS, TREE_SUFFIXES
 from unbraid.items import CODE_SUFFIXES
 
@@ -74,24 +74,24 @@ def test_code_is_cut_at_definitions_and_the_context_names_what_holds_them(suffix
     body = STATEMENT.replace(
         ";", "" if suffix in (".go", ".rb", ".sh", ".kt", ".swift", ".scala", ".lua") else ";"
     )
-    parts = chunk(sample.format(body * 10), suffix)
+    parts = read_text_chunks(sample.format(body * 10), suffix)
     assert [" > ".join(part.context) for part in parts] == contexts
 
 
 def test_comments_and_attributes_go_with_what_they_stand_above() -> None:
     text = f"use a;\n\nfn f() {{\n{LONG}}}\n\n// Why g.\n#[inline]\nfn g() {{\n{LONG}}}\n\n// Apart.\n\nfn h() {{\n{LONG}}}\n"
-    firsts = [part.first_line for part in chunk(text, ".rs")]
+    firsts = [part.first_line for part in read_text_chunks(text, ".rs")]
     assert [text.split("\n")[first - 1] for first in firsts if first] == ["use a;", "// Why g.", "// Apart."]
 
 
 def test_what_follows_a_definition_is_not_under_its_name() -> None:
     text = f"class A {{\n  m() {{\n{LONG}  }}\n\n  k() {{\n{LONG}  }}\n}}\n\nstart(new A(), {{\n{LONG}}});\n"
-    assert [part.context for part in chunk(text, ".js")] == [(), ("class A",), ()]
+    assert [part.context for part in read_text_chunks(text, ".js")] == [(), ("class A",), ()]
 
 
 def test_functions_within_a_module_pattern_are_found() -> None:
     text = f"(function () {{\n  function one() {{\n{LONG}  }}\n\n  var two = function () {{\n{LONG}  }};\n}})();\n"
-    assert [part.snippet.strip().split("\n")[0] for part in chunk(text, ".js")] == [
+    assert [part.snippet.strip().split("\n")[0] for part in read_text_chunks(text, ".js")] == [
         "(function () {",
         "var two = function () {",
     ]
@@ -99,29 +99,29 @@ def test_functions_within_a_module_pattern_are_found() -> None:
 
 def test_without_the_extra_code_is_split_at_blank_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     text = SAMPLES[".js"][0].format(LONG)
-    plain = chunk(text, ".txt")
-    assert chunk(text, ".js") != plain
+    plain = read_text_chunks(text, ".txt")
+    assert read_text_chunks(text, ".js") != plain
     monkeypatch.setattr(tree, "_language", lambda suffix: None)
-    assert chunk(text, ".js") == plain
+    assert read_text_chunks(text, ".js") == plain
 
 
 def test_a_parse_that_takes_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     text = SAMPLES[".js"][0].format(LONG * 200)
     monkeypatch.setattr(tree, "MAX_SECONDS", -1.0)
-    assert chunk(text, ".js") == chunk(text, ".txt")
+    assert read_text_chunks(text, ".js") == read_text_chunks(text, ".txt")
     monkeypatch.undo()
-    assert chunk(text, ".js") != chunk(text, ".txt")  # the parser is fit for use again
+    assert read_text_chunks(text, ".js") != read_text_chunks(text, ".txt")  # the parser is fit for use again
 
 
 def test_a_long_file_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     text = SAMPLES[".js"][0].format(LONG)
     monkeypatch.setattr(tree, "MAX_BYTES", len(text) - 1)
-    assert chunk(text, ".js") == chunk(text, ".txt")
+    assert read_text_chunks(text, ".js") == read_text_chunks(text, ".txt")
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=400), st.sampled_from(sorted(TREE_SUFFIXES)))
 def test_no_text_makes_it_fail(data: bytes, suffix: str) -> None:
     text = data.decode("utf-8", "replace")
-    parts = chunk(text, suffix)
+    parts = read_text_chunks(text, suffix)
     assert "".join("".join(part.snippet for part in parts).split()) == "".join(text.split())

@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbraid.index.files.chunk import Chunk
-from unbraid.index.files.read import chunk
-from unbraid.index.files.read_html import html_lines
+from unbraid.index.files.read import read_text_chunks
+from unbraid.index.files.read_html import read_html
 
 WORDS = "the quick brown fox jumps over the lazy dog near the river bank "
 
 
 def seen(text: str) -> list[tuple[int, str]]:
     """(line in the file, text) of every line that is not blank."""
-    source, _ = html_lines(text)
+    source, _ = read_html(text)
     return [(number, line) for number, line in zip(source.numbers, source.lines, strict=True) if line]
 
 
@@ -45,18 +45,24 @@ def test_what_only_looks_like_a_tag_is_text() -> None:
 
 def test_headings_are_the_context_and_replace_the_title() -> None:
     page = f"<title>Site</title><p>{WORDS * 9}</p><h1>Guide ¶</h1><p>{WORDS * 9}</p><h2>Use</h2><p>{WORDS * 9}<p>{WORDS * 9}"
-    assert [part.context for part in chunk(page, ".html")] == [(), (), ("Guide",), ("Guide", "Use")]
+    assert [part.context for part in read_text_chunks(page, ".html")] == [
+        (),
+        (),
+        ("Guide",),
+        ("Guide", "Use"),
+    ]
 
 
 def test_paragraphs_are_apart_and_list_items_are_not() -> None:
-    assert chunk("<p>a</p><ul><li>b</li><li>c<br>d</ul><table><tr><td>e<td>f</table>", ".htm") == [
+    assert read_text_chunks("<p>a</p><ul><li>b</li><li>c<br>d</ul><table><tr><td>e<td>f</table>", ".htm") == [
         Chunk(1, 1, "a\n\nb\nc\nd\n\ne f")
     ]
 
 
 def test_preformatted_text_keeps_its_shape() -> None:
     assert (
-        chunk("<pre>\ndef f():\n\n    return  1\n</pre>", ".html")[0].snippet == "def f():\n\n    return  1"
+        read_text_chunks("<pre>\ndef f():\n\n    return  1\n</pre>", ".html")[0].snippet
+        == "def f():\n\n    return  1"
     )
 
 
@@ -104,7 +110,7 @@ def test_the_words_are_those_that_html_parser_finds(page: str) -> None:
     reference = Reference()
     reference.feed(page)
     reference.close()
-    source, _ = html_lines(page)
+    source, _ = read_html(page)
     assert "".join("".join(source.lines).split()) == "".join(reference.words.split())
     assert source.numbers == sorted(source.numbers)
     assert all(1 <= number <= page.count("\n") + 1 for number in source.numbers)
@@ -116,7 +122,7 @@ def test_the_words_are_those_that_html_parser_finds(page: str) -> None:
     | st.lists(st.sampled_from("< > </ <a <p> <!-- --> <script> <svg> ' \" = & \n x".split(" "))).map("".join)
 )
 def test_no_text_makes_it_fail(text: str) -> None:
-    for part in chunk(text, ".html"):
+    for part in read_text_chunks(text, ".html"):
         assert part.snippet.strip() and part.first_line and part.last_line
         assert 1 <= part.first_line <= part.last_line <= len(text.splitlines()) + 1
 
@@ -143,5 +149,5 @@ def test_no_text_makes_it_fail(text: str) -> None:
 )
 def test_time_grows_with_the_length_and_no_faster(piece: str) -> None:
     start = time.process_time()
-    html_lines(piece * 60_000)
+    read_html(piece * 60_000)
     assert time.process_time() - start < 10  # html.parser of Python 3.11.7: 353 s for 200,000 of "<a"

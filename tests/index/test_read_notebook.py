@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbraid.errors import DataError
-from unbraid.index.files.read import chunk, chunk_file
+from unbraid.index.files.read import read_chunks, read_text_chunks
 
 WORDS = "the quick brown fox jumps over the lazy dog near the river bank "
 BODY = "".join(f"    value_{n} = compute(other_{n}, {n})\n" for n in range(12))
@@ -27,7 +27,7 @@ def notebook(*cells: tuple[str, str], indent: int | None = 1, suffix: str = ".py
 
 def test_lines_are_those_of_the_file() -> None:
     text = notebook(("markdown", "# Rain\n\nBy month."), ("code", "import csv\nrows = []"))
-    (part,) = chunk(text, ".ipynb")
+    (part,) = read_text_chunks(text, ".ipynb")
     assert (
         part.snippet == "# Rain\n\nBy month.\n\nimport csv\nrows = []" and part.first_line and part.last_line
     )
@@ -46,7 +46,7 @@ def test_markdown_cells_are_text_and_code_cells_code_under_the_headings_above() 
         ("code", f"def plot():\n{BODY}"),
         ("raw", f"# no heading\n\n{WORDS * 9}\n"),
     )
-    assert [(part.modality, part.context) for part in chunk(text, ".ipynb")] == [
+    assert [(part.modality, part.context) for part in read_text_chunks(text, ".ipynb")] == [
         ("text", ()),
         ("code", ("Rain",)),
         ("code", ("Rain", "def load")),
@@ -57,13 +57,13 @@ def test_markdown_cells_are_text_and_code_cells_code_under_the_headings_above() 
 
 
 def test_a_notebook_on_one_line_is_all_on_line_1() -> None:
-    (part,) = chunk(notebook(("code", "a\nb"), indent=None), ".ipynb")
+    (part,) = read_text_chunks(notebook(("code", "a\nb"), indent=None), ".ipynb")
     assert (part.first_line, part.last_line, part.snippet) == (1, 1, "a\nb")
 
 
 def test_a_source_that_is_one_string_is_read_too() -> None:
     text = '{"cells": [\n{"cell_type": "code",\n"source": "a\\nb"}]}'
-    (part,) = chunk(text, ".ipynb")
+    (part,) = read_text_chunks(text, ".ipynb")
     assert (part.first_line, part.last_line, part.snippet) == (3, 3, "a\nb")
 
 
@@ -74,12 +74,14 @@ def test_another_language_is_cut_by_its_own_grammar() -> None:
         ("code", "class A {\n" + (method.format(1) + method.format(2)).replace("}}", "}") + "}\n"),
         suffix=".js",
     )
-    assert [part.context for part in chunk(text, ".ipynb")] == [(), ("class A",)]
+    assert [part.context for part in read_text_chunks(text, ".ipynb")] == [(), ("class A",)]
 
 
 def test_what_json_can_spell_and_utf8_cannot_is_replaced() -> None:
-    (part,) = chunk('{"cells": [{"cell_type": "code", "source": ["a\\ud800b\\u0000c"]}]}', ".ipynb")
-    assert part.snippet == "a?b c"
+    (part,) = read_text_chunks(
+        '{"cells": [{"cell_type": "code", "source": ["a\\ud800b\\u0000c"]}]}', ".ipynb"
+    )
+    assert part.snippet == "a\ufffdb c"
 
 
 @pytest.mark.parametrize(
@@ -88,11 +90,15 @@ def test_what_json_can_spell_and_utf8_cannot_is_replaced() -> None:
 )
 def test_what_is_no_notebook_is_named_broken(text: str) -> None:
     with pytest.raises(DataError, match="^broken notebook$"):
-        chunk(text, ".ipynb")
+        read_text_chunks(text, ".ipynb")
 
 
 def test_a_notebook_without_cells_has_no_chunk() -> None:
-    assert chunk('{"cells": []}', ".ipynb") == chunk('{"cells": [1, {}, {"source": 5}]}', ".ipynb") == []
+    assert (
+        read_text_chunks('{"cells": []}', ".ipynb")
+        == read_text_chunks('{"cells": [1, {}, {"source": 5}]}', ".ipynb")
+        == []
+    )
 
 
 values = st.recursive(
@@ -108,7 +114,7 @@ values = st.recursive(
 @given(st.lists(values | st.fixed_dictionaries({"cell_type": values, "source": values}), max_size=4))
 def test_any_cells_are_read(cells: list[Any]) -> None:
     text = json.dumps({"cells": cells}, indent=1)
-    for part in chunk(text, ".ipynb"):
+    for part in read_text_chunks(text, ".ipynb"):
         assert part.snippet.strip() and part.first_line and part.last_line
         assert 1 <= part.first_line <= part.last_line <= text.count("\n") + 1
 
@@ -120,7 +126,7 @@ def test_any_cells_are_read(cells: list[Any]) -> None:
     )
 )
 def test_every_word_of_every_cell_is_in_a_chunk(cells: list[tuple[str, str]]) -> None:
-    parts = chunk(notebook(*cells), ".ipynb")
+    parts = read_text_chunks(notebook(*cells), ".ipynb")
     words = "".join(source for _, source in cells)
     assert "".join("".join(part.snippet for part in parts).split()) == "".join(words.split())
 
@@ -129,4 +135,4 @@ def test_every_word_of_every_cell_is_in_a_chunk(cells: list[tuple[str, str]]) ->
 @given(st.binary(max_size=300))
 def test_random_bytes_are_told_apart(data: bytes) -> None:
     with pytest.raises(DataError, match="^(binary|broken notebook)$"):
-        chunk_file(data, ".ipynb")
+        read_chunks(data, ".ipynb")

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from unbraid.errors import DataError
-from unbraid.index.files.read import chunk_file
+from unbraid.index.files.read import read_chunks
 
 pypdf = pytest.importorskip("pypdf", reason="pip install 'unbraid[documents]'")
 chunk_pdf = importlib.import_module("unbraid.index.files.read_pdf")
@@ -44,12 +44,12 @@ def encrypted(password: str) -> bytes:
 
 
 def test_chunks_name_the_pages_they_are_on() -> None:
-    parts = chunk_file(pdf("First page\nof two", "Second page"), ".pdf")
+    parts = read_chunks(pdf("First page\nof two", "Second page"), ".pdf")
     assert [(part.first_line, part.last_line, part.snippet) for part in parts] == [
         (1, 2, "First page\nof two\n\nSecond page")
     ]
     long = "\n".join(["the quick brown fox jumps over the lazy dog"] * 25)
-    assert [(part.first_line, part.last_line) for part in chunk_file(pdf(long, long), ".PDF")] == [
+    assert [(part.first_line, part.last_line) for part in read_chunks(pdf(long, long), ".PDF")] == [
         (1, 1),
         (1, 1),
         (2, 2),
@@ -69,25 +69,25 @@ def test_chunks_name_the_pages_they_are_on() -> None:
 )
 def test_the_reason_is_named(data: bytes, reason: str) -> None:
     with pytest.raises(DataError, match=f"^{reason}$"):
-        chunk_file(data, ".pdf")
+        read_chunks(data, ".pdf")
 
 
 def test_a_pdf_that_only_forbids_printing_is_read() -> None:
-    assert chunk_file(encrypted(""), ".pdf")[0].snippet == "secret words"
+    assert read_chunks(encrypted(""), ".pdf")[0].snippet == "secret words"
 
 
 def test_too_many_pages_too_much_text_and_too_long_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     data = pdf("one", "two", "three")
     monkeypatch.setattr(chunk_pdf, "MAX_PAGES", 2)
     with pytest.raises(DataError, match="^PDF of over 2 pages$"):
-        chunk_file(data, ".pdf")
+        read_chunks(data, ".pdf")
     monkeypatch.setattr(chunk_pdf, "MAX_PAGES", 3)
     monkeypatch.setattr(chunk_pdf, "MAX_CHARACTERS", 5)
     with pytest.raises(DataError, match="^PDF of over 5 characters$"):
-        chunk_file(data, ".pdf")
+        read_chunks(data, ".pdf")
     monkeypatch.setattr(chunk_pdf, "MAX_SECONDS", 0.0)
     with pytest.raises(DataError, match="^PDF that takes over 0 seconds$"):
-        chunk_file(data, ".pdf")
+        read_chunks(data, ".pdf")
 
 
 def test_a_reader_that_dies_is_a_broken_pdf(
@@ -97,7 +97,7 @@ def test_a_reader_that_dies_is_a_broken_pdf(
     dying.write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     monkeypatch.setattr(chunk_pdf, "_PROGRAM", dying)
     with pytest.raises(DataError, match="^broken PDF$"):
-        chunk_file(pdf("one"), ".pdf")
+        read_chunks(pdf("one"), ".pdf")
 
 
 def test_damaged_files_are_read_or_named_broken(

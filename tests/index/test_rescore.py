@@ -5,7 +5,7 @@ import uuid
 import numpy as np
 import pytest
 
-from unbraid.index.search.rescore import descend
+from unbraid.index.search.rescore import rescore
 
 
 def looked(inner, cosines, k=10, block=50, size=1.0):
@@ -17,7 +17,7 @@ def looked(inner, cosines, k=10, block=50, size=1.0):
         part = np.asarray(cosines[some], np.float32)
         return [uuid.UUID(int=row) for row in scored[-len(part) :]], part[:, None], part
 
-    return next(descend(np.asarray(inner, np.float32), size, k, block, score)), len(scored)
+    return next(rescore(np.asarray(inner, np.float32), size, k, block, score)), len(scored)
 
 
 def test_without_residuals_one_block_is_enough():
@@ -64,7 +64,7 @@ def test_all_come_in_the_end_and_each_is_scored_once():
         asked.extend(rows)
         return [uuid.UUID(int=row) for row in rows], cosines[rows][:, None], cosines[rows]
 
-    *_, last = descend(inner, 1.0, 10, 50, score)
+    *_, last = rescore(inner, 1.0, 10, 50, score)
     assert asked == list(range(333)) and last.order == np.argsort(-cosines, kind="stable").tolist()
 
 

@@ -9,10 +9,17 @@ import pytest
 from unbraid.custom_mapper.mapper_file import CustomMapper
 from unbraid.embedder import Embedder
 from unbraid.errors import DataError, ItemError
-from unbraid.index import Store
 from unbraid.index.search.search import search_vectors
 from unbraid.index.store.entry import Entry, point_id
-from unbraid.index.transfer.task_vectors import Estimate, Form, estimate, materialise, require_room
+from unbraid.index.store.folder_store import FolderStore
+from unbraid.index.store.meta import meta_of_model
+from unbraid.index.transfer.task_vectors import (
+    Estimate,
+    Form,
+    check_room,
+    estimate_task_vectors,
+    write_task_vectors,
+)
 from unbraid.vectors import normalise, store_as
 
 pq = pytest.importorskip("pyarrow.parquet")
@@ -25,15 +32,15 @@ IDS = [str(point_id(entry.path, entry.sha256, entry.chunk)) for entry in ENTRIES
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iterator[Store]:
-    folder = tmp_path_factory.mktemp("retask") / "index"
-    with Store.open(folder, base_id=embedder.base_id, dim=embedder.dim, create=True) as opened:
+def store(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iterator[FolderStore]:
+    folder = tmp_path_factory.mktemp("task-vectors") / "index"
+    with FolderStore.create(folder, meta_of_model(embedder)) as opened:
         opened.upsert(ENTRIES, BASE)
         yield opened
 
 
-def write(store: Store, model: Embedder, out: Path, task: str = "document", **form: object) -> int:
-    done = materialise(store, model, Form(task, **{"dim": 512, **form}), out, lambda count: None)  # type: ignore[arg-type]
+def write(store: FolderStore, model: Embedder, out: Path, task: str = "document", **form: object) -> int:
+    done = write_task_vectors(store, model, Form(task, **{"dim": 512, **form}), out, lambda count: None)  # type: ignore[arg-type]
     assert done.damaged == 0
     return done.items
 
@@ -119,7 +126,7 @@ def test_the_estimate_tells_items_bytes_and_time(store, embedder, tmp_path, monk
     monkeypatch.setattr("unbraid.index.transfer.task_vectors.SAMPLE", 240)
     monkeypatch.setattr("unbraid.index.store.folder_store.WITH_VECTORS", 60)
     out = tmp_path / "v.npy"
-    about = estimate(store, embedder, Form("document", 512), out)
+    about = estimate_task_vectors(store, embedder, Form("document", 512), out)
     write(store, embedder, out)
     size = sum(path.stat().st_size for path in tmp_path.iterdir())
     assert about.items == ITEMS and about.seconds > 0
@@ -128,9 +135,9 @@ def test_the_estimate_tells_items_bytes_and_time(store, embedder, tmp_path, monk
 
 
 def test_a_file_that_does_not_fit_is_refused(tmp_path) -> None:
-    require_room(Estimate(1, 1.0, 10**9, 2 * 10**9), tmp_path)
+    check_room(Estimate(1, 1.0, 10**9, 2 * 10**9), tmp_path)
     with pytest.raises(DataError, match=r"950 MB left and this may need 1,117"):
-        require_room(Estimate(1, 1.0, 10**9, 950 * 10**6), tmp_path / "v.npy")
+        check_room(Estimate(1, 1.0, 10**9, 950 * 10**6), tmp_path / "v.npy")
 
 
 @pytest.mark.parametrize("suffix", ["npy", "jsonl", "parquet"])
@@ -144,7 +151,7 @@ def test_a_stop_on_the_way_leaves_the_old_file(store, embedder, tmp_path, monkey
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        materialise(store, embedder, Form("document", 512), out, stop)
+        write_task_vectors(store, embedder, Form("document", 512), out, stop)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == old
 
 
@@ -160,7 +167,7 @@ def test_some_items_are_held_at_a_time(store, embedder, tmp_path, monkeypatch) -
     monkeypatch.setattr("unbraid.index.transfer.task_vectors.BLOCK", 100)
     monkeypatch.setattr("unbraid.index.store.folder_store.WITH_VECTORS", 60)
     counts: list[int] = []
-    materialise(store, embedder, Form("document", 512), tmp_path / "v.npy", counts.append)
+    write_task_vectors(store, embedder, Form("document", 512), tmp_path / "v.npy", counts.append)
     assert counts == [120, 120, 60]
     assert len(np.load(tmp_path / "v.npy")) == ITEMS
 
@@ -168,12 +175,12 @@ def test_some_items_are_held_at_a_time(store, embedder, tmp_path, monkeypatch) -
 def test_an_unknown_task_or_dim_leaves_nothing(store, embedder, tmp_path) -> None:
     for form in (Form("nonsense", 512), Form("document", 300)):
         with pytest.raises(ItemError):
-            materialise(store, embedder, form, tmp_path / "v.npy", lambda count: None)
+            write_task_vectors(store, embedder, form, tmp_path / "v.npy", lambda count: None)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_index_makes_an_empty_file(embedder, tmp_path) -> None:
-    with Store.open(tmp_path / "ix", base_id=embedder.base_id, dim=512, create=True) as empty:
+    with FolderStore.create(tmp_path / "ix", meta_of_model(embedder)) as empty:
         assert write(empty, embedder, tmp_path / "v.parquet") == 0
-        assert estimate(empty, embedder, Form("document", 512), tmp_path / "v.npy").items == 0
+        assert estimate_task_vectors(empty, embedder, Form("document", 512), tmp_path / "v.npy").items == 0
     assert pq.read_table(tmp_path / "v.parquet").num_rows == 0

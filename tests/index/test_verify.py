@@ -1,12 +1,9 @@
-import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,42 +11,42 @@ import pytest
 import qdrant_edge as edge
 
 from unbraid.errors import StoreError
-from unbraid.index import Store, update
-from unbraid.index.store.bm25 import query_terms
+from unbraid.index.add import add_files
+from unbraid.index.store import verify as verify_module
+from unbraid.index.store.bm25 import query_words
 from unbraid.index.store.checksum import FIELD
 from unbraid.index.store.entry import point_id
-from unbraid.index.store.file_hashes import FILE as SEAL
-from unbraid.index.store.file_hashes import broken_files, seal, sealed_items
+from unbraid.index.store.file_hashes import FILE as HASHES
+from unbraid.index.store.file_hashes import changed_files, hashed_items, write_file_hashes
+from unbraid.index.store.folder_store import FolderStore
 from unbraid.index.store.meta import META_FILE, read_meta
 from unbraid.index.store.scan import Damage, scan
-from unbraid.index.store.verify import Verification, _scan, repair, verify
-from unbraid.items import Item
+from unbraid.index.store.verify import Repair, Verification, run_scan
+from unbraid.loading import open_index
 
 DIM = 8
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "index_durability.py"
-verify_module = importlib.import_module("unbraid.index.store.verify")
 
 
-class FakeModel:
-    dim = DIM
-    base_id = "fake"
-    modalities = ("text", "code", "image")
-    search_modes = MappingProxyType({"retrieval": ("query", "document")})
+def verify(index: Path, on_progress: Any = None) -> Verification:
+    with open_index(index) as opened:
+        return opened.verify(on_progress=on_progress)
 
-    def __init__(self) -> None:
-        self.encoded: list[Item] = []
 
-    def encode(
-        self, items: Sequence[Item], *, on_truncate: str = "warn", progress: bool | None = None
-    ) -> np.ndarray:
-        self.encoded += items
-        return np.stack([np.full(DIM, len(str(item)), np.float32) for item in items])
+def repair(index: Path, model: Any) -> Repair:
+    with open_index(index, model=model) as opened:
+        return opened.repair()
 
-    def map(self, base: np.ndarray, task: str) -> np.ndarray:
-        return base
 
-    def matrix(self, task: str) -> np.ndarray:
-        return np.eye(DIM, dtype=np.float32)
+def open_store(index: Path) -> FolderStore:
+    store = FolderStore.open(index)
+    assert store is not None
+    return store
+
+
+@pytest.fixture
+def model(tiny_model: Any) -> Any:
+    return tiny_model(DIM)
 
 
 @pytest.fixture
@@ -63,16 +60,17 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def index(root: Path) -> Path:
+def index(root: Path, model: Any) -> Path:
     folder = root.parent / "index"
-    with Store.open(folder, base_id="fake", dim=DIM, create=True) as store:
-        update(store, FakeModel(), [root])
+    with open_index(folder, model=model) as opened:
+        opened.add(root)
+    model.batches.clear()
     return folder
 
 
 def spoil(index: Path, file: Path, number: int = 0, **fields: Any) -> None:
-    """Change an item's payload behind unbraid's back, or its vector when no field is given; sealed as if sound."""
-    with Store.reopen(index) as store:
+    """Change an item's payload behind unbraid's back, or its vector when no field is given; hashed as if undamaged."""
+    with open_store(index) as store:
         state = store.files()[file.as_posix()]
     identity = point_id(file.as_posix(), state.sha256, number)
     shard = edge.EdgeShard.load(str(index / "shard"))
@@ -84,35 +82,35 @@ def spoil(index: Path, file: Path, number: int = 0, **fields: Any) -> None:
     items = shard.count(edge.CountRequest(exact=True))
     shard.close()
     edge.EdgeShard.load(str(index / "shard")).close()
-    seal(index, index / "shard", items)
+    write_file_hashes(index, index / "shard", items)
 
 
 def findings(index: Path) -> tuple[int, list[Damage]]:
     """What `scan` tells, in this process."""
     told: list[dict[str, Any]] = []
-    with Store.reopen(index) as store:
+    with open_store(index) as store:
         sound = scan(store, told.append)
     return sound, [Damage(**fact["damaged"]) for fact in told if "damaged" in fact]
 
 
-# -- the seal ----------------------------------------------------------------------------------------------
+# -- hashes of files ----------------------------------------------------------------------------------------
 
 
-def test_a_closed_index_is_sealed_and_an_open_one_that_was_written_is_not(index: Path, root: Path) -> None:
-    assert sealed_items(index) == 5
-    with Store.reopen(index) as store:
-        assert (index / SEAL).exists()
+def test_a_closed_index_has_hashes_and_an_open_one_that_was_written_has_none(index: Path, root: Path) -> None:
+    assert hashed_items(index) == 5
+    with open_store(index) as store:
+        assert (index / HASHES).exists()
         store.delete([(root / "a.md").as_posix()])
-        assert not (index / SEAL).exists()
-    assert sealed_items(index) == 4
-    assert broken_files(index, index / "shard") == []
+        assert not (index / HASHES).exists()
+    assert hashed_items(index) == 4
+    assert changed_files(index, index / "shard") == []
 
 
-def test_opening_and_reading_leaves_the_seal_right(index: Path) -> None:
+def test_opening_and_reading_leaves_the_hashes_right(index: Path) -> None:
     for _ in range(2):
-        with Store.reopen(index) as store:
+        with open_store(index) as store:
             assert store.count() == 5
-        assert broken_files(index, index / "shard") == []
+        assert changed_files(index, index / "shard") == []
 
 
 def test_a_changed_table_is_named_and_the_shard_not_opened(
@@ -122,18 +120,18 @@ def test_a_changed_table_is_named_and_the_shard_not_opened(
     data = bytearray(table.read_bytes())
     data[5] ^= 1
     table.write_bytes(data)
-    monkeypatch.setattr(verify_module, "_scan", lambda *_: pytest.fail("opened"))
+    monkeypatch.setattr(verify_module, "run_scan", lambda *_: pytest.fail("opened"))
     found = verify(index)
     assert list(found.broken) == [table.relative_to(index).as_posix()]
-    assert not found.sound
+    assert not found.intact
 
 
-def test_a_damaged_seal_or_meta_file_is_an_error_that_names_it(index: Path) -> None:
-    text = (index / SEAL).read_text()
-    (index / SEAL).write_text(text.replace('"items": 5', '"items": 6'))
-    with pytest.raises(StoreError, match=f"{SEAL} is damaged"):
+def test_damaged_hashes_or_a_damaged_meta_file_is_an_error_that_names_it(index: Path) -> None:
+    text = (index / HASHES).read_text()
+    (index / HASHES).write_text(text.replace('"items": 5', '"items": 6'))
+    with pytest.raises(StoreError, match=f"{HASHES} is damaged"):
         verify(index)
-    (index / SEAL).write_text(text)
+    (index / HASHES).write_text(text)
     (index / META_FILE).write_text((index / META_FILE).read_text().replace("fake", "fate"))
     with pytest.raises(StoreError, match=META_FILE):
         verify(index)
@@ -170,20 +168,19 @@ def test_an_item_that_nothing_names_is_told_by_its_id(index: Path, root: Path) -
 
 def test_a_search_leaves_a_damaged_chunk_out_and_warns(index: Path, root: Path) -> None:
     spoil(index, root / "a.md", snippet="changed")
-    says = "1 damaged chunks were left out: unbraid index verify"
-    with Store.reopen(index) as store:
+    says = "1 chunks of .* were left out, damaged"
+    with open_store(index) as store:
         (found,) = store.nearest(np.ones((1, DIM), np.float32), 9)
         with pytest.warns(UserWarning, match=says):
             entries = store.entries(found.ids(), store.vectors(found.ids()))
     assert len(entries) == 5 and entries.count(None) == 1
 
 
-def test_a_damaged_chunk_is_not_taken_along_to_a_new_path(index: Path, root: Path) -> None:
+def test_a_damaged_chunk_is_not_copied_to_a_new_path(index: Path, model: Any, root: Path) -> None:
     spoil(index, root / "a.md")
     (root / "a.md").rename(root / "z.md")
-    model = FakeModel()
-    with Store.reopen(index) as store:
-        report = update(store, model, [root])
+    with open_store(index) as store:
+        report = add_files(store, model, [root], {}, False)
     assert (report.moved, report.added, report.deleted) == (0, 1, 1)
     assert model.encoded == ["about a"]
     assert findings(index) == (5, [])
@@ -192,7 +189,9 @@ def test_a_damaged_chunk_is_not_taken_along_to_a_new_path(index: Path, root: Pat
 # -- verify and repair, with their child -------------------------------------------------------------------
 
 
-def test_verify_and_repair_of_what_can_be_encoded_again_and_what_cannot(index: Path, root: Path) -> None:
+def test_verify_and_repair_of_what_can_be_encoded_again_and_what_cannot(
+    index: Path, model: Any, root: Path
+) -> None:
     assert verify(index) == Verification(items=5)
     spoil(index, root / "a.md")
     spoil(index, root / "b.md", snippet="x")
@@ -200,8 +199,7 @@ def test_verify_and_repair_of_what_can_be_encoded_again_and_what_cannot(index: P
     (root / "b.md").write_text("other words")
     done: list[int] = []
     found = verify(index, lambda more, total: done.append(more))
-    assert (found.items, len(found.damaged), found.sound, sum(done)) == (2, 3, False, 5)
-    model = FakeModel()
+    assert (found.items, len(found.damaged), found.intact, sum(done)) == (2, 3, False, 5)
     result = repair(index, model)
     assert result.kept == 2
     assert sorted(result.encoded) == [(root / name).as_posix() for name in ("a.md", "long.md")]
@@ -215,58 +213,57 @@ def test_verify_and_repair_of_what_can_be_encoded_again_and_what_cannot(index: P
 
 @pytest.mark.parametrize("name", ["mutable_id_tracker.mappings", "open-1"])
 def test_a_broken_table_or_log_is_repaired_by_what_can_still_be_read(
-    index: Path, root: Path, name: str
+    index: Path, model: Any, root: Path, name: str
 ) -> None:
     path = next(index.rglob(name))
     data = bytearray(path.read_bytes())
     data[10 if "id" in name else 400] ^= 1
     path.write_bytes(data)
     assert list(verify(index).broken) == [path.relative_to(index).as_posix()]
-    result = repair(index, FakeModel())
-    assert verify(index).sound
-    with Store.reopen(index) as store:  # whatever was lost comes back from the files
-        update(store, FakeModel(), [root])
+    result = repair(index, model)
+    assert verify(index).intact
+    with open_store(index) as store:  # whatever was lost comes back from the files
+        add_files(store, model, [root], {}, False)
         assert (store.count(), len(store.files())) == (5, 3)
     assert result.kept + len(result.lost) + result.missing + len(result.encoded) >= 5
 
 
-def test_damaged_words_are_a_broken_file_and_are_counted_again(index: Path) -> None:
+def test_damaged_words_are_a_broken_file_and_are_counted_again(index: Path, model: Any) -> None:
     (page,) = index.glob("shard/segments/*/vector_storage-words/store/page_0.dat")
     data = bytearray(page.read_bytes())
     place = next(n for n, byte in enumerate(data) if byte)
     data[place + 9] ^= 0x55
     page.write_bytes(data)
     assert [Path(name).name for name in verify(index).broken] == ["page_0.dat"]
-    assert repair(index, FakeModel()).kept == 5
-    assert verify(index).sound
-    with Store.reopen(index) as store:
-        (found,) = store.nearest_words([query_terms("about parts")], 9)
+    assert repair(index, model).kept == 5
+    assert verify(index).intact
+    with open_store(index) as store:
+        (found,) = store.nearest_words([query_words("about parts")], 9)
         assert len(found) == 3
 
 
 def test_a_repair_that_was_cut_off_leaves_the_old_shard(index: Path) -> None:
     (index / "shard-2.new").mkdir()
     (index / "shard-3").mkdir()
-    with Store.reopen(index) as store:
+    with open_store(index) as store:
         assert store.count() == 5
     assert [path.name for path in index.glob("shard*")] == ["shard"]
 
 
-def test_a_repair_with_another_base_is_refused(index: Path) -> None:
-    model = FakeModel()
+def test_a_repair_with_another_base_is_refused(index: Path, model: Any) -> None:
     model.base_id = "other"
     with pytest.raises(StoreError, match="holds vectors of base fake"):
         repair(index, model)
 
 
-def test_an_index_without_a_seal_gets_one_when_all_is_well(index: Path) -> None:
-    (index / SEAL).unlink()  # as after kill -9
-    assert verify(index) == Verification(items=5, sealed=False)
-    assert sealed_items(index) == 5
+def test_an_index_without_hashes_gets_them_when_all_is_well(index: Path) -> None:
+    (index / HASHES).unlink()  # as after kill -9
+    assert verify(index) == Verification(items=5, hashed=False)
+    assert hashed_items(index) == 5
 
 
 def test_verify_of_an_index_that_is_open_is_refused(index: Path) -> None:
-    with Store.reopen(index), pytest.raises(StoreError, match="is open in this process already"):
+    with open_store(index), pytest.raises(StoreError, match="is open in this process already"):
         verify(index)
 
 
@@ -278,7 +275,7 @@ def test_verify_of_an_index_that_is_open_is_refused(index: Path) -> None:
             "raise SystemExit('panicked at /x/index/shard/segments/1/page_0.dat')",
             "reading it ended with an error",
         ),
-        ("import time; time.sleep(60)", "did not come on for 1 s"),
+        ("import time; time.sleep(60)", "made no progress for 1 s"),
     ],
 )
 def test_a_child_that_dies_or_hangs_is_a_finding(
@@ -292,10 +289,11 @@ def test_a_child_that_dies_or_hangs_is_a_finding(
         lambda command, **options: real([command[0], "-c", code], **options),
     )
     found = Verification()
-    _scan(index, None, found, None)
+    with open_store(index) as store:
+        run_scan(store, None, found, None)
     ((file, reason),) = found.broken.items()
     assert says in reason
-    assert file == ("shard/segments/1/page_0.dat" if "page_0" in code else "the shard")
+    assert file == ("shard/segments/1/page_0.dat" if "page_0" in code else "the Edge store")
 
 
 # -- what a write does when it cannot ----------------------------------------------------------------------
@@ -305,7 +303,7 @@ def test_a_full_disk_is_told_before_anything_is_written(
     index: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 2_000_000})
-    with Store.reopen(index) as store:
+    with open_store(index) as store:
         monkeypatch.setattr("unbraid.index.store.edge.shutil.disk_usage", lambda folder: usage)
         with pytest.raises(
             StoreError, match="has 2.0 MB left and this write may need .*: nothing of it was written"
@@ -313,8 +311,8 @@ def test_a_full_disk_is_told_before_anything_is_written(
             store.delete([(root / "a.md").as_posix()])
         assert store.count() == 5
     monkeypatch.undo()
-    assert sealed_items(index) == 5
-    assert broken_files(index, index / "shard") == []
+    assert hashed_items(index) == 5
+    assert changed_files(index, index / "shard") == []
 
 
 def test_files_that_may_not_grow_are_an_error_and_nothing_acknowledged_is_lost(index: Path) -> None:
@@ -322,10 +320,10 @@ def test_files_that_may_not_grow_are_an_error_and_nothing_acknowledged_is_lost(i
         "import resource, sys, numpy as np\n"
         "from pathlib import Path\n"
         "from unbraid.errors import StoreError\n"
-        "from unbraid.index.store.folder_store import Store\n"
+        "from unbraid.index.store.folder_store import FolderStore\n"
         "from unbraid.index.store.entry import Entry\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
-        f"store = Store.reopen(Path({str(index)!r}))\n"
+        f"store = FolderStore.open(Path({str(index)!r}))\n"
         "try:\n"
         "    for n in range(10_000):\n"
         "        entry = Entry(f'/{n}', 'text', 1, 1, 'x' * 4000, 's', 1, 1, 0, 1)\n"
@@ -340,9 +338,9 @@ def test_files_that_may_not_grow_are_an_error_and_nothing_acknowledged_is_lost(i
     lines = child.stdout.splitlines()
     assert lines and (lines[-1].startswith("said") or child.returncode == -signal.SIGXFSZ), child.stderr
     acknowledged = sum(line.isdigit() for line in lines)
-    with Store.reopen(index) as store:
+    with open_store(index) as store:
         assert store.count() >= 5 + acknowledged
-    assert verify(index).sound
+    assert verify(index).intact
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the benchmark forks")
@@ -352,15 +350,15 @@ def test_kill_9_and_flipped_bits_lose_nothing_unnoticed(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_seal_does_not_depend_on_holes(index: Path, tmp_path: Path) -> None:
+def test_the_hashes_do_not_depend_on_holes(index: Path, tmp_path: Path) -> None:
     for path in (index / "shard").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes())  # holes become zeros
-    assert broken_files(index, index / "shard") == []
-    assert json.loads((index / SEAL).read_text())["items"] == 5
+    assert changed_files(index, index / "shard") == []
+    assert json.loads((index / HASHES).read_text())["items"] == 5
 
 
 def test_the_checksum_is_part_of_the_payload(index: Path) -> None:
-    with Store.reopen(index) as store:
-        (records,) = store.records()
-    assert all(len((record.payload or {})[FIELD]) == 16 for record in records)
+    with open_store(index) as store:
+        ((_, payloads, _),) = store.records()
+    assert all(len(payload[FIELD]) == 16 for payload in payloads)

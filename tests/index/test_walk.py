@@ -3,12 +3,20 @@ import os
 import socket
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from unbraid.errors import DataError
-from unbraid.index.files.walk import MAX_TEXT_BYTES, NEVER_ENTERED_WITH, Skips, is_binary, walk
+from unbraid.index.files.walk import (
+    MAX_TEXT_BYTES,
+    NEVER_ENTERED_WITH,
+    Skipped,
+    is_binary,
+    resolve_roots,
+    walk,
+)
 from unbraid.index.store.meta import META_FILE
 
 
@@ -18,15 +26,15 @@ def write(path: Path, content: str | bytes = "some words") -> Path:
     return path
 
 
-def names(root: Path, *paths: Path, skips: Skips | None = None) -> list[str]:
-    found = walk(paths or [root], skips or Skips())
+def names(root: Path, *paths: Path, skipped: list[Skipped] | None = None) -> list[str]:
+    found = walk(resolve_roots(paths or [root]), [] if skipped is None else skipped)
     return [file.path.relative_to(os.path.realpath(root)).as_posix() for file in found]
 
 
 def reasons(root: Path) -> dict[str, int]:
-    skips = Skips()
-    list(walk([root], skips))
-    return {reason: skipped.count for reason, skipped in skips.reasons.items()}
+    skipped: list[Skipped] = []
+    list(walk(resolve_roots([root]), skipped))
+    return dict(Counter(one.reason for one in skipped))
 
 
 def test_files_come_in_the_order_of_their_names_before_the_folders(tmp_path: Path) -> None:
@@ -40,7 +48,7 @@ def test_a_file_carries_modality_size_and_absolute_path(
 ) -> None:
     write(tmp_path / "a.py", "x = 1\n")
     monkeypatch.chdir(tmp_path)
-    (file,) = walk(["a.py"], Skips())
+    (file,) = walk(resolve_roots(["a.py"]), [])
     assert (file.modality, file.size, file.path) == ("code", 6, Path(os.path.realpath(tmp_path)) / "a.py")
     assert file.mtime_ns == os.stat("a.py").st_mtime_ns
 
@@ -52,7 +60,7 @@ def test_overlapping_paths_yield_each_file_once(tmp_path: Path) -> None:
 
 def test_a_missing_path_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no file or folder at .*absent"):
-        list(walk([tmp_path, tmp_path / "absent"], Skips()))
+        resolve_roots([tmp_path, tmp_path / "absent"])
 
 
 def test_version_control_environments_caches_and_indexes_are_not_entered(tmp_path: Path) -> None:
@@ -128,12 +136,12 @@ def test_each_reason_is_counted(tmp_path: Path) -> None:
     }
 
 
-def test_first_examples_of_a_reason_are_kept(tmp_path: Path) -> None:
+def test_every_skipped_file_is_told_with_its_reason(tmp_path: Path) -> None:
     for number in range(5):
         write(tmp_path / f"{number}.md", "")
-    skips = Skips()
-    list(walk([tmp_path], skips))
-    assert [Path(name).name for name in skips.reasons["empty"].examples] == ["0.md", "1.md", "2.md"]
+    skipped: list[Skipped] = []
+    list(walk([tmp_path], skipped))
+    assert [str(one) for one in skipped] == [f"{tmp_path}/{number}.md: empty" for number in range(5)]
 
 
 def test_sockets_and_fifos_are_not_opened() -> None:
@@ -186,9 +194,12 @@ def test_what_cannot_be_read_is_counted_and_the_rest_comes(
 
     monkeypatch.setattr("os.scandir", scandir)
     monkeypatch.setattr("builtins.open", guarded_open)
-    skips = Skips()
-    assert names(tmp_path, skips=skips) == ["b.md"]
-    assert [path.name for path in skips.unreadable] == ["a.md", "shut"]
+    skipped: list[Skipped] = []
+    assert names(tmp_path, skipped=skipped) == ["b.md"]
+    assert [(one.path.name, one.reason) for one in skipped] == [
+        ("a.md", "unreadable"),
+        ("shut", "unreadable"),
+    ]
 
 
 def test_a_name_that_is_not_utf8_is_skipped_and_printable(tmp_path: Path) -> None:
@@ -196,10 +207,10 @@ def test_a_name_that_is_not_utf8_is_skipped_and_printable(tmp_path: Path) -> Non
         write(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.md")))
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
-    skips = Skips()
-    assert list(walk([tmp_path], skips)) == []
-    (example,) = skips.reasons["name is not UTF-8"].examples
-    assert example.endswith("\\xff.md")
+    skipped: list[Skipped] = []
+    assert list(walk([tmp_path], skipped)) == []
+    example = str(skipped[0])
+    assert example.endswith("\\xff.md: name is not UTF-8")
 
 
 def test_deep_folders_do_not_exhaust_the_stack(tmp_path: Path) -> None:
@@ -207,7 +218,7 @@ def test_deep_folders_do_not_exhaust_the_stack(tmp_path: Path) -> None:
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(len(inspect.stack()) + 100)
     try:
-        found = list(walk([tmp_path], Skips()))
+        found = list(walk([tmp_path], []))
     finally:
         sys.setrecursionlimit(limit)
     assert len(found) == 1
@@ -222,7 +233,7 @@ def test_pdfs_are_text_and_not_sniffed_and_notebooks_are_code(tmp_path: Path) ->
     write(tmp_path / "a.pdf", b"%PDF-1.4\0\xff")
     write(tmp_path / "b.ipynb", "{}")
     write(tmp_path / "c.html", "<p>")
-    assert [file.modality for file in walk([tmp_path], Skips())] == ["text", "code", "text"]
+    assert [file.modality for file in walk([tmp_path], [])] == ["text", "code", "text"]
 
 
 def test_pdfs_and_notebooks_may_be_longer_than_text(tmp_path: Path) -> None:

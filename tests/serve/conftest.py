@@ -13,10 +13,9 @@ import pytest
 from PIL import Image
 
 import unbraid
-from unbraid.index import Store, provenance, update
 from unbraid.serve import BundleEngine, Settings, create_app
 from unbraid.serve.engine.openai_tokens import OpenAITokens
-from unbraid.serve.routes.index_search import search_of_store
+from unbraid.serve.routes.index_search import IndexSearch
 from unbraid.serve.uvicorn_server import Server
 
 
@@ -60,14 +59,13 @@ def serving():
 
 @pytest.fixture(scope="session")
 def indexing():
-    """`with indexing(model, paths, folder) as (store, search)`: an index of `paths`, and its search for a server."""
+    """`with indexing(model, paths, folder) as (index, search)`: an index of `paths`, and its search for a server."""
 
     @contextlib.contextmanager
     def run(model, paths, folder):
-        about = {"base_id": model.base_id, "dim": model.dim, "provenance": provenance(model)}
-        with Store.open(folder, create=True, **about) as store:
-            update(store, model, paths)
-            yield store, search_of_store(store, model)
+        with unbraid.open_index(folder, model=model) as index:
+            index.add(paths)
+            yield index, IndexSearch(index)
 
     return run
 
@@ -107,7 +105,7 @@ def opened(engine, picture_file, indexing, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(opened):
-    return opened[0]
+    return opened[0].store
 
 
 @pytest.fixture(scope="module")

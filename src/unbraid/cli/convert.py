@@ -1,7 +1,8 @@
-"""`unbraid convert`: an index moves to a new bundle without being encoded again."""
+"""`unbraid index convert`: an index moves to a new bundle without being encoded again."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from unbraid.bundle import SMALL
 from unbraid.cli.options import Model, Threads, Tier
 from unbraid.errors import StoreError
 from unbraid.items import MODALITIES
-from unbraid.loading import load
+from unbraid.loading import load, open_index
 from unbraid.progress import counting
 
 app = typer.Typer()
@@ -26,26 +27,22 @@ def convert(
     pairs: Annotated[int, typer.Option(help="Items at most that are encoded for the fit.", min=50)] = 2000,
     leave_out: Annotated[
         list[str] | None,
-        typer.Option(
-            "--leave-out", help="text, code or image: not taken along, for `unbraid index` to encode."
-        ),
+        typer.Option("--leave-out", help="text, code or image: not converted; `unbraid index` encodes them."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Convert even what would lose much, or nothing is known of.")
+        bool, typer.Option("--force", help="Convert kinds that would lose much or are unknown, too.")
     ] = False,
     only_estimate: Annotated[
-        bool, typer.Option("--estimate", help="Say what is to be expected, and convert nothing.")
+        bool, typer.Option("--estimate", help="Say what to expect, and convert nothing.")
     ] = False,
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Move an index to a newer bundle without its files: some of its texts are encoded again, and a map fitted on them.
+    """Move an index to a newer bundle without encoding its files again, by a map fitted on some of its items.
 
-    What it is worth is said first. Where there is time, encode everything again: unbraid index PATH... --into FOLDER.
+    It prints what to expect first. Encoding everything again keeps more: unbraid index PATH... --into FOLDER.
     """
-    from dataclasses import asdict
-
-    from unbraid.index import Store
+    from unbraid.index.store.folder_store import FolderStore
     from unbraid.index.transfer.convert import convert_index, doubts, fit
     from unbraid.index.transfer.shared_items import kinds_of, make_pairs
 
@@ -55,12 +52,14 @@ def convert(
     if into.exists() and not only_estimate:
         raise StoreError(f"{into} exists already: name a folder that does not")
     new = load(model, threads=threads, tier=tier)
-    with Store.reopen(folder) as store:
+    with open_index(folder, read_only=True) as index:
+        store = index.store
+        assert isinstance(store, FolderStore)
         if new.base_id == store.meta.base_id:
             raise StoreError(f"{folder} is of the base of {new.name} already: there is nothing to convert")
         held = kinds_of(store)
-        with counting("encoding", unit="items", total=min(pairs, sum(held.values()))) as say:
-            converter = fit(make_pairs(store, new, count=pairs, say=say))
+        with counting("encoding", unit="items", total=min(pairs, sum(held.values()))) as done:
+            converter = fit(make_pairs(store, new, count=pairs, on_progress=done))
         kinds: dict[str, int] = {kind: count for kind, count in held.items() if kind not in left_out}
         if not as_json:
             made_with = store.meta.provenance.bundle
@@ -82,23 +81,23 @@ def convert(
                 f"not converted: {'; '.join(doubtful)}. Use --leave-out KIND and encode those with `unbraid index`, "
                 "give more --pairs, or --force"
             )
-        with counting("converting", unit="items", total=store.count()) as say:
-            done = convert_index(store, into, new, converter, say, leave_out=left_out)
-    if done.damaged:
+        with counting("converting", unit="items", total=store.count()) as done:
+            made = convert_index(store, into, new, converter, done, leave_out=left_out)
+    if made.damaged:
         typer.echo(
-            f"unbraid: {done.damaged:,} damaged items were left out: unbraid index verify {folder}", err=True
+            f"unbraid: {made.damaged:,} damaged items were left out: unbraid index verify {folder}", err=True
         )
     if as_json:
-        typer.echo(json.dumps({**about, **asdict(done), "index": str(into)}))
+        typer.echo(json.dumps({**about, **asdict(made), "index": str(into)}))
     else:
-        more = f", {done.left_out:,} left out" if done.left_out else ""
+        more = f", {made.left_out:,} left out" if made.left_out else ""
         typer.echo(
-            f"{done.items:,} items in {into}{more}; `unbraid index PATH... --into {into}` goes on from there"
+            f"{made.items:,} items in {into}{more}; `unbraid index PATH... --into {into}` goes on from there"
         )
 
 
 def report(quality: Mapping[str, Any], kinds: dict[str, int]) -> str:
-    """What is to be expected of each kind of item in an index, as a table; `quality` is that of a converter."""
+    """What to expect of each kind of item in an index, as a table; `quality` is that of a converter."""
     lines = [
         "| kind  |   in index |  pairs | cosine | ten nearest kept | nearest among the ten |",
         "| ----- | ---------: | -----: | -----: | ---------------: | --------------------: |",

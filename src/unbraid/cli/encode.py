@@ -107,7 +107,8 @@ def encode(
         return
     if any(given is not None for given in (id, column, shard_rows, teacher)):
         raise typer.BadParameter("--id, --column, --shard-rows and --teacher go with --engine ray")
-    from unbraid.io.vector_file import check_suffix, json_rows, printable, provenance, write_vectors
+    from unbraid.io.surrogates import replace_lone_surrogates
+    from unbraid.io.vector_file import check_suffix, json_row, provenance, vector_file
 
     if out is not None:
         check_suffix(out)
@@ -116,13 +117,14 @@ def encode(
     if custom:
         embedder, task = embedder.with_mapper(custom), custom.task(side)
     vectors = embedder.encode(items, task=task, dim=dim, numbers=numbers, modality=modality)  # type: ignore[arg-type]
-    names = [printable(str(item)) for item in items]
+    rows = [{"item": replace_lone_surrogates(str(item))} for item in items]
     about = provenance(embedder, task, numbers)
     if out is None:
-        for line in json_rows(names, vectors, about):
-            typer.echo(line)
+        for row, vector in zip(rows, vectors, strict=True):
+            typer.echo(json_row(row, about, vector))
     else:
-        write_vectors(out, names, vectors, about)
+        with vector_file(out, about, {"item": str}, vectors.shape[1], vectors.dtype) as file:
+            file.write(rows, vectors)
         typer.echo(f"{len(items)} vectors of {vectors.shape[1]} {vectors.dtype} in {out}", err=True)
 
 

@@ -1,26 +1,27 @@
 """`unbraid index`: make folders searchable, and look after the index that comes of it."""
 
 import json
-import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from unbraid.bundle import SMALL
+from unbraid.cli import convert as cli_convert
 from unbraid.cli import qdrant as cli_qdrant
+from unbraid.cli import task_vectors as cli_task_vectors
 from unbraid.cli.options import Model, Threads, Tier
-from unbraid.cli.qdrant import AsJson, Folder
-from unbraid.errors import DataError
-from unbraid.loading import load
+from unbraid.cli.qdrant import AsJson, Folder, Tally, open_one
+from unbraid.loading import load, open_index
 from unbraid.progress import counting
 
-GROUP = 200  # paths deleted at a time: each time ends on the disk, so Ctrl-C loses no more than a moment
+EXAMPLES = 3  # of the files skipped for one reason
 
 
 class _AddUnlessNamed(TyperGroup):
@@ -41,6 +42,8 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_qdrant.app)
+app.add_typer(cli_convert.app)
+app.add_typer(cli_task_vectors.app)
 
 
 @app.command()
@@ -78,34 +81,37 @@ def add(
     as_json: Annotated[bool, typer.Option("--json", help="The report as one JSON object.")] = False,
 ) -> None:
     """Make folders searchable; run it again after changes. The same as `unbraid index PATH... --into FOLDER`."""
-    from dataclasses import asdict
+    from unbraid.index.files.walk import printable
+    from unbraid.index.store.filter import read_fields
 
-    from unbraid.index import Storage, update
-    from unbraid.index.files.walk import resolve_roots
-    from unbraid.index.store.filter import fields_of
-
-    fields = fields_of(field or [])
-    embedder = load(model, threads=threads, tier=tier)
-    if dim is not None and dim not in embedder.bundle.dims:
-        raise DataError(f"--dim {dim}: expected one of {', '.join(map(str, embedder.bundle.dims))}")
-    storage = None
-    if dim or numbers or candidates:
-        storage = Storage(dim or embedder.dim, numbers or "float32", candidates or "exact")  # type: ignore[arg-type]
-    if into or url:
-        resolve_roots(paths)  # before there is an index: one that a wrong path left would keep its storage
-    with cli_qdrant.open_index(into, "--into", url, name, embedder, create=True, storage=storage) as store:
-        report = update(store, embedder, paths, fields=fields, progress=sys.stderr.isatty())
-        total = store.count()
+    fields = read_fields(field or [])
+    with open_one(
+        into,
+        "--into",
+        url,
+        name,
+        model=lambda: load(model, threads=threads, tier=tier),
+        dim=dim,
+        numbers=numbers,
+        candidates=candidates,
+    ) as index:
+        report = index.add(paths, fields=fields, progress=sys.stderr.isatty())
+        total = index.count()
     if as_json:
-        typer.echo(json.dumps({**asdict(report), "total_chunks": total}, ensure_ascii=False))
+        skipped = [{"path": printable(one.path), "reason": one.reason} for one in report.skipped]
+        about = {**vars(report), "skipped": skipped, "total_chunks": total}
+        typer.echo(json.dumps(about, ensure_ascii=False))
     else:
         typer.echo(
             f"{report.added} added, {report.changed} changed, {report.moved} moved or copied, {report.unchanged} unchanged, "
-            f"{report.deleted} gone; {report.chunks} chunks encoded, {total} in {into or store.place}"
+            f"{report.deleted} gone; {report.chunks} chunks encoded, {total} in {into or index.place}"
         )
         typer.echo(", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.seconds.items()))
-        for reason, skipped in report.skipped.items():
-            typer.echo(f"skipped {skipped.count} {reason}: {', '.join(skipped.examples)}")
+        by_reason: dict[str, list[str]] = {}
+        for one in report.skipped:
+            by_reason.setdefault(one.reason, []).append(printable(one.path))
+        for reason, names in by_reason.items():
+            typer.echo(f"skipped {len(names)} {reason}: {', '.join(names[:EXAMPLES])}")
     if report.interrupted:
         typer.echo(
             "unbraid: interrupted; what is counted above is in the index, run again for the rest", err=True
@@ -116,12 +122,8 @@ def add(
 @app.command()
 def stats(folder: Folder, as_json: AsJson = False) -> None:
     """Say what an index holds, how large it is and which bundle made it."""
-    from dataclasses import asdict
-
-    from unbraid.index import Store
-
-    with Store.reopen(folder) as store:
-        about, meta = store.stats(), store.meta
+    with open_index(folder, read_only=True) as index:
+        about, meta = index.stats(), index.meta
     if as_json:
         typer.echo(json.dumps({"index": str(folder), **asdict(about), **asdict(meta)}, ensure_ascii=False))
         return
@@ -133,7 +135,7 @@ def stats(folder: Folder, as_json: AsJson = False) -> None:
         "chunks": ", ".join(f"{count:,} {kind}" for kind, count in about.chunks.items()) or "none",
         "languages": ", ".join(f"{count:,} chunks {name}" for name, count in about.languages.items())
         or "none",
-        "size": f"{about.bytes / 1e6:.1f} MB",
+        "size": f"{(about.bytes or 0) / 1e6:.1f} MB",
         "vectors": str(meta.storage),
         "base id": f"{meta.base_id}, {meta.dim} dimensions",
         "made by": f"{made.bundle or 'unknown'} {made.bundle_id} with unbraid {meta.unbraid}",
@@ -158,30 +160,23 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check every stored vector and payload; name what is damaged, and exit with 1 if anything is."""
-    from dataclasses import asdict
-
-    from unbraid.index import provenance
-    from unbraid.index.store.verify import repair as put_right
-    from unbraid.index.store.verify import verify as check
-
-    with _Bar("verifying") as bar:
-        found = check(folder, bar.advance)
-    if as_json:
-        about: dict[str, Any] = {"index": str(folder), "sound": found.sound, **asdict(found)}
-    else:
-        _say_findings(folder, found)
-    left = not found.sound
-    if repair and not found.sound:
-        embedder = load(model, threads=threads, tier=tier)
-        with _Bar("repairing") as bar:
-            done = put_right(folder, embedder, bar.advance, provenance(embedder))
-        left = bool(done.lost or done.missing)
-        if as_json:
-            about["repair"] = asdict(done)
-        else:
-            _say_repair(folder, done)
-    elif left and not as_json:
-        typer.echo(f"unbraid index verify {folder} --repair encodes again what its files still hold")
+    with open_index(
+        folder, model=lambda: load(model, threads=threads, tier=tier), read_only=not repair
+    ) as index:
+        with ExitStack() as stack:
+            found = index.verify(on_progress=_bar(stack, "verifying"))
+        about = {"index": str(folder), "intact": found.intact, **asdict(found)}
+        if not as_json:
+            _say_findings(folder, found)
+        left = not found.intact
+        if repair and left:
+            with ExitStack() as stack:
+                done = index.repair(on_progress=_bar(stack, "repairing"))
+            left, about["repair"] = bool(done.lost or done.missing), asdict(done)
+            if not as_json:
+                _say_repair(folder, done)
+        elif left and not as_json:
+            typer.echo(f"unbraid index verify {folder} --repair encodes again what its files still hold")
     if as_json:
         typer.echo(json.dumps(about, ensure_ascii=False))
     if left:
@@ -191,19 +186,16 @@ def verify(
 @app.command()
 def compact(folder: Folder, as_json: AsJson = False) -> None:
     """Give back the room of deleted and replaced chunks. Needs about the size of the index until it is done."""
-    from unbraid.index import Store
-
-    with Store.reopen(folder) as store:
-        before = store.stats().bytes
+    with open_index(folder) as index:
+        before = index.stats().bytes or 0
         typer.echo(f"compacting {before / 1e6:.1f} MB; Ctrl-C does no harm", err=True)
         # The library works without looking at signals: let Ctrl-C end the process at once, which is as safe as kill -9.
         usual = signal.signal(signal.SIGINT, signal.SIG_DFL)
         try:
-            store.compact()
+            index.compact()
         finally:
             signal.signal(signal.SIGINT, usual)
-    with Store.reopen(folder) as store:  # files that were replaced go when they are closed
-        after = store.stats().bytes
+        after = index.stats().bytes or 0
     if as_json:
         typer.echo(json.dumps({"index": str(folder), "bytes_before": before, "bytes": after}))
     else:
@@ -217,13 +209,11 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write base vectors, what they came from and provenance to a Parquet file."""
-    from unbraid.index import Store
-    from unbraid.index.transfer.parquet_file import write_index
-
-    if out.suffix != ".parquet" or not out.absolute().parent.is_dir():
-        raise DataError(f"{out}: expected a file that ends in .parquet, in a folder that exists")
-    with Store.reopen(folder) as store, counting("exporting", unit="chunks", total=store.count()) as done:
-        count = write_index(store, out, done)
+    with (
+        open_index(folder, read_only=True) as index,
+        counting("exporting", unit="chunks", total=index.count()) as done,
+    ):
+        count = index.export(out, on_progress=done)
     typer.echo(json.dumps({"items": count, "file": str(out)}) if as_json else f"{count:,} chunks in {out}")
 
 
@@ -234,41 +224,17 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Put an exported index into FOLDER, a new one or one of the same base; nothing is encoded."""
-    from unbraid.index import Store
-    from unbraid.index.store.meta import vacant
-    from unbraid.index.transfer.parquet_file import IndexFile
+    from unbraid.index.transfer.index_file import IndexFile
 
-    given = IndexFile(file)
-    meta = given.meta
-    with Store.open(
-        folder,
-        base_id=meta.base_id,
-        dim=meta.dim,
-        create=True,
-        provenance=meta.provenance,
-        storage=meta.storage if vacant(folder) else None,
-    ) as store:
-        count, whole = 0, False
-
-        def tell(more: int) -> None:
-            nonlocal count
-            count += more
-            done(more)
-
-        try:
-            with counting("importing", unit="chunks", total=given.items) as done:
-                given.load(store, tell)
-            whole = True
-        except KeyboardInterrupt:
-            pass
-        total = store.count()
+    with open_index(folder) as index:
+        with Tally("importing", "chunks", IndexFile(file).items) as tally:
+            index.import_file(file, on_progress=tally.add)
+        total = index.count()
     if as_json:
-        typer.echo(json.dumps({"items": count, "total_chunks": total, "index": str(folder)}))
+        typer.echo(json.dumps({"items": tally.count, "total_chunks": total, "index": str(folder)}))
     else:
-        typer.echo(f"{count:,} chunks imported, {total:,} in {folder}")
-    if not whole:
-        typer.echo("unbraid: interrupted; what is counted above is in, run again for the rest", err=True)
-        raise typer.Exit(130)
+        typer.echo(f"{tally.count:,} chunks imported, {total:,} in {folder}")
+    tally.exit_if_interrupted("in")
 
 
 @app.command()
@@ -288,27 +254,16 @@ def delete(
     folder = paths.pop(0) if url is None else None
     if not paths:
         raise typer.BadParameter("give the FOLDER of the index and the PATHs to take out")
-    with cli_qdrant.reopen_index(folder, url, name) as store:
-        known = store.files()
-        chosen = sorted({path for given in paths for path in _below(given, known)})
-        removed = 0
-        try:
-            with counting("deleting", unit="files", total=len(chosen)) as done:
-                for start in range(0, len(chosen), GROUP):
-                    group = chosen[start : start + GROUP]
-                    store.delete(group)
-                    removed += len(group)
-                    done(len(group))
-        except KeyboardInterrupt:
-            pass
-        total = store.count()
+    with open_one(folder, "FOLDER", url, name) as index:
+        with Tally("deleting", "files", len(index.files_below(paths))) as tally:
+            index.delete(paths, on_progress=tally.add)
+        total = index.count()
+    place = str(folder or index.place)
     if as_json:
-        typer.echo(json.dumps({"files": removed, "total_chunks": total, "index": str(folder or store.place)}))
+        typer.echo(json.dumps({"files": tally.count, "total_chunks": total, "index": place}))
     else:
-        typer.echo(f"{removed:,} files taken out, {total:,} chunks left in {folder or store.place}")
-    if removed < len(chosen):
-        typer.echo("unbraid: interrupted; what is counted above is gone, run again for the rest", err=True)
-        raise typer.Exit(130)
+        typer.echo(f"{tally.count:,} files taken out, {total:,} chunks left in {place}")
+    tally.exit_if_interrupted("gone")
 
 
 def _origin(converted: Mapping[str, Any]) -> str:
@@ -317,35 +272,16 @@ def _origin(converted: Mapping[str, Any]) -> str:
     return f"from {converted['bundle'] or converted['base_id']}; of the nearest items kept: {kept}"
 
 
-def _below(given: Path, known: Sequence[str] | Any) -> list[str]:
-    """The paths of the index that are `given` or lie in it. Raises DataError when there are none."""
-    tops = {Path(os.path.realpath(given)).as_posix(), Path(os.path.abspath(given)).as_posix()}
-    found = [path for path in known if any(path == top or path.startswith(f"{top}/") for top in tops)]
-    if not found:
-        raise DataError(f"nothing in the index lies at {given}; nothing was deleted")
-    return found
+def _bar(stack: ExitStack, what: str) -> Any:
+    """A function (done, total) that draws a bar until `stack` ends; the total is known when it is first called."""
+    shown: list[Any] = []
 
+    def advance(done: int, total: int) -> None:
+        if not shown:
+            shown.append(stack.enter_context(counting(what, unit="chunks", total=total)))
+        shown[0](done)
 
-class _Bar:
-    """A bar for work whose total is known only when it reports for the first time."""
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-        self._context: Any = nullcontext()
-        self._tell: Any = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *about: object) -> None:
-        self._context.__exit__(*about)
-
-    def advance(self, done: int, total: int) -> None:
-        """Show `done` more of `total` chunks."""
-        if self._tell is None:
-            self._context = counting(self.what, unit="chunks", total=total)
-            self._tell = self._context.__enter__()
-        self._tell(done)
+    return advance
 
 
 def _say_findings(folder: Path, found: Any) -> None:
@@ -355,8 +291,8 @@ def _say_findings(folder: Path, found: Any) -> None:
         typer.echo(f"damaged  {_place(item)}: {item.reason}")
     if found.missing:
         typer.echo(f"missing  {found.missing:,} chunks fewer than when the index was last closed")
-    if found.sound:
-        note = "" if found.sealed else "; its last writer was killed, what it had acknowledged is checked"
+    if found.intact:
+        note = "" if found.hashed else "; its last writer was killed, what it had acknowledged is checked"
         typer.echo(f"{found.items:,} chunks in {folder}, all as they were written{note}")
     elif found.broken:
         typer.echo(f"{folder} is damaged, its chunks were not read")

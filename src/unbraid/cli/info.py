@@ -40,15 +40,15 @@ def _bundle(place: str | None) -> dict[str, Any]:
 
 
 def _index(folder: Path) -> dict[str, Any]:
-    from unbraid.index import Store
+    from unbraid.loading import open_index
 
-    with Store.reopen(folder) as store:
-        meta, stats = store.meta, store.stats()
+    with open_index(folder, read_only=True) as index:
+        meta, stats = index.meta, index.stats()
     return {
         "index": str(folder),
         "base id": meta.base_id,
         "dim": meta.dim,
         "files": stats.files,
         "chunks": ", ".join(f"{count} {kind}" for kind, count in stats.chunks.items()),
-        "size": f"{stats.bytes / 1e6:.1f} MB",
+        "size": f"{(stats.bytes or 0) / 1e6:.1f} MB",
     }

@@ -1,7 +1,6 @@
 """`unbraid search`: find chunks and pictures of an index by words, code or pictures."""
 
 import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ import typer
 
 from unbraid.bundle import SMALL
 from unbraid.cli.options import Model, Tier, custom_mapper, one_of
-from unbraid.cli.qdrant import Name, Url, open_index
+from unbraid.cli.qdrant import Name, Url, open_one
 from unbraid.errors import DataError
 from unbraid.items import MODALITIES, Code, Item
 from unbraid.loading import load
@@ -63,22 +62,28 @@ def search(
     tier: Tier = SMALL,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a result.")] = False,
 ) -> None:
-    """Search an index by words, by code or by pictures. Of several --path or --language one is enough."""
-    from unbraid.index import only
-    from unbraid.index import search as search_index
+    """Search an index by words, by code or by pictures. Of several --path or --language one is enough.
 
-    wanted = only(
-        modality=modality,  # type: ignore[arg-type]
-        paths=path or (),
-        languages=language or (),
-        where=where or (),
-    )
+    Exits with 1 when nothing is found.
+    """
     named, items = _items([] if query is None else [query], image or [], lines, code)
-    embedder = load(model, tier=tier)
-    if own := custom_mapper(mode):
-        embedder, mode = embedder.with_mapper(own), own.name
-    with open_index(folder, "--in", url, name, embedder) as store:
-        results = search_index(store, embedder, items, mode=mode, k=k, only=wanted, hybrid=hybrid)
+    own = custom_mapper(mode)
+
+    def embedder() -> Any:
+        loaded = load(model, tier=tier)
+        return loaded.with_mapper(own) if own else loaded
+
+    with open_one(folder, "--in", url, name, model=embedder, read_only=True) as index:
+        results = index.search(
+            items,
+            mode=own.name if own else mode,
+            k=k,
+            hybrid=hybrid,
+            modality=modality,
+            path=path or (),
+            language=language or (),
+            where=where or (),
+        )
     for asked, hits in zip(named, results, strict=True):
         if as_json:
             for hit in hits:
@@ -90,20 +95,16 @@ def search(
         for hit in hits:
             typer.echo(readable(hit))
         if not hits:
-            typer.echo("nothing found: the index is empty, or no chunk fits what was asked for", err=True)
+            typer.echo("nothing found: the index is empty, or no chunk passes the filters", err=True)
+    if not any(results):
+        raise typer.Exit(1)
 
 
 def readable(hit: Any, *, lines: int = 3, width: int = 110) -> str:
     """A hit for people: rank, score, file and lines (a PDF's pages), then the first lines of its snippet."""
-    relative = os.path.relpath(hit.path)
-    path = hit.path if relative.startswith(f"..{os.sep}..") else relative
-    unit = " page " if path.lower().endswith(".pdf") else ":"
-    place = path if hit.first_line is None else f"{path}{unit}{hit.first_line}-{hit.last_line}"
-    if unit == " page " and hit.first_line == hit.last_line:
-        place = f"{path} page {hit.first_line}"
     shown = [line for line in hit.snippet.splitlines() if line.strip()][:lines]
     return "\n".join(
-        [f"{hit.rank:3d}  {hit.score:.3f}  {place}", *(f"            {line[:width]}" for line in shown)]
+        [f"{hit.rank:3d}  {hit.score:.3f}  {hit.place}", *(f"            {line[:width]}" for line in shown)]
     )
 
 

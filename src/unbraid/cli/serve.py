@@ -12,7 +12,7 @@ import typer
 from unbraid.bundle import SMALL
 from unbraid.cli.options import Device, Model, Threads, Tier
 from unbraid.errors import require
-from unbraid.loading import load
+from unbraid.loading import load, open_index
 from unbraid.runtime.cpu import usable_cores
 
 if TYPE_CHECKING:
@@ -106,12 +106,9 @@ def serve(
             embedder = load(model, threads=1, tier=tier)
             engine = BundleEngine(embedder, threads or usable_cores())
             if index is not None:
-                from unbraid.index import Store, provenance
-                from unbraid.serve.routes.index_search import search_of_store
+                from unbraid.serve.routes.index_search import IndexSearch
 
-                made_by = provenance(embedder)
-                opened = Store.open(index, base_id=embedder.base_id, dim=embedder.dim, provenance=made_by)
-                search = search_of_store(stack.enter_context(opened), embedder)
+                search = IndexSearch(stack.enter_context(open_index(index, model=embedder, read_only=True)))
         application = create_app(engine, settings, search)
         Server(application, host=host, port=port, socket=None if socket is None else str(socket)).run()
 

@@ -1,21 +1,21 @@
-"""`unbraid retask`: an index under one task as a file of vectors, for programs that cannot fold."""
+"""`unbraid index task-vectors`: an index under one task as a file of vectors, for other programs."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from unbraid.cli.options import Dim, Model, Side, StoredNumbers, Threads, custom_mapper
 from unbraid.custom_mapper.mapper_file import SUFFIX
-from unbraid.loading import load
+from unbraid.loading import load, open_index
 from unbraid.progress import counting, duration
 
 app = typer.Typer()
 
 
-@app.command()
-def retask(
+@app.command("task-vectors")
+def task_vectors(
     folder: Annotated[Path, typer.Argument(metavar="INDEX", help="Folder of the index.")],
     task: Annotated[str, typer.Option("--task", help="query, document, symmetric, code or a .mapper file.")],
     out: Annotated[
@@ -32,38 +32,40 @@ def retask(
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Write an index's vectors under one task to a file. A search needs none: it folds the task into the query."""
-    from unbraid.index import Store, provenance
-    from unbraid.index.transfer.task_vectors import Form, estimate, materialise, require_room
+    """Write an index's vectors under one task to a file. A search needs no such file: it folds the task into the query."""
     from unbraid.io.vector_file import check_suffix
 
     check_suffix(out)
-    embedder = load(model, threads=threads)
-    if own := custom_mapper(task):
-        embedder, task = embedder.with_mapper(own), own.task(side)
+    own = custom_mapper(task)
+    if own:
+        task = own.task(side)
     elif side:
         raise typer.BadParameter(f"--side goes with a {SUFFIX} file as --task")
-    form = Form(task, embedder.dim if dim is None else dim, numbers)  # type: ignore[arg-type]
-    made_with = provenance(embedder)
-    with Store.open(folder, base_id=embedder.base_id, dim=embedder.dim, provenance=made_with) as store:
-        about = estimate(store, embedder, form, out)
+
+    def embedder() -> Any:
+        loaded = load(model, threads=threads)
+        return loaded.with_mapper(own) if own else loaded
+
+    form = {"dim": dim, "numbers": numbers}
+    with open_index(folder, model=embedder, read_only=True) as index:
+        about = index.estimate_task_vectors(out, task, **form)  # type: ignore[arg-type]
         typer.echo(
             f"{about.items:,} items, about {duration(about.seconds)} and {about.bytes / 1e6:,.1f} MB; "
             f"{about.free / 1e6:,.0f} MB free",
             err=True,
         )
-        require_room(about, out)
         if only_estimate:
             if as_json:
                 typer.echo(json.dumps({"items": about.items, "seconds": about.seconds, "bytes": about.bytes}))
             return
-        with counting("mapping", unit="items", total=about.items) as say:
-            done = materialise(store, embedder, form, out, say)
-    if done.damaged:
+        with counting("mapping", unit="items", total=about.items) as done:
+            written = index.export_task_vectors(out, task, **form, on_progress=done)  # type: ignore[arg-type]
+    if written.damaged:
         typer.echo(
-            f"unbraid: {done.damaged:,} damaged items were left out: unbraid index verify {folder}", err=True
+            f"unbraid: {written.damaged:,} damaged items were left out: unbraid index verify {folder}",
+            err=True,
         )
     if as_json:
-        typer.echo(json.dumps({"items": done.items, "damaged": done.damaged, "file": str(out)}))
+        typer.echo(json.dumps({"items": written.items, "damaged": written.damaged, "file": str(out)}))
     else:
-        typer.echo(f"{done.items:,} {task} vectors in {out}")
+        typer.echo(f"{written.items:,} {task} vectors in {out}")

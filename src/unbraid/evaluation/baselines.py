@@ -12,7 +12,7 @@ from PIL import Image
 from unbraid.errors import require
 from unbraid.evaluation.datasets.dataset import Retrieval
 from unbraid.evaluation.metrics import Score, Scorer
-from unbraid.index.store.bm25 import document_terms, query_terms
+from unbraid.index.store.bm25 import document_words, query_words
 from unbraid.runtime.code_text import split_identifiers
 from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.training.torchvision_shim import ensure_torchvision
@@ -65,7 +65,7 @@ def index_bm25(queries: Sequence[str], documents: Sequence[str]) -> Scorer:
             ends.append(len(values))
         return values, places, ends
 
-    parts = matrix(documents, document_terms), matrix(queries, query_terms)
+    parts = matrix(documents, document_words), matrix(queries, query_words)
     stored, asked = (
         sparse.csr_matrix(part, shape=(len(part[2]) - 1, len(columns)), dtype=np.float32) for part in parts
     )

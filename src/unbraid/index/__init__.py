@@ -1,21 +1,10 @@
-"""A folder of text, code and pictures, searchable under any task: walk, chunk, store, update, search."""
+"""A folder of text, code and pictures, searchable under any task. `Index` is the object; `unbraid.open_index` makes it."""
 
-from unbraid.index.search.search import Hit, search, search_vectors
-from unbraid.index.store.filter import Only, only
-from unbraid.index.store.folder_store import Store
-from unbraid.index.store.meta import provenance
-from unbraid.index.store.vector_storage import Storage
-from unbraid.index.update import Report, update
+from unbraid.index.add import Report
+from unbraid.index.index import Index, Stats
+from unbraid.index.search.search import Hit
+from unbraid.index.store.entry import Entry
+from unbraid.index.store.filter import Filter
+from unbraid.index.store.storage import Storage
 
-__all__ = [
-    "Hit",
-    "Only",
-    "Report",
-    "Storage",
-    "Store",
-    "only",
-    "provenance",
-    "search",
-    "search_vectors",
-    "update",
-]
+__all__ = ["Entry", "Filter", "Hit", "Index", "Report", "Stats", "Storage"]

@@ -1,4 +1,4 @@
-"""Lines of a file in sections, and sections in chunks that the encoder can see whole: the same for every format.
+"""Lines in sections, and sections in chunks that the encoder can see whole: the same for every format.
 
 A section that is too long is cut at blank lines into pieces, and pieces too short to mean much are joined to the next.
 """
@@ -70,7 +70,7 @@ class Lines:
         return end - first <= MAX_LINES and self.pieces(first, end) <= MAX_PIECES
 
     def small(self, first: int, end: int) -> bool:
-        """Whether lines [first, end) say too little to be a chunk."""
+        """Whether lines [first, end) are too short to be a chunk."""
         return end - first <= MAX_LINES // 2 and self.pieces(first, end) < SMALL_PIECES
 
     def blank(self, number: int) -> bool:
@@ -112,7 +112,7 @@ def from_headings(
     return from_starts(starts, end)
 
 
-def chunks(sections: Iterable[Section], source: Lines) -> list[Chunk]:
+def cut_sections(source: Lines, sections: Iterable[Section]) -> list[Chunk]:
     """Chunks of `sections`, which are in order and hold every line that is not blank; so do the chunks."""
     pieces = itertools.chain.from_iterable(_split(section, source) for section in sections)
     return list(
@@ -139,10 +139,10 @@ def _split(section: Section, source: Lines) -> Iterator[Section]:
 def _pack(
     blocks: Iterable[tuple[int, int]], source: Lines, by_line: bool = False
 ) -> Iterator[tuple[int, int]]:
-    """Neighbouring blocks together as long as they fit; a block that does not fit alone is packed by lines.
+    """Adjacent blocks together as long as they fit; a block that does not fit alone is packed by lines.
 
-    A small block is never left alone: a heading goes with the first lines of what follows, even when that is one
-    line too long to fit, which `_chunks` then cuts.
+    A small block is never left alone: a heading stays with the first lines after it, even when these are one line that
+    is too long, which `_chunks` then cuts.
     """
     held: tuple[int, int] | None = None
     for first, end in blocks:
@@ -162,7 +162,7 @@ def _pack(
 
 
 def _join_small(sections: Iterable[Section], source: Lines) -> Iterator[Section]:
-    """Sections with each small one joined to the next where both fit: imports to a function, a title to its text."""
+    """Joins each small section to the next where both fit: imports to a function, a title to its text."""
     held: Section | None = None
     for section in sections:
         if held:
@@ -177,7 +177,7 @@ def _join_small(sections: Iterable[Section], source: Lines) -> Iterator[Section]
 
 
 def _shared(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
-    """The names two contexts begin with alike."""
+    """The names with which both contexts begin."""
     pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False))
     return tuple(name for name, _ in pairs)
 

@@ -1,9 +1,9 @@
 """A program of its own: the text of a PDF's pages, as JSON; standard input and output carry the bytes.
 
-    python -P pdf_text.py MAX_PAGES MAX_CHARACTERS < FILE.pdf    # {"pages": [text, ...]} or {"reason": "..."}
+    python -P pdf_process.py MAX_PAGES MAX_CHARACTERS < FILE.pdf    # {"pages": [text, ...]} or {"reason": "..."}
 
-pypdf is written in Python and a page can be made to take hours or all memory, so it runs in a process that can be
-ended, with its memory limited where the system can do that. It imports nothing of unbraid, to start quickly.
+pypdf is written in Python, and a crafted page can take hours or all memory. So it runs in a process that can be ended,
+with limited memory where the system can do that. It imports nothing of unbraid, to start quickly.
 """
 
 import io

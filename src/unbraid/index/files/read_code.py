@@ -85,7 +85,7 @@ class _Definition:
     name: str
 
 
-def tree_sections(source: Lines, suffix: str) -> list[Section]:
+def read_code(source: Lines, suffix: str) -> list[Section]:
     """One section per definition and per run of other statements, cut further where a definition does not fit.
 
     One section in all for a language without a grammar, without the extra, and for a file that is too much to parse.

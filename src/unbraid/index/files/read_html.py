@@ -28,7 +28,7 @@ _UNSEEN = frozenset("script style template noscript svg iframe".split())
 _NO_TAGS_WITHIN = frozenset({"title", "textarea"})
 
 
-def html_lines(text: str) -> tuple[Lines, list[Section]]:
+def read_html(text: str) -> tuple[Lines, list[Section]]:
     """The text of a page without scripts, styles and other unseen elements, and its sections by heading.
 
     A paragraph keeps its own line breaks. The page's title is a heading of the first level. Never raises.

@@ -10,9 +10,10 @@ from typing import Any
 
 from unbraid.errors import DataError
 from unbraid.index.files.chunk import Lines, Section, from_headings, split_lines
-from unbraid.index.files.read_code import tree_sections
+from unbraid.index.files.read_code import read_code
 from unbraid.index.files.read_markdown import markdown_headings
-from unbraid.index.files.read_python import PYTHON_SUFFIXES, python_sections
+from unbraid.index.files.read_python import PYTHON_SUFFIXES, read_python
+from unbraid.io.surrogates import replace_lone_surrogates
 
 NOTEBOOK_SUFFIXES = frozenset({".ipynb"})
 
@@ -23,7 +24,7 @@ class _Located(str):
     offset: int
 
 
-def notebook_lines(text: str) -> tuple[Lines, list[Section]]:
+def read_notebook(text: str) -> tuple[Lines, list[Section]]:
     """The lines of all cells, and their sections: Markdown cells by heading, code cells as their language is cut.
 
     A heading is the context of the code below it too. Sections of Markdown and raw cells are text, those of code
@@ -47,7 +48,7 @@ def notebook_lines(text: str) -> tuple[Lines, list[Section]]:
         cell = Lines(lines[first:])
         if kind == "code":
             context = tuple(title for _, title in headings)
-            inner = python_sections(cell) if suffix in PYTHON_SUFFIXES else tree_sections(cell, suffix)
+            inner = read_python(cell) if suffix in PYTHON_SUFFIXES else read_code(cell, suffix)
             inner = [replace(section, context=context + section.context) for section in inner]
         else:
             found = list(markdown_headings(cell.lines)) if kind == "markdown" else []
@@ -112,7 +113,7 @@ def _join(pieces: list[_Located]) -> Iterator[tuple[int, str]]:
     held: tuple[int, str] | None = None
     for piece in pieces:
         # JSON may spell what no text file holds: half of a surrogate pair, and NUL.
-        text = piece.encode("utf-8", "replace").decode().replace("\0", " ")
+        text = replace_lone_surrogates(piece).replace("\0", " ")
         for number, line in enumerate(split_lines(text)):
             if number and held is not None:
                 yield held

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from unbraid.errors import DataError
 from unbraid.index.files.chunk import Lines, Section, split_lines
+from unbraid.io.surrogates import replace_lone_surrogates
 
 PDF_SUFFIXES = frozenset({".pdf"})
 MAX_PAGES = 2000
@@ -23,17 +24,17 @@ def can_read_pdf() -> bool:
     return importlib.util.find_spec("pypdf") is not None
 
 
-def pdf_lines(data: bytes) -> tuple[Lines, list[Section]]:
+def read_pdf(data: bytes) -> tuple[Lines, list[Section]]:
     """The lines of all pages, numbered by page, and a section for each page.
 
-    Raises DataError for a PDF that is broken, encrypted, without text (a scan), or too much to read: more than
-    MAX_PAGES or MAX_CHARACTERS, or longer than MAX_SECONDS.
+    Raises DataError for a PDF that is broken, encrypted, without text (a scan), or too large: more than MAX_PAGES or
+    MAX_CHARACTERS, or more than MAX_SECONDS to read.
     """
     lines: list[str] = []
     numbers: list[int] = []
     sections: list[Section] = []
     for number, page in enumerate(_pages(data), start=1):
-        text = page.encode("utf-8", "replace").decode().replace("\0", " ")
+        text = replace_lone_surrogates(page).replace("\0", " ")
         first = len(lines)
         lines += split_lines(text)
         numbers += [number] * (len(lines) - first)

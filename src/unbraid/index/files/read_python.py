@@ -8,7 +8,7 @@ from unbraid.index.files.chunk import Lines, Section, from_starts
 PYTHON_SUFFIXES = frozenset({".py", ".pyi"})
 
 
-def python_sections(source: Lines) -> list[Section]:
+def read_python(source: Lines) -> list[Section]:
     """One section per top-level definition and per run of other statements; a long class gives one per method.
 
     One section in all where the text does not parse.

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec, PathSpec
@@ -24,7 +24,6 @@ MAX_IMAGE_BYTES = 50 * 1024**2
 SNIFF_BYTES = 8192  # git looks at the first 8,000 bytes to call a file binary
 NEVER_ENTERED = frozenset({".git", ".hg", ".svn", "node_modules", "__pycache__"})
 NEVER_ENTERED_WITH = ("pyvenv.cfg", "unbraid.json")  # a virtual environment, an index
-EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -37,29 +36,16 @@ class File:
     mtime_ns: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class Skipped:
-    """How many paths were left out for one reason, and the first of them."""
+    """A file or folder that was left out, and why."""
 
-    count: int = 0
-    examples: list[str] = field(default_factory=list)
+    path: Path
+    reason: str
 
-
-@dataclass
-class Skips:
-    """Everything left out, by reason; `unreadable` paths keep what the index already holds of them."""
-
-    reasons: dict[str, Skipped] = field(default_factory=dict)
-    unreadable: list[Path] = field(default_factory=list)
-
-    def add(self, reason: str, path: str | Path) -> None:
-        """Count `path` under `reason`."""
-        entry = self.reasons.setdefault(reason, Skipped())
-        entry.count += 1
-        if len(entry.examples) < EXAMPLES:
-            entry.examples.append(printable(path))
-        if reason == "unreadable":
-            self.unreadable.append(Path(path))
+    def __str__(self) -> str:
+        """The path as valid Unicode, and the reason."""
+        return f"{printable(self.path)}: {self.reason}"
 
 
 def printable(path: str | Path) -> str:
@@ -68,24 +54,24 @@ def printable(path: str | Path) -> str:
 
 
 def resolve_roots(paths: Iterable[str | Path]) -> list[Path]:
-    """The given paths, absolute, links resolved, each once. Raises DataError for one that does not exist."""
+    """The given paths, absolute, links and ~ resolved, each once. Raises DataError for one that does not exist."""
     roots: dict[Path, None] = {}
     for given in paths:
-        path = Path(os.path.realpath(given))
+        path = Path(os.path.realpath(os.path.expanduser(given)))
         if not os.path.lexists(path):
             raise DataError(f"no file or folder at {given}: check the path")
         roots[path] = None
     return list(roots)
 
 
-def walk(paths: Iterable[str | Path], skips: Skips) -> Iterator[File]:
-    """Files under `paths` in a fixed order, each once; what is left out is counted in `skips`.
+def walk(roots: Iterable[Path], skipped: list[Skipped]) -> Iterator[File]:
+    """Files under `roots` in a fixed order, each once; what is left out is added to `skipped`.
 
-    Nothing but the first 8 KB of a text or code file is read. Raises DataError for a path that does not exist.
+    Nothing but the first 8 KB of a text or code file is read.
     """
     seen: set[Path] = set()
-    for root in resolve_roots(paths):
-        found = _walk_folder(root, _outer_rules(root), skips) if root.is_dir() else _check(root, skips)
+    for root in roots:
+        found = _walk_folder(root, _outer_rules(root), skipped) if root.is_dir() else _check(root, skipped)
         for file in found:
             if file.path not in seen:
                 seen.add(file.path)
@@ -109,7 +95,7 @@ class _Rules:
         self._folders = PathSpec(patterns)
 
     def ignores(self, path: Path, is_folder: bool) -> bool | None:
-        """True ignored, False taken back by a "!" line, None no line matches."""
+        """True when ignored, False when a "!" line takes it back, None when no line matches."""
         name = path.relative_to(self.folder).as_posix()
         result = self._folders.check_file(name + "/") if is_folder else self._files.check_file(name)
         return result.include
@@ -124,15 +110,15 @@ def _ignored(rules: list[_Rules], path: Path, is_folder: bool) -> bool:
     return False
 
 
-def _read_rules(folder: Path, skips: Skips | None = None) -> list[_Rules]:
+def _read_rules(folder: Path, skipped: list[Skipped] | None = None) -> list[_Rules]:
     """The rules in `folder`, if it has a readable .gitignore."""
     if not os.path.isfile(folder / ".gitignore"):
         return []
     try:
         return [_Rules(folder)]
     except OSError:
-        if skips is not None:
-            skips.add("unreadable", folder / ".gitignore")
+        if skipped is not None:
+            skipped.append(Skipped(folder / ".gitignore", "unreadable"))
         return []
 
 
@@ -148,7 +134,7 @@ def _outer_rules(root: Path) -> list[_Rules]:
     return rules
 
 
-def _walk_folder(root: Path, rules: list[_Rules], skips: Skips) -> Iterator[File]:
+def _walk_folder(root: Path, rules: list[_Rules], skipped: list[Skipped]) -> Iterator[File]:
     """Files of a folder by name, then its folders by name; a stack, since a path can be 2,000 folders deep."""
     stack = [(root, rules)]
     while stack:
@@ -157,24 +143,26 @@ def _walk_folder(root: Path, rules: list[_Rules], skips: Skips) -> Iterator[File
             with os.scandir(folder) as scan:
                 entries = sorted(scan, key=lambda entry: entry.name)
         except OSError:
-            skips.add("unreadable", folder)
+            skipped.append(Skipped(folder, "unreadable"))
             continue
-        rules = rules + _read_rules(folder, skips)
+        rules = rules + _read_rules(folder, skipped)
         folders: list[tuple[Path, list[_Rules]]] = []
         for entry in entries:
             path = Path(entry.path)
             is_folder = entry.is_dir(follow_symlinks=False)
             if is_folder and _never_entered(path):
-                skips.add("passed over", path)  # version control, environments, packages, indexes
+                skipped.append(
+                    Skipped(path, "passed over")
+                )  # version control, environments, packages, indexes
                 continue
             if entry.name.startswith("."):
-                skips.add("hidden", path)
+                skipped.append(Skipped(path, "hidden"))
             elif _ignored(rules, path, is_folder):
-                skips.add("ignored", path)
+                skipped.append(Skipped(path, "ignored"))
             elif is_folder:
                 folders.append((path, rules))
             else:
-                yield from _check(path, skips)
+                yield from _check(path, skipped)
         stack += reversed(folders)
 
 
@@ -182,8 +170,8 @@ def _never_entered(folder: Path) -> bool:
     return folder.name in NEVER_ENTERED or any(os.path.exists(folder / name) for name in NEVER_ENTERED_WITH)
 
 
-def _check(path: Path, skips: Skips) -> Iterator[File]:
-    """`path` as a File, or nothing and a counted reason."""
+def _check(path: Path, skipped: list[Skipped]) -> Iterator[File]:
+    """`path` as a File, or nothing and an entry in `skipped`."""
     try:
         about = os.stat(path)
         modality = suffix_modality(path)
@@ -193,7 +181,7 @@ def _check(path: Path, skips: Skips) -> Iterator[File]:
     except OSError:  # also a link that points to itself
         reason = "unreadable"
     if reason:
-        skips.add(reason, path)
+        skipped.append(Skipped(path, reason))
     else:
         yield File(path, modality, about.st_size, about.st_mtime_ns)
 

@@ -1,1 +1,1 @@
-"""From a query to hits: fold the mapper, fetch candidates, score them exactly, merge neighbours."""
+"""From a query to hits: fold the mapper, fetch candidates, score them exactly, merge adjacent chunks."""

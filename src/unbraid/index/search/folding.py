@@ -1,29 +1,29 @@
 """Which vector to ask an index of base vectors for, so that its candidates hold the best under a task.
 
 The best are those of the largest cosine (q·x) / ‖x‖ with x = W b, but an index of base vectors b ranks by an inner
-product with one vector: Wᵀq makes that q·x, so long x come first. Two things mend it, and which does depends on the
-mapper: leaving out most of what all x have in common, which is length and nothing else where they lie in a cone; and
-subtracting what is known of the length beforehand, a linear function of b. What helps is found on a sample of the index.
+product with one vector: Wᵀq makes that q·x, so long x come first. Two corrections: leave out most of what all x have in
+common, which is only length where they lie in a cone; and subtract a linear estimate of the length from b. Which of the
+two helps depends on the mapper and is found on a sample of the index.
 """
 
 from dataclasses import dataclass, replace
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from unbraid.index.protocol import Model, Vectors
-from unbraid.index.store.protocol import Collection
+from unbraid.index.store.store import Store
 from unbraid.vectors import fold
 
 PROBES = 64  # of them that stand for queries
 BEST = 5  # nearest of a probe that have to be among its candidates
-NEARLY = 0.1  # of a logarithm: what two choices differ by from sample to sample; then the one that mends more is taken
+# Of a logarithm: two choices differ by this much from sample to sample; then the one with more corrections is taken.
+NEARLY = 0.1
 RIDGE = 0.3  # on the coefficients of a length, against a sample of unit vectors
 
 
 @dataclass(frozen=True)
 class Folding:
-    """How query vectors q [n, dim] of a task become vectors [n, dim] to ask an index of base vectors for.
+    """Turns query vectors q [n, dim] of a task into vectors [n, dim] to ask an index of base vectors for.
 
     `centre` [dim] is the mean unit task vector of the documents or zero, `length` [dim] the gradient of |W b| in b or
     zero, `seen` [m, dim] unit task vectors of a sample, whose best cosine says how much a length matters. `size` is the
@@ -48,20 +48,20 @@ class Folding:
         return folded - best * self.length
 
 
-# Fitting takes some 0.1 s, and a search some ms: it is kept while an index and a model are open.
-_Kept = dict[tuple[str, str], tuple[int, Folding]]
-_kept: WeakKeyDictionary[Collection, WeakKeyDictionary[Model, _Kept]] = WeakKeyDictionary()
+# (count of chunks when it was fitted, folding) by query task and document task. Fitting takes 0.1 s, a search some ms.
+Foldings = dict[tuple[str, str], tuple[int, Folding]]
 
 
-def folding_for(store: Collection, model: Model, query_task: str, document_task: str, limit: int) -> Folding:
-    """The folding for an index and two tasks, fitted once, and again when the index has doubled.
+def folding_for(
+    kept: Foldings, store: Store, model: Model, query_task: str, document_task: str, limit: int
+) -> Folding:
+    """The folding for an index and two tasks, from `kept`; fitted once, and again when the index has doubled.
 
-    As it is where `limit` candidates are all there are.
+    The plain one where `limit` candidates are all there are.
     """
     count = store.size()
     if count <= limit:
         return plain(model, document_task)
-    kept = _kept.setdefault(store, WeakKeyDictionary()).setdefault(model, {})
     known, folding = kept.get((query_task, document_task), (0, None))
     if folding is None or count > 2 * known:
         folding = fit_folding(model, store.sample(), query_task, document_task)
@@ -70,7 +70,7 @@ def folding_for(store: Collection, model: Model, query_task: str, document_task:
 
 
 def plain(model: Model, document_task: str) -> Folding:
-    """Wᵀq, nothing mended."""
+    """Wᵀq, nothing corrected."""
     weight = model.matrix(document_task)
     nothing = np.zeros(weight.shape[1], np.float32)
     size = float(np.linalg.norm(weight)) / weight.shape[1] ** 0.5  # of a unit vector of any direction

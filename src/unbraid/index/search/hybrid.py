@@ -1,13 +1,13 @@
-"""Cosines with BM25 mixed in, weighed for each query.
+"""Cosines with BM25 mixed in, by a weight for each query.
 
     mixed = cosine + WEIGHT * spread * bm25 / sqrt(best)
 
-`spread` is the standard deviation of the query's cosines with the documents, `best` its largest BM25 score, so a
-document that holds the query's words best gains WEIGHT * sqrt(best) standard deviations, others their share of it.
+`spread` is the standard deviation of the query's cosines with the documents, `best` its largest BM25 score. The
+document that holds the query's words best gains WEIGHT * sqrt(best) standard deviations, others a share of that.
 BM25 is a sum of log odds (Robertson & Zaragoza 2009), and a deviation of z has log odds of about z**2 / 2: `best`
-nats weigh as much as sqrt(2 * best) deviations, which WEIGHT scales. A query whose words are all common, or are not
-there, is thus left to its cosines; and a word that one document has weighs by the root of the logarithm of how many
-have not, where a z-scored BM25 grows with the root of their number. What else was tried: docs/experiments.md.
+nats weigh as much as sqrt(2 * best) deviations, which WEIGHT scales. So a query whose words are common or absent is
+ranked by its cosines. A word of one document weighs by the root of the logarithm of the number of documents without
+it; a z-scored BM25 grows with the root of that number itself. What else was tried: docs/experiments.md.
 """
 
 import numpy as np

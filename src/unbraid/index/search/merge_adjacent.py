@@ -1,18 +1,20 @@
-"""Neighbouring chunks of one file as one result, so that a passage is shown once and whole."""
+"""Adjacent chunks of one file as one result, so that a passage is shown once and whole."""
 
 import itertools
 from collections.abc import Sequence
 
 from unbraid.index.store.entry import Entry
 
-MERGED = 3  # chunks in one result at most: one file alone in an index would else be one result, with no place in it
+MERGED = (
+    3  # chunks in one result at most: otherwise a file that is alone in an index would be one single result
+)
 
 
-def merge(entries: Sequence[Entry], k: int) -> list[list[int]]:
+def merge_adjacent(entries: Sequence[Entry], k: int) -> list[list[int]]:
     """The `k` best results from `entries`, best first: each the positions of its chunks, the best one first.
 
-    Going down the ranking, a chunk joins the best result of its file that it is next to, or shares a line or page
-    with, as long as that has fewer than MERGED; otherwise it is a result of its own. Fewer than `k` only where
+    Down the ranking, a chunk joins the best result of its file that it follows, precedes or shares a line or page with,
+    if that has fewer than MERGED chunks; otherwise it is a result of its own. Returns fewer than `k` only where
     `entries` ends. Pictures, other modalities and other versions of a file are never joined.
     """
     results: list[list[int]] = []
@@ -40,7 +42,7 @@ def merge(entries: Sequence[Entry], k: int) -> list[list[int]]:
     return results
 
 
-def joined(chunks: Sequence[Entry]) -> tuple[int | None, int | None, str]:
+def join_chunks(chunks: Sequence[Entry]) -> tuple[int | None, int | None, str]:
     """First line, last line and snippet of the chunks of one result, in the order of the file."""
     chunks = sorted(chunks, key=lambda entry: entry.chunk)
     snippet = chunks[0].snippet

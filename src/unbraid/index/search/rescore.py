@@ -1,11 +1,11 @@
-"""Scoring candidates exactly, from the top of the order that the index gives them, as far down as matters.
+"""Score candidates exactly, from the top of the order that the index gives them, as far down as matters.
 
-The index orders by an inner product s that is a cosine but for a factor, the mean length of mapped vectors, and a
-residual: cosine - s / size. A candidate that is not scored yet is taken to have a residual no further above the median
-than the furthest of those that are scored, times MARGIN, and times log N / log n for n of N, since the furthest of n
-values with an exponential tail grows as log n. Where even that does not lift the next candidate, whose s is the largest
-of the rest, to the k + 1 best, the rest is left alone. Of 1,000 queries to 100,000 real vectors that lost at most 2 in
-10,000 of the ten best in any mode; 50 or (symmetric mode) 300 candidates of 1,500 had to be scored (medians).
+The index orders by an inner product s. It differs from a cosine by a factor, the mean length of mapped vectors, and a
+residual: cosine - s / size. A candidate that is not scored yet is assumed to have a residual no further above the
+median than the furthest of those that are scored, times MARGIN, and times log N / log n for n of N, since the furthest
+of n values with an exponential tail grows as log n. The next candidate has the largest s of the rest. Where even this
+residual does not lift it to the k + 1 best, the rest is not scored. In 1,000 queries to 100,000 real vectors that lost
+at most 2 in 10,000 of the ten best in any mode; the median was 50 scored candidates of 1,500 (symmetric mode: 300).
 """
 
 from collections.abc import Callable, Iterator
@@ -21,9 +21,9 @@ MARGIN = 1.25
 
 @dataclass(frozen=True)
 class Ranked:
-    """The first n candidates: ids, vectors [n, dim] as stored, scores [n]; `order` has those that are in place.
+    """The first n candidates: ids, vectors [n, dim] as stored, scores [n]; `order` has the final ones, best first.
 
-    These come best first; no candidate that is not scored is expected to belong before the last of them.
+    No candidate that is not scored yet is expected to rank before the last of these.
     """
 
     ids: list[UUID]
@@ -32,7 +32,7 @@ class Ranked:
     order: list[int]
 
 
-def descend(
+def rescore(
     inner: Scores,
     size: float,
     k: int,
@@ -41,8 +41,8 @@ def descend(
 ) -> Iterator[Ranked]:
     """Candidates of falling inner products [n], more of them each time, in the end all.
 
-    Nothing is yielded before more than `k` are in place, or all are scored. `score` says ids, vectors and cosines of a
-    slice of them, first of `block`, then of twice as many in all each time. `size` is the mean length of mapped vectors.
+    Nothing is yielded before more than `k` are final, or all are scored. `score` returns ids, vectors and cosines of a
+    slice of them: first of `block`, then of as many again each time. `size` is the mean length of mapped vectors.
     """
     ids, vectors, cosines = score(slice(0, block))
     while len(ids) < len(inner):
@@ -54,7 +54,7 @@ def descend(
         order = np.argsort(-cosines, kind="stable")[: np.count_nonzero(cosines > reached)]
         if len(order) > k:
             yield Ranked(ids, vectors, cosines, order.tolist())
-        more = score(slice(scored, 2 * scored))  # few rounds, as each is a question to a server
+        more = score(slice(scored, 2 * scored))  # few rounds, since each may be a request to a server
         ids = [*ids, *more[0]]
         vectors, cosines = np.concatenate([vectors, more[1]]), np.concatenate([cosines, more[2]])
     yield Ranked(ids, vectors, cosines, np.argsort(-cosines, kind="stable").tolist())

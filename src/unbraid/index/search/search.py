@@ -2,44 +2,44 @@
 
 The cosine of a query vector q with a mapped document is (Wᵀq)·b / ‖W b‖. So the index is asked for the largest
 (Wᵀq)·b, corrected for what is known of ‖W b‖ (folding.py), more of them than are wanted, and those are scored exactly
-with the mapper, from the first one down as far as matters (descent.py). Neighbours are then merged.
+with the mapper, from the first one down as far as matters (rescore.py). Adjacent chunks are then merged.
 
 A hybrid search also asks for the best BM25 scores and ranks the first chunks of both lists by `hybrid.mixed`.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from uuid import UUID
 
 import numpy as np
 
 from unbraid.errors import ItemError
 from unbraid.index.protocol import Model, Scores, Vectors
-from unbraid.index.search.folding import folding_for
+from unbraid.index.search.folding import Foldings, folding_for
 from unbraid.index.search.hybrid import mixed
-from unbraid.index.search.merge_adjacent import joined, merge
-from unbraid.index.search.rescore import Ranked, descend
-from unbraid.index.store.bm25 import query_terms
+from unbraid.index.search.merge_adjacent import join_chunks, merge_adjacent
+from unbraid.index.search.rescore import Ranked, rescore
+from unbraid.index.store.bm25 import query_words
 from unbraid.index.store.entry import Entry
-from unbraid.index.store.filter import ANYTHING, Only
-from unbraid.index.store.protocol import Candidates, Collection, tamed
-from unbraid.items import Item, Modality
+from unbraid.index.store.filter import ANYTHING, Filter
+from unbraid.index.store.store import Candidates, Store, without_damage
+from unbraid.items import Modality
 
-# Candidates asked for, and per result wanted. So many, since lengths of mapped vectors may be far from what the folding
+# Candidates asked for, and per result wanted. So many, because lengths of mapped vectors may be far from what the folding
 # expects: of Thai texts, which the starter cannot read, the ten best are among the first 1,500 but not the first 600.
 DEPTH, DEPTH_FACTOR = 1_500, 50
 BLOCK, BLOCK_FACTOR = 50, 5  # of these, scored exactly at first
 HYBRID, HYBRID_FACTOR = 300, 20  # of these, all scored in a hybrid search, since BM25 may lift any of them
-# Of those that BM25 finds a quarter: among 20,000 documents the best ten were all there with 25 (docs/experiments.md).
+# BM25 gives a quarter of that: among 20,000 documents the best ten were all there with 25 (docs/experiments.md).
 WORDS_SHARE = 4
 SPREAD_SAMPLE = 256  # chunks that a query's spread of cosines is taken from: 4.4 % standard error
-READ = 2  # entries read and checked at a time beyond those wanted, going down the ranking
+READ = 2  # entries read and checked at a time beyond those wanted, down the ranking
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One result: a chunk, or up to three neighbouring ones of a file.
+    """One result: a chunk, or up to three adjacent ones of a file.
 
     `score` is the best chunk's cosine in the task space; in a hybrid search the mixed score, of this `cosine` and
     `bm25`. Lines count from 1; they are pages for a PDF, None for a picture.
@@ -55,94 +55,100 @@ class Hit:
     cosine: float | None = None
     bm25: float | None = None
 
+    @property
+    def place(self) -> str:
+        """The file, from the working folder where it is near, with its lines or pages: "docs/a.md:3-9", "b.pdf page 2"."""
+        relative = os.path.relpath(self.path)
+        path = self.path if relative.startswith(f"..{os.sep}..") else relative
+        if self.first_line is None:
+            return path
+        one = self.first_line == self.last_line
+        if path.lower().endswith(".pdf"):
+            return f"{path} page {self.first_line}" + ("" if one else f"-{self.last_line}")
+        return f"{path}:{self.first_line}-{self.last_line}"
 
-def search(
-    store: Collection,
-    model: Model,
-    queries: Sequence[Item],
-    *,
-    mode: str = "retrieval",
-    k: int = 10,
-    only: Only = ANYTHING,
-    hybrid: bool = False,
-) -> list[list[Hit]]:
-    """The `k` best hits for each text, code snippet or picture, best first, among the chunks that `only` lets through.
+    def __str__(self) -> str:
+        """One line: rank, score, place and the beginning of the snippet."""
+        return (
+            f"{self.rank:3d}  {self.score:.3f}  {self.place}  {' '.join(self.snippet.split())[:60]}".rstrip()
+        )
 
-    `hybrid` mixes BM25 in, by the words of the queries. Raises ItemError for a mode the model does not have, for a
-    query that cannot be encoded, and for a picture in a hybrid search.
-    """
-    _check(model, mode, k)
-    words = _words(queries) if hybrid else None
-    base = model.encode(queries, progress=False)
-    return search_vectors(store, model, base, mode=mode, k=k, only=only, words=words)
+
+def check_search(model: Model, mode: str, k: int) -> tuple[str, str]:
+    """The tasks of `mode`: (query, document). Raises ItemError for a mode that the model does not have, or a wrong k."""
+    if mode not in model.search_modes:
+        raise ItemError(f"unknown search mode {mode!r}: choose one of {', '.join(model.search_modes)}")
+    if not isinstance(k, int) or k < 1:
+        raise ItemError(f"k is {k}: ask for at least one result")
+    return model.search_modes[mode]
 
 
 def search_vectors(
-    store: Collection,
+    store: Store,
     model: Model,
     base: Vectors,
     *,
     mode: str = "retrieval",
     k: int = 10,
-    only: Only = ANYTHING,
+    filter: Filter = ANYTHING,
     words: Sequence[str] | None = None,
+    foldings: Foldings | None = None,
 ) -> list[list[Hit]]:
-    """`search` for queries that are base vectors [n, dim] already: another mode costs no encoding.
+    """The `k` best hits for each base vector of [n, dim], best first, among the chunks that `filter` lets through.
 
-    With `words`, the texts of the queries, it is hybrid.
+    With `words`, the texts of the queries, the search is hybrid. `foldings` keeps what is fitted from search to search.
     """
-    query_task, document_task = _check(model, mode, k)
+    query_task, document_task = check_search(model, mode, k)
     if not len(base):
         return []
     queries = model.map(base, query_task)
     block = max(BLOCK, BLOCK_FACTOR * k)
-    folding = folding_for(store, model, query_task, document_task, block)
-    found = store.nearest(folding(queries), max(DEPTH, DEPTH_FACTOR * k), only)
+    folding = folding_for(
+        {} if foldings is None else foldings, store, model, query_task, document_task, block
+    )
+    found = store.nearest(folding(queries), max(DEPTH, DEPTH_FACTOR * k), filter)
     if words is not None:
-        return _hybrid(store, model, queries, document_task, found, words, k, only)
+        return _hybrid(store, model, queries, document_task, found, words, k, filter)
     results = []
     for query, candidates in zip(queries, found, strict=True):
-        scored = partial(_scored, store, model, query, document_task, candidates)
-        ranking = descend(candidates.scores(), folding.size, k, block, scored)
-        results.append(_hits(store, ranking, k))
+
+        def score(
+            some: slice, query: Vectors = query, candidates: Candidates = candidates
+        ) -> tuple[list[UUID], Vectors, Scores]:
+            ids = candidates.ids(some)
+            vectors = store.vectors(ids)
+            return ids, vectors, _cosines(model, query, document_task, vectors)
+
+        results.append(_hits(store, rescore(candidates.scores(), folding.size, k, block, score), k))
     return results
-
-
-def _scored(
-    store: Collection, model: Model, query: Vectors, task: str, candidates: Candidates, some: slice
-) -> tuple[list[UUID], Vectors, Scores]:
-    """Ids, vectors [n, dim] as stored and cosines [n] of some candidates of a query [dim]."""
-    ids = candidates.ids(some)
-    vectors = store.vectors(ids)
-    return ids, vectors, _cosines(model, query, task, vectors)
 
 
 def _cosines(model: Model, query: Vectors, task: str, vectors: Vectors) -> Scores:
     """Rounded, since a matrix product gives two identical rows scores that differ in the last bit."""
-    return np.round(model.map(tamed(vectors), task) @ query, 6)
+    return np.round(model.map(without_damage(vectors), task) @ query, 6)
 
 
 def _hybrid(
-    store: Collection,
+    store: Store,
     model: Model,
     queries: Vectors,
     task: str,
     found: Sequence[Candidates],
     words: Sequence[str],
     k: int,
-    only: Only,
+    filter: Filter,
 ) -> list[list[Hit]]:
     """Hits among the first candidates of each query [n, dim] and those that BM25 finds for its words."""
     limit = max(HYBRID, HYBRID_FACTOR * k)
-    terms = [query_terms(one) for one in words]
-    others = store.nearest_words(terms, limit // WORDS_SHARE, only)
+    asked = [query_words(one) for one in words]
+    others = store.nearest_words(asked, limit // WORDS_SHARE, filter)
     united = [
         list(dict.fromkeys([*near.ids(slice(limit)), *other.ids()]))
         for near, other in zip(found, others, strict=True)
     ]
     sample = model.map(store.sample()[:SPREAD_SAMPLE], task)
     results = []
-    for query, ids, bm25 in zip(queries, united, store.word_scores(terms, united), strict=True):
+    for query, ids, bm25 in zip(queries, united, store.word_scores(asked, united), strict=True):
         vectors = store.vectors(ids)
         cosines = _cosines(model, query, task, vectors)
         spread = float(np.std(sample @ query)) if len(sample) else 0.0
@@ -152,23 +158,16 @@ def _hybrid(
     return results
 
 
-def _words(queries: Sequence[Item]) -> list[str]:
-    words = [str(query) for query in queries if isinstance(query, str)]
-    if len(words) < len(queries):
-        raise ItemError("a picture has no words for a hybrid search: leave --hybrid out")
-    return words
-
-
 def _hits(
-    store: Collection, ranking: Iterable[Ranked], k: int, parts: tuple[Scores, Scores] | None = None
+    store: Store, ranking: Iterable[Ranked], k: int, parts: tuple[Scores, Scores] | None = None
 ) -> list[Hit]:
-    """The `k` best results of a ranking; only as much of it is made as is needed, and as few entries are read.
+    """The `k` best results of a ranking. Lazy: scores and reads payloads until `k` merged hits are final.
 
     `parts` are the cosines [n] and BM25 scores [n] that its scores are mixed of.
     """
     found: list[tuple[int, float, Entry]] = []  # number, score and entry of a candidate
     results: list[list[int]] = []
-    for ranked, rows in _parts(ranking, k + READ):
+    for ranked, rows in _batches(ranking, k + READ):
         entries = store.entries([ranked.ids[row] for row in rows], ranked.vectors[rows])
         found += [
             (row, float(ranked.scores[row]), entry)
@@ -176,19 +175,19 @@ def _hits(
             if entry is not None
         ]
         found.sort(key=lambda one: (-one[1], one[2].path, one[2].chunk))  # which decide between equal scores
-        results = merge([entry for _, _, entry in found], k)
+        results = merge_adjacent([entry for _, _, entry in found], k)
         if sum(map(len, results)) < len(found):  # the next one belongs to none of them
             break
     hits = []
     for rank, result in enumerate(results, start=1):
         row, score, best = found[result[0]]
-        place = joined([found[number][2] for number in result])
+        place = join_chunks([found[number][2] for number in result])
         both = [float(part[row]) for part in parts] if parts else []
         hits.append(Hit(rank, score, best.path, best.modality, *place, *both))
     return hits
 
 
-def _parts(ranking: Iterable[Ranked], size: int) -> Iterator[tuple[Ranked, list[int]]]:
+def _batches(ranking: Iterable[Ranked], size: int) -> Iterator[tuple[Ranked, list[int]]]:
     """Candidates of a ranking, best first, `size` at a time and as many more as have the last one's score."""
     seen: set[int] = set()
     for ranked in ranking:
@@ -200,12 +199,3 @@ def _parts(ranking: Iterable[Ranked], size: int) -> Iterator[tuple[Ranked, list[
             yield ranked, rest[:end]
             seen.update(rest[:end])
             rest = rest[end:]
-
-
-def _check(model: Model, mode: str, k: int) -> tuple[str, str]:
-    """The tasks of `mode`: (query, document). Raises ItemError for an argument that means nothing."""
-    if mode not in model.search_modes:
-        raise ItemError(f"unknown search mode {mode!r}: choose one of {', '.join(model.search_modes)}")
-    if k < 1:
-        raise ItemError(f"k is {k}: ask for at least one result")
-    return model.search_modes[mode]

@@ -1,15 +1,16 @@
 """The words of a text as a sparse vector whose inner product with a query's is BM25, as far as one text can know it.
 
 A document's weight of a word is tf (k1 + 1) / (tf + k1 (1 - b + b length / average)), a query's is 1, and the store
-multiplies by the word's IDF when it searches (Robertson & Zaragoza 2009; k1 1.2, b 0.75). The library's own tokeniser:
-lower case, English stop words, Snowball stems; a word's place is its 31-bit murmur3 hash, so there is no vocabulary to
-keep. A Qdrant server makes the same vectors.
+multiplies by the word's IDF when it searches (Robertson & Zaragoza 2009; k1 1.2, b 0.75). Words come from the tokenizer
+of Qdrant Edge: lower case, English stop words, Snowball stems. A word's dimension is its 31-bit murmur3 hash, so no
+vocabulary is kept. A Qdrant server makes the same vectors.
 """
 
 from functools import cache
 
 import qdrant_edge as edge
 
+from unbraid.io.surrogates import replace_lone_surrogates
 from unbraid.runtime.code_text import split_identifiers
 
 # Words of a document that is neither short nor long. Fixed, since a store that grows cannot know it: 32 to 128 differ
@@ -17,19 +18,19 @@ from unbraid.runtime.code_text import split_identifiers
 AVERAGE_LENGTH = 64
 
 
-def document_terms(text: str) -> edge.SparseVector:
+def document_words(text: str) -> edge.SparseVector:
     """Word weights of a text or code that is searched; empty for one without words."""
-    return _bm25().embed_document(_clean(text))
+    return _bm25().embed_document(_words(text))
 
 
-def query_terms(text: str) -> edge.SparseVector:
+def query_words(text: str) -> edge.SparseVector:
     """The words of a query, weight 1 each."""
-    return _bm25().embed_query(_clean(text))
+    return _bm25().embed_query(_words(text))
 
 
-def _clean(text: str) -> str:
-    """Identifiers in parts, in prose and queries too, so that getName, get_name and "get name" meet everywhere."""
-    return split_identifiers(text).encode("utf-8", "replace").decode("utf-8")
+def _words(text: str) -> str:
+    """Identifiers in parts, in prose and queries too, so that getName, get_name and "get name" match each other."""
+    return replace_lone_surrogates(split_identifiers(text))
 
 
 @cache

@@ -1,7 +1,7 @@
 """One checksum an item, over its vector and its payload, stored in the payload itself.
 
-The store reads a flipped bit back without complaint, so what comes out of it is checked here. BLAKE2b, cut to 64 bits,
-and no CRC: docs/decisions.md says why, and what it costs.
+The store returns a flipped bit without an error, so what it returns is checked here. BLAKE2b, cut to 64 bits, and not a
+CRC: docs/decisions.md says why, and what it costs.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ def checksum(payload: Mapping[str, Any], vector: Vectors) -> str:
             text, kind = (value, "=") if isinstance(value, str) else (repr(value), ":")
             parts.append(
                 f"{name}{kind}{len(text)} {text}"
-            )  # with its length, so that no two payloads read alike
+            )  # with its length, so that no two payloads give the same text
     digest = hashlib.blake2b(np.asarray(vector, "<f4").tobytes(), digest_size=BYTES)
     digest.update("".join(parts).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
@@ -42,11 +42,11 @@ def to_payload(entry: Entry, vector: Vectors) -> dict[str, Any]:
 
 
 def to_entry(payload: Mapping[str, Any]) -> Entry:
-    """The entry of a payload that is sound. Raises TypeError for one that has other fields."""
+    """The entry that `to_payload` made `payload` of. Raises TypeError for other fields."""
     return Entry(**{name: value for name, value in payload.items() if name != FIELD})
 
 
-def sound_entry(payload: Mapping[str, Any] | None, vector: Vectors) -> Entry | None:
+def checked_entry(payload: Mapping[str, Any] | None, vector: Vectors) -> Entry | None:
     """The entry of a payload that is stored beside `vector` [dim]; None where it is damaged, or there is none."""
     if payload is None or damage(None, payload, vector) is not None:
         return None
@@ -56,7 +56,7 @@ def sound_entry(payload: Mapping[str, Any] | None, vector: Vectors) -> Entry | N
 def damage(identity: object, payload: Mapping[str, Any] | None, vector: Vectors) -> str | None:
     """What is wrong with a stored item, None if it is as it was written.
 
-    `identity` is the id it was found under; None leaves that unchecked, which is half of the time.
+    `identity` is the id it was found under; None leaves it unchecked, which halves the time.
     """
     if not payload or FIELD not in payload:
         return "its payload has no checksum"

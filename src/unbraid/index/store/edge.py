@@ -1,16 +1,22 @@
-"""Qdrant Edge, as far as the index uses it: making and loading a shard, its errors, room on the disk for a write."""
+"""Qdrant Edge, as far as the index uses it: making and loading an Edge store, points, filters, errors, room on the disk."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from struct import pack
+from typing import Any
 
+import numpy as np
 import qdrant_edge as edge
 
 from unbraid.errors import StoreError
-from unbraid.index.store.entry import Fields, new_fields
-from unbraid.index.store.filter import Condition, Only
-from unbraid.index.store.vector_storage import OVERSAMPLING, Storage
+from unbraid.index.protocol import Vectors
+from unbraid.index.store.bm25 import document_words
+from unbraid.index.store.checksum import to_payload
+from unbraid.index.store.entry import Entry, Fields, new_fields, point_id
+from unbraid.index.store.filter import RANGES
+from unbraid.index.store.storage import Storage
 from unbraid.io.atomic import sync_folder
 
 # One segment, freed of deleted items whenever it is optimised, and no HNSW graph (m=0): building one took 180 s for
@@ -29,20 +35,20 @@ ROOM_FACTOR = 3
 ROOM_AT_LEAST = 8 * 1024**2
 
 
-def load_shard(path: Path, storage: Storage) -> edge.EdgeShard:
-    """The shard at `path`, for vectors kept as `storage` says; made where there is none, whole or not at all."""
+def load_edge(path: Path, storage: Storage) -> edge.EdgeShard:
+    """The Edge store at `path`, for vectors kept as `storage` says; made where there is none, whole or not at all."""
     with edge_errors():
         if not path.exists():
             unfinished = path.with_name(path.name + ".new")
             shutil.rmtree(unfinished, ignore_errors=True)
-            make_shard(unfinished, storage).close()
+            make_edge(unfinished, storage).close()
             unfinished.rename(path)
             sync_folder(path.parent)
         return edge.EdgeShard.load(str(path))
 
 
-def make_shard(path: Path, storage: Storage) -> edge.EdgeShard:
-    """A new, empty shard in the folder `path`, which must not exist; flushed."""
+def make_edge(path: Path, storage: Storage) -> edge.EdgeShard:
+    """A new, empty Edge store in the folder `path`, which must not exist; flushed."""
     require_room(path.parent, 0)
     with edge_errors():
         vectors = edge.EdgeVectorParams(
@@ -64,12 +70,12 @@ def make_shard(path: Path, storage: Storage) -> edge.EdgeShard:
             optimizers=optimiser,
             hnsw_config=no_graph,
         )
-        shard = edge.EdgeShard.create(str(path), config)
+        made = edge.EdgeShard.create(str(path), config)
         for key in ("modality", "language"):
-            shard.update(edge.UpdateOperation.create_field_index(key, edge.PayloadSchemaType.Keyword))
-        shard.update(edge.UpdateOperation.create_field_index("path", edge.KeywordIndexParams(prefix=True)))
-        shard.flush()
-        return shard
+            made.update(edge.UpdateOperation.create_field_index(key, edge.PayloadSchemaType.Keyword))
+        made.update(edge.UpdateOperation.create_field_index("path", edge.KeywordIndexParams(prefix=True)))
+        made.flush()
+        return made
 
 
 def index_fields(known: Mapping[str, "edge.PayloadIndexInfo"], fields: Fields) -> list[edge.UpdateOperation]:
@@ -85,12 +91,31 @@ def index_fields(known: Mapping[str, "edge.PayloadIndexInfo"], fields: Fields) -
     ]
 
 
-def search_params(storage: Storage) -> edge.SearchParams:
-    """How a shard of this storage finds candidates."""
-    if storage.candidates == "exact":
-        return edge.SearchParams(exact=True)
-    rescored = edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING[storage.candidates])
-    return edge.SearchParams(quantization=rescored)
+def upsert_points(entries: Sequence[Entry], vectors: Vectors, storage: Storage) -> edge.UpdateOperation:
+    """The write of `entries` with their base vectors [n, dim], each with its checksum and its words."""
+    points = []
+    for entry, row in zip(entries, storage.narrow(vectors), strict=True):
+        named: dict[str, edge.NamedVector] = {DENSE: row.tolist()}
+        words = document_words(entry.text)  # no checksum holds them, since they follow from the payload
+        if words.indices:
+            named[WORDS] = words
+        identity = point_id(entry.path, entry.sha256, entry.chunk)
+        points.append(edge.Point(identity, named, to_payload(entry, row)))
+    return edge.UpdateOperation.upsert_points(points)
+
+
+def stored_rows(records: Sequence[edge.Record], dim: int) -> Vectors:
+    """Vectors [n, dim] as they are stored; NaN where there is none, which is damage."""
+    lists = (record.vector if isinstance(record.vector, list) else [np.nan] * dim for record in records)
+    packed = b"".join(
+        [pack(f"={dim}f", *numbers) for numbers in lists]
+    )  # numpy takes twice as long over lists
+    return np.frombuffer(packed, np.float32).reshape(-1, dim)
+
+
+def room_of(entries: Sequence[Entry], vectors: Vectors) -> int:
+    """Bytes that entries and vectors take in a write, words and payload among them, rather more than less."""
+    return vectors.nbytes + sum(500 + 4 * len(entry.text) for entry in entries)
 
 
 def require_room(folder: Path, size: int) -> None:
@@ -103,55 +128,12 @@ def require_room(folder: Path, size: int) -> None:
         )
 
 
-def where(key: str, value: str) -> edge.Filter:
-    """Items whose payload field `key` is `value`."""
-    return edge.Filter(must=[_is(key, edge.MatchValue(value))])
-
-
-def edge_filter(only: Only, paths: Sequence[str] | None) -> edge.Filter | None:
-    """Items that `only` lets through, None for all; `paths` are those that its patterns match, None without patterns."""
-    must: list[edge.ConditionType] = []
-    places: list[edge.ConditionType] = [
-        place
-        for path in only.paths
-        for place in (
-            _is("path", edge.MatchValue(path)),
-            _is("path", edge.MatchPrefix(path.rstrip("/") + "/")),
-        )
-    ]
-    if paths is not None:
-        places.append(_is("path", edge.MatchAny(list(paths))))
-    if places:
-        must.append(edge.Filter(should=places))
-    if only.modality:
-        must.append(_is("modality", edge.MatchValue(only.modality)))
-    if only.languages:
-        must.append(_is("language", edge.MatchAny(list(only.languages))))
-    must += [_compared(one) for one in only.conditions if one.compare != "!="]
-    must_not: list[edge.ConditionType] = [
-        _is(f"fields.{one.name}", edge.MatchValue(one.value))
-        for one in only.conditions
-        if one.compare == "!="
-    ]
-    return edge.Filter(must=must, must_not=must_not) if must or must_not else None
-
-
-def _is(key: str, match: "edge.MatchType") -> edge.FieldCondition:
-    return edge.FieldCondition(key, match=match)
-
-
-def _compared(one: Condition) -> edge.FieldCondition:
-    key = f"fields.{one.name}"
-    if one.compare == "=":
-        return _is(key, edge.MatchValue(one.value))
-    bound = float(one.value)
-    range_ = {
-        "<": edge.RangeFloat(lt=bound),
-        "<=": edge.RangeFloat(lte=bound),
-        ">": edge.RangeFloat(gt=bound),
-        ">=": edge.RangeFloat(gte=bound),
-    }
-    return edge.FieldCondition(key, range=range_[one.compare])
+def condition(key: str, kind: str, value: Any) -> edge.FieldCondition:
+    """Items whose payload field `key` is `value`, begins with it, is one of it, or compares with it (see `build_filter`)."""
+    if kind in RANGES:
+        return edge.FieldCondition(key, range=edge.RangeFloat(**{RANGES[kind]: float(value)}))
+    match = {"value": edge.MatchValue, "prefix": edge.MatchPrefix, "any": edge.MatchAny}[kind]
+    return edge.FieldCondition(key, match=match(value))
 
 
 @contextmanager
@@ -162,10 +144,10 @@ def edge_errors() -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
+        if isinstance(error, StoreError):
+            raise
         if "WouldBlock" in str(error):  # the lock on its write-ahead log is taken
             message = "the index is open in another process, or twice in this one: close it there first"
-        elif "not initialized" in str(error):
-            message = "the index has been closed: open it again"
         elif "os error 28" in str(error) or "os error 27" in str(error):  # ENOSPC, EFBIG
             message = f"the disk is full, or files may not grow: this write did not happen: {error}"
         else:

@@ -9,7 +9,7 @@ from unbraid.errors import StoreError
 from unbraid.index.files.chunk import in_context
 from unbraid.items import Modality
 
-Fields: TypeAlias = Mapping[str, str | int]  # what a user says of a file, by name
+Fields: TypeAlias = Mapping[str, str | int]  # fields that a user gives a file, by name
 
 # Any fixed value: ids must not change between runs.
 _NAMESPACE = uuid.UUID("5d1c6c0e-3c55-5b0e-9f4e-0a6f6c1c2f11")
@@ -35,15 +35,15 @@ class Entry:
 
     @property
     def text(self) -> str:
-        """What the encoder read of it, and what its words are counted in; empty for a picture."""
+        """What the encoder read, and what BM25 counts words in; empty for a picture."""
         return in_context(self.context, self.snippet)
 
 
 def new_fields(known: Mapping[str, type | None], fields: Fields) -> dict[str, type]:
-    """Payload keys of those `fields` that have no index over their values yet, and the kind of value each is to have.
+    """Payload keys of those `fields` that have no index over their values yet, and the type of value each will have.
 
-    `known` has the kind by key of those that have one. An empty value, which takes a field away, needs none. Raises
-    StoreError for a value of another kind than its index has.
+    `known` has the type by key of those that have one. An empty value, which removes a field, needs none. Raises
+    StoreError for a value of another type than its index has.
     """
     found: dict[str, type] = {}
     for name, value in fields.items():
@@ -59,5 +59,5 @@ def new_fields(known: Mapping[str, type | None], fields: Fields) -> dict[str, ty
 
 
 def point_id(path: str, sha256: str, chunk: int) -> uuid.UUID:
-    """Id of a chunk: the same content at the same path has it again; new content stands beside the old."""
+    """Id of a chunk. The same content at the same path has the same id; new content is stored beside the old."""
     return uuid.uuid5(_NAMESPACE, f"{path}\0{sha256}\0{chunk}")

@@ -1,9 +1,9 @@
-"""sealed.json: what the files of an index are like while nobody writes to it.
+"""sealed.json: hashes of an index's files while nobody writes to it, and the number of its items.
 
 An item's checksum finds damage to that item. It cannot find damage to what says which items there are: the table of
 ids, the indexes by path, the write-ahead log (a bit flipped there brings deleted items back when the log is read
-again). So when an index that was written to is closed, those files are hashed, and the items counted. The seal goes
-before the next write: an index whose process was killed has none, and its next close makes one.
+again). So those files are hashed when an index that was written to is closed. The hashes are removed before the next
+write: an index whose process was killed has none, and its next close writes them.
 """
 
 import errno
@@ -22,15 +22,15 @@ BLOCK = 1 << 16
 COVERED_BY_ITEMS = ("vector_storage/vectors/chunk_", "payload_storage/page_")
 
 
-def seal(folder: Path, shard: Path, items: int) -> None:
-    """Write the seal of the closed `shard` that holds `items`."""
-    about = {"items": items, "files": _digests(shard)}
+def write_file_hashes(folder: Path, edge: Path, items: int) -> None:
+    """Write the hashes of the closed Edge store `edge` that holds `items`."""
+    about = {"items": items, "files": _digests(edge)}
     text = json.dumps({"checksum": _hash(json.dumps(about)), **about}, indent=0)
     write_atomic(folder / FILE, text.encode())
 
 
-def unseal(folder: Path) -> None:
-    """Remove the seal; on disk when this returns, so that no later write stands under an old seal."""
+def remove_file_hashes(folder: Path) -> None:
+    """Remove the hashes; on disk when this returns, so that no later write stands beside old hashes."""
     try:
         (folder / FILE).unlink()
     except FileNotFoundError:
@@ -38,22 +38,22 @@ def unseal(folder: Path) -> None:
     sync_folder(folder)
 
 
-def sealed_items(folder: Path) -> int | None:
-    """How many items the index held when it was sealed; None without a seal. Raises StoreError for a damaged one."""
+def hashed_items(folder: Path) -> int | None:
+    """How many items the index held when it was hashed; None without hashes. Raises StoreError for a damaged file."""
     about = _read(folder)
     return None if about is None else int(about["items"])
 
 
-def broken_files(folder: Path, shard: Path) -> list[str]:
-    """Files of `shard`, as paths from `folder`, that are not as they were sealed; none without a seal.
+def changed_files(folder: Path, edge: Path) -> list[str]:
+    """Files of the Edge store `edge`, as paths from `folder`, that differ from their hashes; none without hashes.
 
-    Raises StoreError when the seal itself is damaged.
+    Raises StoreError when the file of hashes itself is damaged.
     """
     about = _read(folder)
     if about is None:
         return []
-    then, now = about["files"], _digests(shard)
-    return [f"{shard.name}/{name}" for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+    then, now = about["files"], _digests(edge)
+    return [f"{edge.name}/{name}" for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
@@ -68,8 +68,8 @@ def _read(folder: Path) -> dict[str, Any] | None:
     raise StoreError(f"{folder / FILE} is damaged: delete it, verify again, and index again")
 
 
-def _digests(shard: Path) -> dict[str, str]:
-    paths = {path.relative_to(shard).as_posix(): path for path in shard.rglob("*") if path.is_file()}
+def _digests(edge: Path) -> dict[str, str]:
+    paths = {path.relative_to(edge).as_posix(): path for path in edge.rglob("*") if path.is_file()}
     return {
         name: _file_digest(path)
         for name, path in sorted(paths.items())
@@ -78,7 +78,7 @@ def _digests(shard: Path) -> dict[str, str]:
 
 
 def _file_digest(path: Path) -> str:
-    """Of every block that is not all zeros, with its place: files of 32 MB are set aside and hold a few KB."""
+    """A hash of every block that is not all zeros, with its place: files take 32 MB and hold a few KB."""
     digest = hashlib.blake2b(str(path.stat().st_size).encode(), digest_size=8)
     zeros = bytes(BLOCK)
     with open(path, "rb", buffering=0) as stream:

@@ -1,4 +1,4 @@
-"""What an index holds of a file, gathered from the payloads of its chunks."""
+"""What an index holds of a file, collected from the payloads of its chunks."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,12 +1,12 @@
-"""Which chunks a search may find: by kind, place, language and what the user said of their files."""
+"""Which chunks a search may find: by modality, path, language and the fields of their files."""
 
 import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from pathspec import GitIgnoreSpec
 
@@ -32,11 +32,11 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Only:
-    """Everything that is given has to hold; of several paths or languages one is enough.
+class Filter:
+    """All that is given must hold; of several paths or languages one is enough.
 
     `paths` are files and folders, absolute and with forward slashes; `patterns` are lines as in a .gitignore, against
-    absolute paths. Raises ItemError for a modality, language or comparison that there is not.
+    absolute paths. Raises ItemError for an unknown modality, language or comparison.
     """
 
     modality: Modality | None = None
@@ -63,32 +63,70 @@ class Only:
                 raise ItemError(f"{one.name}{one.compare}{one.value}: only whole numbers have an order")
 
 
-ANYTHING = Only()
+ANYTHING = Filter()
+# A path, a language or a condition, or several.
+Names: TypeAlias = str | Path | Sequence[str | Path]
 
 
-def only(
+def read_filter(
     *,
-    modality: Modality | None = None,
-    paths: Sequence[str | Path] = (),
-    languages: Sequence[str] = (),
-    where: Sequence[str] = (),
-) -> Only:
-    """An `Only` from what a person writes: paths relative to the working folder, "name=value", "year>=2020".
+    modality: str | None = None,
+    path: Names = (),
+    language: str | Sequence[str] = (),
+    where: str | Sequence[str] = (),
+) -> Filter:
+    """A Filter from what a person writes: paths relative to the working folder, "name=value", "year>=2020".
 
-    A path with *, ? or [ that does not exist is a pattern: without a slash for names anywhere, else for paths. Raises ItemError as `Only`.
+    A path with *, ? or [ that does not exist is a pattern: without a slash for names anywhere, else for paths. Raises
+    ItemError as `Filter`.
     """
-    patterns = [str(path) for path in paths if _PATTERN.search(str(path)) and not os.path.lexists(path)]
-    plain = [os.path.realpath(path) for path in paths if str(path) not in patterns]
-    return Only(
-        modality,
-        tuple(Path(path).as_posix() for path in plain),
+    paths = [str(one) for one in ([path] if isinstance(path, str | Path) else path)]
+    patterns = [one for one in paths if _PATTERN.search(one) and not os.path.lexists(one)]
+    plain = [os.path.realpath(one) for one in paths if one not in patterns]
+    return Filter(
+        modality,  # type: ignore[arg-type]  # Filter checks it
+        tuple(Path(one).as_posix() for one in plain),
         tuple(_absolute(pattern) for pattern in patterns),
-        tuple(languages),
-        tuple(_condition(text) for text in where),
+        (language,) if isinstance(language, str) else tuple(language),
+        tuple(_condition(text) for text in ([where] if isinstance(where, str) else where)),
     )
 
 
-def fields_of(texts: Sequence[str]) -> Fields:
+RANGES = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
+
+
+def build_filter(
+    filter: Filter, paths: Sequence[str] | None, condition: Callable[[str, str, Any], Any], group: Any
+) -> Any:
+    """`filter` in the classes of a store's library, None where it lets everything through.
+
+    `paths` are those that its patterns match, None without patterns. `condition` makes one of a payload key, "value",
+    "prefix", "any" or one of RANGES, and a value; `group` is the library's class with must, must_not and should. Any,
+    since two libraries have the same classes.
+    """
+    places = [
+        place
+        for path in filter.paths
+        for place in (
+            condition("path", "value", path),
+            condition("path", "prefix", path.rstrip("/") + "/"),
+        )
+    ]
+    if paths is not None:
+        places.append(condition("path", "any", list(paths)))
+    must = [group(should=places)] if places else []
+    must_not: list[Any] = []
+    if filter.modality:
+        must.append(condition("modality", "value", filter.modality))
+    if filter.languages:
+        must.append(condition("language", "any", list(filter.languages)))
+    for one in filter.conditions:
+        kind = one.compare if one.compare in RANGES else "value"
+        (must_not if one.compare == "!=" else must).append(condition(f"fields.{one.name}", kind, one.value))
+    return group(must=must, must_not=must_not) if must or must_not else None
+
+
+def read_fields(texts: Sequence[str]) -> Fields:
     """Values by name of "name=value"; a whole number is one. Raises ItemError for another form, or a name given twice."""
     fields: dict[str, str | int] = {}
     for text in texts:
@@ -123,7 +161,7 @@ def _absolute(pattern: str) -> str:
 def _condition(text: str) -> Condition:
     found = _CONDITION.fullmatch(text.strip())
     if not found:
-        raise ItemError(f"{text!r}: expected NAME=VALUE, or a number behind !=, <, <=, >, >=")
+        raise ItemError(f"{text!r}: expected NAME=VALUE, or a number after !=, <, <=, >, >=")
     name, value = found[1], found[3].strip()
     compare = _COMPARE[found[2]]
     if value[:1] in ("=", "<", ">"):

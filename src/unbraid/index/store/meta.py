@@ -1,16 +1,16 @@
-"""unbraid.json: what an index was made with. Vectors of another base or length are not comparable with its own."""
+"""unbraid.json: what an index was made with. Vectors of another base or length cannot be compared with its own."""
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from unbraid.embedder import Embedder
 from unbraid.errors import StoreError
-from unbraid.index.store.vector_storage import Storage
+from unbraid.index.protocol import Model
+from unbraid.index.store.storage import Storage
 from unbraid.io.atomic import write_atomic
 
 FORMAT = 3
@@ -23,16 +23,15 @@ class Provenance:
     """The bundle that an index was made with.
 
     Encoder ids cover weights, tokenizer and preprocessing; `base_id` of an index is made from them. Mapper ids are
-    written down but bind nobody: any mapper of the same base may search the index.
+    recorded but not checked: any mapper of the same base may search the index.
     """
 
     bundle: str = ""  # name and version
     bundle_id: str = ""
     encoders: Mapping[str, str] = field(default_factory=dict)  # modality -> id
     mappers: Mapping[str, str] = field(default_factory=dict)  # task -> id
-    converted: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # where items were not encoded but converted: from what
+    # Where items were converted instead of encoded: what they were converted from.
+    converted: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,20 +43,59 @@ class Meta:
     dim: int  # of a base vector
     storage: Storage
     unbraid: str
-    shard: str = (
-        SHARD_FOLDER  # the folder beside it that counts; a repair writes another and changes this last
-    )
+    # The folder of the Edge store beside unbraid.json; a repair writes another folder and changes this last.
+    shard: str = SHARD_FOLDER
     provenance: Provenance = field(default_factory=Provenance)
 
 
-def provenance(model: Embedder) -> Provenance:
-    """Where the base vectors of `model` come from."""
-    bundle = model.bundle
+def meta_of_model(model: Model, storage: Storage | None = None) -> Meta:
+    """What a new index of `model` says; vectors are kept whole and in float32 unless `storage` says otherwise."""
+    try:
+        version = metadata.version("unbraid")
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
+        version = "unknown"
+    kept = storage or Storage(model.dim)
+    return Meta(FORMAT, model.base_id, model.dim, kept, version, SHARD_FOLDER, provenance(model))
+
+
+def provenance(model: Any) -> Provenance:
+    """Where the base vectors of `model` come from; Any, as it is empty for a model that has no bundle."""
+    bundle = getattr(model, "bundle", None)
+    if bundle is None:
+        return Provenance()
     encoders = {name: spec.id for name, spec in bundle.tiers[model.tier].items()}
     if bundle.image:
         encoders["image"] = bundle.image.id
     mappers = {task: spec.id for task, spec in bundle.mappers.items()}
     return Provenance(model.name, bundle.id, encoders, mappers)
+
+
+def match(place: str, held: Meta, new: Meta, pictures: Callable[[], int]) -> Meta:
+    """`held`, what the index at `place` says, with the image encoder of `new`: bundles of one base may differ in it.
+
+    Raises StoreError when vectors of `new` cannot be compared with those of the index, or when it holds `pictures` of
+    another image encoder; it says what to do.
+    """
+    made_with = held.provenance
+    if (held.base_id, held.dim) != (new.base_id, new.dim):
+        made_by = f" by {made_with.bundle}" if made_with.bundle else ""
+        model = f"the model ({new.provenance.bundle})" if new.provenance.bundle else "the model"
+        raise StoreError(
+            f"{place} holds vectors of base {held.base_id} ({held.dim} dimensions){made_by}, {model} makes"
+            f" {new.base_id} ({new.dim} dimensions), which do not compare: give the bundle it was made with as --model, or"
+            " encode again: unbraid index PATH... --into ANOTHER_FOLDER, or convert it: unbraid index convert INDEX --into"
+            " ANOTHER_FOLDER"
+        )
+    theirs, ours = (one.encoders.get("image") for one in (new.provenance, made_with))
+    if theirs is None or theirs == ours:
+        return held
+    if ours is not None and (count := pictures()):
+        raise StoreError(
+            f"{place} holds {count} pictures by the image encoder {ours}, and that of {new.provenance.bundle} is {theirs}: "
+            "their vectors are not comparable. Give the bundle it was made with as --model, or encode again: unbraid index "
+            "PATH... --into ANOTHER_FOLDER"
+        )
+    return replace(held, provenance=replace(made_with, encoders={**made_with.encoders, "image": theirs}))
 
 
 def read_meta(folder: str | Path) -> Meta:
@@ -70,7 +108,7 @@ def read_meta(folder: str | Path) -> Meta:
     except (OSError, ValueError) as error:
         raise StoreError(f"cannot read {path}: {error}; make the index again") from error
     if not isinstance(about, dict) or "format" not in about:
-        raise StoreError(f"cannot read {path}: it is not what an index begins with; make the index again")
+        raise StoreError(f"cannot read {path}: it is not the {META_FILE} of an index; make the index again")
     if about["format"] != FORMAT:
         raise StoreError(
             f"{path} has format {about['format']}, this unbraid reads {FORMAT}; index again into another folder: "
@@ -79,13 +117,13 @@ def read_meta(folder: str | Path) -> Meta:
     try:
         if about.pop("checksum") != _checksum(about):
             raise ValueError("its checksum does not match")
-        return meta_of(about)
+        return parse_meta(about)
     except (ValueError, TypeError, KeyError, StoreError) as error:
         raise StoreError(f"cannot read {path}: {error!r}; make the index again") from error
 
 
-def meta_of(about: Mapping[str, Any]) -> Meta:
-    """What `asdict` made of a Meta. Raises TypeError, KeyError or StoreError for anything else."""
+def parse_meta(about: Mapping[str, Any]) -> Meta:
+    """The Meta that `asdict` wrote as `about`. Raises TypeError, KeyError or StoreError for anything else."""
     parts = {"storage": Storage(**about["storage"]), "provenance": Provenance(**about["provenance"])}
     return Meta(**{**about, **parts})
 
@@ -95,19 +133,6 @@ def write_meta(folder: Path, meta: Meta) -> None:
     about = asdict(meta)
     text = json.dumps({**about, "checksum": _checksum(about)}, indent=1)
     write_atomic(folder / META_FILE, text.encode())
-
-
-def vacant(folder: Path) -> bool:
-    """Whether an index can be made at `folder`: there is nothing, or an empty folder."""
-    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-
-
-def metadata_version() -> str:
-    """Version of the installed unbraid, or "unknown" when it runs from a checkout that is not installed."""
-    try:
-        return metadata.version("unbraid")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _checksum(about: Mapping[str, Any]) -> str:

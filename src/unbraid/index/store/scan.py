@@ -1,9 +1,9 @@
 """Reads every item of an index and checks it, in a process of its own: `python -m unbraid.index.store.scan FOLDER`.
 
-A damaged file can make the library panic, end the process or keep it busy for good. So whoever wants to know runs this
-as a child (verify.py). It writes JSON lines: {"total"}, {"done"}, {"damaged"} with the fields of `Damage`, at last
-{"items"} that are sound. With --into NAME it writes the sound items into a new shard beside the old one, which then
-takes its place.
+A damaged file can make the library panic, end the process or keep it busy for ever. So verify.py, which holds the
+index's lock, runs this as a child. It writes JSON lines: {"total"}, {"done"}, {"damaged"} with the fields of `Damage`,
+at last {"items"} that are undamaged. With --into NAME it writes these into a new Edge store beside the old one, which
+then takes its place.
 """
 
 import hashlib
@@ -20,12 +20,19 @@ import numpy as np
 import qdrant_edge as edge
 
 from unbraid.errors import DataError, StoreError
-from unbraid.index.files.read import chunk_file
+from unbraid.index.files.read import read_chunks
 from unbraid.index.store.checksum import damage, identity_of, to_entry
-from unbraid.index.store.edge import edge_errors, index_fields, make_shard, require_room
+from unbraid.index.store.edge import (
+    edge_errors,
+    index_fields,
+    make_edge,
+    require_room,
+    room_of,
+    upsert_points,
+)
 from unbraid.index.store.entry import Entry, point_id
-from unbraid.index.store.file_hashes import sealed_items
-from unbraid.index.store.folder_store import WITH_VECTORS, Store, room_of, upsert_points
+from unbraid.index.store.file_hashes import hashed_items
+from unbraid.index.store.folder_store import WITH_VECTORS, FolderStore
 from unbraid.index.store.meta import write_meta
 from unbraid.io.atomic import sync_folder
 from unbraid.items import suffix_modality
@@ -33,7 +40,7 @@ from unbraid.items import suffix_modality
 
 @dataclass(frozen=True)
 class Damage:
-    """An item that is not as it was written; what nothing tells is None."""
+    """An item that is not as it was written; what is unknown is None."""
 
     id: str
     reason: str
@@ -46,18 +53,20 @@ class Damage:
 
 @dataclass
 class _File:
-    """Sound chunks of one file."""
+    """Undamaged chunks of one file."""
 
     sha256: str
     chunks: int
     points: int = 0
 
 
-def scan(store: Store, say: Callable[[dict[str, Any]], None], keep: Callable[..., None] | None = None) -> int:
-    """Check every item of `store`, tell `say` what is found, hand sound ones to `keep`; returns how many are sound."""
+def scan(
+    store: FolderStore, say: Callable[[dict[str, Any]], None], keep: Callable[..., None] | None = None
+) -> int:
+    """Check every item of `store`, tell `say` what is found, hand undamaged ones to `keep`; returns their number."""
     files: dict[str, _File] = {}
     damaged: list[Damage] = []
-    sound = 0
+    undamaged = 0
     identities = store.identities()
     say({"total": len(identities)})
     for start in range(0, len(identities), WITH_VECTORS):
@@ -78,14 +87,14 @@ def scan(store: Store, say: Callable[[dict[str, Any]], None], keep: Callable[...
             rows.append(row)
         if keep and entries:
             keep(entries, np.stack(rows))
-        sound += len(entries)
+        undamaged += len(entries)
         say({"done": len(asked)})
     for one in _named(store, damaged, files):
         say({"damaged": asdict(one)})
-    return sound
+    return undamaged
 
 
-def _read(store: Store, asked: Sequence[uuid.UUID]) -> Iterator[tuple[uuid.UUID, edge.Record | Damage]]:
+def _read(store: FolderStore, asked: Sequence[uuid.UUID]) -> Iterator[tuple[uuid.UUID, edge.Record | Damage]]:
     """The points of `asked`; one that cannot be read makes the library refuse all, so they are then read singly."""
     try:
         found = store.retrieve(asked)
@@ -110,11 +119,11 @@ def _described(identity: str, reason: str, payload: dict[str, Any]) -> Damage:
     return Damage(identity, reason, payload["path"], *lines, payload["chunk"], payload["sha256"])
 
 
-def _named(store: Store, damaged: list[Damage], files: dict[str, _File]) -> Iterator[Damage]:
+def _named(store: FolderStore, damaged: list[Damage], files: dict[str, _File]) -> Iterator[Damage]:
     """The damaged items, those whose payload is unreadable named by what else is known.
 
-    An item's id is a hash of path, content and chunk. So: the missing chunks of files whose other chunks are sound;
-    then the paths that the index over paths has more of than there are sound items, with the content found there.
+    An item's id is a hash of path, content and chunk. So: the missing chunks of files whose other chunks are undamaged;
+    then the paths of which the index over paths has more chunks than are undamaged, with the content found there.
     """
     nameless = {item.id: item for item in damaged if item.path is None}
     yield from (item for item in damaged if item.path is not None)
@@ -124,7 +133,7 @@ def _named(store: Store, damaged: list[Damage], files: dict[str, _File]) -> Iter
     candidates: list[str] = []
     if nameless:
         try:
-            counts = store.paths()
+            counts = store.facet("path")
         except StoreError:
             counts = {}
         told = {item.path for item in damaged}
@@ -153,7 +162,7 @@ def _lines(path: str, sha256: str, chunk: int) -> tuple[int | None, int | None]:
     try:
         data = Path(path).read_bytes()
         if hashlib.sha256(data).hexdigest() == sha256 and suffix_modality(Path(path)) != "image":
-            part = chunk_file(data, Path(path).suffix)[chunk]
+            part = read_chunks(data, Path(path).suffix)[chunk]
             return part.first_line, part.last_line
     except (OSError, DataError, IndexError):
         pass
@@ -168,51 +177,51 @@ def sha256_of(path: str) -> str | None:
         return None
 
 
-def rewrite(store: Store, name: str, say: Callable[[dict[str, Any]], None]) -> int:
-    """Put the sound items of `store` into a new shard called `name`, which takes the old one's place; then closed.
+def rewrite(store: FolderStore, name: str, say: Callable[[dict[str, Any]], None]) -> int:
+    """Put the undamaged items of `store` into a new Edge store called `name`, which takes the old one's place.
 
-    Up to the last step the old shard counts, so it may be cut off anywhere. Returns the number of items.
+    Up to the last step the old one counts, so it may be cut off anywhere. Returns the number of items.
     """
     path = store.folder / name
     unfinished = path.with_name(name + ".new")
     shutil.rmtree(unfinished, ignore_errors=True)
-    shard = make_shard(unfinished, store.meta.storage)
+    made = make_edge(unfinished, store.meta.storage)
 
     def keep(entries: list[Entry], rows: Any) -> None:
         require_room(store.folder, room_of(entries, rows))
         given = {name: value for entry in entries for name, value in entry.fields.items()}
         with edge_errors():
-            for operation in index_fields(shard.info().payload_schema, given):
-                shard.update(operation)
-            shard.update(upsert_points(entries, rows, store.meta.storage))
+            for operation in index_fields(made.info().payload_schema, given):
+                made.update(operation)
+            made.update(upsert_points(entries, rows, store.meta.storage))
 
-    sound = scan(store, say, keep)
+    items = scan(store, say, keep)
     with edge_errors():
-        shard.flush()
-        shard.close()
+        made.flush()
+        made.close()
     unfinished.rename(path)
     sync_folder(store.folder)
-    store.unseal()
+    store.forget_file_hashes()
     write_meta(store.folder, replace(store.meta, shard=name))
-    return sound
+    return items
 
 
 def main(folder: str, name: str | None = None) -> None:
-    """Scan the index in `folder` and write what is found to standard output."""
+    """Scan the index in `folder` and write what is found to standard output; the parent process holds its lock."""
 
     def say(fact: dict[str, Any]) -> None:
         sys.stdout.write(json.dumps(fact) + "\n")
         sys.stdout.flush()
 
     try:
-        with Store.reopen(folder) as store:
-            sound = rewrite(store, name, say) if name else scan(store, say)
-            if not name and sound == store.count() and sealed_items(store.folder) is None:
-                store.reseal()  # its last writer was killed; what it left is whole
+        with FolderStore(Path(folder), None) as store:
+            items = rewrite(store, name, say) if name else scan(store, say)
+            if not name and items == store.count() and hashed_items(store.folder) is None:
+                store.renew_file_hashes()  # its last writer was killed; what it left is whole
         if name:
-            with Store.reopen(folder) as store:
-                store.reseal()
-        say({"items": sound})
+            with FolderStore(Path(folder), None) as store:
+                store.renew_file_hashes()
+        say({"items": items})
     except StoreError as error:
         say({"error": str(error)})
         sys.exit(1)

@@ -1,1 +1,1 @@
-"""An index to and from other places: Parquet, another base space, task vectors."""
+"""An index to and from other places: a Parquet file, another base space, task vectors."""

@@ -1,4 +1,4 @@
-"""An index in a new base space, its vectors converted and not encoded: fit, say what is to be expected, stream."""
+"""An index in a new base space, its vectors converted and not encoded: fit, say what to expect, stream."""
 
 import hashlib
 import shutil
@@ -12,20 +12,20 @@ import numpy as np
 from unbraid.embedder import Embedder
 from unbraid.errors import StoreError
 from unbraid.index.store.edge import require_room
-from unbraid.index.store.folder_store import Store
-from unbraid.index.store.meta import provenance
+from unbraid.index.store.folder_store import FolderStore
+from unbraid.index.store.meta import meta_of_model
 from unbraid.index.transfer.base_converter import LEAST, Quality, convert, fit_converter
 from unbraid.index.transfer.shared_items import Pairs
 from unbraid.io.atomic import sync_folder
 
-# Of the nearest items' share that is found. It foretells labelled recall against re-encoding's to some hundredths
-# (benchmarks/convert.py).
+# The least share of the nearest items that is found. It predicts labelled recall, relative to re-encoding, to some
+# hundredths (benchmarks/convert.py).
 GOOD = 0.95
 
 
 @dataclass(frozen=True)
 class Converter:
-    """A map [new dim, old dim] between base spaces, and how good it is for each kind of item that had pairs enough."""
+    """A map [new dim, old dim] between base spaces, and its quality for each kind of item that had enough pairs."""
 
     matrix: np.ndarray
     quality: dict[str, Quality]
@@ -39,7 +39,7 @@ class Converter:
 
 @dataclass
 class Converted:
-    """How many items are in the new index, how many are not because they are damaged or of a kind that was left out."""
+    """How many items are in the new index, and how many are not: damaged, or of a kind that was left out."""
 
     items: int = 0
     damaged: int = 0
@@ -47,7 +47,7 @@ class Converted:
 
 
 def fit(pairs: Pairs) -> Converter:
-    """A converter from what both bundles have encoded. Raises StoreError for fewer than 50 items of every kind."""
+    """A converter from what both bundles have encoded. Raises StoreError when no kind has 50 items."""
     try:
         matrix, _, quality = fit_converter(pairs.old, pairs.new, pairs.kinds)
     except ValueError as error:
@@ -58,7 +58,7 @@ def fit(pairs: Pairs) -> Converter:
 
 
 def doubts(converter: Converter, kinds: Collection[str]) -> list[str]:
-    """Why an index of these kinds should not be converted, if there is reason not to."""
+    """Reasons not to convert an index of these kinds, none if all is well."""
     found = []
     for kind in kinds:
         known = converter.quality.get(kind)
@@ -70,15 +70,15 @@ def doubts(converter: Converter, kinds: Collection[str]) -> list[str]:
 
 
 def convert_index(
-    store: Store,
+    store: FolderStore,
     into: Path,
     model: Embedder,
     converter: Converter,
-    say: Callable[[int], None],
+    on_progress: Callable[[int], None],
     *,
     leave_out: Collection[str] = (),
 ) -> Converted:
-    """Write `store` as a new index `into` of the base of `model`; it is there whole or not at all.
+    """Write `store` as a new index `into` of the base of `model`, whole or not at all.
 
     Kinds in `leave_out` and damaged items are not in it. Raises StoreError when `into` exists or does not fit.
     """
@@ -87,32 +87,23 @@ def convert_index(
     folder = into.absolute()
     if not folder.parent.is_dir():
         raise StoreError(f"{into}: the folder it is to be in does not exist")
-    size = sum(path.stat().st_blocks * 512 for path in store.folder.rglob("*") if path.is_file())
-    require_room(folder.parent, size // 2)
+    require_room(folder.parent, store.disk_bytes() // 2)
     old = store.meta
-    storage = replace(
-        old.storage, dim=model.dim if old.storage.dim == old.dim else min(old.storage.dim, model.dim)
-    )
-    made_with = replace(provenance(model), converted=_origin(store, converter))
+    dim = model.dim if old.storage.dim == old.dim else min(old.storage.dim, model.dim)
+    meta = meta_of_model(model, replace(old.storage, dim=dim))
+    meta = replace(meta, provenance=replace(meta.provenance, converted=_origin(store, converter)))
     unfinished = folder.with_name(folder.name + ".new")
     shutil.rmtree(unfinished, ignore_errors=True)
     done = Converted()
     try:
-        with Store.open(
-            unfinished,
-            base_id=model.base_id,
-            dim=model.dim,
-            create=True,
-            provenance=made_with,
-            storage=storage,
-        ) as new:
+        with FolderStore.create(unfinished, meta) as new:
             for entries, vectors, damaged in store.items():
                 kept = [row for row, entry in enumerate(entries) if entry.modality not in leave_out]
                 new.upsert([entries[row] for row in kept], convert(converter.matrix, vectors[kept]))
                 done.items += len(kept)
                 done.left_out += len(entries) - len(kept)
                 done.damaged += damaged
-                say(len(entries) + damaged)
+                on_progress(len(entries) + damaged)
             new.settle()
         unfinished.rename(folder)
         sync_folder(folder.parent)
@@ -121,8 +112,8 @@ def convert_index(
     return done
 
 
-def _origin(store: Store, converter: Converter) -> dict[str, Any]:
-    """What an index says of the one it was converted from."""
+def _origin(store: FolderStore, converter: Converter) -> dict[str, Any]:
+    """What a new index says of the one it was converted from."""
     return {
         "base_id": store.meta.base_id,
         **asdict(store.meta.provenance),

@@ -1,7 +1,7 @@
 """Items that an index's old bundle and a new one have both encoded, for the fit of a converter.
 
-They are items of the index itself. Their old vectors are stored, and so is what was encoded, but for pictures: of those the
-ones serve whose file still has the content. So only the new bundle has to encode, and the old one need not exist any more.
+They are items of the index itself. Their old vectors are stored, and so is the text that was encoded. A picture can be
+used where its file still has the same content. So only the new bundle has to encode, and the old one is not needed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +13,10 @@ import numpy as np
 from unbraid.embedder import Embedder
 from unbraid.errors import ImageError
 from unbraid.index.protocol import Vectors
-from unbraid.index.store.edge import where
 from unbraid.index.store.entry import Entry
-from unbraid.index.store.filter import Only
-from unbraid.index.store.folder_store import Store
+from unbraid.index.store.filter import Filter
 from unbraid.index.store.scan import sha256_of
+from unbraid.index.store.store import Store
 from unbraid.items import MODALITIES, Code, Item, Modality
 
 BATCH = 128  # encoded at a time
@@ -34,15 +33,15 @@ class Pairs:
 
 def kinds_of(store: Store) -> dict[Modality, int]:
     """Items of each kind in `store`."""
-    return {kind: count for kind in MODALITIES if (count := store.count(Only(modality=kind)))}
+    return {kind: count for kind in MODALITIES if (count := store.count(Filter(modality=kind)))}
 
 
 def make_pairs(
-    store: Store, new: Embedder, *, count: int, say: Callable[[int], None] = lambda count: None
+    store: Store, new: Embedder, *, count: int, on_progress: Callable[[int], None] = lambda count: None
 ) -> Pairs:
     """At most `count` items of `store`, drawn at random, none twice, with their vectors under `new`.
 
-    Every kind gives as many; what one has too few of goes to the kinds that have more. `say` hears how many are encoded.
+    Every kind has the same share; what one cannot fill goes to the kinds that have more.
     """
     olds: list[Vectors] = [np.empty((0, store.meta.dim), np.float32)]
     news: list[Vectors] = [np.empty((0, new.dim), np.float32)]
@@ -63,7 +62,7 @@ def make_pairs(
             olds.append(stored)
             news.append(encoded)
             kinds += [kind] * len(items)
-            say(len(items))
+            on_progress(len(items))
     return Pairs(np.concatenate(olds), np.concatenate(news), kinds)
 
 
@@ -72,7 +71,7 @@ def _batches(store: Store, kind: Modality) -> Iterator[tuple[list[Item], Vectors
     seen: set[str] = set()
     items: list[Item] = []
     rows: list[Vectors] = []
-    for entries, vectors, _ in store.items(where("modality", kind)):
+    for entries, vectors, _ in store.items(Filter(modality=kind)):
         for entry, vector in zip(entries, vectors, strict=True):
             mark = entry.sha256 if kind == "image" else entry.text
             if mark in seen:

@@ -1,4 +1,4 @@
-"""Task vectors of a whole index in a file, for who wants them outside: base vectors go through a mapper as a stream."""
+"""Export task vectors of a whole index to a file, streaming: base vectors in, mapped vectors out."""
 
 import shutil
 import tempfile
@@ -14,19 +14,29 @@ import numpy as np
 from unbraid.embedder import Embedder
 from unbraid.errors import DataError
 from unbraid.index.protocol import Vectors
-from unbraid.index.store.folder_store import Store
-from unbraid.index.transfer.task_vector_file import Row, row_of, task_file
-from unbraid.io.vector_file import provenance
+from unbraid.index.store.entry import Entry, point_id
+from unbraid.index.store.store import Store
+from unbraid.io.vector_file import Row, provenance, vector_file
 from unbraid.vectors import Numbers
 
 BLOCK = 4_000  # items held, mapped and written at a time: 8 MB of base vectors
 SAMPLE, PARTS = 2_000, 4  # items that the estimate maps and writes, and in how many steps
 ROOM = 16 * 1024**2  # bytes to be left over, and one part in ten of the estimate
+# What the file says of each vector: its id in the index, and which chunk of which content it is.
+COLUMNS = {
+    "id": str,
+    "path": str,
+    "modality": str,
+    "first_line": int,  # pages of a PDF, none of a picture
+    "last_line": int,
+    "chunk": int,
+    "sha256": str,  # of the whole file
+}
 
 
 @dataclass(frozen=True)
 class Form:
-    """What is to be made of each base vector: task, length, stored numbers."""
+    """What to make of each base vector: task, length, stored numbers."""
 
     task: str
     dim: int
@@ -45,14 +55,14 @@ class Estimate:
 
 @dataclass
 class Written:
-    """What is in the file, and how many items are not because they are damaged."""
+    """How many items are in the file, and how many are left out because they are damaged."""
 
     items: int = 0
     damaged: int = 0
 
 
-def estimate(store: Store, model: Embedder, form: Form, out: Path) -> Estimate:
-    """What `materialise` will take, told by its first items. Raises what it would raise for them."""
+def estimate_task_vectors(store: Store, model: Embedder, form: Form, out: Path) -> Estimate:
+    """What `write_task_vectors` will take, from its first items. Raises what it would raise for them."""
     total = store.count()
     model.map(np.zeros((1, model.dim), np.float32), form.task)  # opens the mapper's graph, outside the clock
     moments: list[float] = []
@@ -68,7 +78,7 @@ def estimate(store: Store, model: Embedder, form: Form, out: Path) -> Estimate:
     return Estimate(total, seconds * share, round(size * share), free)
 
 
-def require_room(about: Estimate, out: Path) -> None:
+def check_room(about: Estimate, out: Path) -> None:
     """Raise DataError when `out` may not fit on its disk; the file that it replaces counts until it is replaced."""
     needed = about.bytes + about.bytes // 10 + ROOM
     if about.free < needed:
@@ -78,47 +88,56 @@ def require_room(about: Estimate, out: Path) -> None:
         )
 
 
-def materialise(store: Store, model: Embedder, form: Form, out: Path, say: Callable[[int], None]) -> Written:
-    """Write the task vector of every sound item of `store` to `out`, by its suffix; `say` hears of items done.
+def write_task_vectors(
+    store: Store, model: Embedder, form: Form, out: Path, on_progress: Callable[[int], None]
+) -> Written:
+    """Write the task vector of every undamaged item of `store` to `out`, by its suffix.
 
-    The file is there whole or not at all. Needs memory for some thousand items, however many there are. Raises
+    The file is written whole or not at all. Holds some thousand items in memory, however many there are. Raises
     DataError when it cannot be written, ItemError for a task, dim or numbers that the model does not have.
     """
-    return _write(_blocks(store, BLOCK), model, form, out, say)
+    return _write(_blocks(store, BLOCK), model, form, out, on_progress)
 
 
 def _write(
-    blocks: Iterator[tuple[list[Row], Vectors, int]],
+    blocks: Iterator[tuple[list[Entry], Vectors, int]],
     model: Embedder,
     form: Form,
     out: Path,
-    say: Callable[[int], None],
+    on_progress: Callable[[int], None],
 ) -> Written:
     empty = np.empty((0, model.dim), np.float32)
     shape = model.map(empty, form.task, dim=form.dim, numbers=form.numbers)
     about: dict[str, Any] = {**provenance(model, form.task, form.numbers), "dim": form.dim}
     done = Written()
-    with task_file(out, about, shape.shape[1], shape.dtype) as file:
-        for rows, vectors, damaged in blocks:
-            if rows:
+    with vector_file(out, about, COLUMNS, shape.shape[1], shape.dtype) as file:
+        for entries, vectors, damaged in blocks:
+            if entries:
+                rows: list[Row] = [
+                    {
+                        "id": str(point_id(entry.path, entry.sha256, entry.chunk)),
+                        **{name: getattr(entry, name) for name in COLUMNS if name != "id"},
+                    }
+                    for entry in entries
+                ]
                 file.write(rows, model.map(vectors, form.task, dim=form.dim, numbers=form.numbers))
-            done.items += len(rows)
+            done.items += len(entries)
             done.damaged += damaged
-            say(len(rows) + damaged)
+            on_progress(len(entries) + damaged)
     return done
 
 
-def _blocks(store: Store, size: int) -> Iterator[tuple[list[Row], Vectors, int]]:
-    """Sound items, at least `size` at a time, and how many damaged ones came between them."""
-    rows: list[Row] = []
+def _blocks(store: Store, size: int) -> Iterator[tuple[list[Entry], Vectors, int]]:
+    """Undamaged items, at least `size` at a time, and how many damaged ones came between them."""
+    entries: list[Entry] = []
     parts: list[Vectors] = []
     damaged = 0
-    for entries, vectors, lost in store.items():
-        rows += [row_of(entry) for entry in entries]
+    for some, vectors, lost in store.items():
+        entries += some
         parts.append(vectors)
         damaged += lost
-        if len(rows) >= size:
-            yield rows, np.concatenate(parts), damaged
-            rows, parts, damaged = [], [], 0
+        if len(entries) >= size:
+            yield entries, np.concatenate(parts), damaged
+            entries, parts, damaged = [], [], 0
     if parts:
-        yield rows, np.concatenate(parts), damaged
+        yield entries, np.concatenate(parts), damaged

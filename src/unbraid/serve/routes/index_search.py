@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import threading
-from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -20,9 +19,7 @@ from unbraid.serve.http.errors import ApiError
 from unbraid.serve.requests.schemas import SearchHit, SearchRequest
 
 if TYPE_CHECKING:
-    from unbraid.embedder import Embedder
-    from unbraid.index import Hit, Store
-    from unbraid.index.store.entry import Entry
+    from unbraid.index import Index
 
 THUMBNAIL = 512  # pixels of the longer side, as the page shows it
 
@@ -30,18 +27,9 @@ THUMBNAIL = 512  # pixels of the longer side, as the page shows it
 class IndexSearch:
     """Searches an open index for the server. Whoever opened the index closes it."""
 
-    def __init__(
-        self,
-        search_vectors: "Callable[..., list[list[Hit]]]",
-        entries: "Callable[[str], Sequence[Entry]]",
-        modes: Collection[str],
-    ) -> None:
-        """One thread at a time calls the two functions.
-
-        `search_vectors(base [n, dim], words, *, mode, k, modality, path, language, where)` gives the hits of each query
-        and raises ItemError for a filter that means nothing. `entries(path)` are the chunks of a file in the index.
-        """
-        self.search_vectors, self.entries, self.modes = search_vectors, entries, modes
+    def __init__(self, index: "Index") -> None:
+        """Serve searches of `index`, one at a time."""
+        self.index, self.modes = index, index.model.search_modes
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="search")
 
@@ -70,7 +58,7 @@ class IndexSearch:
     def _search(self, base: np.ndarray, words: str | None, asked: SearchRequest) -> list[SearchHit]:
         try:
             with self._lock:
-                (found,) = self.search_vectors(
+                (found,) = self.index.search_vectors(
                     base,
                     None if words is None else [words],
                     mode=asked.mode,
@@ -94,7 +82,7 @@ class IndexSearch:
         """JPEG of a picture in the index, as long as its file is what was indexed. Raises ApiError 404."""
         missing = ApiError(404, "not_found", "this picture is not in the index, or has changed since")
         with self._lock:
-            hashes = [entry.sha256 for entry in self.entries(path) if entry.modality == "image"]
+            hashes = [entry.sha256 for entry in self.index.entries(path) if entry.modality == "image"]
         try:
             if not hashes or Path(path).stat().st_size > MAX_BYTES:
                 raise missing
@@ -108,24 +96,3 @@ class IndexSearch:
         out = BytesIO()
         image.save(out, "JPEG", quality=85)
         return out.getvalue()
-
-
-def search_of_store(store: "Store", embedder: "Embedder") -> IndexSearch:
-    """The search of an open store, whose base vectors `embedder` made."""
-    from unbraid.index import only, search_vectors
-
-    def search(
-        base: np.ndarray,
-        words: Any,
-        *,
-        mode: str,
-        k: int,
-        modality: Any,
-        path: Any,
-        language: Any,
-        where: Any,
-    ) -> "list[list[Hit]]":
-        wanted = only(modality=modality, paths=path, languages=language, where=where)
-        return search_vectors(store, embedder, base, mode=mode, k=k, only=wanted, words=words)
-
-    return IndexSearch(search, lambda path: store.file(path)[0], embedder.search_modes)

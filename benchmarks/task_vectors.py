@@ -1,6 +1,6 @@
 """Seconds and memory to map stored vectors to another task, beside numpy's `normalise(base @ W.T)`.
 
-    python benchmarks/retask.py [--rows 1000000] [--rounds 3] [--threads 2] [--task query]
+    python benchmarks/task_vectors.py [--rows 1000000] [--rounds 3] [--threads 2] [--task query]
 
 Input and output are made before the memory is read, so what is shown is what mapping needs beyond the two arrays.
 The two take turns, each round in a process of its own. Core-seconds are processor time of all threads: what a busy

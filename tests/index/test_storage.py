@@ -1,15 +1,16 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from unbraid.errors import StoreError
-from unbraid.index.store.vector_storage import NUMBERS, Storage
+from unbraid.index.store.storage import NUMBERS, Storage
 
 VECTORS = hnp.arrays(np.float32, (3, 8), elements=st.floats(-1, 1, width=32))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(VECTORS, st.integers(1, 8), st.sampled_from(NUMBERS))
 def test_what_is_stored_is_stored_again_unchanged(vectors: np.ndarray, dim: int, numbers: str) -> None:
     storage = Storage(dim, numbers)  # type: ignore[arg-type]

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,15 +7,16 @@ import numpy as np
 import pytest
 
 from unbraid.errors import DataError, StoreError
-from unbraid.index import Store
 from unbraid.index.store.entry import Entry
+from unbraid.index.store.folder_store import FolderStore
 from unbraid.index.store.meta import Provenance
-from unbraid.index.store.vector_storage import Storage
-from unbraid.index.transfer.parquet_file import IndexFile, write_index
+from unbraid.index.store.storage import Storage
+from unbraid.index.transfer.index_file import IndexFile, write_index
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 DIM = 4
+Open = Callable[..., FolderStore]
 MADE_WITH = Provenance("starter 0.1", "b1", {"text": "e1"}, {"query": "m1"})
 ENTRIES = [
     Entry(
@@ -37,19 +39,19 @@ VECTORS = np.array([[1, 2, 3, 4], [0.1, -0.0, 0.2, 1e-30]], np.float32)
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def source(open_store: Open, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An index of two items."""
     folder = tmp_path_factory.mktemp("source") / "index"
-    with Store.open(folder, base_id="base", dim=DIM, create=True, provenance=MADE_WITH) as store:
+    with open_store(folder, DIM, base_id="base", provenance=MADE_WITH) as store:
         store.upsert(ENTRIES, VECTORS)
     return folder
 
 
 @pytest.fixture(scope="module")
-def file(source: Path) -> Path:
+def file(open_store: Open, source: Path) -> Path:
     """It exported."""
     out = source.parent / "index.parquet"
-    with Store.reopen(source) as store:
+    with open_store(source, DIM) as store:
         assert write_index(store, out, lambda count: None) == 2
     return out
 
@@ -62,10 +64,12 @@ def test_an_export_has_vectors_payload_and_provenance(file: Path) -> None:
     assert (row["vector"], row["mtime_ns"]) == ([1, 2, 3, 4], ENTRIES[0].mtime_ns)
 
 
-def test_an_import_gives_the_same_index_and_a_second_adds_nothing(file: Path, tmp_path: Path) -> None:
+def test_an_import_gives_the_same_index_and_a_second_adds_nothing(
+    open_store: Open, file: Path, tmp_path: Path
+) -> None:
     given = IndexFile(file)
     assert (given.items, given.meta.provenance) == (2, MADE_WITH)
-    with Store.open(tmp_path / "new", base_id="base", dim=DIM, create=True) as store:
+    with open_store(tmp_path / "new", DIM, base_id="base") as store:
         for _ in range(2):
             assert given.load(store, lambda count: None) == 2
         assert store.count() == 2
@@ -74,8 +78,10 @@ def test_an_import_gives_the_same_index_and_a_second_adds_nothing(file: Path, tm
             assert entries == [entry] and rows.tobytes() == vector.tobytes()
 
 
-def test_a_damaged_item_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Store.open(tmp_path / "i", base_id="base", dim=DIM, create=True) as store:
+def test_a_damaged_item_is_not_exported(
+    open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(tmp_path / "i", DIM, base_id="base") as store:
         with monkeypatch.context() as patch:
             patch.setattr("unbraid.index.store.checksum.checksum", lambda payload, vector: "0" * 16)
             store.upsert(ENTRIES[:1], VECTORS[:1])
@@ -84,12 +90,12 @@ def test_a_damaged_item_is_not_exported(tmp_path: Path, monkeypatch: pytest.Monk
     assert [path.name for path in tmp_path.iterdir()] == ["i"]
 
 
-def test_a_changed_row_is_refused_by_its_number(file: Path, tmp_path: Path) -> None:
+def test_a_changed_row_is_refused_by_its_number(open_store: Open, file: Path, tmp_path: Path) -> None:
     table = pq.read_table(file)
     snippets = pa.array([f"{text} changed" for text in table["snippet"].to_pylist()])
     changed = table.set_column(table.schema.get_field_index("snippet"), "snippet", snippets)
     pq.write_table(changed, tmp_path / "changed.parquet")
-    with Store.open(tmp_path / "new", base_id="base", dim=DIM, create=True) as store:
+    with open_store(tmp_path / "new", DIM, base_id="base") as store:
         with pytest.raises(DataError, match="row 0: its vector or payload is not what was written"):
             IndexFile(tmp_path / "changed.parquet").load(store, lambda count: None)
         assert store.count() == 0
@@ -98,12 +104,12 @@ def test_a_changed_row_is_refused_by_its_number(file: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("about", "says"),
     [
-        (None, "is not what `unbraid index export` writes"),
-        ({"bundle": "starter", "task": None}, "is not what `unbraid index export` writes"),
+        (None, "is not a file of `unbraid index export`"),
+        ({"bundle": "starter", "task": None}, "is not a file of `unbraid index export`"),
         ({"bundle": "starter", "task": "query", "mapper_id": "m1"}, r"holds query vectors \(mapper m1\)"),
         ({"kind": "unbraid index", "format": 1}, "has format 1, this unbraid reads 3"),
-        ({"kind": "unbraid index", "format": 3}, "what it says of itself cannot be read"),
-        ({"kind": "unbraid index"}, "what it says of itself cannot be read"),
+        ({"kind": "unbraid index", "format": 3}, "its description of itself cannot be read"),
+        ({"kind": "unbraid index"}, "its description of itself cannot be read"),
     ],
 )
 def test_other_parquet_files_are_refused(tmp_path: Path, about: dict | None, says: str) -> None:
@@ -122,39 +128,33 @@ def test_what_is_no_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
         IndexFile(tmp_path / "f")
 
 
-def test_a_file_that_cannot_be_written_is_an_error(source: Path, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_an_error(open_store: Open, source: Path, tmp_path: Path) -> None:
     (tmp_path / "out.parquet").mkdir()
-    with Store.reopen(source) as store, pytest.raises(DataError, match="cannot be written"):
+    with open_store(source, DIM) as store, pytest.raises(DataError, match="cannot be written"):
         write_index(store, tmp_path / "out.parquet", lambda count: None)
     assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]
 
 
-def test_an_import_into_another_base_is_refused(file: Path, source: Path) -> None:
-    meta = replace(IndexFile(file).meta, base_id="other")
-    with pytest.raises(StoreError, match="holds vectors of base base .* by starter 0.1"):
-        Store.open(source, base_id=meta.base_id, dim=meta.dim)
-
-
-def test_a_file_of_shorter_vectors_fills_an_index_of_longer_ones(tmp_path: Path) -> None:
+def test_a_file_of_shorter_vectors_fills_an_index_of_longer_ones(open_store: Open, tmp_path: Path) -> None:
     out = tmp_path / "half.parquet"
-    with Store.open(tmp_path / "half", base_id="base", dim=DIM, create=True, storage=Storage(2)) as store:
+    with open_store(tmp_path / "half", DIM, base_id="base", storage=Storage(2)) as store:
         store.upsert(ENTRIES, VECTORS)
         write_index(store, out, lambda count: None)
     given = IndexFile(out)
     assert given.meta.storage == Storage(2)
-    with Store.open(tmp_path / "whole", base_id="base", dim=DIM, create=True) as store:
+    with open_store(tmp_path / "whole", DIM, base_id="base") as store:
         given.load(store, lambda count: None)
         entries, rows = store.file("/ä.md")
         assert entries == ENTRIES[:1]
         np.testing.assert_array_equal(rows, [[1, 2, 0, 0]])
 
 
-def test_a_newer_export_takes_the_place_of_older_content(tmp_path: Path) -> None:
+def test_a_newer_export_takes_the_place_of_older_content(open_store: Open, tmp_path: Path) -> None:
     newer = replace(ENTRIES[0], sha256="s9", snippet="newer")
-    with Store.open(tmp_path / "newer", base_id="base", dim=DIM, create=True) as store:
+    with open_store(tmp_path / "newer", DIM, base_id="base") as store:
         store.upsert([newer], VECTORS[:1])
         write_index(store, tmp_path / "newer.parquet", lambda count: None)
-    with Store.open(tmp_path / "older", base_id="base", dim=DIM, create=True) as store:
+    with open_store(tmp_path / "older", DIM, base_id="base") as store:
         store.upsert(ENTRIES, VECTORS)
         IndexFile(tmp_path / "newer.parquet").load(store, lambda count: None)
         assert store.count() == 2 and store.file("/ä.md")[0] == [newer]

@@ -1,63 +1,33 @@
-import hashlib
-import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from unbraid.errors import DataError, ImageError
-from unbraid.index import Report, Store, update
+from unbraid.index import add as add_module
+from unbraid.index.add import Report, add_files
+from unbraid.index.files.walk import resolve_roots
+from unbraid.index.store.folder_store import FolderStore
 from unbraid.items import Code, Item
 
-DIM = 16
-update_module = importlib.import_module("unbraid.index.update")  # the package's `update` is the function
 
-
-class FakeModel:
-    """Counts what it encodes; `fail` is called before each batch."""
-
-    dim = DIM
-    base_id = "fake"
-    modalities: tuple[str, ...] = ("text", "code", "image")
-    search_modes = MappingProxyType({"retrieval": ("query", "document")})
-
-    def __init__(self) -> None:
-        self.batches: list[list[Item]] = []
-        self.fail: Any = lambda items: None
-
-    @property
-    def encoded(self) -> list[Item]:
-        return [item for batch in self.batches for item in batch]
-
-    def encode(
-        self, items: Sequence[Item], *, on_truncate: str = "warn", progress: bool | None = None
-    ) -> np.ndarray:
-        self.fail(items)
-        self.batches.append(list(items))
-        vectors = np.zeros((len(items), DIM), np.float32)
-        for row, item in zip(vectors, items, strict=True):
-            if isinstance(item, Path):
-                try:
-                    Image.open(item).load()
-                except OSError as error:
-                    raise ImageError(f"cannot decode {item}") from error
-            row[hashlib.md5(str(item).encode()).digest()[0] % DIM] = 1
-        return vectors
-
-    def map(self, base: np.ndarray, task: str) -> np.ndarray:
-        return base
-
-    def matrix(self, task: str) -> np.ndarray:
-        return np.eye(DIM, dtype=np.float32)
+def add(
+    store: FolderStore,
+    model: Any,
+    paths: Sequence[str | Path],
+    *,
+    fields: dict[str, str | int] | None = None,
+    progress: bool = False,
+) -> Report:
+    return add_files(store, model, resolve_roots(paths), fields or {}, progress)
 
 
 def paragraphs(count: int, word: str = "word") -> str:
@@ -74,23 +44,16 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def model() -> FakeModel:
-    return FakeModel()
-
-
-def open_store(folder: Path) -> Store:
-    return Store.open(folder.parent / "index", base_id="fake", dim=DIM, create=True)
-
-
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(tmp_path_factory.mktemp("store") / "root") as opened:
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, open_store: Callable[..., FolderStore]
+) -> Iterator[FolderStore]:
+    with open_store(tmp_path_factory.mktemp("store") / "index") as opened:
         yield opened
 
 
 @pytest.fixture
-def store(shared: Store) -> Iterator[Store]:
+def store(shared: FolderStore) -> Iterator[FolderStore]:
     """An empty store; emptied rather than made for each test, which takes ten syncs of the disk."""
     yield shared
     shared.delete(shared.files())
@@ -100,18 +63,18 @@ def counts(report: Report) -> tuple[int, int, int, int]:
     return report.added, report.changed, report.unchanged, report.deleted
 
 
-def names(store: Store) -> list[str]:
+def names(store: FolderStore) -> list[str]:
     return sorted(Path(path).name for path in store.files())
 
 
 def skipped(report: Report) -> dict[str, int]:
-    return {reason: entry.count for reason, entry in report.skipped.items()}
+    return dict(Counter(one.reason for one in report.skipped))
 
 
-def test_a_first_run_indexes_text_code_and_pictures(root: Path, store: Store, model: FakeModel) -> None:
+def test_a_first_run_indexes_text_code_and_pictures(root: Path, store: FolderStore, model: Any) -> None:
     (root / "f.py").write_text("def f():\n    pass\n")
     Image.new("RGB", (2, 2)).save(root / "p.png")
-    report = update(store, model, [root])
+    report = add(store, model, [root])
     assert counts(report) == (5, 0, 0, 0) and report.chunks == 5 and not report.interrupted
     assert set(report.seconds) == {"walk", "read", "encode", "write"}
     types = [type(item) for item in model.encoded]
@@ -121,138 +84,138 @@ def test_a_first_run_indexes_text_code_and_pictures(root: Path, store: Store, mo
 
 
 def test_a_second_run_reads_and_encodes_nothing(
-    root: Path, store: Store, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+    root: Path, store: FolderStore, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    update(store, model, [root])
+    add(store, model, [root])
     monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"read {path}"))
-    assert counts(update(store, model, [root])) == (0, 0, 3, 0)
+    assert counts(add(store, model, [root])) == (0, 0, 3, 0)
     assert len(model.encoded) == 3
 
 
-def test_a_touched_file_is_read_once_and_not_encoded(root: Path, store: Store, model: FakeModel) -> None:
-    update(store, model, [root])
+def test_a_touched_file_is_read_once_and_not_encoded(root: Path, store: FolderStore, model: Any) -> None:
+    add(store, model, [root])
     os.utime(root / "a.md", ns=(5, 5))
-    assert counts(update(store, model, [root])) == (0, 0, 3, 0)
+    assert counts(add(store, model, [root])) == (0, 0, 3, 0)
     assert store.files()[str(root / "a.md")].mtime_ns == 5
     assert len(model.encoded) == 3
 
 
 def test_only_what_changed_is_encoded_and_its_old_chunks_go(
-    root: Path, store: Store, model: FakeModel
+    root: Path, store: FolderStore, model: Any
 ) -> None:
     (root / "a.md").write_text(paragraphs(3))
-    update(store, model, [root])
+    add(store, model, [root])
     (root / "a.md").write_text("short now")
-    assert counts(update(store, model, [root])) == (0, 1, 2, 0)
+    assert counts(add(store, model, [root])) == (0, 1, 2, 0)
     assert model.encoded[-1] == "short now" and len(model.encoded) == 6
     assert store.count() == 3
 
 
-def test_deleted_files_leave(root: Path, store: Store, model: FakeModel) -> None:
-    update(store, model, [root])
+def test_deleted_files_leave(root: Path, store: FolderStore, model: Any) -> None:
+    add(store, model, [root])
     (root / "b.md").unlink()
-    assert counts(update(store, model, [root])) == (0, 0, 2, 1)
+    assert counts(add(store, model, [root])) == (0, 0, 2, 1)
     assert names(store) == ["a.md", "c.md"]
 
 
 @pytest.mark.parametrize("target", ["z.md", "sub/a.md"])
-def test_a_moved_file_keeps_its_vectors(root: Path, store: Store, model: FakeModel, target: str) -> None:
+def test_a_moved_file_keeps_its_vectors(root: Path, store: FolderStore, model: Any, target: str) -> None:
     (root / "a.md").write_text(paragraphs(3))
-    update(store, model, [root])
+    add(store, model, [root])
     before = store.file(str(root / "a.md"))[1]
     encoded = len(model.encoded)
     (root / "sub").mkdir()
     (root / "a.md").rename(root / target)
-    report = update(store, model, [root])
+    report = add(store, model, [root])
     assert (*counts(report), report.moved, len(model.encoded)) == (0, 0, 2, 0, 1, encoded)
     entries, vectors = store.file(str(root / target))
     assert [entry.chunk for entry in entries] and {entry.path for entry in entries} == {str(root / target)}
     np.testing.assert_array_equal(np.sort(vectors, axis=0), np.sort(before, axis=0))
     assert str(root / "a.md") not in store.files() and store.count() == 5
-    assert counts(update(store, model, [root])) == (0, 0, 3, 0)
+    assert counts(add(store, model, [root])) == (0, 0, 3, 0)
 
 
 def test_a_copied_file_takes_the_vectors_and_leaves_the_first(
-    root: Path, store: Store, model: FakeModel
+    root: Path, store: FolderStore, model: Any
 ) -> None:
-    update(store, model, [root])
+    add(store, model, [root])
     (root / "z.md").write_bytes((root / "a.md").read_bytes())
-    report = update(store, model, [root])
+    report = add(store, model, [root])
     assert (*counts(report), report.moved, len(model.encoded)) == (0, 0, 3, 0, 1, 3)
     assert names(store) == ["a.md", "b.md", "c.md", "z.md"]
 
 
 def test_a_file_moved_in_from_outside_the_given_paths_is_not_encoded(
-    root: Path, store: Store, model: FakeModel
+    root: Path, store: FolderStore, model: Any
 ) -> None:
     (root / "sub").mkdir()
-    update(store, model, [root])
+    add(store, model, [root])
     (root / "a.md").rename(root / "sub" / "a.md")
-    report = update(store, model, [root / "sub"])
+    report = add(store, model, [root / "sub"])
     assert (report.moved, report.deleted, len(model.encoded)) == (1, 0, 3)
     assert names(store) == ["a.md", "a.md", "b.md", "c.md"]  # the old one is not under the path given
 
 
 def test_another_suffix_or_another_content_of_the_same_size_is_encoded(
-    root: Path, store: Store, model: FakeModel
+    root: Path, store: FolderStore, model: Any
 ) -> None:
-    update(store, model, [root])
+    add(store, model, [root])
     (root / "a.md").rename(root / "a.txt")  # headings mean nothing there
     (root / "b.md").unlink()
     (root / "y.md").write_text("about y")
-    report = update(store, model, [root])
+    report = add(store, model, [root])
     assert (report.moved, report.added, report.deleted) == (0, 2, 2)
 
 
 def test_many_moved_files_are_taken_over_in_groups(
-    root: Path, store: Store, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+    root: Path, store: FolderStore, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(update_module, "GROUP", 2)
-    update(store, model, [root])
+    monkeypatch.setattr(add_module, "GROUP", 2)
+    add(store, model, [root])
     root.rename(root.parent / "renamed")
     root.mkdir()
-    report = update(store, model, [root.parent / "renamed", root])
+    report = add(store, model, [root.parent / "renamed", root])
     assert (report.moved, report.deleted, len(model.encoded)) == (3, 0, 3)
     assert {Path(path).parent.name for path in store.files()} == {"renamed"}
 
 
 def test_a_file_cut_off_half_way_is_no_source_of_vectors(
-    root: Path, store: Store, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+    root: Path, store: FolderStore, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(update_module, "GROUP", 2)
+    monkeypatch.setattr(add_module, "GROUP", 2)
     (root / "a.md").write_text(paragraphs(5))
     interrupt_at(model, 1)
-    update(store, model, [root / "a.md"])
+    add(store, model, [root / "a.md"])
     model.fail = lambda items: None
     (root / "a.md").rename(root / "z.md")
-    report = update(store, model, [root])
+    report = add(store, model, [root])
     assert (report.moved, store.files()[str(root / "z.md")].complete) == (0, True)
 
 
-def test_files_that_became_ignored_or_binary_leave(root: Path, store: Store, model: FakeModel) -> None:
-    update(store, model, [root])
+def test_files_that_became_ignored_or_binary_leave(root: Path, store: FolderStore, model: Any) -> None:
+    add(store, model, [root])
     (root / ".gitignore").write_text("a.md\n")
     (root / "b.md").write_bytes(b"x" * 9000 + b"\xff")
-    report = update(store, model, [root])
+    report = add(store, model, [root])
     assert names(store) == ["c.md"] and report.deleted == 2
     assert skipped(report) == {"hidden": 1, "ignored": 1, "binary": 1}
 
 
-def test_files_outside_the_given_paths_stay(root: Path, store: Store, model: FakeModel) -> None:
+def test_files_outside_the_given_paths_stay(root: Path, store: FolderStore, model: Any) -> None:
     (root / "sub").mkdir()
     (root / "sub" / "d.md").write_text("about d")
-    update(store, model, [root])
+    add(store, model, [root])
     (root / "a.md").unlink()
-    assert counts(update(store, model, [root / "sub"])) == (0, 0, 1, 0)
+    assert counts(add(store, model, [root / "sub"])) == (0, 0, 1, 0)
     assert "a.md" in names(store)
 
 
 def test_files_that_cannot_be_read_now_stay(
-    root: Path, store: Store, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+    root: Path, store: FolderStore, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (root / "sub").mkdir()
     (root / "sub" / "d.md").write_text("about d")
-    update(store, model, [root])
+    add(store, model, [root])
     real = os.scandir
 
     def scandir(folder: Path) -> object:
@@ -261,40 +224,32 @@ def test_files_that_cannot_be_read_now_stay(
         return real(folder)
 
     monkeypatch.setattr("os.scandir", scandir)
-    report = update(store, model, [root])
+    report = add(store, model, [root])
     assert counts(report) == (0, 0, 3, 0) and skipped(report) == {"unreadable": 1}
     assert "d.md" in names(store)
 
 
-def test_a_given_file_that_is_gone_is_an_error(root: Path, store: Store, model: FakeModel) -> None:
-    update(store, model, [root / "a.md"])
-    (root / "a.md").unlink()
-    with pytest.raises(DataError, match="no file or folder"):
-        update(store, model, [root / "a.md"])
-    assert names(store) == ["a.md"]
-
-
-def test_a_broken_picture_is_counted_and_the_rest_goes_in(root: Path, store: Store, model: FakeModel) -> None:
+def test_a_broken_picture_is_counted_and_the_rest_goes_in(root: Path, store: FolderStore, model: Any) -> None:
     (root / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     Image.new("RGB", (2, 2)).save(root / "good.png")
-    report = update(store, model, [root])
-    assert skipped(report) == {"broken picture": 1} and report.skipped["broken picture"].examples
+    report = add(store, model, [root])
+    assert [(one.path, one.reason) for one in report.skipped] == [(root / "bad.png", "broken picture")]
     assert names(store) == ["a.md", "b.md", "c.md", "good.png"] and report.added == 4
 
 
-def test_a_picture_that_broke_leaves(root: Path, store: Store, model: FakeModel) -> None:
+def test_a_picture_that_broke_leaves(root: Path, store: FolderStore, model: Any) -> None:
     Image.new("RGB", (2, 2)).save(root / "p.png")
-    update(store, model, [root])
+    add(store, model, [root])
     (root / "p.png").write_bytes(b"broken")
-    assert update(store, model, [root]).deleted == 1
+    assert add(store, model, [root]).deleted == 1
     assert names(store) == ["a.md", "b.md", "c.md"]
 
 
 def test_vectors_belong_to_their_rows_after_a_broken_picture(
-    root: Path, store: Store, model: FakeModel
+    root: Path, store: FolderStore, model: Any
 ) -> None:
     (root / "0.png").write_bytes(b"broken")
-    update(store, model, [root])
+    add(store, model, [root])
     found = [store.file(path) for path in store.files()]
     entries = [entry for part, _ in found for entry in part]
     vectors = np.concatenate([rows for _, rows in found])
@@ -302,82 +257,82 @@ def test_vectors_belong_to_their_rows_after_a_broken_picture(
 
 
 def test_what_the_model_cannot_encode_is_counted_and_stays(
-    root: Path, store: Store, model: FakeModel
+    root: Path, store: FolderStore, model: Any
 ) -> None:
     Image.new("RGB", (2, 2)).save(root / "p.png")
-    update(store, model, [root])
+    add(store, model, [root])
     model.modalities = ("text",)
     Image.new("RGB", (3, 3)).save(root / "q.png")
-    report = update(store, model, [root])
+    report = add(store, model, [root])
     assert counts(report) == (0, 0, 3, 0) and skipped(report) == {"no image encoder": 2}
     assert "p.png" in names(store)
 
 
-def test_blank_files_are_skipped_as_empty(root: Path, store: Store, model: FakeModel) -> None:
+def test_blank_files_are_skipped_as_empty(root: Path, store: FolderStore, model: Any) -> None:
     (root / "blank.md").write_text(" \n\n")
-    assert skipped(update(store, model, [root])) == {"empty": 1}
+    assert skipped(add(store, model, [root])) == {"empty": 1}
 
 
-def test_an_empty_folder_is_no_error(tmp_path: Path, store: Store, model: FakeModel) -> None:
+def test_an_empty_folder_is_no_error(tmp_path: Path, store: FolderStore, model: Any) -> None:
     (tmp_path / "empty").mkdir()
-    assert counts(update(store, model, [tmp_path / "empty"])) == (0, 0, 0, 0)
+    assert counts(add(store, model, [tmp_path / "empty"])) == (0, 0, 0, 0)
     assert model.batches == []
 
 
-def test_the_byte_order_mark_is_not_part_of_the_text(root: Path, store: Store, model: FakeModel) -> None:
+def test_the_byte_order_mark_is_not_part_of_the_text(root: Path, store: FolderStore, model: Any) -> None:
     (root / "a.md").write_bytes(b"\xef\xbb\xbfmarked")
-    update(store, model, [root / "a.md"])
+    add(store, model, [root / "a.md"])
     assert model.encoded == ["marked"]
 
 
 def test_broken_documents_are_counted_by_reason_and_the_rest_goes_in(
-    root: Path, store: Store, model: FakeModel
+    root: Path, store: FolderStore, model: Any
 ) -> None:
     (root / "n.ipynb").write_text("no notebook")
     (root / "p.pdf").write_bytes(b"no PDF")
     (root / "h.html").write_text("<p>seen</p><script>unseen</script>")
-    report = update(store, model, [root])
+    report = add(store, model, [root])
     assert skipped(report) == {"broken notebook": 1, "broken PDF": 1} and report.added == 4
     assert "seen" in model.encoded
 
 
 def test_a_notebook_has_text_and_code_where_the_model_encodes_both(
-    root: Path, store: Store, model: FakeModel
+    root: Path, store: FolderStore, model: Any
 ) -> None:
     cells = [
         {"cell_type": "markdown", "source": paragraphs(1)},
         {"cell_type": "code", "source": paragraphs(1, "code")},
     ]
     (root / "n.ipynb").write_text(json.dumps({"cells": cells}))
-    update(store, model, [root / "n.ipynb"])
+    add(store, model, [root / "n.ipynb"])
     assert [type(item) for item in model.encoded] == [str, Code]
-    assert store.stats().chunks == {"code": 1, "text": 1}
+    assert store.facet("modality") == {"code": 1, "text": 1}
     store.delete(store.files())
     model.modalities = ("code",)
-    update(store, model, [root / "n.ipynb"])
-    assert store.stats().chunks == {"code": 2}
+    add(store, model, [root / "n.ipynb"])
+    assert store.facet("modality") == {"code": 2}
 
 
 def test_without_the_extra_pdfs_are_skipped_and_stay(
-    root: Path, store: Store, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+    root: Path, store: FolderStore, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(update_module, "can_read_pdf", lambda: False)
+    monkeypatch.setattr(add_module, "can_read_pdf", lambda: False)
     (root / "p.pdf").write_bytes(b"%PDF-1.4")
-    report = update(store, model, [root])
+    report = add(store, model, [root])
     assert skipped(report) == {"PDF, read with: pip install 'unbraid[documents]'": 1}
     assert counts(report) == (3, 0, 0, 0)
 
 
 def test_files_are_batched_together(
-    root: Path, store: Store, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+    root: Path, store: FolderStore, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(update_module, "GROUP", 4)
+    monkeypatch.setattr(add_module, "GROUP", 4)
     (root / "d.md").write_text(paragraphs(6))
-    update(store, model, [root])
+    add(store, model, [root])
     assert [len(batch) for batch in model.batches] == [4, 4, 1]
 
 
-def interrupt_at(model: FakeModel, call: int) -> None:
+def interrupt_at(model: Any, call: int) -> None:
     def fail(items: Sequence[Item]) -> None:
         if len(model.batches) == call:
             raise KeyboardInterrupt
@@ -386,120 +341,125 @@ def interrupt_at(model: FakeModel, call: int) -> None:
 
 
 def test_ctrl_c_keeps_what_was_written_and_the_next_run_goes_on(
-    root: Path, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+    root: Path, model: Any, monkeypatch: pytest.MonkeyPatch, open_store: Callable[..., FolderStore]
 ) -> None:
-    monkeypatch.setattr(update_module, "GROUP", 2)
+    monkeypatch.setattr(add_module, "GROUP", 2)
     interrupt_at(model, 1)
-    with open_store(root) as store:
-        report = update(store, model, [root])
+    with open_store(root.parent / "index") as store:
+        report = add(store, model, [root])
         assert report.interrupted and counts(report) == (2, 0, 0, 0)
-    with open_store(root) as store:
+    with open_store(root.parent / "index") as store:
         assert names(store) == ["a.md", "b.md"]
         model.fail = lambda items: None
-        assert counts(update(store, model, [root])) == (1, 0, 2, 0)
+        assert counts(add(store, model, [root])) == (1, 0, 2, 0)
         assert names(store) == ["a.md", "b.md", "c.md"]
 
 
-def test_an_interrupted_run_deletes_nothing(root: Path, store: Store, model: FakeModel) -> None:
-    update(store, model, [root])
+def test_an_interrupted_run_deletes_nothing(root: Path, store: FolderStore, model: Any) -> None:
+    add(store, model, [root])
     (root / "a.md").unlink()
     (root / "d.md").write_text("new")
     interrupt_at(model, len(model.batches))
-    assert update(store, model, [root]).interrupted
+    assert add(store, model, [root]).interrupted
     assert names(store) == ["a.md", "b.md", "c.md"]
 
 
 def test_a_file_cut_off_half_way_is_done_again(
-    root: Path, store: Store, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+    root: Path, store: FolderStore, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(update_module, "GROUP", 2)
+    monkeypatch.setattr(add_module, "GROUP", 2)
     (root / "a.md").write_text(paragraphs(5))
     interrupt_at(model, 1)
-    update(store, model, [root / "a.md"])
+    add(store, model, [root / "a.md"])
     state = store.files()[str(root / "a.md")]
     assert (state.points, state.expected, state.complete) == (2, 5, False)
     model.fail = lambda items: None
-    assert counts(update(store, model, [root / "a.md"])) == (0, 1, 0, 0)
+    assert counts(add(store, model, [root / "a.md"])) == (0, 1, 0, 0)
     assert store.files()[str(root / "a.md")].complete and store.count() == 5
 
 
 def test_a_changed_file_is_never_missing_in_between(
-    root: Path, store: Store, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+    root: Path, store: FolderStore, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(update_module, "GROUP", 2)
+    monkeypatch.setattr(add_module, "GROUP", 2)
     (root / "a.md").write_text(paragraphs(5, "old"))
-    update(store, model, [root / "a.md"])
+    add(store, model, [root / "a.md"])
     (root / "a.md").write_text(paragraphs(3, "new"))
     interrupt_at(model, len(model.batches) + 1)
-    update(store, model, [root / "a.md"])
+    add(store, model, [root / "a.md"])
     snippets = [entry.snippet[:3] for entry in store.file((root / "a.md").as_posix())[0]]
     assert (snippets.count("old"), snippets.count("new")) == (5, 2)
     model.fail = lambda items: None
-    update(store, model, [root / "a.md"])
+    add(store, model, [root / "a.md"])
     snippets = [entry.snippet[:3] for entry in store.file((root / "a.md").as_posix())[0]]
     assert (snippets.count("old"), snippets.count("new")) == (0, 3)
 
 
 def test_progress_is_drawn_on_standard_error(
     root: Path,
-    store: Store,
-    model: FakeModel,
+    store: FolderStore,
+    model: Any,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich draws nothing where it sees no terminal
-    update(store, model, [root], progress=True)
+    add(store, model, [root], progress=True)
     captured = capsys.readouterr()
     assert captured.out == "" and "indexing" in captured.err
-    update(store, model, [root])
+    add(store, model, [root])
     assert capsys.readouterr().err == ""
 
 
-def test_kill_9_loses_only_the_group_under_way(root: Path) -> None:
+def test_kill_9_loses_only_the_group_under_way(
+    root: Path, model: Any, open_store: Callable[..., FolderStore]
+) -> None:
     (root / "big.md").write_text(paragraphs(1200))
     child = subprocess.run([sys.executable, __file__, str(root)], capture_output=True, text=True, check=False)
     assert child.returncode == -signal.SIGKILL, child.stderr
-    with open_store(root) as store:
+    with open_store(root.parent / "index") as store:
         assert names(store) == ["a.md", "b.md", "big.md", "c.md"][:3]
         assert store.count() == 1024 and not store.files()[str(root / "big.md")].complete
-        assert counts(update(store, FakeModel(), [root])) == (1, 1, 2, 0)
+        assert counts(add(store, model, [root])) == (1, 1, 2, 0)
         assert store.count() == 1203
 
 
-def test_fields_are_kept_added_and_taken_away(root: Path, store: Store, model: FakeModel) -> None:
-    update(store, model, [root], fields={"team": "search", "year": 2024})
-    report = update(store, model, [root / "a.md"], fields={"year": 2025, "team": ""})
+def test_fields_are_kept_added_and_taken_away(root: Path, store: FolderStore, model: Any) -> None:
+    add(store, model, [root], fields={"team": "search", "year": 2024})
+    report = add(store, model, [root / "a.md"], fields={"year": 2025, "team": ""})
     assert report.chunks == 0 and report.unchanged == 1
     (root / "b.md").write_text("changed")
-    update(store, model, [root])
+    add(store, model, [root])
     fields = {Path(path).name: state.fields for path, state in store.files().items()}
     both = {"team": "search", "year": 2024}
     assert fields == {"a.md": {"year": 2025}, "b.md": both, "c.md": both}
 
 
 def test_a_moved_file_keeps_its_fields_and_gets_those_of_the_run(
-    root: Path, store: Store, model: FakeModel
+    root: Path, store: FolderStore, model: Any
 ) -> None:
-    update(store, model, [root], fields={"team": "search"})
+    add(store, model, [root], fields={"team": "search"})
     (root / "a.md").rename(root / "z.md")
-    update(store, model, [root], fields={"year": 2025})
+    add(store, model, [root], fields={"year": 2025})
     assert store.files()[(root / "z.md").as_posix()].fields == {"team": "search", "year": 2025}
 
 
-def test_every_chunk_knows_the_language_of_its_file(root: Path, store: Store, model: FakeModel) -> None:
+def test_every_chunk_knows_the_language_of_its_file(root: Path, store: FolderStore, model: Any) -> None:
     (root / "f.py").write_text("def f():\n    pass\n")
     Image.new("RGB", (2, 2)).save(root / "p.png")
-    update(store, model, [root])
+    add(store, model, [root])
     languages = {Path(path).name: store.file(path)[0][0].language for path in store.files()}
     assert languages == {**dict.fromkeys(("a.md", "b.md", "c.md"), "markdown"), "f.py": "python", "p.png": ""}
 
 
 if __name__ == "__main__":  # the child of test_kill_9_loses_only_the_group_under_way
-    killed = FakeModel()
+    sys.path.insert(0, str(Path(__file__).parent))
+    from conftest import TinyModel, open_folder
+
+    killed = TinyModel()
 
     def kill(items: Sequence[Item]) -> None:
         if len(killed.batches) == 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
     killed.fail = kill
-    update(open_store(Path(sys.argv[1])), killed, [sys.argv[1]])
+    add(open_folder(Path(sys.argv[1]).parent / "index"), killed, [sys.argv[1]])

@@ -1,7 +1,6 @@
 """An index as one Parquet file and back: base vectors, what they came from, checksums and provenance, as a stream."""
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -9,56 +8,47 @@ from typing import Any
 
 import numpy as np
 
-from unbraid.errors import DataError, MissingExtraError, StoreError
+from unbraid.errors import DataError, StoreError
 from unbraid.index.store.checksum import FIELD, damage, identity_of, to_entry
 from unbraid.index.store.entry import Entry
-from unbraid.index.store.folder_store import Store
-from unbraid.index.store.meta import FORMAT, Meta, meta_of
-from unbraid.index.store.protocol import drop_older
+from unbraid.index.store.meta import FORMAT, Meta, parse_meta
+from unbraid.index.store.store import Store
+from unbraid.io.atomic import atomic_file
+from unbraid.io.vector_file import pyarrow
 
 ROWS = 2_000  # a row group: 4 MB of vectors, what either way holds in memory at a time
 KIND = "unbraid index"
 
 
-def write_index(store: Store, out: Path, say: Callable[[int], None]) -> int:
-    """Write every item of `store` to `out`; it is there whole or not at all. Returns how many.
+def write_index(store: Store, out: Path, on_progress: Callable[[int], None]) -> int:
+    """Write every item of `store` to `out`, whole or not at all. Returns how many.
 
     Raises StoreError when an item is damaged, DataError when `out` cannot be written.
     """
-    pa = _pyarrow()
-    about = {"kind": KIND, **asdict(store.meta)}
-    schema = pa.schema([*_columns(pa), ("vector", pa.list_(pa.float32(), store.meta.storage.dim))])
-    temporary = out.with_name(out.name + ".new")
+    pa = pyarrow()
+    dim = store.meta.storage.dim
+    schema = pa.schema([*_columns(pa), ("vector", pa.list_(pa.float32(), dim))])
+    about = {"unbraid": json.dumps({"kind": KIND, **asdict(store.meta)})}
     count = 0
     try:
-        with pa.parquet.ParquetWriter(
-            temporary, schema.with_metadata({"unbraid": json.dumps(about)}), compression="zstd"
-        ) as writer:
-            for records in store.records():
-                vectors = np.asarray([record.vector for record in records], np.float32)
-                for record, vector in zip(records, vectors, strict=True):
-                    if reason := damage(record.id, record.payload, vector):
+        with (
+            atomic_file(out) as unfinished,
+            pa.parquet.ParquetWriter(unfinished, schema.with_metadata(about), compression="zstd") as writer,
+        ):
+            for ids, payloads, vectors in store.records():
+                for identity, payload, vector in zip(ids, payloads, vectors, strict=True):
+                    if reason := damage(identity, payload, vector):
                         raise StoreError(
-                            f"an item of {store.folder} is damaged ({reason}): unbraid index verify {store.folder} --repair"
+                            f"an item of {store.place} is damaged ({reason}): unbraid index verify {store.place} --repair"
                         )
-                payloads = [record.payload or {} for record in records]
-                payloads = [{**one, "fields": json.dumps(one["fields"])} for one in payloads]
-                arrays = [
-                    pa.array([payload[name] for payload in payloads], kind) for name, kind in _columns(pa)
-                ]
-                rows = pa.FixedSizeListArray.from_arrays(
-                    pa.array(vectors.reshape(-1)), store.meta.storage.dim
-                )
-                writer.write_batch(pa.record_batch([*arrays, rows], schema=schema), row_group_size=ROWS)
-                count += len(records)
-                say(len(records))
-        with open(temporary, "rb") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, out)
+                rows = [{**payload, "fields": json.dumps(payload["fields"])} for payload in payloads]
+                arrays = [pa.array([row[name] for row in rows], kind) for name, kind in _columns(pa)]
+                arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dim))
+                writer.write_batch(pa.record_batch(arrays, schema=schema), row_group_size=ROWS)
+                count += len(ids)
+                on_progress(len(ids))
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return count
 
 
@@ -68,7 +58,7 @@ class IndexFile:
     def __init__(self, path: Path) -> None:
         """Read what the file says of itself. Raises DataError when it holds something else than an index."""
         self.path = path
-        pa = _pyarrow()
+        pa = pyarrow()
         try:
             self._file = pa.parquet.ParquetFile(path)
         except (OSError, pa.ArrowException) as error:
@@ -76,8 +66,8 @@ class IndexFile:
         self.items = int(self._file.metadata.num_rows)
         self.meta = self._read_meta()
 
-    def load(self, store: Store, say: Callable[[int], None]) -> int:
-        """Put every item into `store`; returns how many. Doing it again after an interrupt adds nothing twice.
+    def load(self, store: Store, on_progress: Callable[[int], None]) -> int:
+        """Put every item into `store`; returns how many. It may be repeated after an interrupt and adds nothing twice.
 
         Of a file that `store` had with another content, the older chunks go once the new ones are all in.
         Raises DataError for an item whose checksum does not match; those before it are in.
@@ -94,13 +84,12 @@ class IndexFile:
             for number, (payload, vector) in enumerate(zip(payloads, vectors, strict=True)):
                 if reason := damage(identity_of(payload), payload, vector):
                     raise DataError(f"{self.path}: row {done + number}: {reason}; export it again")
-            base = self.meta.storage.widen(vectors, self.meta.dim)
             entries = [to_entry(payload) for payload in payloads]
-            store.upsert(entries, base)
+            store.upsert(entries, self.meta.storage.widen(vectors, self.meta.dim))
             files.update({entry.path: entry for entry in entries})
             done += len(payloads)
-            say(len(payloads))
-        drop_older(store, files)
+            on_progress(len(payloads))
+        store.delete_replaced(files)
         return done
 
     def _read_meta(self) -> Meta:
@@ -114,17 +103,17 @@ class IndexFile:
                 )
             if about.pop("kind", None) != KIND:
                 raise DataError(
-                    f"{self.path}: is not what `unbraid index export` writes: index the files themselves"
+                    f"{self.path}: is not a file of `unbraid index export`: index the files themselves"
                 )
             if about["format"] != FORMAT:
                 raise DataError(
                     f"{self.path}: has format {about['format']}, this unbraid reads {FORMAT}: export it again"
                 )
-            return meta_of(about)
+            return parse_meta(about)
         except (ValueError, TypeError, KeyError, StoreError) as error:
             if isinstance(error, DataError):
                 raise
-            raise DataError(f"{self.path}: what it says of itself cannot be read: {error!r}") from error
+            raise DataError(f"{self.path}: its description of itself cannot be read: {error!r}") from error
 
 
 def _columns(pa: Any) -> list[tuple[str, Any]]:
@@ -134,12 +123,3 @@ def _columns(pa: Any) -> list[tuple[str, Any]]:
     return [
         (name, kinds.get(name, pa.string())) for name in [*(field.name for field in fields(Entry)), FIELD]
     ]
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "parquet") from error
-    return pyarrow

@@ -21,9 +21,9 @@ CANDIDATES: tuple[CandidateSource, ...] = get_args(CandidateSource)
 class Storage:
     """`dim` leading dimensions of each base vector in `numbers`; `candidates` from these, or from a smaller copy.
 
-    The copy is made of whole segments when much has been added (Store.settle), lies beside the vectors and is held in
-    memory: 512 bytes an item in int8, 64 in binary at 512 dimensions. What it finds is scored again with the vectors.
-    Raises StoreError for anything but these.
+    The copy is made when much has been added (`Store.settle`), lies beside the vectors and is held in memory: 512 bytes
+    an item in int8, 64 in binary at 512 dimensions. What it finds is scored again with the vectors. Raises StoreError
+    for other values.
     """
 
     dim: int
@@ -50,7 +50,7 @@ class Storage:
     def widen(self, rows: Vectors, dim: int) -> Vectors:
         """Stored rows [n, self.dim] as base vectors float32 [n, dim]: what was not stored is 0.
 
-        A base space is ordered by what its dimensions hold, so that a prefix is the best guess of that length.
+        The dimensions of a base space are ordered by what they hold, so a prefix is the best guess of that length.
         """
         if rows.shape[1] == dim:
             return rows

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from unbraid.errors import StoreError
-from unbraid.index.store.lock import FILE, hold, release
+from unbraid.io.lock import LOCK_FILE, NOTE_FILE, FolderLock
 
 pytestmark = pytest.mark.skipif(
     os.name != "posix", reason="elsewhere only the store's own lock refuses a second process"
@@ -16,50 +16,50 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_who_holds_an_index_is_named_by_pid_and_command_line(tmp_path: Path) -> None:
-    code = f"import time\nfrom pathlib import Path\nfrom unbraid.index.store.lock import hold\nhold(Path({str(tmp_path)!r}))\nprint('held', flush=True)\ntime.sleep(60)"
+    code = f"import time\nfrom pathlib import Path\nfrom unbraid.io.lock import FolderLock\nlock = FolderLock(Path({str(tmp_path)!r}))\nprint('held', flush=True)\ntime.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout
         assert child.stdout.readline() == "held\n"
         with pytest.raises(StoreError, match=rf"is open in process {child.pid} \(.*python.* -c "):
-            hold(tmp_path)
+            FolderLock(tmp_path)
         child.kill()
         child.wait()
-        release(hold(tmp_path))  # the note is stale now, and the lock gone with its process
+        FolderLock(tmp_path).release()  # the note is stale now, and the lock gone with its process
 
 
 def test_twice_in_one_process_is_told(tmp_path: Path) -> None:
-    lock = hold(tmp_path)
+    lock = FolderLock(tmp_path)
     with pytest.raises(StoreError, match=rf"is open in this process already \(pid {os.getpid()}\)"):
-        hold(tmp_path)
-    release(lock)
-    release(hold(tmp_path))
+        FolderLock(tmp_path)
+    lock.release()
+    FolderLock(tmp_path).release()
 
 
 @pytest.mark.parametrize("note", ["", "{", "[]", '{"pid": "x", "host": "h", "command": "c"}'])
 def test_a_note_that_says_nothing_is_not_believed(tmp_path: Path, note: str) -> None:
-    lock = hold(tmp_path)
-    (tmp_path / FILE).write_text(note)
+    lock = FolderLock(tmp_path)
+    (tmp_path / NOTE_FILE).write_text(note)
     with pytest.raises(StoreError, match="is open in another process: close it there first"):
-        hold(tmp_path)
-    release(lock)
+        FolderLock(tmp_path)
+    lock.release()
 
 
 def test_a_holder_on_another_machine_is_named(tmp_path: Path) -> None:
-    lock = hold(tmp_path)
-    (tmp_path / FILE).write_text(json.dumps({"pid": 7, "host": "far", "command": "unbraid index"}))
+    lock = FolderLock(tmp_path)
+    (tmp_path / NOTE_FILE).write_text(json.dumps({"pid": 7, "host": "far", "command": "unbraid index"}))
     with pytest.raises(StoreError, match=r"process 7 on far \(unbraid index\)"):
-        hold(tmp_path)
-    (tmp_path / FILE).write_text(
+        FolderLock(tmp_path)
+    (tmp_path / NOTE_FILE).write_text(
         json.dumps({"pid": 2**30, "host": socket.gethostname(), "command": "unbraid x"})
     )
     with pytest.raises(StoreError, match=rf"process {2**30} \(unbraid x\)"):  # of another container, say
-        hold(tmp_path)
-    release(lock)
+        FolderLock(tmp_path)
+    lock.release()
 
 
 def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
-    (tmp_path / FILE).mkdir()  # permissions do not bind root, who may run the tests
+    (tmp_path / LOCK_FILE).mkdir()  # permissions do not bind root, who may run the tests
     with pytest.raises(
-        StoreError, match="cannot be written .*, and whoever opens an index, even to search it"
+        StoreError, match="cannot be locked .*. An index is locked while it is open, even to search it"
     ):
-        hold(tmp_path)
+        FolderLock(tmp_path)

@@ -1,9 +1,8 @@
-"""What only a server can do: be slow, away, closed to us, or hold something else. The rest is in test_collection.py."""
+"""What only a server can do: be slow, away, closed to us, or hold something else. The rest is in test_stores.py."""
 
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Self
@@ -13,11 +12,11 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 from unbraid.errors import StoreError
-from unbraid.index.store import qdrant_server
+from unbraid.index.store import qdrant_store
 from unbraid.index.store.entry import Entry, point_id
-from unbraid.index.store.meta import Provenance
-from unbraid.index.store.qdrant_server import QdrantCollection, connect
-from unbraid.index.store.vector_storage import Storage
+from unbraid.index.store.meta import Meta, Provenance
+from unbraid.index.store.qdrant_store import QdrantStore, connect
+from unbraid.index.store.storage import Storage
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
@@ -69,39 +68,47 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(qdrant_server, "PAUSE", 0)
-    monkeypatch.delenv(qdrant_server.API_KEY, raising=False)
+    monkeypatch.setattr(qdrant_store, "PAUSE", 0)
+    monkeypatch.delenv(qdrant_store.API_KEY, raising=False)
 
 
 @pytest.fixture
-def client() -> Iterator[QdrantClient]:
+def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[QdrantClient]:
+    """The client's own local mode, in place of every server; it stays open when a store is closed."""
     client = QdrantClient(":memory:")
+    close = client.close
+    monkeypatch.setattr(client, "close", lambda: None)
+    monkeypatch.setattr(qdrant_store, "connect", lambda url: client)
     yield client
-    client.close()
+    close()
 
 
-def open_index(client: QdrantClient, **changes: object) -> QdrantCollection:
-    options = {"base_id": "b1", "dim": DIM, "create": True, **changes}
-    return QdrantCollection.open(client, "notes", **options)  # type: ignore[arg-type]
+@pytest.fixture
+def store(client: QdrantClient, make_meta: Callable[..., Meta]) -> QdrantStore:
+    return QdrantStore.create("http://server", "notes", make_meta(DIM))
+
+
+def open_again() -> QdrantStore | None:
+    return QdrantStore.open("http://server", "notes")
 
 
 def refused(url: str) -> str:
-    """What it says when the index of collection notes cannot be opened at `url`."""
-    with closing(connect(url)) as client, pytest.raises(StoreError) as error:
-        QdrantCollection.reopen(client, "notes")
+    """The message when the index of collection notes cannot be opened at `url`."""
+    with pytest.raises(StoreError) as error:
+        QdrantStore.open(url, "notes")
     return str(error.value)
 
 
 def test_a_server_that_is_busy_is_asked_again() -> None:
     with Server((503, None), (502, None), (200, {"exists": False})) as server:
-        assert refused(server.url) == f"no collection notes at {server.url}"
+        assert QdrantStore.open(server.url, "notes") is None
     assert [path for path, _ in server.requests] == ["/collections/notes/exists"] * 3
 
 
 def test_a_server_that_stays_busy_is_given_up() -> None:
     with Server((503, None)) as server:
         assert "the server refuses: Unexpected Response: 503" in refused(server.url)
-    assert len(server.requests) == qdrant_server.TRIES
+    assert len(server.requests) == qdrant_store.TRIES
 
 
 def test_a_server_that_is_not_there_is_named() -> None:
@@ -135,70 +142,62 @@ def test_a_collection_of_something_else_is_refused_and_left_alone(client: Qdrant
     size = models.VectorParams(size=DIM, distance=models.Distance.COSINE)
     client.create_collection("notes", vectors_config=size)
     with pytest.raises(StoreError, match="collection notes is not an unbraid index: .*another --collection"):
-        open_index(client)
+        open_again()
     assert client.count("notes").count == 0
 
 
-def test_another_format_and_broken_metadata_are_refused(client: QdrantClient) -> None:
-    open_index(client)
+def test_another_format_and_broken_metadata_are_refused(client: QdrantClient, store: QdrantStore) -> None:
     known = client.get_collection("notes").config.metadata["unbraid"]
     client.update_collection("notes", metadata={"unbraid": {**known, "format": 99}})
     with pytest.raises(StoreError, match="has format 99, this unbraid reads"):
-        open_index(client)
+        open_again()
     client.update_collection("notes", metadata={"unbraid": {**known, "storage": {"dim": "x"}}})
     with pytest.raises(StoreError, match="its metadata cannot be read"):
-        open_index(client)
+        open_again()
 
 
-def test_a_collection_says_what_it_was_made_with(client: QdrantClient) -> None:
+def test_a_collection_says_what_it_was_made_with(
+    client: QdrantClient, make_meta: Callable[..., Meta]
+) -> None:
     made = Provenance("starter 0.2", "id", {"text": "e"}, {"query": "m"})
-    open_index(client, provenance=made, storage=Storage(2, "float16", "int8"))
-    meta = QdrantCollection.reopen(client, "notes").meta
-    assert (meta.base_id, meta.dim, meta.storage, meta.provenance) == (
-        "b1",
-        DIM,
-        Storage(2, "float16", "int8"),
-        made,
-    )
-    with pytest.raises(StoreError, match=r"holds vectors of base b1 .* by starter 0.2, the model makes b2"):
-        open_index(client, base_id="b2")
+    meta = make_meta(DIM, storage=Storage(2, "float16", "int8"), provenance=made)
+    QdrantStore.create("http://server", "notes", meta)
+    found = open_again()
+    assert found is not None and found.meta == replace(meta, shard="")
 
 
 def test_another_process_may_make_the_collection_first(
-    client: QdrantClient, monkeypatch: pytest.MonkeyPatch
+    store: QdrantStore, make_meta: Callable[..., Meta]
 ) -> None:
-    index = QdrantCollection(client, "notes")
-    meta = open_index(client).meta
-    index._create(meta)  # as one that saw no collection a moment ago
-    assert QdrantCollection.reopen(client, "notes").meta == meta
+    late = QdrantStore.create("http://server", "notes", make_meta(DIM, base_id="other"))
+    assert late.meta == store.meta
 
 
-def test_a_damaged_item_is_left_out_with_a_warning(client: QdrantClient) -> None:
-    index = open_index(client)
-    index.upsert(ENTRIES, ROWS)
+def test_a_damaged_item_is_left_out_with_a_warning(client: QdrantClient, store: QdrantStore) -> None:
+    store.upsert(ENTRIES, ROWS)
     damaged = str(point_id(ENTRIES[1].path, "s", 0))
     client.set_payload("notes", {"snippet": "other"}, points=[damaged])
-    (found,) = index.nearest(ROWS[1:2], 4)
+    (found,) = store.nearest(ROWS[1:2], 4)
     with pytest.warns(UserWarning, match="1 chunks of collection notes were left out"):
-        assert index.entries(found.ids(), index.vectors(found.ids()))[0] is None
-    [(entries, rows, count)] = index.items()
+        assert store.entries(found.ids(), store.vectors(found.ids()))[0] is None
+    [(entries, rows, count)] = store.items()
     assert (len(entries), len(rows), count) == (3, 3, 1)
 
 
-def test_much_is_written_and_read_in_parts(client: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(qdrant_server, "POINTS", 3)
-    monkeypatch.setattr(qdrant_server, "SCROLL", 3)
-    index = open_index(client)
-    index.upsert(ENTRIES, ROWS)
-    assert (index.count(), len(index.files()), [len(entries) for entries, _, _ in index.items()]) == (
+def test_much_is_written_and_read_in_parts(store: QdrantStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qdrant_store, "POINTS", 3)
+    monkeypatch.setattr(qdrant_store, "SCROLL", 3)
+    store.upsert(ENTRIES, ROWS)
+    assert (store.count(), len(store.files()), [len(entries) for entries, _, _ in store.items()]) == (
         4,
         4,
         [3, 1],
     )
 
 
-def test_a_field_has_one_kind_of_value(client: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = open_index(client)
+def test_a_field_has_one_kind_of_value(
+    client: QdrantClient, store: QdrantStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     about = client.get_collection("notes")
     held = models.PayloadIndexInfo(data_type=models.PayloadSchemaType.INTEGER, points=1)
     about.payload_schema["fields.year"] = held  # local mode has no such indexes
@@ -206,6 +205,6 @@ def test_a_field_has_one_kind_of_value(client: QdrantClient, monkeypatch: pytest
     with pytest.raises(
         StoreError, match="the field year holds whole numbers in this index, 'late' is of another kind"
     ):
-        index.upsert([replace(ENTRIES[0], fields={"year": "late"})], ROWS[:1])
-    index.upsert([replace(ENTRIES[0], fields={"year": 2024})], ROWS[:1])
-    assert index.count() == 1
+        store.upsert([replace(ENTRIES[0], fields={"year": "late"})], ROWS[:1])
+    store.upsert([replace(ENTRIES[0], fields={"year": 2024})], ROWS[:1])
+    assert store.count() == 1

@@ -1,0 +1,278 @@
+"""Bring an index in line with the disk, encoding only what changed. Follow `_Run.run` to follow one file.
+
+A file's new chunks are written beside its old ones, which are deleted when the last new one is in: no search in between
+misses the file. A new file whose content the index holds under another path, moved or copied, gets that file's vectors.
+A run that is cut off, by Ctrl-C or kill -9, loses at most the group of chunks being encoded. The next run finds the
+file it stopped in, because the index has fewer chunks than the file, and reads it again.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from unbraid.errors import DataError, ImageError
+from unbraid.index.files.chunk import Chunk
+from unbraid.index.files.language import language
+from unbraid.index.files.read import read_chunks
+from unbraid.index.files.read_pdf import PDF_SUFFIXES, can_read_pdf
+from unbraid.index.files.walk import File, Skipped, walk
+from unbraid.index.protocol import Model, Vectors
+from unbraid.index.store.entry import Entry, Fields
+from unbraid.index.store.file_state import FileState
+from unbraid.index.store.filter import merged
+from unbraid.index.store.store import Store
+from unbraid.items import Code, Item, Modality
+from unbraid.progress import track
+
+PICTURE = Chunk(None, None, "")
+GROUP = 512  # chunks encoded and written at once: enough to batch by length and for a sync of the disk, little to lose
+Row = tuple[Item, Entry]  # a chunk on its way into the store: what to encode and what to store with it
+
+
+@dataclass
+class Report:
+    """What `add` did, in files; `changed` counts those that an earlier run left unfinished too."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    moved: int = 0  # or copied: their content was in the index under another path, nothing was encoded
+    deleted: int = 0  # gone, and not found again elsewhere
+    chunks: int = 0  # encoded and written
+    skipped: list[Skipped] = field(default_factory=list)  # every file and folder left out, with its reason
+    seconds: dict[str, float] = field(default_factory=dict)  # by phase: walk, read, encode, write
+    interrupted: bool = False  # by Ctrl-C: what is counted above is in the index, the rest is not
+
+
+def add_files(
+    store: Store, model: Model, roots: Sequence[Path], fields: Fields, progress: bool | None
+) -> Report:
+    """Index the files under `roots`, skip those that have not changed, and delete those that are gone."""
+    run = _Run(store, model, fields)
+    try:
+        run.run(roots, progress)
+    except KeyboardInterrupt:
+        run.report.interrupted = True
+    return run.report
+
+
+class _Run:
+    """One run under way."""
+
+    def __init__(self, store: Store, model: Model, fields: Fields) -> None:
+        self.store, self.model, self.fields = store, model, fields
+        self.report = Report(seconds=dict.fromkeys(("walk", "read", "encode", "write"), 0.0))
+        self.known: dict[str, FileState] = {}
+        self.present: set[str] = set()  # paths that the index holds as they are on disk
+        self.renewed: list[tuple[str, str, int, Fields]] = []  # same content, another time or other fields
+
+    def run(self, roots: Sequence[Path], progress: bool | None) -> None:
+        """Walk; move what is known under another path; read, encode and write the rest; delete what is gone."""
+        with self._timed("walk"):
+            self.known = self.store.files()
+            walked = [file for file in walk(roots, self.report.skipped) if self._can_encode(file)]
+            stale = [file for file in walked if not self._unchanged_by_stat(file)]
+            copies = self._find_copies(stale)
+        with self._timed("write"):
+            moved = self._store_again(copies)
+            self.present |= moved
+            self.report.moved = len(moved)
+        stale = [file for file in stale if file.path.as_posix() not in moved]
+        group: list[Row] = []
+        for file in track(stale, "indexing", unit="files", shown=progress):
+            for row in self._read(file):
+                group.append(row)
+                if len(group) == GROUP:
+                    self._write(group)
+                    group = []
+        if group:
+            self._write(group)
+        with self._timed("write"):
+            self._store_again(self.renewed)
+            unreadable = [one.path for one in self.report.skipped if one.reason == "unreadable"]
+            unseen = [path for path in self.known if path not in self.present]
+            gone = [path for path in unseen if _below(path, roots) and not _below(path, unreadable)]
+            self.store.delete(gone)
+            self.store.settle()
+        found_again = {old for old, new, _, _ in copies if new in moved}
+        self.report.deleted = sum(path not in found_again for path in gone)
+
+    def _can_encode(self, file: File) -> bool:
+        """Whether the file can be read and encoded here; if not, what another installation or bundle put in stays."""
+        if file.modality not in self.model.modalities:
+            reason = f"no {file.modality} encoder"
+        elif file.path.suffix.lower() in PDF_SUFFIXES and not can_read_pdf():
+            reason = "PDF, read with: pip install 'unbraid[documents]'"
+        else:
+            return True
+        self.report.skipped.append(Skipped(file.path, reason))
+        self.present.add(file.path.as_posix())
+        return False
+
+    def _unchanged_by_stat(self, file: File) -> bool:
+        state = self.known.get(file.path.as_posix())
+        if state is None or not state.complete or (state.size, state.mtime_ns) != (file.size, file.mtime_ns):
+            return False
+        self._keep(file, state)
+        return True
+
+    def _keep(self, file: File, state: FileState) -> None:
+        """Count a file whose content is the one indexed, and note a new time or new fields."""
+        path, fields = file.path.as_posix(), merged(state.fields, self.fields)
+        self.present.add(path)
+        self.report.unchanged += 1
+        if (state.mtime_ns, state.fields) != (file.mtime_ns, fields):
+            self.renewed.append((path, path, file.mtime_ns, fields))
+
+    def _find_copies(self, files: Iterable[File]) -> list[tuple[str, str, int, Fields]]:
+        """New files whose content the index has whole under another path: (that path, new path, mtime in ns, fields).
+
+        Only files of the size of such a file are read. The suffix has to be the same too: it decides how a file is cut
+        and encoded.
+        """
+        held: dict[tuple[int, str], dict[str, str]] = {}  # by size and suffix: content -> path
+        for path, state in self.known.items():
+            if state.complete:
+                held.setdefault((state.size, Path(path).suffix.lower()), {})[state.sha256] = path
+        copies = []
+        for file in files:
+            same_size = held.get((file.size, file.path.suffix.lower()))
+            if same_size is None or file.path.as_posix() in self.known:
+                continue
+            try:
+                old = same_size.get(hashlib.sha256(file.path.read_bytes()).hexdigest())
+            except OSError:  # reported when it is read to be encoded
+                continue
+            if old is not None:
+                fields = merged(self.known[old].fields, self.fields)
+                copies.append((old, file.path.as_posix(), file.mtime_ns, fields))
+        return copies
+
+    def _store_again(self, changes: Iterable[tuple[str, str, int, Fields]]) -> set[str]:
+        """Store files under a new path, time or fields with the vectors they have: (old path, new path, time, fields).
+
+        Some hundred chunks are written at a time. Returns the new paths that are in; a damaged file is not copied.
+        """
+        done: set[str] = set()
+        entries: list[Entry] = []
+        parts: list[Vectors] = []
+        waiting: set[str] = set()
+
+        def write() -> None:
+            if entries:
+                self.store.upsert(entries, np.concatenate(parts))
+            done.update(waiting)
+            for each in (entries, parts, waiting):
+                each.clear()
+
+        for old, new, mtime_ns, fields in changes:
+            chunks, vectors = self.store.file(old)
+            if new != old and len({one.chunk for one in chunks}) != self.known[old].expected:
+                continue
+            entries += [replace(one, path=new, mtime_ns=mtime_ns, fields=fields) for one in chunks]
+            parts.append(vectors)
+            waiting.add(new)
+            if len(entries) >= GROUP:
+                write()
+        write()
+        return done
+
+    def _read(self, file: File) -> list[Row]:
+        """The chunks of one file, none when its content is the one indexed or not worth indexing."""
+        with self._timed("read"):
+            path = file.path.as_posix()
+            state = self.known.get(path)
+            try:
+                data = file.path.read_bytes()
+                sha256 = hashlib.sha256(data).hexdigest()
+                if state is not None and state.complete and state.sha256 == sha256:
+                    self._keep(file, state)
+                    return []
+                chunks = [PICTURE] if file.modality == "image" else read_chunks(data, file.path.suffix)
+            except OSError:  # deleted or locked since the walk
+                self.report.skipped.append(Skipped(file.path, "unreadable"))
+                return []
+            except DataError as error:
+                self.report.skipped.append(Skipped(file.path, str(error)))
+                return []
+            if not chunks:
+                self.report.skipped.append(Skipped(file.path, "empty"))
+            rows: list[Row] = []
+            for number, chunk in enumerate(chunks):
+                # A notebook has chunks of text and of code; the file's modality where the model does not encode theirs.
+                own = chunk.modality if chunk.modality in self.model.modalities else None
+                modality: Modality = own or file.modality
+                text = Code(chunk.encoded) if modality == "code" else chunk.encoded
+                entry = Entry(
+                    path=path,
+                    modality=modality,
+                    first_line=chunk.first_line,
+                    last_line=chunk.last_line,
+                    snippet=chunk.snippet,
+                    context=" > ".join(chunk.context),
+                    sha256=sha256,
+                    size=len(data),
+                    mtime_ns=file.mtime_ns,
+                    chunk=number,
+                    chunks=len(chunks),
+                    language="" if modality == "image" else language(file.path.suffix),
+                    fields=merged(state.fields if state else {}, self.fields),
+                )
+                rows.append((file.path if modality == "image" else text, entry))
+            return rows
+
+    def _write(self, group: list[Row]) -> None:
+        """Encode and store one group, then delete the older content of each file that ends in it."""
+        with self._timed("encode"):
+            entries, vectors = self._encode(group)
+        with self._timed("write"):
+            self.store.upsert(entries, vectors)
+            ended = [entry for entry in entries if entry.chunk == entry.chunks - 1]
+            self.store.delete_older(entry for entry in ended if entry.path in self.known)
+        self.report.chunks += len(entries)
+        for entry in ended:
+            self.present.add(entry.path)
+            if entry.path in self.known:
+                self.report.changed += 1
+            else:
+                self.report.added += 1
+
+    def _encode(self, rows: list[Row]) -> tuple[list[Entry], Vectors]:
+        """The entries of those rows that can be encoded, and their vectors; a broken picture is left out."""
+
+        def encode(some: list[Row]) -> Vectors:
+            # Chunks are cut to the encoder's length: a few are a word too long, which is no reason to warn.
+            return self.model.encode([item for item, _ in some], on_truncate="ignore", progress=False)
+
+        try:
+            return [entry for _, entry in rows], encode(rows)
+        except (ImageError, OSError):
+            pass  # at least one picture: encode the pictures one by one
+        encoded = [row for row in rows if row[1].modality != "image"]
+        parts = [encode(encoded)]
+        for row in rows:
+            if row[1].modality == "image":
+                try:
+                    parts.append(encode([row]))
+                    encoded.append(row)
+                except (ImageError, OSError):
+                    self.report.skipped.append(Skipped(Path(row[1].path), "broken picture"))
+        return [entry for _, entry in encoded], np.concatenate(parts)
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.report.seconds[phase] += time.perf_counter() - start
+
+
+def _below(path: str, tops: Iterable[Path]) -> bool:
+    place = Path(path)
+    return any(place == top or top in place.parents for top in tops)

@@ -1,0 +1,401 @@
+"""`Index`: files in, hits out. `unbraid.open_index` makes one, for a folder or for a collection of a Qdrant server."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, overload
+
+from PIL import Image
+
+from unbraid.errors import DataError, ItemError, StoreError
+from unbraid.index.add import Report, add_files
+from unbraid.index.files.walk import resolve_roots
+from unbraid.index.protocol import Vectors
+from unbraid.index.search.folding import Foldings
+from unbraid.index.search.search import Hit, check_search, search_vectors
+from unbraid.index.store.entry import Entry, Fields
+from unbraid.index.store.filter import Filter, Names, read_filter
+from unbraid.index.store.folder_store import FolderStore
+from unbraid.index.store.meta import Meta, match, meta_of_model
+from unbraid.index.store.storage import Storage
+from unbraid.index.store.store import Store, copy_items
+from unbraid.items import Item
+from unbraid.vectors import Numbers
+
+if TYPE_CHECKING:  # what these need is loaded when it is used
+    from unbraid.index.store.verify import Repair, Tell, Verification
+    from unbraid.index.transfer.task_vectors import Estimate, Written
+
+GROUP = 200  # files deleted at a time: each group ends on the disk, so Ctrl-C loses little
+OnProgress = Callable[[int], None]  # is told how many more items are done
+
+
+def _ignore(count: int) -> None:
+    pass
+
+
+class SearchOptions(TypedDict, total=False):
+    """What `Index.search` takes beside the query, for type checkers."""
+
+    mode: str
+    k: int
+    hybrid: bool
+    modality: str | None
+    path: Names
+    language: str | Sequence[str]
+    where: str | Sequence[str]
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Size of an index: files and chunks by modality and language, and bytes on disk (None on a server)."""
+
+    files: int
+    incomplete: int  # of the files: a run was cut off in them, the next one reads them again
+    chunks: dict[str, int]
+    languages: dict[str, int]  # chunks by language, pictures left out
+    bytes: int | None
+
+
+class Index:
+    """An open index. Close it, or use it in a `with` block.
+
+    The model is loaded when it is first needed: stats, verify, compact, delete and export need none. An index that does
+    not exist yet is made by the first call that writes to it.
+    """
+
+    def __init__(
+        self,
+        store: Store | None,
+        *,
+        place: str,
+        create: Callable[[Meta], Store],
+        load_model: Callable[[], Any],
+        options: Mapping[str, Any],
+        read_only: bool,
+    ) -> None:
+        """Use `unbraid.open_index`. `store` is None where there is no index yet; `create` makes it.
+
+        `options` are those arguments of `Storage` that were given.
+        """
+        self.place = place
+        self.read_only = read_only
+        self._store = store
+        self._create = create
+        self._load_model = load_model
+        self._options = options
+        self._model: Any = None
+        self._foldings: Foldings = {}
+        self._closed = False
+        if store is not None:
+            self._check_storage(store.meta)
+
+    def __enter__(self) -> Self:
+        """The index itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Where it is."""
+        return f"<Index {self.place}{' (closed)' if self._closed else ''}>"
+
+    def close(self) -> None:
+        """Let other processes open the index; a second call does nothing."""
+        self._closed = True
+        if self._store is not None:
+            self._store.close()
+
+    @property
+    def store(self) -> Store:
+        """The store below. Raises StoreError after `close`, and where there is no index yet."""
+        if self._closed:
+            raise StoreError(f"the index {self.place} has been closed: open it again")
+        if self._store is None:
+            raise StoreError(
+                f"no index at {self.place}; make one with: unbraid index PATH --into {self.place}"
+            )
+        return self._store
+
+    @property
+    def model(self) -> Any:
+        """The embedder, loaded when it is first needed. Raises StoreError when its base is not that of the index."""
+        if self._model is None:
+            model = self._load_model()
+            if self._store is not None:
+                match(self.place, self._store.meta, meta_of_model(model), self._count_pictures)
+            self._model = model
+        return self._model
+
+    @property
+    def meta(self) -> Meta:
+        """What the index was made with: base, storage, provenance."""
+        return self.store.meta
+
+    # -- write ---------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        paths: str | Path | Sequence[str | Path],
+        *,
+        fields: Fields = MappingProxyType({}),
+        progress: bool | None = None,
+    ) -> Report:
+        """Index the files under `paths`, skip those that have not changed, and delete those that are gone.
+
+        A file is unchanged when its size and modification time are, or else its sha256. Only what lies under `paths` is
+        deleted: what the walk no longer finds, because it is deleted, ignored or no longer readable as text or picture.
+        What lies in a folder or file that cannot be read now stays. `fields` are added to those of every file under
+        `paths`; an empty value removes one. Ctrl-C ends the run and sets `interrupted`; what was written stays.
+        `progress` None draws a bar where a person watches standard error. Raises DataError for a path that does not
+        exist.
+        """
+        self._check_writable("add")
+        roots = resolve_roots([paths] if isinstance(paths, str | Path) else paths)
+        model = self.model
+        dims = model.bundle.dims if hasattr(model, "bundle") else (self._options.get("dim"),)
+        if (dim := self._options.get("dim")) is not None and dim not in dims:
+            raise DataError(f"dim {dim}: expected one of {', '.join(map(str, dims))}")
+        store = self._make(meta_of_model(model, Storage(**{"dim": model.dim, **self._options})))
+        return add_files(store, model, roots, fields, progress)
+
+    def delete(self, paths: str | Path | Sequence[str | Path], *, on_progress: OnProgress = _ignore) -> int:
+        """Remove files and folders, which need not exist on the disk; returns the number of files.
+
+        Gone from the index's disk when this returns. Raises DataError where the index holds nothing at a path.
+        """
+        self._check_writable("delete")
+        chosen = self.files_below(paths)
+        for start in range(0, len(chosen), GROUP):
+            group = chosen[start : start + GROUP]
+            self.store.delete(group)
+            on_progress(len(group))
+        return len(chosen)
+
+    def files_below(self, paths: str | Path | Sequence[str | Path]) -> list[str]:
+        """The files of the index that are one of `paths` or lie in it. Raises DataError for a path with none."""
+        known, chosen = list(self.store.files()), set()
+        for given in [paths] if isinstance(paths, str | Path) else paths:
+            given = os.path.expanduser(given)
+            tops = {Path(os.path.realpath(given)).as_posix(), Path(os.path.abspath(given)).as_posix()}
+            found = [path for path in known if any(path == top or path.startswith(f"{top}/") for top in tops)]
+            if not found:
+                raise DataError(f"nothing in the index lies at {given}; nothing was deleted")
+            chosen.update(found)
+        return sorted(chosen)
+
+    # -- search --------------------------------------------------------------------------------------------
+
+    @overload
+    def search(  # type: ignore[overload-overlap]  # a str is a sequence too, and the first that fits counts
+        self, query: Item, **options: Unpack[SearchOptions]
+    ) -> list[Hit]: ...
+
+    @overload
+    def search(self, query: Sequence[Item], **options: Unpack[SearchOptions]) -> list[list[Hit]]: ...
+
+    def search(
+        self,
+        query: Item | Sequence[Item],
+        *,
+        mode: str = "retrieval",
+        k: int = 10,
+        hybrid: bool = False,
+        modality: str | None = None,
+        path: Names = (),
+        language: str | Sequence[str] = (),
+        where: str | Sequence[str] = (),
+    ) -> list[Hit] | list[list[Hit]]:
+        """The `k` best hits for a text, an unbraid.Code or a picture (a path or PIL image), best first.
+
+        A list of queries gives a list of lists. `mode` says what counts as near, `hybrid` mixes in BM25 by the words of
+        the query. The other arguments filter, and all of them must hold: `path` is a file, folder or pattern ("docs",
+        "*.md"), `where` a condition on a field ("year>=2025", "team=search"); of several paths or languages one is
+        enough. Raises ItemError for a mode that the model does not have, a filter that means nothing, a query that
+        cannot be encoded, and a picture in a hybrid search.
+        """
+        filter = read_filter(modality=modality, path=path, language=language, where=where)
+        one = isinstance(query, str | Path | Image.Image)
+        queries: Sequence[Any] = [query] if one else query  # type: ignore[assignment,list-item]
+        words = [str(each) for each in queries if isinstance(each, str)] if hybrid else None
+        if words is not None and len(words) < len(queries):
+            raise ItemError("a picture has no words for a hybrid search: leave hybrid out")
+        store, model = self.store, self.model
+        check_search(model, mode, k)
+        base = model.encode(queries, progress=False)
+        results = search_vectors(
+            store, model, base, mode=mode, k=k, filter=filter, words=words, foldings=self._foldings
+        )
+        return results[0] if one else results
+
+    def search_vectors(
+        self,
+        base: Vectors,
+        words: Sequence[str] | None = None,
+        *,
+        mode: str = "retrieval",
+        k: int = 10,
+        modality: str | None = None,
+        path: Names = (),
+        language: str | Sequence[str] = (),
+        where: str | Sequence[str] = (),
+    ) -> list[list[Hit]]:
+        """`search` for queries that are base vectors [n, dim] already: another mode costs no encoding.
+
+        With `words`, the texts of the queries, it is hybrid.
+        """
+        filter = read_filter(modality=modality, path=path, language=language, where=where)
+        return search_vectors(
+            self.store, self.model, base, mode=mode, k=k, filter=filter, words=words, foldings=self._foldings
+        )
+
+    def entries(self, path: str | Path) -> list[Entry]:
+        """The undamaged chunks of the file at an absolute `path`; none for a file that the index does not hold."""
+        return self.store.file(Path(path).as_posix())[0]
+
+    def count(self) -> int:
+        """Number of chunks."""
+        return self.store.count()
+
+    # -- look after it -------------------------------------------------------------------------------------
+
+    def stats(self) -> Stats:
+        """Files, chunks by modality and language, bytes on disk."""
+        store = self.store
+        states = store.files().values()
+        languages = store.facet("language")
+        languages.pop("", None)
+        return Stats(
+            len(states),
+            sum(not state.complete for state in states),
+            store.facet("modality"),
+            languages,
+            store.disk_bytes() if isinstance(store, FolderStore) else None,
+        )
+
+    def verify(self, *, repair: bool = False, on_progress: "Tell | None" = None) -> "Verification":
+        """Check every stored vector and payload against its checksum, and the files that hold them. Folders only.
+
+        With `repair`, a damaged index is repaired, and `Verification.repair` says how that went.
+        """
+        from unbraid.index.store.verify import verify
+
+        if repair:
+            self._check_writable("repair")
+        found = verify(self._folder("verify"), on_progress)
+        if repair and not found.intact:
+            found.repair = self.repair(on_progress=on_progress)
+        return found
+
+    def repair(self, *, on_progress: "Tell | None" = None) -> "Repair":
+        """Encode damaged items again where their file still has the content; the rest is reported as lost."""
+        from unbraid.index.repair import repair
+
+        self._check_writable("repair")
+        return repair(self._folder("repair"), self.model, on_progress)
+
+    def compact(self) -> None:
+        """Give back the room of deleted and replaced chunks. Blocks, even for Ctrl-C; a server does it by itself."""
+        self._check_writable("compact")
+        self._folder("compact").compact()
+
+    # -- to and from other places --------------------------------------------------------------------------
+
+    def export(self, out: str | Path, *, on_progress: OnProgress = _ignore) -> int:
+        """Write base vectors, what they came from and provenance to a Parquet file; returns the number of items.
+
+        Raises StoreError when an item is damaged, DataError when `out` cannot be written.
+        """
+        from unbraid.index.transfer.index_file import write_index
+
+        out = Path(out)
+        if out.suffix != ".parquet" or not out.absolute().parent.is_dir():
+            raise DataError(f"{out}: expected a file that ends in .parquet, in a folder that exists")
+        return write_index(self.store, out, on_progress)
+
+    def import_file(self, file: str | Path, *, on_progress: OnProgress = _ignore) -> int:
+        """Put what `export` wrote into this index, a new one or one of the same base; nothing is encoded.
+
+        Returns the number of items. An import that was interrupted may be repeated.
+        """
+        from unbraid.index.transfer.index_file import IndexFile
+
+        self._check_writable("import")
+        given = IndexFile(Path(file))
+        return given.load(self._make(given.meta), on_progress)
+
+    def copy_to(self, other: "Index", *, on_progress: OnProgress = _ignore) -> int:
+        """Put every item into `other`, a new index or one of the same base, such as on a Qdrant server.
+
+        Nothing is encoded. Returns how many items were damaged and left out.
+        """
+        other._check_writable("copy into")
+        return copy_items(self.store, other._make(self.meta), on_progress)
+
+    def export_task_vectors(
+        self,
+        out: str | Path,
+        task: str,
+        *,
+        dim: int | None = None,
+        numbers: Numbers = "float32",
+        on_progress: OnProgress = _ignore,
+    ) -> "Written":
+        """Write the task vector of every item to a .parquet, .npy or .jsonl file, streaming.
+
+        A search needs no such file. Raises DataError when it cannot be written, ItemError for a task, dim or numbers
+        that the model does not have.
+        """
+        from unbraid.index.transfer.task_vectors import Form, write_task_vectors
+        from unbraid.io.vector_file import check_suffix
+
+        check_suffix(Path(out))
+        form = Form(task, dim or self.model.dim, numbers)
+        return write_task_vectors(self.store, self.model, form, Path(out), on_progress)
+
+    def estimate_task_vectors(
+        self, out: str | Path, task: str, *, dim: int | None = None, numbers: Numbers = "float32"
+    ) -> "Estimate":
+        """What `export_task_vectors` will take. Raises DataError when the file may not fit on its disk."""
+        from unbraid.index.transfer.task_vectors import Form, check_room, estimate_task_vectors
+
+        form = Form(task, dim or self.model.dim, numbers)
+        about = estimate_task_vectors(self.store, self.model, form, Path(out))
+        check_room(about, Path(out))
+        return about
+
+    # -- what the methods share ----------------------------------------------------------------------------
+
+    def _make(self, meta: Meta) -> Store:
+        """The store to write vectors of `meta` to, made where there is none. Raises StoreError when they do not fit in."""
+        if self._store is None and not self._closed:
+            self._check_storage(meta)
+            self._store = self._create(meta)
+        changed = match(self.place, self.store.meta, meta, self._count_pictures)
+        if changed != self.store.meta:
+            self.store.set_meta(changed)
+        return self.store
+
+    def _check_storage(self, meta: Meta) -> None:
+        if self._options and (wanted := Storage(**{"dim": meta.dim, **self._options})) != meta.storage:
+            raise StoreError(
+                f"{self.place} keeps {meta.storage}, not {wanted}: leave these options out, or make another index"
+            )
+
+    def _count_pictures(self) -> int:
+        return self.store.count(Filter(modality="image"))
+
+    def _check_writable(self, what: str) -> None:
+        if self._closed:
+            raise StoreError(f"the index {self.place} has been closed: open it again")
+        if self.read_only:
+            raise StoreError(f"cannot {what}: {self.place} was opened with read_only=True")
+
+    def _folder(self, what: str) -> FolderStore:
+        if not isinstance(self.store, FolderStore):
+            raise StoreError(f"cannot {what} {self.place}: that works on folders only; pull the index first")
+        return self.store

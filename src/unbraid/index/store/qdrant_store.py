@@ -1,0 +1,377 @@
+"""The same index as a collection of a Qdrant server or cluster, by its official client.
+
+A point is the same as in a folder (folder_store.py): its id, a base vector, the words that BM25 counts, an `Entry` with
+checksum as payload. What the collection was made with is in its metadata, under "unbraid". The server acknowledges a
+write when it is in its write-ahead log and applied (wait=True). A request that did not get through is repeated, which
+is safe because every write here may happen twice.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any, Self, TypeVar
+from uuid import UUID
+
+import httpx
+import numpy as np
+import qdrant_edge as edge
+from qdrant_client import QdrantClient, models
+from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
+
+from unbraid.errors import StoreError
+from unbraid.index.protocol import Vectors
+from unbraid.index.store.bm25 import document_words
+from unbraid.index.store.checksum import to_payload
+from unbraid.index.store.entry import Entry, Fields, new_fields, point_id
+from unbraid.index.store.file_state import PAYLOAD, FileState, file_states
+from unbraid.index.store.filter import ANYTHING, RANGES, Filter, build_filter, matching
+from unbraid.index.store.meta import FORMAT, Meta, parse_meta
+from unbraid.index.store.storage import OVERSAMPLING, Storage
+from unbraid.index.store.store import SAMPLE, Candidates, Payload, Store, check_vectors
+
+T = TypeVar("T")
+KEY = "unbraid"  # in the collection's metadata
+BASE, WORDS = "base", "words"  # names of a point's two vectors
+API_KEY = "QDRANT_API_KEY"
+TIMEOUT = 60  # seconds of one request
+TRIES = 5  # of a request, half a second, then one, two and four apart
+PAUSE = 0.5
+TRANSIENT = {408, 429, 502, 503, 504}
+POINTS = 500  # with vectors in one request: 4 MB as JSON, of 32 MB that a server takes
+SCROLL = 10_000
+ALL = 1 << 30
+
+
+def connect(url: str) -> QdrantClient:
+    """A client of the server at `url`, with the key in QDRANT_API_KEY if there is one. Raises StoreError for no URL."""
+    try:
+        return QdrantClient(
+            url=url, api_key=os.environ.get(API_KEY), timeout=TIMEOUT, check_compatibility=False
+        )
+    except (ValueError, httpx.InvalidURL) as error:
+        raise StoreError(
+            f"{url!r} is not the address of a Qdrant server, such as http://HOST:6333: {error}"
+        ) from error
+
+
+class QdrantStore(Store):
+    """An index on a Qdrant server. Many processes may use it at a time."""
+
+    def __init__(self, client: QdrantClient, name: str) -> None:
+        """Use `QdrantStore.open` or `create`."""
+        super().__init__()
+        self.client, self.name = client, name
+        url = client.init_options.get("url")
+        self.place = f"collection {name} at {url}" if url else f"collection {name}"
+        self.meta: Meta
+        self._closed = False
+
+    @classmethod
+    def open(cls, url: str, name: str) -> Self | None:
+        """The index in collection `name` of the server at `url`; None where there is none of that name.
+
+        Raises StoreError for a collection of something else, and when the server cannot be reached.
+        """
+        self = cls(connect(url), name)
+        try:
+            if self._ask(lambda: self.client.collection_exists(name)):
+                self.meta = self._read_meta()
+                return self
+        except BaseException:
+            self.close()
+            raise
+        self.close()
+        return None
+
+    @classmethod
+    def create(cls, url: str, name: str, meta: Meta) -> Self:
+        """A new index in collection `name`, or the one that another process made a moment ago."""
+        self = cls(connect(url), name)
+        try:
+            self._create(replace(meta, shard=""))
+            self.meta = self._read_meta()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        """Close the connections; a second call does nothing."""
+        self._closed = True
+        self.client.close()
+
+    def set_meta(self, meta: Meta) -> None:
+        """Replace what the index says it was made with."""
+        self._ask(lambda: self.client.update_collection(self.name, metadata={KEY: asdict(meta)}))
+        self.meta = meta
+
+    def upsert(self, entries: Sequence[Entry], vectors: Vectors) -> None:
+        """Add or replace `entries` with their base vectors [n, dim]."""
+        check_vectors(vectors, len(entries), self.meta.dim)
+        self._sample = None
+        self._index_fields({name: value for entry in entries for name, value in entry.fields.items()})
+        points = []
+        for entry, row in zip(entries, self.meta.storage.narrow(vectors), strict=True):
+            named: dict[str, Any] = {BASE: row.tolist()}
+            words = document_words(entry.text)  # no checksum holds them, since they follow from the payload
+            if words.indices:
+                named[WORDS] = _sparse(words)
+            identity = str(point_id(entry.path, entry.sha256, entry.chunk))
+            points.append(models.PointStruct(id=identity, vector=named, payload=to_payload(entry, row)))
+        for start in range(0, len(points), POINTS):
+            part = points[start : start + POINTS]
+            self._ask(partial(self.client.upsert, self.name, part, wait=True))
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """Remove every chunk of `paths`."""
+        for path in paths:
+            self._delete(models.Filter(must=[_condition("path", "value", path)]))
+
+    def delete_older(self, files: Iterable[Entry]) -> None:
+        """Remove every chunk of each entry's path that is not of the entry's content."""
+        for file in files:
+            kept = [str(point_id(file.path, file.sha256, number)) for number in range(file.chunks)]
+            here = _condition("path", "value", file.path)
+            self._delete(models.Filter(must=[here], must_not=[models.HasIdCondition(has_id=kept)]))
+
+    def settle(self) -> None:
+        """Nothing: the server does that by itself."""
+
+    def files(self) -> dict[str, FileState]:
+        """What the index holds, by path."""
+        pages = self._scroll(None, SCROLL, PAYLOAD, vectors=False)
+        return file_states(record.payload or {} for page in pages for record in page)
+
+    def count(self, filter: Filter = ANYTHING) -> int:
+        """Number of chunks that `filter` lets through."""
+        kind = self._filter(filter)
+        return self._ask(lambda: self.client.count(self.name, count_filter=kind, exact=True)).count
+
+    def size(self) -> int:
+        """About the number of chunks, at no cost."""
+        return int(self._ask(lambda: self.client.count(self.name, exact=False)).count)
+
+    def facet(self, key: str) -> dict[str, int]:
+        """Chunks by value of path, modality or language."""
+        hits = self._ask(lambda: self.client.facet(self.name, key, limit=ALL, exact=True)).hits
+        return dict(sorted((str(hit.value), hit.count) for hit in hits))
+
+    def nearest(self, queries: Vectors, limit: int, filter: Filter = ANYTHING) -> list[Candidates]:
+        """For each query of [n, dim] the `limit` chunks of the largest inner products, checked by nobody."""
+        storage, kind = self.meta.storage, self._filter(filter)
+        return self._query(
+            [
+                models.QueryRequest(
+                    query=query.tolist(), using=BASE, filter=kind, limit=limit, params=_params(storage)
+                )
+                for query in np.asarray(queries, np.float32)[:, : storage.dim]
+            ]
+        )
+
+    def nearest_words(
+        self, queries: Sequence[edge.SparseVector], limit: int, filter: Filter = ANYTHING
+    ) -> list[Candidates]:
+        """For each query's words the `limit` chunks of the best BM25 scores, none without any of the words."""
+        kind = self._filter(filter)
+        return self._query([_words_request(query, kind, limit) for query in queries])
+
+    def _words_among(
+        self, queries: Sequence[edge.SparseVector], ids: Sequence[Sequence[UUID]]
+    ) -> list[Candidates]:
+        among = [models.Filter(must=[models.HasIdCondition(has_id=list(map(str, some)))]) for some in ids]
+        sizes = [max(1, len(some)) for some in ids]
+        return self._query(list(map(_words_request, queries, among, sizes)))
+
+    def vectors(self, ids: Sequence[UUID]) -> Vectors:
+        """Base vectors [n, dim] as they are stored, checked by nobody; NaN where an id is gone."""
+        found = self._retrieve(ids, payload=False)
+        none = np.full(self.meta.storage.dim, np.nan)
+        rows = np.asarray([_row(found[one]) if one in found else none for one in ids], np.float32)
+        return self.meta.storage.widen(rows.reshape(-1, self.meta.storage.dim), self.meta.dim)
+
+    def _payloads(self, ids: Sequence[UUID]) -> Mapping[UUID, Payload | None]:
+        return {one: record.payload for one, record in self._retrieve(ids, payload=True).items()}
+
+    def records(self, filter: Filter = ANYTHING) -> Iterator[tuple[list[UUID], list[Payload], Vectors]]:
+        """Ids, payloads and vectors [n, storage.dim] as stored and checked by nobody, some hundred at a time."""
+        for page in self._scroll(self._filter(filter), POINTS, True, vectors=True):
+            ids = [UUID(str(record.id)) for record in page]
+            yield ids, [record.payload or {} for record in page], self._rows(page)
+
+    def _read_sample(self) -> Vectors:
+        page = next(self._scroll(None, SAMPLE, False, vectors=True), [])
+        return self.meta.storage.widen(self._rows(page), self.meta.dim)
+
+    def _rows(self, records: Sequence[models.Record]) -> Vectors:
+        return np.asarray(list(map(_row, records)), np.float32).reshape(-1, self.meta.storage.dim)
+
+    def _retrieve(self, ids: Sequence[UUID], *, payload: bool) -> dict[UUID, models.Record]:
+        """The payloads of `ids`, or the vectors, by id."""
+        part = partial(self.client.retrieve, self.name, list(map(str, ids)), with_payload=payload)
+        records = self._ask(partial(part, with_vectors=False if payload else [BASE]))
+        return {UUID(str(record.id)): record for record in records}
+
+    def _query(self, requests: list[models.QueryRequest]) -> list[Candidates]:
+        found = self._ask(lambda: self.client.query_batch_points(self.name, requests))
+        return [Candidates(one.points) for one in found]
+
+    def _scroll(
+        self, filter: models.Filter | None, limit: int, payload: bool | list[str], *, vectors: bool
+    ) -> Iterator[list[models.Record]]:
+        offset = None
+        while True:
+            page = partial(self.client.scroll, self.name, filter, limit, offset=offset, with_payload=payload)
+            records, offset = self._ask(partial(page, with_vectors=[BASE] if vectors else False))
+            if records:
+                yield records
+            if offset is None:
+                return
+
+    def _delete(self, filter: models.Filter) -> None:
+        self._sample = None
+        chosen = models.FilterSelector(filter=filter)
+        self._ask(lambda: self.client.delete(self.name, chosen, wait=True))
+
+    def _filter(self, filter: Filter) -> Any:
+        paths = matching(list(self.facet("path")), filter.patterns) if filter.patterns else None
+        return build_filter(filter, paths, _condition, models.Filter)
+
+    def _create(self, meta: Meta) -> None:
+        storage = meta.storage
+        copy = {
+            "exact": None,
+            "int8": models.ScalarQuantization(
+                scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
+            ),
+            "binary": models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True)),
+        }
+        vectors = models.VectorParams(
+            size=storage.dim,
+            distance=models.Distance.DOT,
+            datatype=models.Datatype(storage.numbers),
+            on_disk=storage.candidates != "exact",
+        )
+        # An exact scan has no use for a graph; with a smaller copy the server searches it by the graph of its own defaults.
+        graph = models.HnswConfigDiff(m=0) if storage.candidates == "exact" else None
+        try:
+            self._ask(
+                lambda: self.client.create_collection(
+                    self.name,
+                    vectors_config={BASE: vectors},
+                    sparse_vectors_config={WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+                    hnsw_config=graph,
+                    quantization_config=copy[storage.candidates],
+                    metadata={KEY: asdict(meta)},
+                )
+            )
+        except StoreError:
+            # Another process was faster, or a first try got through: its metadata decides.
+            if not self._ask(lambda: self.client.collection_exists(self.name)):
+                raise
+
+    def _read_meta(self) -> Meta:
+        """What the collection was made with; its indexes over payload fields are made where they are not there yet."""
+        about = self._ask(lambda: self.client.get_collection(self.name))
+        known = (about.config.metadata or {}).get(KEY)
+        if known is None:
+            raise StoreError(
+                f"{self.place} is not an unbraid index: its metadata has no {KEY!r}; choose another --collection (the "
+                "server has to be Qdrant 1.16 or newer)"
+            )
+        try:
+            meta = parse_meta(known)
+        except (TypeError, KeyError, StoreError) as error:
+            raise StoreError(
+                f"{self.place}: its metadata cannot be read: {error!r}; index again into another"
+            ) from error
+        if meta.format != FORMAT:
+            raise StoreError(
+                f"{self.place} has format {meta.format}, this unbraid reads {FORMAT}: index again into another --collection"
+            )
+        kinds = {
+            "path": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, prefix=True),
+            "modality": models.PayloadSchemaType.KEYWORD,
+            "language": models.PayloadSchemaType.KEYWORD,
+        }
+        for key, kind in kinds.items():
+            if key not in about.payload_schema:
+                self._index(key, kind)
+        return meta
+
+    def _index_fields(self, fields: Fields) -> None:
+        """Give each of `fields` an index of the kind of its value. Raises StoreError where it has one of another kind."""
+        if not fields:
+            return
+        known = self._ask(lambda: self.client.get_collection(self.name)).payload_schema
+        kinds = {str: models.PayloadSchemaType.KEYWORD, int: models.PayloadSchemaType.INTEGER}
+        held = {
+            key: next((kind for kind in kinds if kinds[kind] == info.data_type), None)
+            for key, info in known.items()
+        }
+        for key, kind in new_fields(held, fields).items():
+            self._index(key, kinds[kind])
+
+    def _index(self, key: str, kind: Any) -> None:
+        self._ask(lambda: self.client.create_payload_index(self.name, key, field_schema=kind, wait=True))
+
+    def _ask(self, request: Callable[[], T]) -> T:
+        """What the server answers; a request that may get through later is repeated. Raises StoreError."""
+        if self._closed:
+            raise StoreError(f"the index {self.place} has been closed: open it again")
+        for attempt in range(TRIES):
+            try:
+                return request()
+            except (ApiException, QdrantException, ValueError) as error:
+                if attempt + 1 == TRIES or not _transient(error):
+                    raise StoreError(self._message(error)) from error
+                wait = error.retry_after_s if isinstance(error, ResourceExhaustedResponse) else 0
+                time.sleep(max(wait, PAUSE * 2**attempt))
+        raise AssertionError("the loop returns or raises")
+
+    def _message(self, error: Exception) -> str:
+        if isinstance(error, ResponseHandlingException):
+            return f"{self.place}: the server does not answer ({error.source}); tried {TRIES} times"
+        if isinstance(error, UnexpectedResponse) and error.status_code in (401, 403):
+            return f"{self.place}: the server refuses this key: set the environment variable {API_KEY}"
+        return f"{self.place}: the server refuses: {' '.join(str(error).split())}"
+
+
+def _condition(key: str, kind: str, value: Any) -> models.FieldCondition:
+    """Items whose payload field `key` is `value`, begins with it, is one of it, or compares with it (see `build_filter`)."""
+    if kind in RANGES:
+        return models.FieldCondition(key=key, range=models.Range(**{RANGES[kind]: float(value)}))
+    match = {"value": models.MatchValue, "prefix": models.MatchPrefix, "any": models.MatchAny}[kind]
+    return models.FieldCondition(key=key, match=match(**{kind: value}))
+
+
+def _params(storage: Storage) -> models.SearchParams:
+    """How a server finds candidates in a collection of this storage."""
+    if storage.candidates == "exact":
+        return models.SearchParams(exact=True)
+    rescored = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING[storage.candidates])
+    return models.SearchParams(quantization=rescored)
+
+
+def _row(record: models.Record) -> Any:
+    """The base vector of a point as it is stored."""
+    assert isinstance(record.vector, dict)
+    return record.vector[BASE]
+
+
+def _words_request(query: edge.SparseVector, filter: models.Filter | None, limit: int) -> models.QueryRequest:
+    return models.QueryRequest(query=_sparse(query), using=WORDS, filter=filter, limit=limit)
+
+
+def _sparse(words: edge.SparseVector) -> models.SparseVector:
+    return models.SparseVector(indices=words.indices, values=words.values)
+
+
+def _transient(error: Exception) -> bool:
+    if isinstance(error, UnexpectedResponse):
+        return error.status_code in TRANSIENT
+    if isinstance(error, ResponseHandlingException):
+        return isinstance(error.source, httpx.TransportError)
+    return isinstance(error, ResourceExhaustedResponse)

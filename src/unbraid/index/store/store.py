@@ -1,0 +1,237 @@
+"""What an index is, wherever it is kept: in a folder (folder_store.py) or on a Qdrant server (qdrant_store.py)."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+from uuid import UUID
+
+import numpy as np
+import qdrant_edge as edge
+
+from unbraid.errors import StoreError
+from unbraid.index.protocol import Scores, Vectors
+from unbraid.index.store.checksum import checked_entry
+from unbraid.index.store.entry import Entry
+from unbraid.index.store.file_state import FileState
+from unbraid.index.store.filter import ANYTHING, Filter
+from unbraid.index.store.meta import Meta
+
+# The largest number that a base vector, whose length is about 1, can hold: what is larger, or no number, is damage.
+LARGEST = 10.0
+SAMPLE = 2_000  # chunks that stand for all
+
+Payload = Mapping[str, Any]  # Any: whatever JSON was stored
+
+
+class Point(Protocol):
+    """What a store found."""
+
+    @property
+    def id(self) -> object:
+        """What it is stored under."""
+        ...
+
+    @property
+    def score(self) -> float:
+        """What it was found by."""
+        ...
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a query found, best first. Lazy: makes ids only of those asked for, which costs as much as finding them."""
+
+    points: Sequence[Point]
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.points)
+
+    def ids(self, some: slice = slice(None)) -> list[UUID]:
+        """What they are stored under."""
+        found = [point.id for point in self.points[some]]
+        return [one if isinstance(one, UUID) else UUID(str(one)) for one in found]  # a server sends text
+
+    def scores(self) -> Scores:
+        """What they were found by [n]."""
+        return np.asarray([point.score for point in self.points], np.float32)
+
+
+class Store(ABC):
+    """An open index. A write has happened, and lasts, when its call returns; a write may be repeated.
+
+    An item whose checksum does not match is damaged and never handed out.
+    """
+
+    meta: Meta
+    place: str  # as a message names it
+
+    def __init__(self) -> None:
+        """For the implementations."""
+        self._sample: Vectors | None = None  # read once between writes
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of it; a second call does nothing."""
+
+    @abstractmethod
+    def set_meta(self, meta: Meta) -> None:
+        """Replace what the index says it was made with."""
+
+    @abstractmethod
+    def upsert(self, entries: Sequence[Entry], vectors: Vectors) -> None:
+        """Add or replace `entries` with their base vectors [n, dim]."""
+
+    @abstractmethod
+    def delete(self, paths: Iterable[str]) -> None:
+        """Remove every chunk of `paths`."""
+
+    @abstractmethod
+    def delete_older(self, files: Iterable[Entry]) -> None:
+        """Remove every chunk of each entry's path that is not of the entry's content."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Put in order what many writes left behind, where that is due."""
+
+    @abstractmethod
+    def files(self) -> dict[str, FileState]:
+        """What the index holds, by path."""
+
+    @abstractmethod
+    def count(self, filter: Filter = ANYTHING) -> int:
+        """Number of chunks that `filter` lets through."""
+
+    @abstractmethod
+    def size(self) -> int:
+        """About the number of chunks, at no cost."""
+
+    @abstractmethod
+    def facet(self, key: str) -> dict[str, int]:
+        """Chunks by value of path, modality or language."""
+
+    @abstractmethod
+    def nearest(self, queries: Vectors, limit: int, filter: Filter = ANYTHING) -> list[Candidates]:
+        """For each query of [n, dim] the `limit` chunks of the largest inner products, checked by nobody."""
+
+    @abstractmethod
+    def nearest_words(
+        self, queries: Sequence[edge.SparseVector], limit: int, filter: Filter = ANYTHING
+    ) -> list[Candidates]:
+        """For each query's words the `limit` chunks of the best BM25 scores, none without any of the words."""
+
+    @abstractmethod
+    def _words_among(
+        self, queries: Sequence[edge.SparseVector], ids: Sequence[Sequence[UUID]]
+    ) -> list[Candidates]:
+        """Those of the chunks `ids[i]` that hold words of query i, with their BM25 scores."""
+
+    @abstractmethod
+    def vectors(self, ids: Sequence[UUID]) -> Vectors:
+        """Base vectors [n, dim] as they are stored, checked by nobody; NaN where an id is gone."""
+
+    @abstractmethod
+    def _payloads(self, ids: Sequence[UUID]) -> Mapping[UUID, Payload | None]:
+        """What is stored beside the vectors of those `ids` that are there."""
+
+    @abstractmethod
+    def records(self, filter: Filter = ANYTHING) -> Iterator[tuple[list[UUID], list[Payload], Vectors]]:
+        """Ids, payloads and vectors [n, storage.dim] as stored and checked by nobody, some hundred at a time."""
+
+    @abstractmethod
+    def _read_sample(self) -> Vectors:
+        """Base vectors [n, dim] of the SAMPLE chunks of the lowest ids, which are hashes and so random."""
+
+    def __enter__(self) -> Self:
+        """The store itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def items(self, filter: Filter = ANYTHING) -> Iterator[tuple[list[Entry], Vectors, int]]:
+        """Undamaged entries, their base vectors [n, dim] and the number of damaged ones, some hundred at a time."""
+        for _, payloads, rows in self.records(filter):
+            found = [checked_entry(payload, row) for payload, row in zip(payloads, rows, strict=True)]
+            entries = [entry for entry in found if entry is not None]
+            kept = rows[[entry is not None for entry in found]]
+            yield entries, self.meta.storage.widen(kept, self.meta.dim), len(found) - len(entries)
+
+    def file(self, path: str) -> tuple[list[Entry], Vectors]:
+        """The undamaged chunks of one file, and their base vectors [n, dim]."""
+        entries: list[Entry] = []
+        parts = [np.empty((0, self.meta.dim), np.float32)]
+        for some, vectors, _ in self.items(Filter(paths=(path,))):
+            here = [entry.path == path for entry in some]  # the filter lets files below `path` through too
+            entries += [entry for entry in some if entry.path == path]
+            parts.append(vectors[here])
+        return entries, np.concatenate(parts)
+
+    def entries(self, ids: Sequence[UUID], vectors: Vectors) -> list[Entry | None]:
+        """What is stored under each of `ids`; None, and one warning, where it is gone or damaged.
+
+        `vectors` is what `vectors` returned for them, so that they are read once.
+        """
+        payloads = self._payloads(ids)
+        rows = vectors[:, : self.meta.storage.dim]
+        entries = [checked_entry(payloads.get(one), row) for one, row in zip(ids, rows, strict=True)]
+        if damaged := sum(entry is None for entry in entries):
+            warnings.warn(
+                f"{damaged} chunks of {self.place} were left out, damaged or deleted meanwhile: unbraid index verify",
+                stacklevel=2,
+            )
+        return entries
+
+    def sample(self) -> Vectors:
+        """Base vectors [n, dim] of up to SAMPLE chunks drawn at random, which stand for all."""
+        if self._sample is None:  # reading it takes as long as the rest of a search
+            self._sample = without_damage(self._read_sample())
+        return self._sample
+
+    def word_scores(
+        self, queries: Sequence[edge.SparseVector], ids: Sequence[Sequence[UUID]]
+    ) -> list[Scores]:
+        """BM25 scores [m] of the chunks `ids[i]` for the words of query i; 0 without any of them."""
+        scores = []
+        for some, found in zip(ids, self._words_among(queries, ids), strict=True):
+            known = dict(zip(found.ids(), found.scores(), strict=True))
+            scores.append(np.asarray([known.get(one, 0.0) for one in some], np.float32))
+        return scores
+
+    def delete_replaced(self, files: Mapping[str, Entry]) -> None:
+        """Of files, by path, whose chunks are all in, remove those of another content than their entry's."""
+        states = self.files()
+        self.delete_older(entry for path, entry in files.items() if states[path].versions > 1)
+
+
+def copy_items(source: Store, target: Store, on_progress: Callable[[int], None]) -> int:
+    """Put every undamaged item of `source` into `target`, nothing encoded; returns how many were damaged.
+
+    Of a file that `target` had with another content, the older chunks go once the new ones are all in. What else
+    `target` has stays.
+    """
+    left_out, files = 0, {}
+    for entries, vectors, damaged in source.items():
+        target.upsert(entries, vectors)
+        files.update({entry.path: entry for entry in entries})
+        left_out += damaged
+        on_progress(len(entries))
+    target.delete_replaced(files)
+    return left_out
+
+
+def without_damage(rows: Vectors) -> Vectors:
+    """Base vectors [n, dim] that nobody has checked, with 0 for what is damage, so that it cannot spoil a product."""
+    return np.where(np.abs(rows) <= LARGEST, rows, np.float32(0))
+
+
+def check_vectors(vectors: Vectors, count: int, dim: int) -> None:
+    """Raise StoreError unless `vectors` are [count, dim] and finite."""
+    if vectors.shape != (count, dim) or not np.isfinite(vectors).all():
+        raise StoreError(
+            f"expected {count} finite vectors of {dim} dimensions, got {vectors.shape}"
+            f" with {int((~np.isfinite(vectors)).sum())} values not finite"
+        )
