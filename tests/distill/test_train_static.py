@@ -144,7 +144,7 @@ def with_space(run):
     vectors = np.random.default_rng(2).standard_normal((100, WIDTH))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     run.mkdir(parents=True, exist_ok=True)
-    fit_base_space({"plain": vectors}, seed=0).save(run / "base_space.safetensors")
+    fit_base_space([{"plain": vectors}], seed=0).save(run / "base_space.safetensors")
     return run
 
 
