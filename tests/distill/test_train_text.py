@@ -101,17 +101,7 @@ def labels(tmp_path_factory):
     rng = random.Random(0)
     texts = [" ".join(rng.choices(WORDS, k=rng.randint(1, 4))) for _ in range(300)]
     shard = labelled(texts)
-    halves = [
-        Labels(
-            shard.texts[part],
-            shard.modalities[part],
-            shard.anchors[part],
-            {route: vectors[part] for route, vectors in shard.vectors.items()},
-            shard.keys[part],
-        )
-        for part in (slice(150), slice(150, 300))
-    ]
-    write_store(folder, *halves)
+    write_store(folder, shard.take(range(150)), shard.take(range(150, 300)))
     return folder
 
 
