@@ -10,7 +10,7 @@ labelled code alone, towards the base, and encodes the documents: a code encoder
 
 import argparse
 import copy
-import math
+import tempfile
 from collections.abc import Callable
 from itertools import count, islice
 from pathlib import Path
@@ -34,9 +34,9 @@ from unbraid.evaluation.evaluate import retrieval_scores
 from unbraid.evaluation.metrics import dense, spearman
 from unbraid.items import Code
 from unbraid.mappers import load_mapper
-from unbraid.progress import track
 from unbraid.runtime.code_text import split_identifiers
 from unbraid.tasks import SEARCH_MODES
+from unbraid.training.loop import train
 from unbraid.training.losses import student_loss
 
 RATE, PROJECTION_RATE = 1e-4, 2e-5
@@ -70,8 +70,8 @@ def score(dataset: Retrieval | Sts, query: ToBase, document: ToBase) -> float:
     return retrieval_scores(dataset, dense(q.numpy(), d.numpy()))["nDCG@10"].value
 
 
-def train(student: TextEncoder, data: TextSet, recipe: Recipe, steps: int) -> None:
-    """Go on for some steps, with the loss of the text stage."""
+def train_further(student: TextEncoder, data: TextSet, recipe: Recipe, steps: int) -> None:
+    """Train for some steps with the loss of the text stage."""
     config = recipe.text
     optimizer = torch.optim.AdamW(
         [
@@ -80,20 +80,31 @@ def train(student: TextEncoder, data: TextSet, recipe: Recipe, steps: int) -> No
         ],
         weight_decay=0.01,
     )
-    rate = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / WARMUP, 0.5 + 0.5 * math.cos(math.pi * step / steps))
-    )
     endless = (rows for epoch in count(100) for rows in epoch_batches(data, recipe, epoch))
-    for rows in track(list(islice(endless, steps)), "train", unit="steps"):
-        ids, mask, target = tensors(data, rows)
+    batches = list(islice(endless, steps))
+
+    def gradients(step: int) -> float:
+        ids, mask, target = tensors(data, batches[step])
         loss = student_loss(
             student(ids, mask), target, prefix_weight=config.prefix_weight, kl_weight=config.kl_weight
         )
-        optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        optimizer.step()
-        rate.step()
+        return loss.item()
+
+    with tempfile.TemporaryDirectory() as folder:
+        train(
+            "a copy",
+            student,
+            optimizer,
+            gradients,
+            ends=[steps],
+            warmup=WARMUP / steps,
+            measure=lambda _: {},
+            measure_every=steps,
+            checkpoint=Path(folder) / "checkpoint.pt",
+            save_every=steps,
+            settings=None,
+        )
 
 
 def code_alone(data: TextSet, modalities: list[str]) -> TextSet:
@@ -154,7 +165,7 @@ def main() -> None:
         with torch.no_grad():
             student.projection.weight.copy_(document.matrix() @ shared.projection.weight)
         last = "encoder trained for the task", trained, trained
-    train(student, data, recipe, given.steps)
+    train_further(student, data, recipe, given.steps)
     student.eval()
     systems = [("base", base, base), ("base and mapper", mapped(query, base), mapped(document, base)), last]
     names = [path.name.split(".")[0] for path in given.sets]

@@ -77,10 +77,10 @@ def read_outs(run: Path, students: Mapping[str, ToBase]) -> dict[str, Tensor]:
     texts: list[str] = []
     vectors: dict[str, list[np.ndarray]] = {route: [] for route in space.routes}
     for shard in read_shards(run / "labels"):
-        kept = [row for row, modality in enumerate(shard.modalities) if modality == "text"]
-        texts += [shard.texts[row] for row in kept]
+        part = shard.take([row for row, modality in enumerate(shard.modalities) if modality == "text"])
+        texts += part.texts
         for route, found in vectors.items():
-            found.append(shard.vectors[route][kept])
+            found.append(part.vectors[route])
         if len(texts) >= READ_OUT:
             break
     texts = texts[:READ_OUT]

@@ -34,18 +34,11 @@ def prior_rows(embeddings: np.ndarray, shares: csr_matrix, targets: np.ndarray) 
     return rows.astype(np.float32)
 
 
-def fit_rows(
-    shares: csr_matrix,
-    targets: np.ndarray,
-    prior: np.ndarray,
-    *,
-    strength: float,
-    iterations: int = ITERATIONS,
-) -> np.ndarray:
-    """Rows R float32 [tokens, D] that make |shares R - targets|^2 + strength |R - prior|^2 small.
+def fit_rows(shares: csr_matrix, targets: np.ndarray, prior: np.ndarray, *, strength: float) -> np.ndarray:
+    """Rows R float32 [tokens, D] that nearly minimise |shares R - targets|^2 + strength |R - prior|^2.
 
-    targets [n, D], prior [tokens, D]. Conjugate gradients, each column by itself, scaled by the diagonal: tokens
-    differ in frequency by five orders of magnitude.
+    targets [n, D], prior [tokens, D]. Conjugate gradients for each column, scaled by the diagonal: the frequencies of
+    tokens differ by five orders of magnitude.
     """
     back = shares.T.tocsr()
     scale = np.asarray(shares.multiply(shares).sum(0), dtype=np.float32).reshape(-1, 1) + strength
@@ -55,7 +48,7 @@ def fit_rows(
         residual = back @ (targets[:, part].astype(np.float32) - shares @ prior[:, part])
         scaled = residual / scale
         direction, size = scaled, (residual * scaled).sum(0)
-        for _ in range(iterations):
+        for _ in range(ITERATIONS):
             product = back @ (shares @ direction) + strength * direction
             step = size / np.maximum((direction * product).sum(0), 1e-30)
             rows[:, part] += step * direction

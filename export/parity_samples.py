@@ -3,6 +3,7 @@
 import ast
 import inspect
 import sysconfig
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ MODULES = (
 )
 
 
-def docstrings() -> list[str]:
+@cache
+def docstrings() -> tuple[str, ...]:
     """Distinct docstrings of a few standard modules: words, sentences and long passages."""
     found: dict[str, None] = {}
     library = Path(sysconfig.get_paths()["stdlib"])
@@ -35,12 +37,12 @@ def docstrings() -> list[str]:
                 text := ast.get_docstring(node)
             ):
                 found[inspect.cleandoc(text)] = None
-    return list(found)
+    return tuple(found)
 
 
 def text_cases(tokenizer: Tokenizer) -> list[tuple[Tensor, ...]]:
     """Batches of ids and mask: one short, one at full length, eight of like length, eight padded to the longest."""
-    encodings = sorted(tokenizer.encode_batch(docstrings()), key=lambda encoding: len(encoding.ids))
+    encodings = sorted(tokenizer.encode_batch(list(docstrings())), key=lambda encoding: len(encoding.ids))
     middle = len(encodings) // 2
     groups = [encodings[:1], encodings[-1:], *([encodings[i : i + 8] for i in range(0, middle, 8)])]
     groups += [encodings[middle::16], encodings[::24]]

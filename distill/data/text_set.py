@@ -38,25 +38,14 @@ def text_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
     return tokenizer
 
 
-def _without_pictures(shard: Labels) -> Labels:
-    """The texts and code of `shard`."""
-    rows = [row for row, modality in enumerate(shard.modalities) if modality != "image"]
-    return Labels(
-        texts=[shard.texts[row] for row in rows],
-        modalities=[shard.modalities[row] for row in rows],
-        anchors=[shard.anchors[row] for row in rows],
-        vectors={route: vectors[rows] for route, vectors in shard.vectors.items()},
-        keys=[shard.keys[row] for row in rows],
-    )
-
-
 def text_set(shards: Sequence[Labels], space: BaseSpace, tokenizer: Tokenizer, code_anchor: float) -> TextSet:
     """Token ids and targets of every labelled text and code snippet."""
     ids: list[list[int]] = []
     targets: list[np.ndarray] = []
     base_of: dict[str, np.ndarray] = {}
     anchors: list[tuple[int, str]] = []
-    for shard in map(_without_pictures, shards):
+    for whole in shards:
+        shard = whole.take([row for row, modality in enumerate(whole.modalities) if modality != "image"])
         base = space.project(shard.vectors).astype(np.float16)
         for row, modality in enumerate(shard.modalities):
             if modality == "text":

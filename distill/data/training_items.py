@@ -31,9 +31,9 @@ class TrainingItem:
     picture: Path | None = None
 
 
-def sentences(text: str, *, least: int = 25) -> list[str]:
-    """Sentences of `text` that have at least `least` characters."""
-    return [part for part in _SENTENCE_END.split(text) if len(part) >= least]
+def sentences(text: str) -> list[str]:
+    """Sentences of `text` that have at least 25 characters."""
+    return [part for part in _SENTENCE_END.split(text) if len(part) >= 25]
 
 
 def _field(row: dict[str, Any], name: str) -> str:

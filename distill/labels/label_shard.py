@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,16 @@ class Labels:
     anchors: list[str]
     vectors: dict[str, np.ndarray]
     keys: list[str]
+
+    def take(self, rows: Sequence[int]) -> "Labels":
+        """The items at `rows`, in that order."""
+        return Labels(
+            [self.texts[row] for row in rows],
+            [self.modalities[row] for row in rows],
+            [self.anchors[row] for row in rows],
+            {route: vectors[rows] for route, vectors in self.vectors.items()},
+            [self.keys[row] for row in rows],
+        )
 
 
 def item_key(modality: str, content: bytes) -> str:

@@ -109,7 +109,7 @@ def open_labels(folder: Path, description: Description) -> Iterator[LabelStore]:
         store = LabelStore(folder, description)
         for keys in _keys_by_shard(folder, description.table()):
             store.keys |= keys
-        for left in folder.glob("labels*.tmp"):  # of a process that was killed in the middle of writing
+        for left in folder.glob("labels*.new"):  # of a process that was killed while writing
             left.unlink()
         yield store
 
@@ -160,15 +160,6 @@ def read_shards(folder: Path) -> Iterator[Labels]:
     if not _shards(folder):
         raise DataError(f"{folder}: no label shards here: run `unbraid train label` first")
     return (_checked(path, table) for path in _shards(folder))
-
-
-def check_complete(folder: Path) -> None:
-    """Raise DataError when `folder` holds fewer items than are wanted, or an item twice."""
-    table = read_description(folder)
-    wanted = table.pop("items")
-    found = sum(map(len, _keys_by_shard(folder, table)))
-    if found < wanted:
-        raise DataError(f"{folder}: {found} of {wanted} items are labelled: run `unbraid train label` again")
 
 
 def _shards(folder: Path) -> list[Path]:

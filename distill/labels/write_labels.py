@@ -203,15 +203,13 @@ def _label_chunk(chunk: Mapping[str, TrainingItem], teacher: Teacher, routes: Ma
 
 def _joined(chunks: Sequence[Labels], place: Mapping[str, int]) -> Labels:
     """`chunks` as one, in the order of `place`, so that the first rows are a fair sample of the rest."""
-    keys = [key for chunk in chunks for key in chunk.keys]
-    order = sorted(range(len(keys)), key=lambda row: place[keys[row]])
-    texts = [text for chunk in chunks for text in chunk.texts]
-    modalities = [modality for chunk in chunks for modality in chunk.modalities]
-    anchors = [anchor for chunk in chunks for anchor in chunk.anchors]
-    return Labels(
-        texts=[texts[row] for row in order],
-        modalities=[modalities[row] for row in order],
-        anchors=[anchors[row] for row in order],
-        vectors={r: np.concatenate([chunk.vectors[r] for chunk in chunks])[order] for r in chunks[0].vectors},
-        keys=[keys[row] for row in order],
+    joined = Labels(
+        texts=[text for chunk in chunks for text in chunk.texts],
+        modalities=[modality for chunk in chunks for modality in chunk.modalities],
+        anchors=[anchor for chunk in chunks for anchor in chunk.anchors],
+        vectors={
+            route: np.concatenate([chunk.vectors[route] for chunk in chunks]) for route in chunks[0].vectors
+        },
+        keys=[key for chunk in chunks for key in chunk.keys],
     )
+    return joined.take(sorted(range(len(joined.keys)), key=lambda row: place[joined.keys[row]]))

@@ -55,12 +55,7 @@ def stack(vectors: Mapping[str, np.ndarray], routes: Iterable[str]) -> np.ndarra
     return np.concatenate([task_vectors(vectors[route]) for route in routes], axis=1)
 
 
-def fit_base_space(vectors: Mapping[str, np.ndarray], *, seed: int) -> BaseSpace:
-    """Base space of the items whose teacher vectors are `vectors`: [n, dim] for each route."""
-    return fit_base_space_of_shards([vectors], seed=seed)
-
-
-def fit_base_space_of_shards(shards: Iterable[Mapping[str, np.ndarray]], *, seed: int) -> BaseSpace:
+def fit_base_space(shards: Iterable[Mapping[str, np.ndarray]], *, seed: int) -> BaseSpace:
     """Base space of the items of all `shards`, each the teacher's vectors [n, dim] by route, read one at a time.
 
     No mean is removed: the targets are directions, and centring would change their cosines. Raises ValueError when

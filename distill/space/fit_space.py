@@ -7,7 +7,7 @@ import numpy as np
 
 from unbraid.distill.labels.label_shard import Labels
 from unbraid.distill.labels.label_store import read_shards
-from unbraid.distill.space.base_space import BaseSpace, fit_base_space_of_shards, load_base_space
+from unbraid.distill.space.base_space import BaseSpace, fit_base_space, load_base_space
 from unbraid.io.atomic import atomic_file
 
 # Labelled items (every tenth, up to this many) that neither space nor read-outs are fitted to.
@@ -33,7 +33,7 @@ def fit_space(labels: Path, run: Path, *, seed: int) -> BaseSpace:
 
 def fitted_space(labels: Path, *, seed: int) -> BaseSpace:
     """The base space of the store in `labels`, fitted to all but its held-out items. Raises as `read_shards` does."""
-    return fit_base_space_of_shards((fitted for fitted, _ in split(read_shards(labels))), seed=seed)
+    return fit_base_space((fitted for fitted, _ in split(read_shards(labels))), seed=seed)
 
 
 def split(shards: Iterable[Labels]) -> Iterator[tuple[Vectors, Vectors]]:

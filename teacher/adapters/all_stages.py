@@ -45,7 +45,7 @@ def train_adapters(
     data: Path,
     run: Path,
     *,
-    only: str | None = None,
+    task: str | None = None,
     device: str | None = None,
     scores: str = "",
 ) -> Iterator[str]:
@@ -53,12 +53,12 @@ def train_adapters(
 
     Writes to `run` a folder for each stage (record.json, curves.png), and at the end adapters/ in the published
     layout with recipe and card, for `unbraid.teacher.load`. The card shows the tables `scores`. Finished stages are
-    kept, and an interrupted one resumes from its last checkpoint. With `only` just the pair stage and that task's
+    kept, and an interrupted one resumes from its last checkpoint. With `task` just the pair stage and that task's
     stage run: so several processes can train tasks at once when the pair stage is finished, and the same call without
-    `only` puts their adapters together. Raises DataError when `run` was made by another recipe.
+    `task` puts their adapters together. Raises DataError when `run` was made by another recipe.
     """
-    if only is not None and only not in recipe.task:
-        raise DataError(f"the recipe has no task {only!r}: expected one of {', '.join(recipe.task)}")
+    if task is not None and task not in recipe.task:
+        raise DataError(f"the recipe has no task {task!r}: expected one of {', '.join(recipe.task)}")
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     backbone, reader, routes = load_trainable(
@@ -68,7 +68,7 @@ def train_adapters(
     model = PeftModel(backbone, lora, adapter_name=PAIR)
     job = _Run(recipe, data, run, model, reader, routes)
     for name, stage in recipe.stages.items():
-        if only is not None and name not in (PAIR, only):
+        if task is not None and name not in (PAIR, task):
             continue
         if name != PAIR:
             model.add_adapter(name, lora)
@@ -78,7 +78,7 @@ def train_adapters(
             _run_stage(job, name, stage)
         copy_tensors(torch.load(folder / "adapter.pt", weights_only=True), lora_tensors(model, name))
         yield f"{name}: {folder}"
-    if only is not None:
+    if task is not None:
         return
     out = run / "adapters"
     save_adapters(model, out, list(recipe.task), dtype=torch.float16, backbone=recipe.backbone)

@@ -35,7 +35,7 @@ def labelled(vectors):
 def measured(vectors, seed=0):
     """Ceilings by route of a store with `vectors`."""
     shard = labelled(vectors)
-    space = fit_base_space(next(split([shard]))[0], seed=seed)
+    space = fit_base_space([next(split([shard]))[0]], seed=seed)
     read_outs, held = fit_read_outs([shard], space)
     return {one.route: one for one in route_ceilings(read_outs, held)}
 
@@ -77,7 +77,7 @@ def test_energy_kept_is_the_share_that_the_projections_rows_hold(rng):
     falling = 1 / np.arange(1, 401) ** 0.5
     vectors = {route: unit(rng.standard_normal((3000, 400)) * falling) for route in "ab"}
     fitted, held = next(split([labelled(vectors)]))
-    space = fit_base_space(fitted, seed=0)
+    space = fit_base_space([fitted], seed=0)
     found = measured(vectors)
     for dim in DIMS:
         stacked = stack(held, space.routes)
@@ -124,7 +124,7 @@ def test_read_outs_are_fitted_to_no_held_out_item(rng):
     vectors = unit(rng.standard_normal((400, 40)))
     other = vectors.copy()
     other[9::10] = vectors[9::10][::-1]
-    space = fit_base_space({"plain": vectors}, seed=0)
+    space = fit_base_space([{"plain": vectors}], seed=0)
     one, same = (fit_read_outs([labelled({"plain": found})], space)[0] for found in (vectors, other))
     assert all(np.array_equal(one.weights[key], same.weights[key]) for key in one.weights)
 
@@ -165,7 +165,7 @@ def read_outs_of(teacher, n=600):
     texts = [f"label {row}" for row in range(n)]
     task_of = {route: task for task, route in teacher.routes.items()}
     shard = labelled({route: teacher.encode(texts, task) for route, task in task_of.items()})
-    return fit_read_outs([shard], fit_base_space(next(split([shard]))[0], seed=0))[0]
+    return fit_read_outs([shard], fit_base_space([next(split([shard]))[0]], seed=0))[0]
 
 
 @pytest.mark.parametrize("dataset", [RETRIEVAL, GRADED], ids=["retrieval", "sts"])

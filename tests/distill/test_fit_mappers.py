@@ -269,7 +269,7 @@ def run(tiny, tmp_path):
     ) as store:
         store.want(set(keys))
         store.append(Labels(texts, ["text"] * len(texts), [""] * len(texts), vectors, keys))
-    fit_base_space(vectors, seed=0).save(folder / "base_space.safetensors")
+    fit_base_space([vectors], seed=0).save(folder / "base_space.safetensors")
     return folder
 
 

@@ -47,7 +47,7 @@ def test_the_space_is_fitted_to_all_but_the_held_out_items(tmp_path):
     shards = [random_shard(20, 6, 0), random_shard(30, 6, 1)]
     space = fit_space(store(tmp_path / "labels", shards, 6), tmp_path / "run", seed=4)
     every = np.concatenate([shard.vectors["plain"] for shard in shards])
-    expected = fit_base_space({"plain": np.delete(every, np.s_[9::10], axis=0)}, seed=4)
+    expected = fit_base_space([{"plain": np.delete(every, np.s_[9::10], axis=0)}], seed=4)
     one, other = (found.project({"plain": every}) for found in (space, expected))
     np.testing.assert_allclose(one @ one.T, other @ other.T, atol=1e-5)
 

@@ -90,9 +90,8 @@ class FakeTeacher:
 @pytest.fixture(scope="module")
 def space():
     words = [f"a{number} b{number}" for number in range(100)]
-    return fit_base_space(
-        {route: FakeTeacher().encode(words, task) for task, route in FakeTeacher.routes.items()}, seed=0
-    )
+    vectors = {route: FakeTeacher().encode(words, task) for task, route in FakeTeacher.routes.items()}
+    return fit_base_space([vectors], seed=0)
 
 
 def stored_vectors(pictures, space):

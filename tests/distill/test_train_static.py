@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from unbraid.base_encoders.static_encoder import load_static_encoder
+from unbraid.distill import static_closed_form
 from unbraid.distill import train_static as stage
 from unbraid.distill.labels.label_shard import Labels
 from unbraid.distill.labels.label_store import Description, open_labels
@@ -52,11 +53,12 @@ def problem(items=60, tokens=20, dim=70):
 
 
 @pytest.mark.parametrize("strength", [0.01, 1.0])
-def test_ridge_is_the_solution_of_the_normal_equations(strength):
+def test_rows_are_the_solution_of_the_normal_equations(strength, monkeypatch):
+    monkeypatch.setattr(static_closed_form, "ITERATIONS", 40)
     shares, targets, prior = problem()
     dense = shares.toarray().astype(np.float64)
     change = np.linalg.solve(dense.T @ dense + strength * np.eye(20), dense.T @ (targets - dense @ prior))
-    found = fit_rows(shares, targets, prior, strength=strength, iterations=40)
+    found = fit_rows(shares, targets, prior, strength=strength)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, prior + change, atol=2e-4)
 
@@ -144,7 +146,7 @@ def with_space(run):
     vectors = np.random.default_rng(2).standard_normal((100, WIDTH))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     run.mkdir(parents=True, exist_ok=True)
-    fit_base_space({"plain": vectors}, seed=0).save(run / "base_space.safetensors")
+    fit_base_space([{"plain": vectors}], seed=0).save(run / "base_space.safetensors")
     return run
 
 

@@ -101,17 +101,7 @@ def labels(tmp_path_factory):
     rng = random.Random(0)
     texts = [" ".join(rng.choices(WORDS, k=rng.randint(1, 4))) for _ in range(300)]
     shard = labelled(texts)
-    halves = [
-        Labels(
-            shard.texts[part],
-            shard.modalities[part],
-            shard.anchors[part],
-            {route: vectors[part] for route, vectors in shard.vectors.items()},
-            shard.keys[part],
-        )
-        for part in (slice(150), slice(150, 300))
-    ]
-    write_store(folder, *halves)
+    write_store(folder, shard.take(range(150)), shard.take(range(150, 300)))
     return folder
 
 
@@ -219,7 +209,7 @@ def test_a_finished_run_leaves_no_checkpoint(trained):
 
 def test_the_base_space_of_a_run_stays(labels, backbone, tmp_path, monkeypatch):
     """Images and mappers of the run were made for it."""
-    fit_base_space(teacher_vectors(["word1 word2", "word3"]), seed=8).save(
+    fit_base_space([teacher_vectors(["word1 word2", "word3"])], seed=8).save(
         tmp_path / "base_space.safetensors"
     )
     before = (tmp_path / "base_space.safetensors").read_bytes()
@@ -275,7 +265,7 @@ def code_set(backbone, share):
     texts, code = ["word1 word2", "word3"], ["word4 word5", "word6"]
     anchors = ["word3", "word7 word8"]
     shards = [labelled(code, "code", anchors), labelled(texts)]
-    space = fit_base_space(teacher_vectors(WORDS), seed=0)
+    space = fit_base_space([teacher_vectors(WORDS)], seed=0)
     tokenizer = text_tokenizer(backbone / "tokenizer.json", 12)
     own = space.project(teacher_vectors(code + texts))
     return text_set(shards, space, tokenizer, share).targets.astype(np.float32), own
@@ -299,7 +289,7 @@ def test_an_anchor_share_of_zero_changes_no_target(backbone):
 def test_code_is_tokenised_with_its_names_split(backbone):
     shard = Labels(["word1Word2"], ["code"], [""], teacher_vectors(["word1"]), ["key"])
     tokenizer = text_tokenizer(backbone / "tokenizer.json", 12)
-    space = fit_base_space(teacher_vectors(WORDS), seed=0)
+    space = fit_base_space([teacher_vectors(WORDS)], seed=0)
     (ids,) = text_set([shard], space, tokenizer, 0.5).ids
     assert ids == tokenizer.encode("word1 Word2").ids
 
@@ -307,7 +297,7 @@ def test_code_is_tokenised_with_its_names_split(backbone):
 def test_pictures_are_left_out_of_the_text_students_items(backbone):
     """Their text is where they came from, which says nothing of what they show."""
     tokenizer = text_tokenizer(backbone / "tokenizer.json", 12)
-    space = fit_base_space(teacher_vectors(WORDS), seed=0)
+    space = fit_base_space([teacher_vectors(WORDS)], seed=0)
     shards = [labelled(["word5"], "image"), labelled(["word1"]), labelled(["word2"], "code", ["word1"])]
     with_pictures = text_set(shards, space, tokenizer, 0.5)
     without = text_set(shards[1:], space, tokenizer, 0.5)

@@ -32,8 +32,8 @@ def fit(
     ],
     data: Annotated[Path, typer.Option("--data", help="Folder that the recipe's file names start from.")],
     run: Annotated[Path, typer.Option("--run", help="Folder for everything that this run makes.")],
-    only: Annotated[
-        str | None, typer.Option("--task", help="Train only this task: several processes can train one each.")
+    task: Annotated[
+        str | None, typer.Option(help="Train only this task: several processes can train one each.")
     ] = None,
     device: Device = None,
     scores: Annotated[
@@ -46,7 +46,7 @@ def fit(
     from unbraid.teacher.adapters import read_recipe, train_adapters
 
     shown = scores.read_text(encoding="utf-8") if scores else ""
-    for line in train_adapters(read_recipe(recipe), data, run, only=only, device=device, scores=shown):
+    for line in train_adapters(read_recipe(recipe), data, run, task=task, device=device, scores=shown):
         typer.echo(line)
 
 

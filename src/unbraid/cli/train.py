@@ -128,6 +128,61 @@ def label(
 
 
 @app.command()
+def ceiling(
+    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="A folder of `unbraid train label`.")],
+    datasets: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="DATASET...",
+            help="BEIR folders, pair or STS files (.jsonl[.gz]), for their scores too.",
+        ),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Name, folder or hub id of the labels' teacher; only needed for data sets."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for ceiling.json and ceiling.png.")
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="What the sets are: retrieval or code; by default what fits each.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="At most this many queries of a data set, a seeded sample.", min=1)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the base space.")] = 17,
+    device: Device = None,
+) -> None:
+    """Measure, before any training, how much of each task a 512-d base vector can hold.
+
+    Fits the base space and linear read-outs from 512, 256, 128 and 64 of its dimensions to nine tenths of the labels
+    and measures them on the rest. On data sets it shows the teacher's own scores beside them.
+    """
+    if datasets and teacher is None:
+        raise typer.BadParameter("data sets need the labels' teacher: name it with --teacher")
+    require("torch", "train")
+    require("pyarrow", "teacher")
+    require("ir_measures", "evaluate")
+    from unbraid.distill.labels.label_store import read_description, read_shards
+    from unbraid.distill.labels.write_labels import teacher_of_store
+    from unbraid.distill.space.ceiling import dataset_rows, fit_read_outs, route_ceilings
+    from unbraid.distill.space.ceiling_report import Report
+    from unbraid.distill.space.fit_space import fitted_space
+    from unbraid.evaluation import read_dataset
+
+    sets = [read_dataset(path, mode=mode, limit=limit) for path in datasets or []]
+    chosen = teacher_of_store(teacher, labels, device=device) if teacher and sets else None
+    read_outs, held = fit_read_outs(read_shards(labels), fitted_space(labels, seed=seed))
+    rows = [row for one in sets if chosen for row in dataset_rows(one, chosen, read_outs)]
+    report = Report(
+        read_description(labels)["teacher"], read_outs.space.kept, route_ceilings(read_outs, held), rows
+    )
+    typer.echo(report.tables())
+    if out:
+        report.write(out)
+
+
+@app.command()
 def distill(
     recipe: RecipeName,
     data: Data,
@@ -227,58 +282,3 @@ def export(
     measured = read_scores(scores) if scores else None
     for parity in export_bundle(run, out, precisions=wanted, scores=measured):
         typer.echo(json.dumps(asdict(parity)))
-
-
-@app.command()
-def ceiling(
-    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="A folder of `unbraid train label`.")],
-    datasets: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="DATASET...",
-            help="BEIR folders, pair or STS files (.jsonl[.gz]), for their scores too.",
-        ),
-    ] = None,
-    teacher: Annotated[
-        str | None,
-        typer.Option(help="Name, folder or hub id of the labels' teacher; only needed for data sets."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for ceiling.json and ceiling.png.")
-    ] = None,
-    mode: Annotated[
-        str | None, typer.Option(help="What the sets are: retrieval or code; by default what fits each.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="At most this many queries of a data set, a seeded sample.", min=1)
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the base space.")] = 17,
-    device: Device = None,
-) -> None:
-    """Measure, before any training, how much of each task a 512-d base vector can hold.
-
-    Fits the base space and linear read-outs from 512, 256, 128 and 64 of its dimensions to nine tenths of the labels
-    and measures them on the rest. On data sets it shows the teacher's own scores beside them.
-    """
-    if datasets and teacher is None:
-        raise typer.BadParameter("data sets need the labels' teacher: name it with --teacher")
-    require("torch", "train")
-    require("pyarrow", "teacher")
-    require("ir_measures", "evaluate")
-    from unbraid.distill.labels.label_store import read_description, read_shards
-    from unbraid.distill.labels.write_labels import teacher_of_store
-    from unbraid.distill.space.ceiling import dataset_rows, fit_read_outs, route_ceilings
-    from unbraid.distill.space.ceiling_report import Report
-    from unbraid.distill.space.fit_space import fitted_space
-    from unbraid.evaluation import read_dataset
-
-    sets = [read_dataset(path, mode=mode, limit=limit) for path in datasets or []]
-    chosen = teacher_of_store(teacher, labels, device=device) if teacher and sets else None
-    read_outs, held = fit_read_outs(read_shards(labels), fitted_space(labels, seed=seed))
-    rows = [row for one in sets if chosen for row in dataset_rows(one, chosen, read_outs)]
-    report = Report(
-        read_description(labels)["teacher"], read_outs.space.kept, route_ceilings(read_outs, held), rows
-    )
-    typer.echo(report.tables())
-    if out:
-        report.write(out)

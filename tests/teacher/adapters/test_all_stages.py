@@ -430,7 +430,7 @@ def test_tasks_trained_one_by_one_are_put_together_as_in_one_run(
 ):
     """In another order, as processes that run at once may end."""
     for task in ("code", "retrieval", "text-matching"):
-        said = list(train_adapters(recipe, data, tmp_path, only=task, device="cpu"))
+        said = list(train_adapters(recipe, data, tmp_path, task=task, device="cpu"))
         assert said == [f"{name}: {tmp_path / name}" for name in (PAIR, task)]
         assert not (tmp_path / "adapters").exists()
     list(train_adapters(recipe, data, tmp_path, device="cpu"))
@@ -439,7 +439,7 @@ def test_tasks_trained_one_by_one_are_put_together_as_in_one_run(
 
 def test_a_single_task_that_the_recipe_has_not_is_refused(recipe, data, tmp_path):
     with pytest.raises(DataError, match="no task 'pair': expected one of retrieval, text-matching, code"):
-        list(train_adapters(recipe, data, tmp_path, only="pair", device="cpu"))
+        list(train_adapters(recipe, data, tmp_path, task="pair", device="cpu"))
 
 
 @pytest.mark.parametrize(
