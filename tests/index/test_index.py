@@ -334,11 +334,13 @@ def test_pictures_of_two_image_encoders_never_share_an_index(
         fresh(model=old)
     with unbraid.open_index(tmp_path / "other", model=old) as other, fresh(model=new) as index:
         other.add(notes / "red.png")
-        with pytest.raises(StoreError, match="and that of bundle new is new"):
+        with pytest.raises(StoreError, match="image encoder old, and that of bundle old is new"):
             index.copy_to(other)
 
 
 def test_options_of_a_new_index_are_kept(fresh: Open, notes: Path) -> None:
+    with pytest.raises(StoreError, match="one of float32, float16"):
+        fresh(numbers="int4")
     with fresh(numbers="float16") as index:
         index.add(notes)
         assert str(index.meta.storage) == "16 dimensions in float16 with exact candidates"

@@ -57,7 +57,7 @@ def add(
     field: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=VALUE that a search can ask for, of every file under PATH; NAME= takes it away."
+            help="NAME=VALUE, a field of every file under PATH for `search --where`; NAME= removes it."
         ),
     ] = None,
     dim: Annotated[
@@ -69,9 +69,7 @@ def add(
     ] = None,
     candidates: Annotated[
         str | None,
-        typer.Option(
-            help="Of a new index: find candidates exact, or by a copy in int8 or binary (large ones)."
-        ),
+        typer.Option(help="Of a new index: find candidates exactly (exact), or in a copy in int8 or binary."),
     ] = None,
     url: cli_qdrant.Url = None,
     name: cli_qdrant.Name = None,
@@ -185,7 +183,7 @@ def verify(
 
 @app.command()
 def compact(folder: Folder, as_json: AsJson = False) -> None:
-    """Give back the room of deleted and replaced chunks. Needs about the size of the index until it is done."""
+    """Give back the room of deleted and replaced chunks. Needs as much free disk as the index takes."""
     with open_index(folder) as index:
         before = index.stats().bytes or 0
         typer.echo(f"compacting {before / 1e6:.1f} MB; Ctrl-C does no harm", err=True)

@@ -89,6 +89,7 @@ class Index:
         self._model: Any = None
         self._foldings: Foldings = {}
         self._closed = False
+        Storage(**{"dim": 1, **options})  # refuses what it does not know, also where there is no index yet
         if store is not None:
             self._check_storage(store.meta)
 
@@ -157,16 +158,16 @@ class Index:
         self._check_writable("add")
         roots = resolve_roots([paths] if isinstance(paths, str | Path) else paths)
         model = self.model
-        dims = model.bundle.dims if hasattr(model, "bundle") else (self._options.get("dim"),)
-        if (dim := self._options.get("dim")) is not None and dim not in dims:
-            raise DataError(f"dim {dim}: expected one of {', '.join(map(str, dims))}")
+        dim = self._options.get("dim")
+        if dim is not None and dim not in model.bundle.dims:
+            raise DataError(f"dim {dim}: expected one of {', '.join(map(str, model.bundle.dims))}")
         store = self._make(meta_of_model(model, Storage(**{"dim": model.dim, **self._options})))
         return add_files(store, model, roots, fields, progress)
 
     def delete(self, paths: str | Path | Sequence[str | Path], *, on_progress: OnProgress = _ignore) -> int:
-        """Remove files and folders, which need not exist on the disk; returns the number of files.
+        """Remove files and folders, which need not exist any more, from the index; returns the number of files.
 
-        Gone from the index's disk when this returns. Raises DataError where the index holds nothing at a path.
+        They are gone from the index's disk when this returns. Raises DataError where it holds nothing at a path.
         """
         self._check_writable("delete")
         chosen = self.files_below(paths)
