@@ -61,7 +61,7 @@ def test_a_mapper_of_ones_own_needs_a_side_where_they_differ(
         tmp_path / "v.jsonl",
     )
     code, _, err = command(*words, "--model", bundle_folder)
-    assert code == 2 and "--side query or document" in err
+    assert code == 2 and "--side query or --side document" in err
     code, out, _ = command(*words, "--side", "document", "--model", bundle_folder, "--dim", 64, "--json")
     assert code == 0 and json.loads(out) == {"items": 3, "damaged": 0, "file": str(tmp_path / "v.jsonl")}
     row = json.loads((tmp_path / "v.jsonl").read_text().splitlines()[0])
