@@ -41,7 +41,7 @@ def load(
         try:
             folder = fetch(str(source), revision, [MANIFEST, "*.onnx", "*.json", "README.md"], place)
         except DataError as error:
-            raise BundleError(str(error)) from error.__cause__ or error
+            raise BundleError(str(error)) from error
     return Embedder(read_bundle(folder), threads=threads, precision=precision, tier=tier)
 
 

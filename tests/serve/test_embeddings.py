@@ -99,7 +99,7 @@ def test_plain_strings_are_code_under_jinas_code_passage(http, engine, vectors):
 
 
 def test_bits_come_signed_and_unsigned(http, engine):
-    bits = engine.embedder.encode(["a cat"], precision="binary").astype(int)
+    bits = engine.embedder.encode(["a cat"], numbers="binary").astype(int)
     for kind, expected in (("ubinary", bits), ("binary", bits - 128)):
         answer = http.embed("a cat", embedding_type=kind)
         assert answer.json()["data"][0]["embedding"] == expected[0].tolist()
