@@ -24,7 +24,7 @@ def main() -> None:
     model = unbraid.load()
     spec = model.bundle.text["text"]
     runtime = TextRuntime(model.bundle.folder, spec, None)
-    whole = docstrings()
+    whole = list(docstrings())
     for name, texts in (
         ("first sentences", [text.partition(". ")[0] for text in whole]),
         ("docstrings", whole),

@@ -33,7 +33,7 @@ from unbraid.index.search.merge_adjacent import merge_adjacent
 from unbraid.index.search.search import BLOCK
 from unbraid.index.store.folder_store import FolderStore
 from unbraid.index.store.meta import meta_of_model
-from unbraid.training.data_rows import rows
+from unbraid.io.jsonl import read_rows
 
 TEXTS = ("anchor", "positive", "text", "title", "caption", "alt", "query", "a", "b")
 SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
@@ -48,7 +48,7 @@ def texts(data: Path, count: int) -> list[str]:
     whole = dict.fromkeys(
         value
         for file in files
-        for row in rows(file)
+        for row in (line.row for line in read_rows(file))
         for name in TEXTS
         if isinstance(value := row.get(name), str)
     )

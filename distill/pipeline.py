@@ -45,7 +45,7 @@ def run_stages(plan: Recipe, data: Path, run: Path, *, device: str | None = None
             with silence_transformers():
                 train_static(plan, labels, run, backbone=backbone_folder(plan.text.backbone, data))
         yield f"nano: {run / 'nano'}"
-    if has_pictures(plan):
+    if plan.image.photos or plan.image.drawings:
         if not finished(run / "image", plan, (*LABELLED, "image")):
             name = below_data(plan.teacher, data)
             train_image(plan, data, run, partial(teacher_of_store, name, labels, device=device))
@@ -66,11 +66,6 @@ def items_to_label(plan: Recipe, data: Path, labels: Path, *, most: int | None =
         items += picture_items(data, plan.image.photos, labels / "pictures")
         random.Random(plan.seed).shuffle(items)
     return items
-
-
-def has_pictures(plan: Recipe) -> bool:
-    """Whether the recipe trains an image tower."""
-    return bool(plan.image.photos or plan.image.drawings)
 
 
 def _label(plan: Recipe, data: Path, labels: Path, device: str | None) -> str:

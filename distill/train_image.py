@@ -30,12 +30,9 @@ from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.teacher import Teacher
 from unbraid.training.checkpoint import Curves
 from unbraid.training.loop import train
-from unbraid.training.losses import cosine_loss, cross_score_kl
+from unbraid.training.losses import caption_nce, cosine_loss, cross_score_kl
 from unbraid.training.record import write_record
 
-# A caption with a cosine above this to a positive one is not a negative. "a large red slice" and "a large blue slice",
-# which have to be told apart, have .92.
-SAME_CAPTION = 0.97
 BATCH = 64  # pictures encoded at a time without training
 
 
@@ -216,25 +213,6 @@ def batch_captions(captions: Captions, batch: list[int]) -> tuple[Tensor, Tensor
     for one, numbers in enumerate(own):
         owner[one, [place[number] for number in numbers]] = 1 / len(numbers)
     return torch.tensor(rows), owner
-
-
-def caption_nce(image: Tensor, captions: Tensor, owner: Tensor, others: Tensor, temperature: float) -> Tensor:
-    """Mean of the InfoNCE of each picture to its captions and that of each caption of the batch to its pictures.
-
-    Unit vectors: image [B, D], captions [M, D] of the batch, others [Q, D] that are negatives of pictures only. `owner`
-    [B, M] are the shares of a picture's captions; its rows sum to 1. A caption or picture as good as a positive one
-    (cosine of the captions above 0.97) does not count as a negative.
-    """
-    bank = torch.cat([captions, others])
-    scores = image @ bank.T / temperature
-    positive = (owner > 0).float()
-    same = positive @ (captions @ bank.T > SAME_CAPTION).float() > 0
-    same[:, : len(captions)] &= positive == 0
-    scores = scores.masked_fill(same, -1e4)
-    to_captions = -(owner * scores.log_softmax(1)[:, : len(captions)]).sum(1).mean()
-    asked = owner.T / owner.sum(0)[:, None]
-    to_pictures = -(asked * scores[:, : len(captions)].T.log_softmax(1)).sum(1).mean()
-    return (to_captions + to_pictures) / 2
 
 
 def mixed(values: Tensor, share: float) -> Tensor:

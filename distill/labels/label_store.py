@@ -60,7 +60,12 @@ class LabelStore:
         """Write down that the items of `keys` are wanted, beside those in the store."""
         self.wanted = len(self.keys | keys)
         table = {**self.description.table(), "items": self.wanted}
-        write_atomic(self.folder / MANIFEST, json.dumps(table, indent=1).encode())
+        try:
+            write_atomic(self.folder / MANIFEST, json.dumps(table, indent=1).encode())
+        except OSError as error:
+            raise DataError(
+                f"{self.folder / MANIFEST}: cannot be written: {error.strerror or error}"
+            ) from error
 
     def append(self, labels: Labels) -> None:
         """Write `labels` as the next shard. Raises ValueError for keys that are in the store, or twice in `labels`."""
@@ -218,8 +223,14 @@ def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Keep other processes from writing into `folder`; the system releases the lock of a killed process."""
+    lock = FileLock(folder / "labels.lock", timeout=0)
     try:
-        with FileLock(folder / "labels.lock", timeout=0):
-            yield
+        lock.acquire()
     except Timeout as error:
         raise DataError(f"{folder}: another process labels into it: wait for it, or stop it") from error
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be locked: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -3,7 +3,6 @@ import io
 import json
 import random
 import tarfile
-from math import exp, log
 from types import MappingProxyType
 
 import numpy as np
@@ -33,7 +32,6 @@ from unbraid.distill.space.base_space import fit_base_space
 from unbraid.distill.train_image import (
     augment,
     batch_captions,
-    caption_nce,
     dev_recall,
     epoch_rows,
     mixed,
@@ -423,47 +421,6 @@ def test_base_vectors_of_stored_keys_are_found_in_any_shard(space, tmp_path):
     found = stored_base_vectors(tmp_path, space, {keys[1], keys[4], "other"})
     assert set(found) == {keys[1], keys[4]}
     np.testing.assert_allclose(found[keys[4]], space.project(vectors)[4], atol=2e-3)
-
-
-IMAGE = [[1.0, 0.0], [0.0, 1.0]]
-CAPTIONS = [[0.8, 0.6], [0.6, 0.8]]  # cosine .96: each a negative of the other
-QUEUE = [
-    [-1.0, 0.0],
-    [0.5, 0.75**0.5],
-    [0.0, -1.0],
-]  # the second is .993 to the second caption, .92 to the first
-EACH_ITS_OWN = torch.eye(2)
-
-
-def own_share(own, negatives):
-    return exp(own / 0.5) / (exp(own / 0.5) + sum(exp(score / 0.5) for score in negatives))
-
-
-def test_caption_nce_leaves_out_captions_close_to_the_positive():
-    rows = log(own_share(0.8, [0.6, -1.0, 0.5, 0.0])) + log(own_share(0.8, [0.6, 0.0, -1.0]))
-    columns = 2 * log(own_share(0.8, [0.6]))
-    found = caption_nce(*map(torch.tensor, (IMAGE, CAPTIONS)), EACH_ITS_OWN, torch.tensor(QUEUE), 0.5)
-    assert found.item() == pytest.approx(-(rows + columns) / 4, abs=1e-6)
-
-
-def test_caption_nce_counts_every_caption_of_a_picture_as_its_own():
-    one = torch.tensor([[1.0, 0.0]])
-    owner = torch.tensor([[0.5, 0.5]])
-    found = caption_nce(one, torch.tensor(CAPTIONS), owner, torch.tensor(QUEUE)[:1], 0.5)
-    rows = (log(own_share(0.8, [0.6, -1.0])) + log(own_share(0.6, [0.8, -1.0]))) / 2
-    assert found.item() == pytest.approx(
-        -rows / 2, abs=1e-6
-    )  # no other picture could be meant: columns cost nothing
-
-
-def test_caption_nce_does_not_ask_a_caption_for_one_of_two_pictures_that_it_fits():
-    same = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-    assert caption_nce(same, same, EACH_ITS_OWN, torch.zeros(0, 2), 0.5).item() == pytest.approx(0, abs=1e-6)
-
-
-def test_caption_nce_without_negatives_is_zero():
-    one = torch.tensor([[0.6, 0.8]])
-    assert caption_nce(one, one, torch.ones(1, 1), torch.zeros(0, 2), 0.07).item() == 0
 
 
 def test_the_captions_of_a_batch_stand_once_and_share_a_pictures_one():

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from unbraid.training.losses import (
+    caption_nce,
     cosent,
     cosine_loss,
     cross_score_kl,
@@ -365,3 +366,43 @@ def test_cosent_is_that_of_sentence_transformers():
     grades = torch.tensor([0.0, 5, 2, 2, 3, 0, 1.5, 5, 4])
     expected = CoSENTLoss(torch.nn.Identity(), scale=20.0).compute_loss_from_embeddings([a, b], grades)
     assert cosent((a * b).sum(-1), grades, 1 / 20).item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+# -- pictures and their captions ---------------------------------------------------------------------------
+
+IMAGE = [[1.0, 0.0], [0.0, 1.0]]
+CAPTIONS = [[0.8, 0.6], [0.6, 0.8]]  # cosine .96: each a negative of the other
+# The second is .993 to the second caption, .92 to the first.
+QUEUE = [[-1.0, 0.0], [0.5, 0.75**0.5], [0.0, -1.0]]
+EACH_ITS_OWN = torch.eye(2)
+
+
+def own_share(own, negatives):
+    return exp(own / 0.5) / (exp(own / 0.5) + sum(exp(score / 0.5) for score in negatives))
+
+
+def test_caption_nce_leaves_out_captions_close_to_the_positive():
+    rows = log(own_share(0.8, [0.6, -1.0, 0.5, 0.0])) + log(own_share(0.8, [0.6, 0.0, -1.0]))
+    columns = 2 * log(own_share(0.8, [0.6]))
+    found = caption_nce(*map(torch.tensor, (IMAGE, CAPTIONS)), EACH_ITS_OWN, torch.tensor(QUEUE), 0.5)
+    assert found.item() == pytest.approx(-(rows + columns) / 4, abs=1e-6)
+
+
+def test_caption_nce_counts_every_caption_of_a_picture_as_its_own():
+    one = torch.tensor([[1.0, 0.0]])
+    owner = torch.tensor([[0.5, 0.5]])
+    found = caption_nce(one, torch.tensor(CAPTIONS), owner, torch.tensor(QUEUE)[:1], 0.5)
+    rows = (log(own_share(0.8, [0.6, -1.0])) + log(own_share(0.6, [0.8, -1.0]))) / 2
+    assert found.item() == pytest.approx(
+        -rows / 2, abs=1e-6
+    )  # no other picture could be meant: columns cost nothing
+
+
+def test_caption_nce_does_not_ask_a_caption_for_one_of_two_pictures_that_it_fits():
+    same = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    assert caption_nce(same, same, EACH_ITS_OWN, torch.zeros(0, 2), 0.5).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_caption_nce_without_negatives_is_zero():
+    one = torch.tensor([[0.6, 0.8]])
+    assert caption_nce(one, one, torch.ones(1, 1), torch.zeros(0, 2), 0.07).item() == 0

@@ -6,6 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, normalize, softplus
 
+# A caption with a cosine above this to a positive one is not a negative. "a large red slice" and "a large blue slice",
+# which have to be told apart, have .92.
+SAME_CAPTION = 0.97
+
 
 def cosine_loss(student: Tensor, target: Tensor) -> Tensor:
     """Mean of 1 - cosine of student [B, D] and target [B, D]; for unit vectors half the squared distance."""
@@ -73,6 +77,25 @@ def info_nce(query: Tensor, document: Tensor, temperature: float, *, same: Tenso
         scores = scores.masked_fill(same & ~own, -1e4)
     target = torch.arange(len(query), device=query.device)
     return (cross_entropy(scores, target) + cross_entropy(scores.T, target)) / 2
+
+
+def caption_nce(image: Tensor, captions: Tensor, owner: Tensor, others: Tensor, temperature: float) -> Tensor:
+    """Mean of the InfoNCE of each picture to its captions and that of each caption of the batch to its pictures.
+
+    Unit vectors: image [B, D], captions [M, D] of the batch, others [Q, D] that are negatives of pictures only. `owner`
+    [B, M] are the shares of a picture's captions; its rows sum to 1. A caption or picture as good as a positive one
+    (cosine of the captions above 0.97) does not count as a negative.
+    """
+    bank = torch.cat([captions, others])
+    scores = image @ bank.T / temperature
+    positive = (owner > 0).float()
+    same = positive @ (captions @ bank.T > SAME_CAPTION).float() > 0
+    same[:, : len(captions)] &= positive == 0
+    scores = scores.masked_fill(same, -1e4)
+    to_captions = -(owner * scores.log_softmax(1)[:, : len(captions)]).sum(1).mean()
+    asked = owner.T / owner.sum(0)[:, None]
+    to_pictures = -(asked * scores[:, : len(captions)].T.log_softmax(1)).sum(1).mean()
+    return (to_captions + to_pictures) / 2
 
 
 def nce(scores: Tensor, temperature: float, *, excluded: Tensor | None = None) -> Tensor:

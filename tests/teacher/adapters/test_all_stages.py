@@ -328,6 +328,18 @@ def test_held_out_scores_are_taken_without_dropout(recipe, data, tmp_path, monke
     assert len(modes) == 3 * 4 and not any(modes)
 
 
+def test_bfloat16_products_leave_finite_float32_adapters(recipe, data, trained, tmp_path, no_pictures):
+    list(train_adapters(short(recipe, dtype="bfloat16"), data, tmp_path, task="code", device="cpu"))
+    tensors = torch.load(tmp_path / "code" / "adapter.pt", weights_only=True)
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
+    assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
+    losses = [
+        json.loads((run / PAIR / "record.json").read_text())["curves"]["loss"][0]
+        for run in (tmp_path, trained.run)
+    ]
+    assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
 # -- what comes out ------------------------------------------------------------------------------------------
 
 
