@@ -17,7 +17,7 @@ from unbraid.index.store.store import Candidates, Store
 from unbraid.items import MODALITIES
 from unbraid.vectors import fold, normalise
 
-DIM, ROWS, TOP, QUERIES = 48, 600, 10, 100
+DIM, ROWS, TOP, QUERIES = 48, 600, 10, 50
 
 
 class Linear:

@@ -33,7 +33,7 @@ def convert(
         bool, typer.Option("--force", help="Convert kinds that would lose much or are unknown, too.")
     ] = False,
     only_estimate: Annotated[
-        bool, typer.Option("--estimate", help="Say what to expect, and convert nothing.")
+        bool, typer.Option("--estimate", help="Print what to expect, and convert nothing.")
     ] = False,
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,

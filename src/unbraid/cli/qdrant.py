@@ -15,7 +15,7 @@ Url = Annotated[
     typer.Option(
         "--qdrant",
         metavar="URL",
-        help="A Qdrant server in place of a folder, as http://HOST:6333; its key is read from QDRANT_API_KEY.",
+        help="A Qdrant server instead of a folder, such as http://HOST:6333. The key comes from QDRANT_API_KEY.",
     ),
 ]
 Name = Annotated[
@@ -24,7 +24,9 @@ Name = Annotated[
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the index.")]
 ServerUrl = Annotated[
     str,
-    typer.Option("--qdrant", metavar="URL", help="As http://HOST:6333; its key is read from QDRANT_API_KEY."),
+    typer.Option(
+        "--qdrant", metavar="URL", help="Such as http://HOST:6333. The key comes from QDRANT_API_KEY."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
 

@@ -32,14 +32,14 @@ def search(
         typer.Option("--mode", "--task", help="retrieval, symmetric (same meaning), code or a .mapper file."),
     ] = "retrieval",
     image: Annotated[
-        list[Path] | None, typer.Option(help="A picture as the query, also several times.")
+        list[Path] | None, typer.Option(help="A picture as a query; may be given several times.")
     ] = None,
     lines: Annotated[
-        Path | None, typer.Option("--queries", help="A file with a query a line; - for standard input.")
+        Path | None, typer.Option("--queries", help="A file with one query per line; - for standard input.")
     ] = None,
     code: Annotated[bool, typer.Option("--code", help="The queries are code snippets.")] = False,
     hybrid: Annotated[
-        bool, typer.Option("--hybrid", help="Mix in BM25: how well the words themselves are found.")
+        bool, typer.Option("--hybrid", help="Mix in BM25, which scores the words themselves.")
     ] = False,
     k: Annotated[int, typer.Option("-k", help="How many results.", min=1, max=10_000)] = 10,
     modality: Annotated[
@@ -48,7 +48,7 @@ def search(
     path: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only from this file or folder, seen from the working folder, or a pattern: '*.md', 'docs/**/*.md'."
+            help="Only this file or folder, or a pattern: '*.md', 'docs/**/*.md'; relative to the working folder."
         ),
     ] = None,
     language: Annotated[

@@ -26,7 +26,7 @@ def task_vectors(
     dim: Dim = None,
     numbers: StoredNumbers = "float32",
     only_estimate: Annotated[
-        bool, typer.Option("--estimate", help="Say what it takes, and write nothing.")
+        bool, typer.Option("--estimate", help="Print what it takes, and write nothing.")
     ] = False,
     model: Model = None,
     threads: Threads = None,

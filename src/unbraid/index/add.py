@@ -22,8 +22,7 @@ from unbraid.index.files.read import read_chunks
 from unbraid.index.files.read_pdf import PDF_SUFFIXES, can_read_pdf
 from unbraid.index.files.walk import File, Skipped, walk
 from unbraid.index.protocol import Model, Vectors
-from unbraid.index.store.entry import Entry, Fields
-from unbraid.index.store.file_state import FileState
+from unbraid.index.store.entry import Entry, Fields, FileState
 from unbraid.index.store.filter import merged
 from unbraid.index.store.store import Store
 from unbraid.items import Code, Item, Modality

@@ -1,9 +1,9 @@
-"""What is stored of one chunk beside its vector, and the id it is stored under."""
+"""What is stored of one chunk beside its vector, the id it is stored under, and what the chunks say of their file."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from unbraid.errors import StoreError
 from unbraid.index.files.chunk import in_context
@@ -61,3 +61,37 @@ def new_fields(known: Mapping[str, type | None], fields: Fields) -> dict[str, ty
 def point_id(path: str, sha256: str, chunk: int) -> uuid.UUID:
     """Id of a chunk. The same content at the same path has the same id; new content is stored beside the old."""
     return uuid.uuid5(_NAMESPACE, f"{path}\0{sha256}\0{chunk}")
+
+
+PAYLOAD = ["path", "sha256", "size", "mtime_ns", "chunks", "fields"]  # of a chunk, what `file_states` reads
+
+
+@dataclass
+class FileState:
+    """What the index holds of one file; `points` of `expected` chunks of content `sha256` are in."""
+
+    sha256: str
+    size: int
+    mtime_ns: int
+    expected: int
+    fields: Fields
+    points: int = 0
+    versions: int = 1
+
+    @property
+    def complete(self) -> bool:
+        """False when a run was cut off within this file, so that it must be indexed again."""
+        return self.versions == 1 and self.points == self.expected
+
+
+def file_states(payloads: Iterable[Mapping[str, Any]]) -> dict[str, FileState]:
+    """The state of each file, by path, from the payload of every chunk."""
+    states: dict[str, FileState] = {}
+    for payload in payloads:
+        known = (payload[name] for name in PAYLOAD[1:])
+        state = states.setdefault(payload["path"], FileState(*known))
+        if payload["sha256"] == state.sha256:
+            state.points += 1
+        else:
+            state.versions = 2
+    return states

@@ -33,9 +33,8 @@ from unbraid.index.store.edge import (
     stored_rows,
     upsert_points,
 )
-from unbraid.index.store.entry import Entry, Fields, point_id
+from unbraid.index.store.entry import PAYLOAD, Entry, Fields, FileState, file_states, point_id
 from unbraid.index.store.file_hashes import remove_file_hashes, write_file_hashes
-from unbraid.index.store.file_state import PAYLOAD, FileState, file_states
 from unbraid.index.store.filter import ANYTHING, Filter, build_filter, matching
 from unbraid.index.store.meta import SHARD_FOLDER, Meta, read_meta, write_meta
 from unbraid.index.store.storage import OVERSAMPLING

@@ -25,8 +25,7 @@ from unbraid.errors import StoreError
 from unbraid.index.protocol import Vectors
 from unbraid.index.store.bm25 import document_words
 from unbraid.index.store.checksum import to_payload
-from unbraid.index.store.entry import Entry, Fields, new_fields, point_id
-from unbraid.index.store.file_state import PAYLOAD, FileState, file_states
+from unbraid.index.store.entry import PAYLOAD, Entry, Fields, FileState, file_states, new_fields, point_id
 from unbraid.index.store.filter import ANYTHING, RANGES, Filter, build_filter, matching
 from unbraid.index.store.meta import FORMAT, Meta, parse_meta
 from unbraid.index.store.storage import OVERSAMPLING, Storage

@@ -13,8 +13,7 @@ import qdrant_edge as edge
 from unbraid.errors import StoreError
 from unbraid.index.protocol import Scores, Vectors
 from unbraid.index.store.checksum import checked_entry
-from unbraid.index.store.entry import Entry
-from unbraid.index.store.file_state import FileState
+from unbraid.index.store.entry import Entry, FileState
 from unbraid.index.store.filter import ANYTHING, Filter
 from unbraid.index.store.meta import Meta
 
