@@ -26,7 +26,7 @@ class ImageEncoder(nn.Module):
         self.name = name
         self.projection = projection
         self.preprocess = preprocess
-        # The mean vector of pictures is subtracted before the last normalisation. Otherwise all pictures lie in a
+        # The mean vector of pictures is subtracted before the last normalization. Otherwise all pictures lie in a
         # cone of their own (the modality gap; GR-CLIP, arXiv 2507.19054).
         self.register_buffer("mean", torch.zeros(projection.out_features))
 

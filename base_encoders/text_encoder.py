@@ -71,7 +71,7 @@ def start_text_encoder(
 
 
 def load_text_encoder(folder: Path, *, attention: str = "sdpa") -> TextEncoder:
-    """Read what `TextEncoder.save` wrote; the ONNX optimiser can fuse `attention` "eager" only."""
+    """Read what `TextEncoder.save` wrote; the ONNX optimizer can fuse `attention` "eager" only."""
     shape = json.loads((folder / "encoder.json").read_text())["projection"]
     linear = nn.Linear(shape["in"], shape["out"], bias=False)
     linear.load_state_dict(load_file(folder / "projection.safetensors"))

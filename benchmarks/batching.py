@@ -29,7 +29,7 @@ def main() -> None:
         ("first sentences", [text.partition(". ")[0] for text in whole]),
         ("docstrings", whole),
     ):
-        ids, _ = runtime.tokenise(texts)
+        ids, _ = runtime.tokenize(texts)
         print(f"{name}: {len(ids)} texts of {statistics.mean(map(len, ids)):.0f} tokens")
         rates: dict[int, list[float]] = {budget: [] for budget in BUDGETS}
         vectors: dict[int, np.ndarray] = {}

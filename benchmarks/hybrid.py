@@ -125,7 +125,7 @@ def ndcg(scores: Scores, gold: NDArray[np.intp]) -> float:
     return float(np.where(rank < 10, 1 / np.log2(rank + 2), 0).mean())
 
 
-def standardised(scores: Scores) -> Scores:
+def standardized(scores: Scores) -> Scores:
     """Zero mean and unit variance a row; zeros where a row is constant."""
     spread = scores.std(axis=1, keepdims=True)
     return (scores - scores.mean(axis=1, keepdims=True)) / np.where(spread > 1e-9, spread, 1)
@@ -150,7 +150,7 @@ def row(one: Set, vectors: Vectors, parts: Sequence[Set]) -> list[float]:
         dense,
         words,
         reciprocal_rank(dense) + reciprocal_rank(words),
-        standardised(dense) + 0.5 * standardised(words),
+        standardized(dense) + 0.5 * standardized(words),
         mixed(dense, words, dense.std(axis=1), words.max(axis=1)),
     )
     return [ndcg(np.asarray(way), one.gold) for way in ways]

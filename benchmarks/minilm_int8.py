@@ -6,7 +6,7 @@ import torch
 
 from unbraid.base_encoders.text_encoder import TextEncoder, start_text_encoder
 from unbraid.bundle import TextSpec
-from unbraid.export.onnx_graphs import export_text, quantise
+from unbraid.export.onnx_graphs import export_text, quantize
 from unbraid.runtime.text import TextRuntime
 from unbraid.teacher.minilm import minilm_folder
 
@@ -16,7 +16,7 @@ def minilm_runtime(folder: Path) -> TextRuntime:
     encoder: TextEncoder = start_text_encoder(minilm_folder(), 384, attention="eager")
     torch.nn.init.eye_(encoder.projection.weight)
     export_text(encoder, folder / "minilm.fp32.onnx")
-    quantise(folder / "minilm.fp32.onnx", folder / "minilm.int8.onnx")
+    quantize(folder / "minilm.fp32.onnx", folder / "minilm.int8.onnx")
     tokenizer = folder / "tokenizer.json"
     tokenizer.write_bytes((minilm_folder() / "tokenizer.json").read_bytes())
     spec = TextSpec("minilm", {"int8": "minilm.int8.onnx"}, tokenizer.name, 256, False)

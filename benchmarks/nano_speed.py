@@ -1,4 +1,4 @@
-"""Short texts a second on one core, tokenising included: the nano tier, the tokenizers library alone, small, MiniLM.
+"""Short texts a second on one core, tokenizing included: the nano tier, the tokenizers library alone, small, MiniLM.
 
     python benchmarks/nano_speed.py [BUNDLE] [--rounds 9]
 
@@ -69,8 +69,8 @@ def nano_runtime(bundle: Bundle, scratch: Path) -> TextRuntime:
 
 
 def encode(runtime: TextRuntime) -> Callable[[list[str]], object]:
-    """Tokenise and encode on one thread."""
-    return lambda texts: runtime.encode(runtime.tokenise(texts)[0], threads=1, progress=False)
+    """Tokenize and encode on one thread."""
+    return lambda texts: runtime.encode(runtime.tokenize(texts)[0], threads=1, progress=False)
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def main() -> None:
         systems: dict[str, tuple[int, Callable[[list[str]], object]]] = {
             "nano": (TEXTS, encode(nano)),
             "tokenizers library alone": (TEXTS, lambda texts: library_ids(nano.tokenizer, texts)),
-            "nano's tokenising alone, words known": (TEXTS, nano.tokenise),
+            "nano's tokenizing alone, words known": (TEXTS, nano.tokenize),
             "small int8": (SLOW, encode(TextRuntime(bundle.folder, bundle.text["text"], "int8"))),
             "all-MiniLM-L6-v2 int8": (SLOW, encode(minilm_runtime(Path(scratch)))),
         }

@@ -2,10 +2,10 @@
 
     python benchmarks/speed.py [BUNDLE] [--rounds 9]
 
-This project's own exporter exports, fuses and quantises all-MiniLM-L6-v2, and this project's own runtime runs it (same
+This project's own exporter exports, fuses and quantizes all-MiniLM-L6-v2, and this project's own runtime runs it (same
 tokenizer, same batches), so the ratio compares graphs and not the code around them. The two take turns in one process;
 the table shows the median over rounds and the median of the per-round ratios. The texts are docstrings of Python's
-standard library, joined and cut to the wanted length. The time includes tokenising.
+standard library, joined and cut to the wanted length. The time includes tokenizing.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def texts(runtime: TextRuntime, tokens: int, count: int) -> list[str]:
     while len(made) < count:
         size = tokens // 2
         while (
-            len(runtime.tokenise([" ".join(words[start : start + size + 1])])[0][0]) < tokens
+            len(runtime.tokenize([" ".join(words[start : start + size + 1])])[0][0]) < tokens
             and size < tokens
         ):
             size += 1
@@ -44,9 +44,9 @@ def texts(runtime: TextRuntime, tokens: int, count: int) -> list[str]:
 
 
 def seconds(runtime: TextRuntime, items: list[str]) -> float:
-    """Wall-clock time to encode `items` on one thread, tokenising included."""
+    """Wall-clock time to encode `items` on one thread, tokenizing included."""
     start = time.perf_counter()
-    ids, _ = runtime.tokenise(items)
+    ids, _ = runtime.tokenize(items)
     runtime.encode(ids, threads=1, progress=False)
     return time.perf_counter() - start
 

@@ -1,4 +1,4 @@
-"""Seconds and memory to map stored vectors to another task, beside numpy's `normalise(base @ W.T)`.
+"""Seconds and memory to map stored vectors to another task, beside numpy's `normalize(base @ W.T)`.
 
     python benchmarks/task_vectors.py [--rows 1000000] [--rounds 3] [--threads 2] [--task query]
 
@@ -82,7 +82,7 @@ def main() -> None:
     )
     print("| --- | ---: | ---: | ---: | ---: |")
     for system, found in runs.items():
-        name = f"Embedder.map, {arguments.task}" if system == "map" else "numpy, normalise(base @ W.T)"
+        name = f"Embedder.map, {arguments.task}" if system == "map" else "numpy, normalize(base @ W.T)"
         seconds = [run["seconds"] for run in found]
         memory = max(run["MB"] for run in found)
         work = statistics.median(run["core-seconds"] for run in found)

@@ -69,7 +69,7 @@ SMALL = Shape(256, 4, 4, 2, 1376, 4, 160, 428, (14, 14), 8, (128, 512), 12_288)
 
 
 class RandomReader:
-    """Inputs of random tokens and pixels, so that tokenising and decoding are not what is measured."""
+    """Inputs of random tokens and pixels, so that tokenizing and decoding are not what is measured."""
 
     def __init__(self, shape: Shape) -> None:
         """Texts are as long as their own text says."""

@@ -35,7 +35,7 @@ def prior_rows(embeddings: np.ndarray, shares: csr_matrix, targets: np.ndarray) 
 
 
 def fit_rows(shares: csr_matrix, targets: np.ndarray, prior: np.ndarray, *, strength: float) -> np.ndarray:
-    """Rows R float32 [tokens, D] that nearly minimise |shares R - targets|^2 + strength |R - prior|^2.
+    """Rows R float32 [tokens, D] that nearly minimize |shares R - targets|^2 + strength |R - prior|^2.
 
     targets [n, D], prior [tokens, D]. Conjugate gradients for each column, scaled by the diagonal: the frequencies of
     tokens differ by five orders of magnitude.
@@ -59,7 +59,7 @@ def fit_rows(shares: csr_matrix, targets: np.ndarray, prior: np.ndarray, *, stre
     return rows
 
 
-def factorise(rows: np.ndarray, weights: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+def factorize(rows: np.ndarray, weights: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Table [tokens, width] and projection [D, width], whose product is nearest to `rows` [tokens, D].
 
     Squared distances count by `weights` [tokens]. The projection's columns are orthonormal (Eckart-Young).

@@ -18,7 +18,7 @@ from unbraid.distill.data.text_set import TextSet, held_out_cosine, tensors, tex
 from unbraid.distill.labels.label_store import read_shards
 from unbraid.distill.recipe import Recipe, StaticTraining
 from unbraid.distill.space.base_space import load_base_space
-from unbraid.distill.static_closed_form import factorise, fit_rows, prior_rows, token_shares
+from unbraid.distill.static_closed_form import factorize, fit_rows, prior_rows, token_shares
 from unbraid.errors import DataError
 from unbraid.training.checkpoint import Curves
 from unbraid.training.loop import train
@@ -81,7 +81,7 @@ def closed_form(data: TextSet, embeddings: np.ndarray, width: int) -> tuple[Stat
     strength = max(STRENGTHS, key=held_out)
     rows = fit_rows(fitted, targets, prior, strength=strength)
     squared = np.asarray(fitted.multiply(fitted).sum(0)).ravel()
-    table, projection = factorise(rows, squared + strength, width)
+    table, projection = factorize(rows, squared + strength, width)
     return StaticEncoder(torch.from_numpy(table), torch.from_numpy(projection)), strength
 
 

@@ -29,7 +29,7 @@ from unbraid.errors import DataError
 from unbraid.io.atomic import atomic_file
 from unbraid.progress import track
 
-SAMPLE = 256  # pictures that the batch normalisations of the bundle's tower are set by
+SAMPLE = 256  # pictures that the batch normalizations of the bundle's tower are set by
 BLOCK = 2048  # captions in a stored file: what an interruption costs
 
 
@@ -88,7 +88,7 @@ def encoded_captions(captions: list[str], folder: Path, model: Embedder) -> Mapp
 def start_from_graph(encoder: ImageEncoder, path: Path, pixels: Tensor) -> None:
     """Give a convolutional `encoder` the weights of the image graph at `path`, to train it further.
 
-    The graph has batch normalisation folded into its convolutions. Each normalisation gets the statistics of `pixels`
+    The graph has batch normalization folded into its convolutions. Each normalization gets the statistics of `pixels`
     float32 [B, 3, size, size] at its place and a scale and shift that undo them, so that it changes nothing at first.
     Raises DataError when the graph is of another tower.
     """
@@ -130,7 +130,7 @@ def start_from_graph(encoder: ImageEncoder, path: Path, pixels: Tensor) -> None:
 
 
 def _in_order(encoder: ImageEncoder, pixels: Tensor) -> list[Any]:
-    """The convolutions and batch normalisations of `encoder` as they run."""
+    """The convolutions and batch normalizations of `encoder` as they run."""
     ran: list[Any] = []
     kinds = (nn.Conv2d, nn.BatchNorm2d)
     found = [module for module in encoder.modules() if isinstance(module, kinds)]
@@ -143,7 +143,7 @@ def _in_order(encoder: ImageEncoder, pixels: Tensor) -> list[Any]:
 
 
 def _undo(bias: Tensor, norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
-    """Set a batch normalisation, before it sees `inputs`, to add `bias` to them and do no more."""
+    """Set a batch normalization, before it sees `inputs`, to add `bias` to them and do no more."""
     variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
     norm.running_mean.copy_(mean)
     norm.running_var.copy_(variance)

@@ -23,7 +23,7 @@ from unbraid.export.onnx_graphs import (
     export_mapper,
     export_static,
     export_text,
-    quantise,
+    quantize,
     store_in_half,
 )
 from unbraid.export.parity import Parity, compare
@@ -135,7 +135,7 @@ def _text(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str,
     names, cases = ["input_ids", "attention_mask"], text_cases(tokenizer)
     parities = [compare(encoder, folder / "text.fp32.onnx", names, cases, "base_vector")]
     if "int8" in precisions:
-        quantise(folder / "text.fp32.onnx", folder / "text.int8.onnx")
+        quantize(folder / "text.fp32.onnx", folder / "text.int8.onnx")
         parities.append(
             compare(encoder, folder / "text.int8.onnx", names, cases, "base_vector", rounded=True)
         )
@@ -219,7 +219,7 @@ def _mappers(run: Path, folder: Path, *, dim: int) -> tuple[dict[str, Any], list
         mapper, task = load_mapper(path), path.stem
         graphs = {precision: f"{task}.mapper.{precision}.onnx" for precision in ("fp32", "int8")}
         export_mapper(mapper, folder / graphs["fp32"], dim)
-        quantise(folder / graphs["fp32"], folder / graphs["int8"])
+        quantize(folder / graphs["fp32"], folder / graphs["int8"])
         entries[task] = {"id": _hash(path), "kind": mapper.kind, "graphs": graphs}
         unit = nn.Sequential(mapper, _Unit())
         parities += [

@@ -1,7 +1,7 @@
-"""torch modules to ONNX graphs: pooling, projection and normalisation inside, every axis that varies dynamic.
+"""torch modules to ONNX graphs: pooling, projection and normalization inside, every axis that varies dynamic.
 
 The legacy exporter and eager attention are chosen on purpose: theirs is the only graph of a BERT-type encoder
-that onnxruntime's optimiser can fuse whole (attention, skip layer norm, bias GELU, embedding layer norm).
+that onnxruntime's optimizer can fuse whole (attention, skip layer norm, bias GELU, embedding layer norm).
 """
 
 import warnings
@@ -89,7 +89,7 @@ def export_mapper(mapper: Mapper, path: Path, dim: int) -> None:
     _export(_MapperGraph(mapper), (example,), path, ["base"], ["mapped", "task_vector"], axes)
 
 
-def quantise(source: Path, target: Path) -> None:
+def quantize(source: Path, target: Path) -> None:
     """Write the graph with its MatMul weights in 7 bits of an int8, one scale a channel, activations dynamic.
 
     Embeddings take all 8 bits: they are looked up, not multiplied. Convolutions are left alone: their int8

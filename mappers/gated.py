@@ -6,7 +6,7 @@ from torch.nn.functional import gelu
 
 
 class GatedMapper(nn.Module):
-    """normalise(W b + g MLP(b)): W [D, D], a gate g per output dimension, one hidden layer.
+    """normalize(W b + g MLP(b)): W [D, D], a gate g per output dimension, one hidden layer.
 
     The last layer is zero at the start, so the mapper starts as the linear one.
     """
@@ -28,5 +28,5 @@ class GatedMapper(nn.Module):
         return self.weight
 
     def forward(self, base: Tensor) -> Tensor:
-        """W b + g MLP(b), not yet normalised, for base vectors [B, D]."""
+        """W b + g MLP(b), not yet normalized, for base vectors [B, D]."""
         return base @ self.weight.T + self.gate * self.out(gelu(self.into(base)))

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class LinearMapper(nn.Module):
-    """normalise(W b) with a full matrix W [D, D]."""
+    """normalize(W b) with a full matrix W [D, D]."""
 
     kind = "linear"
 
@@ -19,12 +19,12 @@ class LinearMapper(nn.Module):
         return self.weight
 
     def forward(self, base: Tensor) -> Tensor:
-        """W b, not yet normalised, for base vectors [B, D]."""
+        """W b, not yet normalized, for base vectors [B, D]."""
         return base @ self.weight.T
 
 
 class LowRankMapper(nn.Module):
-    """normalise(W b + U Vᵀ b) with a fixed W [D, D] and U, V [D, rank]; U is zero at the start."""
+    """normalize(W b + U Vᵀ b) with a fixed W [D, D] and U, V [D, rank]; U is zero at the start."""
 
     kind = "low-rank"
 
@@ -41,5 +41,5 @@ class LowRankMapper(nn.Module):
         return self.start + self.up @ self.down.T
 
     def forward(self, base: Tensor) -> Tensor:
-        """W b + U Vᵀ b, not yet normalised, for base vectors [B, D]."""
+        """W b + U Vᵀ b, not yet normalized, for base vectors [B, D]."""
         return base @ self.start.T + base @ self.down @ self.up.T

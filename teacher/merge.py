@@ -9,8 +9,8 @@ vLLM returns token states, and its client makes the vector:
 - Control tokens. vLLM takes what spells one in a text for one (vLLM issue 57740), the teacher does not: where
   texts are not to be trusted, send `prompt_token_ids` as `QwenReader` makes them.
 - Pooling. For a text the mean over all rows; for a picture the mean over the rows from `<|vision_start|>` to
-  `<|vision_end|>` in `prompt_token_ids`, both included. Sum in float32, then normalise. Shorter vectors are
-  prefixes, normalised again.
+  `<|vision_end|>` in `prompt_token_ids`, both included. Sum in float32, then normalize. Shorter vectors are
+  prefixes, normalized again.
 - Multi-vectors need the projector, which this layout has no place for.
 """
 

@@ -78,7 +78,7 @@ PUBLISHED = Published()
 class QwenReader:
     """Texts under their route's prompt and pictures under the fixed one, as the published model was trained.
 
-    A text is tokenised plainly: nothing in it is taken for a control token, whatever it spells.
+    A text is tokenized plainly: nothing in it is taken for a control token, whatever it spells.
     """
 
     def __init__(
@@ -361,7 +361,7 @@ def _without_added_tokens(whole: Tokenizer, path: Path) -> Tokenizer:
     """`whole` with no added tokens at all.
 
     `encode_special_tokens` would not do: eight of Qwen's added tokens are not marked special, and those are
-    recognised in any text. What comes of that: transformers issue 47217, vLLM issue 57740.
+    recognized in any text. What comes of that: transformers issue 47217, vLLM issue 57740.
     """
     written = json.loads(whole.to_str())
     vocabulary = written["model"]["vocab"]

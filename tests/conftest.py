@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import unbraid
 from unbraid.training.torchvision_shim import ensure_torchvision
-from unbraid.vectors import normalise
+from unbraid.vectors import normalize
 
 ensure_torchvision()  # before anything imports timm or transformers
 
@@ -112,7 +112,7 @@ def unit():
     """`unit(n, dim, seed)`: random unit vectors float32 [n, dim]; more rows begin with the same ones."""
 
     def vectors(n: int, dim: int = 512, seed: int = 0) -> np.ndarray:
-        return normalise(np.random.default_rng(seed).standard_normal((n, dim)))
+        return normalize(np.random.default_rng(seed).standard_normal((n, dim)))
 
     return vectors
 

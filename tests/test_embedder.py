@@ -567,7 +567,7 @@ def test_a_nano_vector_is_what_torch_computes(nano, tiny):
     from unbraid.base_encoders.static_encoder import load_static_encoder
 
     encoder = load_static_encoder(tiny.run / "nano")
-    ids, _ = nano._text_runtime("text").tokenise(TEXTS)
+    ids, _ = nano._text_runtime("text").tokenize(TEXTS)
     with torch.inference_mode():
         expected = [encoder(torch.tensor([one]), torch.ones(1, len(one), dtype=torch.long)) for one in ids]
     np.testing.assert_allclose(nano.encode(TEXTS, on_truncate="ignore"), torch.cat(expected), atol=FP32)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from unbraid.errors import ItemError
-from unbraid.vectors import NUMBERS, candidates, normalise, store_as, truncate
+from unbraid.vectors import NUMBERS, candidates, normalize, store_as, truncate
 
 DIMS = (512, 256, 128, 64)
 QUICK = settings(max_examples=60, deadline=None)
@@ -21,18 +21,18 @@ def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 @QUICK
 @given(ROWS)
-def test_normalise_gives_length_one_or_keeps_zeros(vectors):
-    lengths = np.linalg.norm(normalise(vectors), axis=1)
+def test_normalize_gives_length_one_or_keeps_zeros(vectors):
+    lengths = np.linalg.norm(normalize(vectors), axis=1)
     np.testing.assert_allclose(lengths, (vectors != 0).any(axis=1), atol=1e-5)
 
 
-def test_normalise_gives_float32_of_other_types():
-    assert normalise(np.array([[3, 4]])).dtype == np.float32
-    np.testing.assert_allclose(normalise(np.array([[3, 4]])), [[0.6, 0.8]], rtol=1e-6)
+def test_normalize_gives_float32_of_other_types():
+    assert normalize(np.array([[3, 4]])).dtype == np.float32
+    np.testing.assert_allclose(normalize(np.array([[3, 4]])), [[0.6, 0.8]], rtol=1e-6)
 
 
-def test_normalise_keeps_an_empty_array_empty():
-    assert normalise(np.empty((0, 8), np.float32)).shape == (0, 8)
+def test_normalize_keeps_an_empty_array_empty():
+    assert normalize(np.empty((0, 8), np.float32)).shape == (0, 8)
 
 
 @pytest.mark.parametrize("dim", DIMS)
@@ -70,7 +70,7 @@ def test_int8_is_int8_of_the_same_shape_and_uses_the_full_range(unit):
 @QUICK
 @given(ROWS)
 def test_int8_keeps_the_cosine(vectors):
-    vectors = normalise(vectors[(vectors != 0).any(axis=1)])
+    vectors = normalize(vectors[(vectors != 0).any(axis=1)])
     # Rounding moves each of d numbers by at most half a step of largest/127: the vector turns by at most the
     # angle whose sine is that distance (the lengths are 1).
     sine = np.sqrt(vectors.shape[1]) * np.abs(vectors).max(axis=1, initial=0) / 254
@@ -79,7 +79,7 @@ def test_int8_keeps_the_cosine(vectors):
 
 
 def test_int8_keeps_the_cosine_of_pairs(unit):
-    a, b = unit(50), normalise(unit(50) + unit(100)[50:] / 2)
+    a, b = unit(50), normalize(unit(50) + unit(100)[50:] / 2)
     error = cosine(store_as(a, "int8"), store_as(b, "int8")) - cosine(a, b)
     assert np.abs(error).max() < 2e-3  # the spread of a random pair's cosine is 1/sqrt(512) = 0.044
 
@@ -98,7 +98,7 @@ def test_binary_takes_one_bit_a_dimension(dim, unit):
 
 def test_binary_distance_orders_like_the_angle(unit):
     anchor = unit(1)
-    near, far = normalise(anchor + 0.3 * unit(2)[1:]), unit(3)[2:]
+    near, far = normalize(anchor + 0.3 * unit(2)[1:]), unit(3)[2:]
     stored = [store_as(vectors, "binary") for vectors in (anchor, near, far)]
     distances = [int(np.unpackbits(stored[0] ^ other).sum()) for other in stored[1:]]
     assert distances[0] < 80  # 512 · angle/π: 48 and 256 bits on average

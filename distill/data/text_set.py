@@ -19,7 +19,7 @@ HELD_OUT = 1024  # labelled items (a tenth if there are few) kept out of trainin
 
 @dataclass(frozen=True)
 class TextSet:
-    """Tokenised items and their targets. The target of code is mixed with that of its description."""
+    """Tokenized items and their targets. The target of code is mixed with that of its description."""
 
     ids: list[list[int]]
     targets: np.ndarray  # float16 [n, 512], unit length

@@ -125,14 +125,14 @@ class Embedder:
             return self.map(base, task, dim=dim, numbers=numbers)
         return self._finish(base, dim, numbers)
 
-    def tokenise(
+    def tokenize(
         self, texts: Sequence[str], modality: Literal["text", "code"] = "text"
     ) -> tuple[list[list[int]], list[int]]:
         """Token ids of each text, and the positions of texts that were cut to the encoder's length."""
-        return self._text_runtime(modality).tokenise(texts)
+        return self._text_runtime(modality).tokenize(texts)
 
     def encode_tokens(self, ids: list[list[int]], modality: Literal["text", "code"] = "text") -> np.ndarray:
-        """Base vectors float32 [n, dim] of the token ids of one text or more, as `tokenise` returns them."""
+        """Base vectors float32 [n, dim] of the token ids of one text or more, as `tokenize` returns them."""
         return self._text_runtime(modality).encode(ids, threads=self.threads, progress=False)
 
     def check_tokens(self, ids: Sequence[int]) -> None:
@@ -167,7 +167,7 @@ class Embedder:
         return result
 
     def matrix(self, task: str) -> np.ndarray:
-        """W float32 [dim, dim] with map(b) = normalise(W b), which search folds into the query.
+        """W float32 [dim, dim] with map(b) = normalize(W b), which search folds into the query.
 
         It is read from the mapper's own graph. Raises ItemError for an unknown task.
         """
@@ -210,7 +210,7 @@ class Embedder:
         if self.bundle.mappers[task].graphs:
             return run_graph(self._mapper(task), "task_vector", {"base": base})
         mapped = base @ self._matrices[task].T
-        # In place: `normalise` copies, which takes twice the time.
+        # In place: `normalize` copies, which takes twice the time.
         lengths = np.sqrt(np.einsum("nd,nd->n", mapped, mapped))
         mapped /= np.where(lengths == 0, 1, lengths)[:, None]
         return mapped
@@ -234,7 +234,7 @@ class Embedder:
                 self._images = ImageRuntime(self.bundle.folder, self.bundle.image, self.precision)
             return self._images.encode(pictures, threads=self.threads, progress=progress)
         runtime = self._text_runtime(kind)
-        ids, cut = runtime.tokenise([_as_text(item, kind) for item in items])
+        ids, cut = runtime.tokenize([_as_text(item, kind) for item in items])
         if cut and on_truncate != "ignore":
             message = f"{len(cut)} of {len(items)} items are longer than {runtime.spec.max_tokens} tokens"
             if on_truncate == "error":

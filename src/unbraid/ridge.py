@@ -6,7 +6,7 @@ import numpy as np
 def ridge(
     inputs: np.ndarray, targets: np.ndarray, penalty: float, towards: np.ndarray | None = None
 ) -> np.ndarray:
-    """W float64 [B, A] that minimises |inputs Wᵀ - targets|² + penalty · |W - towards|².
+    """W float64 [B, A] that minimizes |inputs Wᵀ - targets|² + penalty · |W - towards|².
 
     inputs [n, A], targets [n, B]; `towards` [B, A] is what W is without evidence, zero if None. Solves the normal
     equations in float64 (Hoerl & Kennard 1970).

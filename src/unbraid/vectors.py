@@ -1,4 +1,4 @@
-"""Operations on finished vectors: normalise, fold, truncate, store in fewer bits, find candidates by signs."""
+"""Operations on finished vectors: normalize, fold, truncate, store in fewer bits, find candidates by signs."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
@@ -12,7 +12,7 @@ Numbers: TypeAlias = Literal["float32", "float16", "int8", "binary"]
 NUMBERS: tuple[Numbers, ...] = get_args(Numbers)
 
 
-def normalise(vectors: np.ndarray) -> np.ndarray:
+def normalize(vectors: np.ndarray) -> np.ndarray:
     """Rows of `vectors` [n, d] at unit length, float32. A row of zeros stays zero."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     unit: np.ndarray = (vectors / np.where(norms == 0, 1, norms)).astype(np.float32)
@@ -36,7 +36,7 @@ def truncate(vectors: np.ndarray, dim: int, dims: Sequence[int]) -> np.ndarray:
     """
     if dim not in dims:
         raise ItemError(f"dim {dim} is not supported: expected one of {', '.join(map(str, dims))}")
-    return vectors if dim == vectors.shape[1] else normalise(vectors[:, :dim])
+    return vectors if dim == vectors.shape[1] else normalize(vectors[:, :dim])
 
 
 def store_as(vectors: np.ndarray, numbers: Numbers) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Pairs to train or evaluate on: read, tokenised, and encoded once by the unadapted backbone."""
+"""Pairs to train or evaluate on: read, tokenized, and encoded once by the unadapted backbone."""
 
 import hashlib
 import json
@@ -130,7 +130,7 @@ def encode_pairs(
     batch_tokens: int,
     cache: Path,
 ) -> PairSet:
-    """Pairs tokenised under the routes of their two sides, with the vectors of `model` as it is now.
+    """Pairs tokenized under the routes of their two sides, with the vectors of `model` as it is now.
 
     The vectors are kept in the folder `cache`, which belongs to one backbone.
     """

@@ -227,7 +227,7 @@ def test_saved_and_loaded_image_encoders_give_the_same_vectors(tower, tmp_path):
     assert (loaded.preprocess, loaded.name) == (PREPROCESS, tower)
 
 
-def test_the_mean_is_taken_from_the_unit_vectors_before_they_are_normalised_again():
+def test_the_mean_is_taken_from_the_unit_vectors_before_they_are_normalized_again():
     encoder = start_image("timm:test_efficientnet").eval()
     raw = encoder.raw(pixels(4))
     assert torch.equal(encoder(pixels(4)), torch.nn.functional.normalize(raw, dim=-1))  # no mean at the start

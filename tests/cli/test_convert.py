@@ -13,7 +13,7 @@ from unbraid.index.store.meta import FORMAT, Meta, Provenance, read_meta
 from unbraid.index.store.storage import Storage
 from unbraid.index.transfer.base_converter import Quality
 from unbraid.loading import open_index
-from unbraid.vectors import normalise
+from unbraid.vectors import normalize
 
 WORDS = "the a of and to in is was cat dog house river red green bright moon search vector model code".split()
 
@@ -35,7 +35,7 @@ def old(embedder, bundle_folder, tmp_path_factory) -> Path:
     meta = Meta(FORMAT, "ancient", 24, Storage(24), "0", provenance=made_with)
     with FolderStore.create(folder / "ix", meta) as store:
         for entries, vectors in found:
-            store.upsert(entries, normalise(vectors @ turn))
+            store.upsert(entries, normalize(vectors @ turn))
     return folder / "ix"
 
 

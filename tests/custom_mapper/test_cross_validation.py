@@ -12,7 +12,7 @@ from unbraid.custom_mapper.cross_validation import (
     split_folds,
 )
 from unbraid.errors import DataError
-from unbraid.vectors import normalise
+from unbraid.vectors import normalize
 
 # -- folds -------------------------------------------------------------------------------------------------
 
@@ -65,7 +65,7 @@ def test_the_best_of_the_sure_gains_is_chosen_and_none_without_one():
 
 def test_moving_by_nothing_or_all_of_the_way():
     rng = np.random.default_rng(5)
-    vectors = normalise(rng.standard_normal((4, 6)))
+    vectors = normalize(rng.standard_normal((4, 6)))
     mapped = vectors @ rng.standard_normal((6, 6)).astype(np.float32)
     np.testing.assert_allclose(move(vectors, mapped, 0.0), vectors, atol=1e-6)
-    np.testing.assert_allclose(move(vectors, mapped, 1.0), normalise(mapped), atol=1e-6)
+    np.testing.assert_allclose(move(vectors, mapped, 1.0), normalize(mapped), atol=1e-6)

@@ -9,7 +9,7 @@ from unbraid.custom_mapper.fit_mapper import fit_mapper
 from unbraid.custom_mapper.mapper_pairs import Pairs, encode_pairs
 from unbraid.errors import DataError, ItemError
 from unbraid.items import Code
-from unbraid.vectors import normalise
+from unbraid.vectors import normalize
 
 DIM, HALF = 16, 8
 
@@ -29,7 +29,7 @@ class Model:
 
     def encode(self, items, *, on_truncate, progress):
         self.encoded += items
-        return normalise(np.array([self.vector(item) for item in items]))
+        return normalize(np.array([self.vector(item) for item in items]))
 
     def vector(self, item):
         number, side = item.split()
@@ -68,7 +68,7 @@ def test_what_it_promises_holds_on_pairs_that_it_never_saw():
     own = np.eye(200, dtype=bool)
 
     def found(weight):
-        return ndcg_at_10(normalise(q @ weight.T) @ normalise(d @ weight.T).T, own).mean()
+        return ndcg_at_10(normalize(q @ weight.T) @ normalize(d @ weight.T).T, own).mean()
 
     assert found(mapper.query) > found(np.eye(DIM)) + 0.5 * (mapper.about["after"] - mapper.about["before"])
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn import functional as F
 
 from unbraid.custom_mapper.fit_matrix import (
     TEMPERATURE,
@@ -13,13 +13,13 @@ from unbraid.custom_mapper.fit_matrix import (
     info_nce,
     whiten,
 )
-from unbraid.vectors import normalise
+from unbraid.vectors import normalize
 
 DIM = 6
 
 
 def unit(rng, count, dim=DIM):
-    return normalise(rng.standard_normal((count, dim))).astype(np.float64)
+    return normalize(rng.standard_normal((count, dim))).astype(np.float64)
 
 
 @pytest.fixture
@@ -59,10 +59,10 @@ def test_cosent_gradient_is_that_of_finite_differences(rng, weight):
 def test_info_nce_agrees_with_torch(rng, weight):
     q, d, apart = unit(rng, 7), unit(rng, 7), unit(rng, 4)
     w = torch.tensor(weight, requires_grad=True)
-    uq, ud, un = (normalize(torch.tensor(x) @ w.T, dim=-1) for x in (q, d, apart))
+    uq, ud, un = (F.normalize(torch.tensor(x) @ w.T, dim=-1) for x in (q, d, apart))
     own = torch.arange(7)
-    rows = cross_entropy(uq @ torch.cat([ud, un]).T / TEMPERATURE, own)
-    loss = (rows + cross_entropy(ud @ uq.T / TEMPERATURE, own)) / 2
+    rows = F.cross_entropy(uq @ torch.cat([ud, un]).T / TEMPERATURE, own)
+    loss = (rows + F.cross_entropy(ud @ uq.T / TEMPERATURE, own)) / 2
     loss.backward()
     found, slope = info_nce(weight, q, d, apart)
     assert found == pytest.approx(loss.item())
@@ -72,7 +72,7 @@ def test_info_nce_agrees_with_torch(rng, weight):
 def test_cosent_agrees_with_torch(rng, weight):
     a, b, grades = unit(rng, 7), unit(rng, 7), rng.random(7)
     w = torch.tensor(weight, requires_grad=True)
-    ua, ub = (normalize(torch.tensor(x) @ w.T, dim=-1) for x in (a, b))
+    ua, ub = (F.normalize(torch.tensor(x) @ w.T, dim=-1) for x in (a, b))
     cosines = (ua * ub).sum(-1) / TEMPERATURE
     below = torch.tensor(grades[:, None] < grades)
     loss = torch.logsumexp(torch.cat([torch.zeros(1), (cosines[:, None] - cosines)[below]]), 0)
@@ -122,7 +122,7 @@ def noisy_pairs(rng, count, dim=16):
     """Pairs that agree in half of the dimensions; the other half is louder noise."""
     meaning = rng.standard_normal((count, dim // 2))
     sides = [np.hstack([meaning, 2 * rng.standard_normal((count, dim // 2))]) for _ in range(2)]
-    return [normalise(side) for side in sides]
+    return [normalize(side) for side in sides]
 
 
 def test_a_fit_finds_what_pairs_have_in_common(rng):
@@ -131,7 +131,7 @@ def test_a_fit_finds_what_pairs_have_in_common(rng):
     weight = fit_answers(left, right, right[:0], np.array([], int))
 
     def first(a, b):
-        return np.mean(np.argmax(normalise(a) @ normalise(b).T, axis=1) == np.arange(len(a)))
+        return np.mean(np.argmax(normalize(a) @ normalize(b).T, axis=1) == np.arange(len(a)))
 
     assert first(new_left @ weight.T, new_right @ weight.T) > 1.5 * first(new_left, new_right)
     assert weight.dtype == np.float32
@@ -143,7 +143,7 @@ def test_graded_pairs_are_ordered_by_their_grades(rng):
     weight = fit_grades(left, right, grades)
 
     def agreement(a, b):
-        return np.corrcoef(np.einsum("nd,nd->n", normalise(a), normalise(b)), grades)[0, 1]
+        return np.corrcoef(np.einsum("nd,nd->n", normalize(a), normalize(b)), grades)[0, 1]
 
     assert agreement(left @ weight.T, right @ weight.T) > agreement(left, right)
 

@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 from unbraid.custom_mapper.mapper_file import CustomMapper, read_mapper
 from unbraid.errors import BundleError, DataError, ItemError
 from unbraid.io.vector_file import provenance
-from unbraid.vectors import normalise
+from unbraid.vectors import normalize
 
 DIM = 512
 RNG = np.random.default_rng(0)
@@ -125,7 +125,7 @@ def test_an_embedder_gets_the_mode_and_its_tasks(exact, place):
     model = exact.with_mapper(place)
     base = exact.encode(["the cat", "a river"])
     assert model.search_modes["legal"] == ("legal-query", "legal-document")
-    np.testing.assert_allclose(model.map(base, "legal-document"), normalise(base @ DOCUMENT.T), atol=1e-6)
+    np.testing.assert_allclose(model.map(base, "legal-document"), normalize(base @ DOCUMENT.T), atol=1e-6)
     assert np.array_equal(model.matrix("legal-query"), QUERY)
     assert model.encode(["the cat"], task="legal-query", dim=64, numbers="int8").shape == (1, 64)
 
@@ -158,7 +158,7 @@ def test_a_name_that_the_bundle_has_is_refused(exact):
 
 @pytest.mark.parametrize("numbers", ["float32", "int8", "binary"])
 def test_mapping_in_chunks_is_mapping_at_once(exact, monkeypatch, numbers):
-    base = normalise(RNG.standard_normal((25, DIM)))
+    base = normalize(RNG.standard_normal((25, DIM)))
     model = exact.with_mapper(one_sided(exact.base_id))
     for task in ("legal", "query"):
         whole = model.map(base, task, dim=64, numbers=numbers)

@@ -16,7 +16,7 @@ from unbraid.distill.labels.label_shard import Labels
 from unbraid.distill.labels.label_store import Description, open_labels
 from unbraid.distill.recipe import ImageTraining, Recipe, StaticTraining, TextTraining, read_recipe
 from unbraid.distill.space.base_space import fit_base_space
-from unbraid.distill.static_closed_form import factorise, fit_rows, prior_rows, token_shares
+from unbraid.distill.static_closed_form import factorize, fit_rows, prior_rows, token_shares
 from unbraid.distill.train_static import train_static
 from unbraid.errors import DataError
 from unbraid.training.torchvision_shim import ensure_torchvision
@@ -85,7 +85,7 @@ def test_prior_rows_find_a_linear_map_of_the_embeddings():
 
 def test_the_factors_are_the_nearest_of_their_width():
     rows, weights = RNG.standard_normal((40, 12)).astype(np.float32), RNG.random(40).astype(np.float32)
-    table, projection = factorise(rows, weights, 5)
+    table, projection = factorize(rows, weights, 5)
     values = np.linalg.svd(rows * np.sqrt(weights)[:, None], compute_uv=False)
     lost = (weights[:, None] * (rows - table @ projection.T) ** 2).sum()
     assert (table.shape, projection.shape) == ((40, 5), (12, 5))
@@ -95,7 +95,7 @@ def test_the_factors_are_the_nearest_of_their_width():
 
 def test_factors_of_full_width_lose_nothing():
     rows = RNG.standard_normal((40, 12)).astype(np.float32)
-    table, projection = factorise(rows, np.ones(40, np.float32), 12)
+    table, projection = factorize(rows, np.ones(40, np.float32), 12)
     np.testing.assert_allclose(table @ projection.T, rows, atol=1e-4)
 
 

@@ -286,7 +286,7 @@ def test_an_anchor_share_of_zero_changes_no_target(backbone):
     np.testing.assert_allclose(targets, own, atol=1e-3)
 
 
-def test_code_is_tokenised_with_its_names_split(backbone):
+def test_code_is_tokenized_with_its_names_split(backbone):
     shard = Labels(["word1Word2"], ["code"], [""], teacher_vectors(["word1"]), ["key"])
     tokenizer = text_tokenizer(backbone / "tokenizer.json", 12)
     space = fit_base_space([teacher_vectors(WORDS)], seed=0)

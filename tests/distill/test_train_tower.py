@@ -126,7 +126,7 @@ def test_captions_that_are_stored_are_not_encoded_again(made, embedder, tmp_path
 
 
 def test_a_bundles_own_tower_trains_on_from_where_it_was(bundle_folder):
-    """Batch normalisation is back in place and changes nothing, neither in training."""
+    """Batch normalization is back in place and changes nothing, neither in training."""
     graph = bundle_folder / "image.fp32.onnx"
     encoder = new_image_encoder(recipe())
     pixels = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -28,7 +28,7 @@ from unbraid.evaluation.geometry.measures import (
     recall,
     unmatched,
 )
-from unbraid.vectors import normalise
+from unbraid.vectors import normalize
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -88,7 +88,7 @@ def test_no_measure_depends_on_the_axes(unit, seed):
 
 
 def test_one_shift_between_the_modalities_is_the_gap_and_goes_with_the_means(unit):
-    captions = normalise(np.hstack([unit(50, 8), np.ones((50, 1))]))
+    captions = normalize(np.hstack([unit(50, 8), np.ones((50, 1))]))
     images = captions * np.array([1] * 8 + [-1], np.float32)  # mirrored: two cones on one axis
     assert centroid_gap(captions, images) == pytest.approx(2 / 2**0.5, abs=1e-6)
     assert centroid_gap(centred(captions), centred(images)) == pytest.approx(0, abs=1e-6)
@@ -103,7 +103,7 @@ def test_the_gap_by_chance_is_what_random_swaps_of_the_sides_show(unit):
 
 
 def test_modalities_in_two_cones_are_all_gap(unit):
-    texts = normalise(np.hstack([unit(9, 3), np.full((9, 1), 2)]))
+    texts = normalize(np.hstack([unit(9, 3), np.full((9, 1), 2)]))
     found = geometry(texts, texts * np.array([1, 1, 1, -1], np.float32), texts, texts)
     assert (found.apart, found.recall_centred[1]) == (1, 1)
     assert found.texts.mean == pytest.approx(found.images.mean) and found.texts.mean > 0.5
@@ -118,8 +118,8 @@ def test_the_rank_is_of_what_is_left_without_the_mean():
 def test_recall_counts_the_captions_that_find_their_own_picture():
     images = np.eye(12, dtype=np.float32)
     captions = images.copy()
-    captions[0] = normalise(np.array([[2] + [3] * 11], np.float32))[0]  # its own picture comes last of twelve
-    captions[1] = normalise(images[:2].sum(0, keepdims=True) + 0.1 * images[:1])[0]  # and its own second
+    captions[0] = normalize(np.array([[2] + [3] * 11], np.float32))[0]  # its own picture comes last of twelve
+    captions[1] = normalize(images[:2].sum(0, keepdims=True) + 0.1 * images[:1])[0]  # and its own second
     assert recall(captions, images) == {1: 10 / 12, 10: 11 / 12}
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from unbraid.evaluation.metrics import rank
 from unbraid.evaluation.stored_vectors import RESCORED, stored_forms
-from unbraid.vectors import normalise
+from unbraid.vectors import normalize
 
 RNG = np.random.default_rng(0)
 TURNED = np.linalg.qr(RNG.standard_normal((512, 512)))[0].astype(np.float32)
@@ -14,7 +14,7 @@ class Turned:
 
     def map(self, base, task):
         assert task in ("query", "document")
-        return normalise(base @ TURNED.T)
+        return normalize(base @ TURNED.T)
 
     def matrix(self, task):
         assert task == "document"
@@ -23,8 +23,8 @@ class Turned:
 
 @pytest.fixture(scope="module")
 def queries_and_documents():
-    documents = normalise(RNG.standard_normal((600, 512)))
-    return normalise(documents[:20] + 0.6 * normalise(RNG.standard_normal((20, 512)))), documents
+    documents = normalize(RNG.standard_normal((600, 512)))
+    return normalize(documents[:20] + 0.6 * normalize(RNG.standard_normal((20, 512)))), documents
 
 
 @pytest.fixture(scope="module")
@@ -61,5 +61,5 @@ def test_prefixes_of_short_vectors_are_left_out():
         def matrix(self, task):
             return np.eye(128, dtype=np.float32)
 
-    vectors = normalise(RNG.standard_normal((4, 128)))
+    vectors = normalize(RNG.standard_normal((4, 128)))
     assert next(iter(stored_forms(Short(), vectors, vectors, "query", "document"))) == "64 dims"

@@ -24,7 +24,7 @@ from unbraid.export.onnx_graphs import (
     export_image,
     export_mapper,
     export_text,
-    quantise,
+    quantize,
     store_in_half,
 )
 from unbraid.export.parity import Parity, ParityError, compare
@@ -114,9 +114,9 @@ def test_a_bert_graph_is_fused_whole(tmp_path):
     assert "Softmax" not in operators(tmp_path / "text.fp32.onnx")
 
 
-def test_a_quantised_text_graph_is_smaller_and_close(text, tmp_path):
+def test_a_quantized_text_graph_is_smaller_and_close(text, tmp_path):
     encoder, path = text
-    quantise(path, tmp_path / "text.int8.onnx")
+    quantize(path, tmp_path / "text.int8.onnx")
     assert (tmp_path / "text.int8.onnx").stat().st_size < path.stat().st_size
     found, expected = run_text(tmp_path / "text.int8.onnx", *batch(9, 9)), encoder(*batch(9, 9)).numpy()
     assert ((found * expected).sum(1) > 0.98).all()
@@ -129,7 +129,7 @@ def largest_int8_weight(path):
 
 def test_int8_weights_of_text_have_7_bits(text, tmp_path):
     """So that no two products with a uint8 overflow 16 bits, whatever the CPU that runs the tests."""
-    quantise(text[1], tmp_path / "text.int8.onnx")
+    quantize(text[1], tmp_path / "text.int8.onnx")
     assert largest_int8_weight(tmp_path / "text.int8.onnx") == 64
 
 
@@ -200,13 +200,13 @@ def test_a_mapper_graph_gives_both_of_torchs_vectors(mapper, count):
     np.testing.assert_allclose(task_vector, torch.nn.functional.normalize(module(base), dim=1), atol=1e-5)
 
 
-def test_a_quantised_mapper_graph_is_smaller(mapper, tmp_path):
-    quantise(mapper[1], tmp_path / "query.mapper.int8.onnx")
+def test_a_quantized_mapper_graph_is_smaller(mapper, tmp_path):
+    quantize(mapper[1], tmp_path / "query.mapper.int8.onnx")
     assert (tmp_path / "query.mapper.int8.onnx").stat().st_size < mapper[1].stat().st_size
 
 
 def test_int8_weights_of_a_mapper_have_7_bits(mapper, tmp_path):
-    quantise(mapper[1], tmp_path / "query.mapper.int8.onnx")
+    quantize(mapper[1], tmp_path / "query.mapper.int8.onnx")
     assert largest_int8_weight(tmp_path / "query.mapper.int8.onnx") == 64
 
 
@@ -303,7 +303,7 @@ def run(tiny, tmp_path):
 def quick(monkeypatch):
     """Write empty graphs, for what does not depend on them."""
     writer = "unbraid.export.bundle_writer"
-    for name in ("export_text", "export_mapper", "export_static", "quantise"):
+    for name in ("export_text", "export_mapper", "export_static", "quantize"):
         monkeypatch.setattr(f"{writer}.{name}", lambda made, path, *more, **named: path.write_bytes(b""))
     parity = Parity("text.fp32.onnx", 1, 0.0, 1.0, 1.0)
     monkeypatch.setattr(f"{writer}.compare", lambda module, path, *more, **named: parity)
@@ -521,7 +521,7 @@ def test_the_runtime_loads_what_was_exported(bundle_folder):
 
 
 @pytest.fixture(autouse=True)
-def quiet_quantiser():
+def quiet_quantizer():
     logging.disable(logging.WARNING)  # "please consider pre-processing", on the root logger
     yield
     logging.disable(logging.NOTSET)

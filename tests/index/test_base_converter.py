@@ -11,14 +11,14 @@ from unbraid.index.transfer.base_converter import (
     fit_rotation,
     quality,
 )
-from unbraid.vectors import normalise
+from unbraid.vectors import normalize
 
 seeds = st.integers(0, 10_000)
 few = settings(max_examples=20, deadline=None)
 
 
 def unit(seed: int, count: int, dim: int) -> np.ndarray:
-    return normalise(np.random.default_rng(seed).standard_normal((count, dim)))
+    return normalize(np.random.default_rng(seed).standard_normal((count, dim)))
 
 
 def turn(seed: int, dim: int) -> np.ndarray:
@@ -29,7 +29,7 @@ def turn(seed: int, dim: int) -> np.ndarray:
 @given(seeds, st.integers(2, 12))
 def test_a_rotation_between_spaces_is_found(seed: int, dim: int) -> None:
     old, rotation = unit(seed, 4 * dim, dim), turn(seed, dim)
-    new = normalise(old @ rotation.T)
+    new = normalize(old @ rotation.T)
     np.testing.assert_allclose(fit_rotation(old, new), rotation, atol=1e-5)
     for ridge in (0.1, 3.0):  # nothing is left for the ridge to add
         matrix = fit_ridge(old, new, ridge, fit_rotation(old, new))
@@ -83,7 +83,7 @@ def test_a_converter_says_of_each_kind_what_holds_on_items_it_has_not_seen() -> 
     rng = np.random.default_rng(0)
     old, rotation = unit(0, 2400, 16), turn(1, 16)
     noise = np.repeat([0.05, 0.4], 1200)[:, None]  # the old space tells half of what code is
-    new = normalise(old @ rotation.T + noise * rng.standard_normal((2400, 16)) / 4)
+    new = normalize(old @ rotation.T + noise * rng.standard_normal((2400, 16)) / 4)
     kinds = ["text"] * 1200 + ["code"] * 1200
     rows = np.concatenate([np.arange(200), np.arange(1200, 1400)])
     matrix, ridge, said = fit_converter(old[rows], new[rows], [kinds[row] for row in rows])

@@ -18,7 +18,7 @@ from unbraid.index.transfer.convert import Converter, convert_index, doubts, fit
 from unbraid.index.transfer.shared_items import Pairs, item_of, kinds_of, make_pairs
 from unbraid.items import Code
 from unbraid.loading import open_index
-from unbraid.vectors import normalise
+from unbraid.vectors import normalize
 
 WORDS = "the a of and to in is was cat dog house river red green bright moon search vector model code".split()
 RNG = np.random.default_rng(0)
@@ -36,10 +36,10 @@ class Turned:
         self.modalities, self.search_modes = model.modalities, model.search_modes
 
     def encode(self, items, **options) -> np.ndarray:
-        return normalise(self.model.encode(items, **options) @ TURN.T)
+        return normalize(self.model.encode(items, **options) @ TURN.T)
 
     def map(self, base, task) -> np.ndarray:
-        return self.model.map(normalise(base @ TURN), task)
+        return self.model.map(normalize(base @ TURN), task)
 
     def matrix(self, task) -> np.ndarray:
         return self.model.matrix(task) @ TURN.T

@@ -15,7 +15,7 @@ from unbraid.index.search.search import search_vectors
 from unbraid.index.store.entry import Entry
 from unbraid.index.store.store import Candidates, Store
 from unbraid.items import MODALITIES
-from unbraid.vectors import fold, normalise
+from unbraid.vectors import fold, normalize
 
 DIM, ROWS, TOP, QUERIES = 48, 600, 10, 50
 
@@ -34,7 +34,7 @@ class Linear:
         return self.weight
 
     def map(self, base, task):
-        return normalise(base @ self.weight.T)
+        return normalize(base @ self.weight.T)
 
 
 class Found(NamedTuple):
@@ -72,7 +72,7 @@ class Base:
 
 
 def agreement(weight, base, queries, most):
-    """Share of the ten best of a materialised index that a search of base vectors finds, fetching at most `most`."""
+    """Share of the ten best of a materialized index that a search of base vectors finds, fetching at most `most`."""
     model, store = Linear(weight), cast(Store, Base(base, most))
     documents = model.map(base, "own")
     found = 0
@@ -110,8 +110,8 @@ kinds, seeds = st.sampled_from(KINDS), st.integers(0, 2**32 - 1)
 
 def case(kind, seed):
     rng = np.random.default_rng(seed)
-    base = normalise(rng.standard_normal((ROWS, DIM)))
-    return kind(rng, DIM).astype(np.float32), base, normalise(rng.standard_normal((5, DIM)))
+    base = normalize(rng.standard_normal((ROWS, DIM)))
+    return kind(rng, DIM).astype(np.float32), base, normalize(rng.standard_normal((5, DIM)))
 
 
 @settings(max_examples=50, deadline=None)
@@ -119,9 +119,9 @@ def case(kind, seed):
 def test_a_folded_query_over_the_mapped_length_is_the_cosine(kind, seed):
     weight, base, queries = case(kind, seed)
     mapped = base @ weight.T
-    q = normalise(queries @ weight.T)[0]
+    q = normalize(queries @ weight.T)[0]
     cosines = (base @ fold(weight, q)) / np.linalg.norm(mapped, axis=1)
-    np.testing.assert_allclose(cosines, normalise(mapped) @ q, atol=1e-4)
+    np.testing.assert_allclose(cosines, normalize(mapped) @ q, atol=1e-4)
 
 
 @settings(max_examples=25, deadline=None)
@@ -139,10 +139,10 @@ def test_a_rotation_needs_no_lengths(seed):  # the ten that are fetched are the 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_top_ten_is_that_of_a_materialised_index(kind):
+def test_top_ten_is_that_of_a_materialized_index(kind):
     rng = np.random.default_rng(0)
-    base = normalise(rng.standard_normal((ROWS, DIM)))
-    queries = normalise(rng.standard_normal((QUERIES, DIM)))
+    base = normalize(rng.standard_normal((ROWS, DIM)))
+    queries = normalize(rng.standard_normal((QUERIES, DIM)))
     # 50 are scored at least; what is near singular maps to lengths of all sizes, which is the hardest case.
     assert agreement(kind(rng, DIM).astype(np.float32), base, queries, most=200) >= 0.998
 
@@ -151,17 +151,17 @@ def test_top_ten_is_that_of_a_materialised_index(kind):
 def test_the_starters_mappers_fold(task):
     model, rng = unbraid.load(threads=1), np.random.default_rng(1)
     centres = rng.standard_normal((20, model.dim))
-    base = normalise(centres[rng.integers(0, 20, ROWS)] + 2 * rng.standard_normal((ROWS, model.dim)))
+    base = normalize(centres[rng.integers(0, 20, ROWS)] + 2 * rng.standard_normal((ROWS, model.dim)))
     weight, queries = model.matrix(task), base[:QUERIES]
-    np.testing.assert_allclose(model.map(base, task), normalise(base @ weight.T), atol=1e-5)
+    np.testing.assert_allclose(model.map(base, task), normalize(base @ weight.T), atol=1e-5)
     assert agreement(weight, base, queries, most=200) >= 0.9999
 
 
 def cone(rng, dim, rows):
     """Base vectors whose mapped ones lie in a cone and differ in length; the mapper."""
-    base = normalise(rng.standard_normal((rows, dim)) + 0.3)
+    base = normalize(rng.standard_normal((rows, dim)) + 0.3)
     weight = orthogonal(rng, dim) + 4 * np.outer(
-        normalise(rng.standard_normal((1, dim)))[0], normalise(np.ones((1, dim)))[0]
+        normalize(rng.standard_normal((1, dim)))[0], normalize(np.ones((1, dim)))[0]
     )
     return base, weight.astype(np.float32)
 
@@ -186,14 +186,14 @@ def test_vectors_in_a_cone_are_asked_for_without_what_they_share(seed):
 
 def test_a_rotation_is_folded_as_it_is():
     rng = np.random.default_rng(0)
-    base = normalise(rng.standard_normal((500, DIM)))
+    base = normalize(rng.standard_normal((500, DIM)))
     folding = fit_folding(Linear(orthogonal(rng, DIM).astype(np.float32)), base, "own", "own")
     assert not folding.centre.any() and not folding.length.any()
 
 
 def test_a_folding_is_kept_until_the_index_has_doubled():
     rng = np.random.default_rng(0)
-    base = normalise(rng.standard_normal((1000, DIM)))
+    base = normalize(rng.standard_normal((1000, DIM)))
     model, store = Linear(random(rng, DIM).astype(np.float32)), Base(base[:400], 10)
 
     kept = {}

@@ -78,7 +78,7 @@ def empty(shared: FolderStore) -> Iterator[FolderStore]:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["retrieval", "symmetric"]), st.integers(1, 20))
-def test_search_ranks_as_materialised_task_vectors_do(
+def test_search_ranks_as_materialized_task_vectors_do(
     store: FolderStore, make_model: Model, seed: int, mode: str, k: int
 ) -> None:
     rng = np.random.default_rng(seed)

@@ -20,12 +20,12 @@ from unbraid.index.transfer.task_vectors import (
     estimate_task_vectors,
     write_task_vectors,
 )
-from unbraid.vectors import normalise, store_as
+from unbraid.vectors import normalize, store_as
 
 pq = pytest.importorskip("pyarrow.parquet")
 ITEMS = 300
 RNG = np.random.default_rng(0)
-BASE = normalise(RNG.standard_normal((ITEMS, 512)))
+BASE = normalize(RNG.standard_normal((ITEMS, 512)))
 ENTRIES = [Entry(f"/ä{n}.md", "text", 1, 2, "snippet", f"s{n}", 10, 5, 0, 1) for n in range(ITEMS)]
 ENTRIES[0] = Entry("/p.png", "image", None, None, "", "s0", 10, 5, 0, 1)
 IDS = [str(point_id(entry.path, entry.sha256, entry.chunk)) for entry in ENTRIES]
@@ -102,7 +102,7 @@ def test_shorter_and_smaller_numbers_are_those_of_encode(
     found = np.load(tmp_path / "v.npy")
     np.testing.assert_array_equal(found, vectors)
     whole = embedder.map(BASE[[IDS.index(one) for one in ids]], "query")
-    wanted = store_as(normalise(whole[:, :dim]), numbers)
+    wanted = store_as(normalize(whole[:, :dim]), numbers)
     assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
     assert np.mean(found == wanted) > 0.99 if numbers != "float32" else np.allclose(found, wanted, atol=1e-6)
 
@@ -111,7 +111,7 @@ def test_a_search_over_the_file_finds_what_a_folded_search_finds(store, embedder
     skewed = np.eye(512, dtype=np.float32) + RNG.standard_normal((512, 512)).astype(np.float32) / 40
     own = CustomMapper("legal", embedder.base_id, skewed, skewed.T.copy())
     model = embedder.with_mapper(own)
-    queries = normalise(RNG.standard_normal((20, 512)))
+    queries = normalize(RNG.standard_normal((20, 512)))
     for mode, (query_task, document_task) in model.search_modes.items():
         write(store, model, tmp_path / "v.parquet", document_task)
         ids, vectors = columns(tmp_path / "v.parquet")

@@ -41,54 +41,54 @@ def sentences(count: int) -> list[str]:
     return [" ".join(rng.choices(WORDS, k=rng.randint(1, 30))) for _ in range(count)]
 
 
-# -- tokenise ----------------------------------------------------------------------------------------------
+# -- tokenize ----------------------------------------------------------------------------------------------
 
 
 def test_ids_are_framed_by_the_special_tokens(text):
-    ids, _ = text.tokenise(["the cat"])
+    ids, _ = text.tokenize(["the cat"])
     the, cat = text.tokenizer.token_to_id("the"), text.tokenizer.token_to_id("cat")
     assert ids == [[2, the, cat, 3]]
 
 
 def test_every_text_keeps_its_own_length(text):
-    ids, _ = text.tokenise(["the", "the cat", ""])
+    ids, _ = text.tokenize(["the", "the cat", ""])
     assert [len(one) for one in ids] == [3, 4, 2]
 
 
 @pytest.mark.parametrize(("words", "cut"), [(1, []), (MAX_TOKENS - 2, []), (MAX_TOKENS - 1, [0]), (500, [0])])
 def test_only_texts_over_the_limit_are_reported_as_cut(text, words, cut):
-    ids, found = text.tokenise(["cat " * words])
+    ids, found = text.tokenize(["cat " * words])
     assert found == cut
     assert len(ids[0]) == min(words + 2, MAX_TOKENS)
 
 
 def test_cut_texts_are_reported_by_position(text):
-    assert text.tokenise(["cat", "dog " * 99, "", "river " * 99])[1] == [1, 3]
+    assert text.tokenize(["cat", "dog " * 99, "", "river " * 99])[1] == [1, 3]
 
 
 def test_a_lone_surrogate_reads_as_the_replacement_character(text):
-    assert text.tokenise(["a\ud800b \udfff"])[0] == text.tokenise(["a\ufffdb \ufffd"])[0]
+    assert text.tokenize(["a\ud800b \udfff"])[0] == text.tokenize(["a\ufffdb \ufffd"])[0]
 
 
 def test_two_surrogates_that_belong_together_are_one_character(text):
-    assert text.tokenise(["\ud83d\ude00"]) == text.tokenise(["😀"])
+    assert text.tokenize(["\ud83d\ude00"]) == text.tokenize(["😀"])
 
 
 @settings(max_examples=100, deadline=None)
 @given(ANY_TEXT)
 def test_any_text_has_token_ids(text, item):
-    (ids,), _ = text.tokenise([item])
+    (ids,), _ = text.tokenize([item])
     assert len(ids) >= 2
 
 
 def test_code_is_read_with_its_names_split(text, code):
-    assert code.tokenise(["returnModel(catDog)"])[0] == text.tokenise(["return Model(cat Dog)"])[0]
+    assert code.tokenize(["returnModel(catDog)"])[0] == text.tokenize(["return Model(cat Dog)"])[0]
 
 
 def test_text_is_read_as_it_is(text):
     unknown = text.tokenizer.token_to_id("[UNK]")
-    assert text.tokenise(["catDog"])[0] != text.tokenise(["cat Dog"])[0]
-    assert unknown not in text.tokenise(["catDog"])[0][0]
+    assert text.tokenize(["catDog"])[0] != text.tokenize(["cat Dog"])[0]
+    assert unknown not in text.tokenize(["catDog"])[0][0]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_splitting_identifiers_only_adds_spaces(item):
 
 
 def test_vectors_come_back_in_the_order_of_the_texts(text):
-    ids, _ = text.tokenise(sentences(60))
+    ids, _ = text.tokenize(sentences(60))
     together = text.encode(ids, threads=1, progress=False)
     assert (
         sum(map(len, ids)) > text.spec.batch_tokens
@@ -128,7 +128,7 @@ def test_vectors_come_back_in_the_order_of_the_texts(text):
 
 
 def test_padding_does_not_change_a_vector(text):
-    ids, _ = text.tokenise(["cat", "the house and the river and the moon"])
+    ids, _ = text.tokenize(["cat", "the house and the river and the moon"])
     np.testing.assert_allclose(
         text.encode(ids, threads=1, progress=False)[0],
         text.encode(ids[:1], threads=1, progress=False)[0],
@@ -137,7 +137,7 @@ def test_padding_does_not_change_a_vector(text):
 
 
 def test_one_thread_and_four_give_the_same_vectors(text):
-    ids, _ = text.tokenise(sentences(60))
+    ids, _ = text.tokenize(sentences(60))
     np.testing.assert_array_equal(
         text.encode(ids, threads=1, progress=False), text.encode(ids, threads=4, progress=False)
     )
@@ -149,7 +149,7 @@ def test_a_vector_is_what_torch_computes(text, tiny):
     from unbraid.base_encoders.text_encoder import load_text_encoder
 
     encoder = load_text_encoder(tiny.run / "text").eval()
-    ids, _ = text.tokenise(sentences(5))
+    ids, _ = text.tokenize(sentences(5))
     with torch.inference_mode():
         expected = [encoder(torch.tensor([one]), torch.ones(1, len(one), dtype=torch.long)) for one in ids]
     # The limit of the export's parity check; 1e-7 is usual.
@@ -158,7 +158,7 @@ def test_a_vector_is_what_torch_computes(text, tiny):
 
 def test_a_bar_is_drawn_on_standard_error_when_asked_for(text, capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes standard error for a terminal
-    ids, _ = text.tokenise(sentences(3))
+    ids, _ = text.tokenize(sentences(3))
     text.encode(ids, threads=1, progress=True)
     out, err = capsys.readouterr()
     assert out == ""
@@ -166,7 +166,7 @@ def test_a_bar_is_drawn_on_standard_error_when_asked_for(text, capsys, monkeypat
 
 
 def test_nothing_is_drawn_where_nobody_watches(text, capsys):
-    ids, _ = text.tokenise(sentences(3))
+    ids, _ = text.tokenize(sentences(3))
     text.encode(ids, threads=1, progress=None)
     assert capsys.readouterr() == ("", "")
 
@@ -246,7 +246,7 @@ def test_a_tokenizer_with_one_bad_part_is_refused_by_name(bundle, text_folder, p
 
 def test_the_bundle_decides_how_long_a_text_may_be(bundle, text_folder):
     spec = dataclasses.replace(bundle.text["text"], max_tokens=7)
-    ids, cut = TextRuntime(text_folder, spec, "fp32").tokenise(["cat " * 50])
+    ids, cut = TextRuntime(text_folder, spec, "fp32").tokenize(["cat " * 50])
     assert (len(ids[0]), cut) == (7, [0])
 
 
@@ -257,12 +257,12 @@ def test_padding_that_the_tokenizer_file_asks_for_is_left_out(bundle, text_folde
     tokenizer = Tokenizer.from_file(path)
     tokenizer.enable_padding(length=20)
     tokenizer.save(path)
-    ids, _ = TextRuntime(text_folder, bundle.text["text"], "fp32").tokenise(["cat"])
+    ids, _ = TextRuntime(text_folder, bundle.text["text"], "fp32").tokenize(["cat"])
     assert len(ids[0]) == 3
 
 
 def test_token_ids_of_a_text_are_known_again_and_give_its_vector(exact):
-    ids, _ = exact.tokenise(["the red house"])
+    ids, _ = exact.tokenize(["the red house"])
     exact.check_tokens(ids[0])
     np.testing.assert_allclose(exact.encode_tokens(ids), exact.encode(["the red house"]), atol=1e-6)
 

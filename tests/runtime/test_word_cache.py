@@ -48,7 +48,7 @@ KINDS = {
     "added tokens": bert(
         added=["cabbed", AddedToken("be", single_word=True), AddedToken("[X]", lstrip=True)]
     ),
-    "added token of the normalised text": bert(added=[AddedToken("Bad", normalized=True)]),
+    "added token of the normalized text": bert(added=[AddedToken("Bad", normalized=True)]),
 }
 CACHES = {kind: word_cache(tokenizer, MAX_TOKENS) for kind, tokenizer in KINDS.items()}
 
@@ -123,8 +123,8 @@ def test_every_bert_pipeline_has_a_cache(kind):
 @example(["h" * 100, "h" * 101, "h" * 1000])
 def test_the_cache_gives_the_librarys_ids_and_cuts(kind, texts):
     expected = library_ids(KINDS[kind], texts)
-    assert CACHES[kind].tokenise(texts) == expected
-    assert CACHES[kind].tokenise(texts) == expected  # now that every word is known
+    assert CACHES[kind].tokenize(texts) == expected
+    assert CACHES[kind].tokenize(texts) == expected  # now that every word is known
 
 
 def test_the_starters_tokenizer_and_cache_agree_on_real_texts():
@@ -138,7 +138,7 @@ def test_the_starters_tokenizer_and_cache_agree_on_real_texts():
     texts = [*docstrings(), *(text.replace("e", "é") for text in docstrings()[:20])]
     ids, cut = library_ids(tokenizer, texts)
     assert cut and len(cut) < len(texts)
-    assert cache.tokenise(texts) == (ids, cut)
+    assert cache.tokenize(texts) == (ids, cut)
 
 
 # -- what is remembered ----------------------------------------------------------------------------------------
@@ -150,25 +150,25 @@ def cached(**options):
 
 def test_a_word_is_read_once_wherever_it_stands():
     cache = cached()
-    cache.tokenise(["cab bed", "bed cab cab", "  cab\n"])
+    cache.tokenize(["cab bed", "bed cab cab", "  cab\n"])
     assert set(cache.words) == {"cab", "bed"}
 
 
 def test_punctuation_splits_what_is_remembered():
     cache = cached()
-    cache.tokenise(["cab.", "(cab)", "Cab"])
+    cache.tokenize(["cab.", "(cab)", "Cab"])
     assert set(cache.words) == {"cab.", "(cab)", "cab", "Cab", ".", "(", ")"}
 
 
 def test_texts_with_other_characters_leave_no_words():
     cache = cached()
-    cache.tokenise(["é cab", "a\x0bb"])
+    cache.tokenize(["é cab", "a\x0bb"])
     assert not cache.words
 
 
 def test_very_long_words_are_not_kept():
     cache = cached()
-    cache.tokenise(["h" * module.LONGEST_WORD, "h" * (module.LONGEST_WORD + 1)])
+    cache.tokenize(["h" * module.LONGEST_WORD, "h" * (module.LONGEST_WORD + 1)])
     assert set(map(len, cache.words)) == {module.LONGEST_WORD}
 
 
@@ -179,13 +179,13 @@ def test_the_memory_is_bounded_and_goes_on(monkeypatch):
     rng = random.Random(0)
     texts = [" ".join("".join(rng.choices(LETTERS, k=3)) for _ in range(3)) for _ in range(200)]
     for text in texts:
-        assert cache.tokenise([text]) == library_ids(tokenizer, [text])
+        assert cache.tokenize([text]) == library_ids(tokenizer, [text])
         assert len(cache.words) <= 10
 
 
 def test_a_text_is_not_read_beyond_what_is_kept_of_it():
     cache = cached()
-    cache.tokenise(["cab " * MAX_TOKENS + "bed"])
+    cache.tokenize(["cab " * MAX_TOKENS + "bed"])
     assert set(cache.words) == {"cab"}
 
 
@@ -214,10 +214,10 @@ def other(part, value):
     ids=[
         *(
             "another model",
-            "another normaliser",
-            "no normaliser",
-            "another pre-tokeniser",
-            "no pre-tokeniser",
+            "another normalizer",
+            "no normalizer",
+            "another pre-tokenizer",
+            "no pre-tokenizer",
         ),
         *("no special tokens", "a text twice", "a token with a space", "a token with a control character"),
     ],

@@ -153,14 +153,14 @@ def entry_ids(engine, *contents, **fields):
 
 
 def test_a_bundle_tells_its_own_ids_from_openais(engine, embedder):
-    own, _ = embedder.tokenise(TEXTS)
+    own, _ = embedder.tokenize(TEXTS)
     assert entry_ids(engine, *own) == own
     assert entry_ids(engine, *map(ids_of, TEXTS)) == own
     assert entry_ids(engine, own[0], ids_of(TEXTS[1]), TEXTS[2]) == own
 
 
 def test_its_own_ids_are_refused_when_too_long_or_not_in_its_tokenizer(engine, embedder):
-    first, *_, last = embedder.tokenise(["a"])[0][0]
+    first, *_, last = embedder.tokenize(["a"])[0][0]
     for ids in ([first, *[7] * 100, last], [first, 5000, last]):
         with pytest.raises(ItemError, match="item 0: "):
             entry_ids(engine, ids)
@@ -174,7 +174,7 @@ def test_special_tokens_of_the_starter_are_no_text_of_openais_vocabulary():
 
 def test_openais_ids_are_code_where_plain_strings_are(engine, embedder):
     (found,) = entry_ids(engine, ids_of("returnSelf"), kind="code")
-    assert [found] == embedder.tokenise(["returnSelf"], "code")[0]
+    assert [found] == embedder.tokenize(["returnSelf"], "code")[0]
 
 
 def test_characters_are_counted_after_decoding(engine):
@@ -195,7 +195,7 @@ def test_the_first_request_with_openais_ids_waits_for_their_vocabulary(url, embe
     with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
         answer = client.embeddings.create(model=embedder.bundle.name, input=list(map(ids_of, TEXTS)))
     np.testing.assert_allclose([one.embedding for one in answer.data], embedder.encode(TEXTS), atol=1e-6)
-    assert answer.usage.total_tokens == sum(map(len, embedder.tokenise(TEXTS)[0]))
+    assert answer.usage.total_tokens == sum(map(len, embedder.tokenize(TEXTS)[0]))
 
 
 def test_ids_over_the_limit_of_a_request_are_refused_before_they_are_decoded(url):

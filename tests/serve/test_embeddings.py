@@ -31,7 +31,7 @@ def test_the_official_client_gets_what_encode_gives(client, engine, encoding_for
         for one in answer.data
     ]
     np.testing.assert_allclose(np.array(found), engine.embedder.encode(texts), atol=1e-6)
-    ids, _ = engine.embedder.tokenise(texts)
+    ids, _ = engine.embedder.tokenize(texts)
     assert answer.usage.prompt_tokens == answer.usage.total_tokens == sum(map(len, ids))
     assert [one.index for one in answer.data] == [0, 1, 2]
 
@@ -44,7 +44,7 @@ def test_the_official_client_asks_for_dimensions_and_a_task_in_the_model(client,
 
 
 def test_the_official_client_sends_token_ids_and_pictures(client, engine, data_url, png):
-    ids, _ = engine.embedder.tokenise(["a cat", "the red house"])
+    ids, _ = engine.embedder.tokenize(["a cat", "the red house"])
     one = client.embeddings.create(model=engine.name, input=ids[0])
     both = client.embeddings.create(model=engine.name, input=ids)
     expected = engine.embedder.encode(["a cat", "the red house"])

@@ -9,7 +9,7 @@ from unbraid.custom_mapper.fit_matrix import fit_answers, fit_grades
 from unbraid.custom_mapper.mapper_pairs import EncodedPairs
 from unbraid.errors import DataError
 from unbraid.progress import track
-from unbraid.vectors import normalise
+from unbraid.vectors import normalize
 
 FOLDS = 5
 LEAST_GROUPS = 20  # of pairs that share no text; below, five folds say nothing
@@ -73,8 +73,8 @@ def cross_validate(
 
 
 def move(vectors: np.ndarray, mapped: np.ndarray, strength: float) -> np.ndarray:
-    """Unit vectors part of the way from `vectors` [n, D] to `mapped` = W v: normalise(((1 - s) I + s W) v)."""
-    return normalise(vectors + np.float32(strength) * (mapped - vectors))
+    """Unit vectors part of the way from `vectors` [n, D] to `mapped` = W v: normalize(((1 - s) I + s W) v)."""
+    return normalize(vectors + np.float32(strength) * (mapped - vectors))
 
 
 def choose_strength(scores: np.ndarray) -> int:
@@ -120,7 +120,7 @@ def ndcg_at_10(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
 
 
 def spearman_shares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Products float64 [n] of standardised average ranks; their mean is Spearman's rho of a and b [n]."""
+    """Products float64 [n] of standardized average ranks; their mean is Spearman's rho of a and b [n]."""
     first, second = ranks(a), ranks(b)
     first, second = first - first.mean(), second - second.mean()
     return first * second / max(float(first.std() * second.std()), 1e-12)

@@ -50,7 +50,7 @@ def fit_grades(left: np.ndarray, right: np.ndarray, grades: np.ndarray) -> np.nd
 def whiten(left: np.ndarray, right: np.ndarray, ridge: float = RIDGE) -> np.ndarray:
     """W = (C + ridge I)^(-1/2), float32 [D, D], with C the covariance of left - right [B, D] at mean eigenvalue 1.
 
-    Shrinks the directions in which a query and its answer differ anyway: within-class covariance normalisation,
+    Shrinks the directions in which a query and its answer differ anyway: within-class covariance normalization,
     Hatch, Kajarekar & Stolcke 2006. Scaled so that the mapped left vectors have mean square length 1.
     """
     difference = (left - right).astype(np.float64)

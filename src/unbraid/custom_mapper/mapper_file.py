@@ -25,7 +25,7 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 @dataclass(frozen=True)
 class CustomMapper:
-    """A search mode that a user fitted: normalise(W b), with one matrix W for both sides or one for each."""
+    """A search mode that a user fitted: normalize(W b), with one matrix W for both sides or one for each."""
 
     name: str
     base_id: str  # of the base space that it was fitted on

@@ -11,7 +11,7 @@ from unbraid.embedder import Embedder
 from unbraid.errors import DataError
 from unbraid.io.jsonl import Line, read_rows
 from unbraid.items import Code
-from unbraid.vectors import normalise
+from unbraid.vectors import normalize
 
 EXPECTED = '{"query": ..., "positive": ..., "negative": ...} (negative optional) or {"a": ..., "b": ..., "score": ...}'
 
@@ -71,7 +71,7 @@ class EncodedPairs:
     def mapped(self, query: np.ndarray, document: np.ndarray) -> "EncodedPairs":
         """The same pairs under one matrix [D, D] for each side."""
         return replace(
-            self, queries=normalise(self.queries @ query.T), documents=normalise(self.documents @ document.T)
+            self, queries=normalize(self.queries @ query.T), documents=normalize(self.documents @ document.T)
         )
 
 

@@ -16,7 +16,7 @@ from unbraid.index.store.bm25 import document_words, query_words
 from unbraid.runtime.code_text import split_identifiers
 from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.training.torchvision_shim import ensure_torchvision
-from unbraid.vectors import normalise
+from unbraid.vectors import normalize
 
 
 def bm25(queries: Sequence[str], documents: Sequence[str], *, code: bool = False) -> Scorer:
@@ -28,7 +28,7 @@ def bm25(queries: Sequence[str], documents: Sequence[str], *, code: bool = False
     import bm25s
 
     def tokens(texts: Sequence[str]) -> list[list[str]]:
-        # str(): a Code is tokenised like any text.
+        # str(): a Code is tokenized like any text.
         parts = [split_identifiers(text).replace("_", " ") if code else str(text) for text in texts]
         split: list[list[str]] = bm25s.tokenize(parts, stopwords="en", return_ids=False, show_progress=False)
         return split
@@ -88,7 +88,7 @@ def random_features(pictures: Sequence[Path | Image.Image], dim: int) -> NDArray
     pixels = np.stack([see.load(picture).ravel() for picture in pictures])
     weights = np.random.default_rng(0).standard_normal((pixels.shape[1], dim)).astype(np.float32)
     vectors = pixels @ weights
-    return normalise(vectors - vectors.mean(axis=0))
+    return normalize(vectors - vectors.mean(axis=0))
 
 
 class MiniLM:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unbraid.evaluation.metrics import Scorer, dense
-from unbraid.vectors import candidates, fold, normalise, store_as
+from unbraid.vectors import candidates, fold, normalize, store_as
 
 DIMS = (256, 128, 64)
 RESCORED = 100  # candidates of a binary search
@@ -35,9 +35,9 @@ def stored_forms(
     """
     wanted = model.map(queries, query_task)
     whole = model.map(documents, document_task)
-    rounded = normalise(store_as(documents, "int8").astype(np.float32))
+    rounded = normalize(store_as(documents, "int8").astype(np.float32))
     forms = {
-        f"{dim} dims": dense(normalise(wanted[:, :dim]), normalise(whole[:, :dim]))
+        f"{dim} dims": dense(normalize(wanted[:, :dim]), normalize(whole[:, :dim]))
         for dim in DIMS
         if dim < whole.shape[1]
     }

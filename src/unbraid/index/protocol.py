@@ -50,5 +50,5 @@ class Model(Protocol):
         ...
 
     def matrix(self, task: str) -> Vectors:
-        """W [dim, dim] with map(b) = normalise(W @ b), or the linear part of a mapper that is not linear."""
+        """W [dim, dim] with map(b) = normalize(W @ b), or the linear part of a mapper that is not linear."""
         ...

@@ -1,4 +1,4 @@
-"""Text and code to base vectors with onnxruntime: tokenise, batch by token budget, run, restore the order."""
+"""Text and code to base vectors with onnxruntime: tokenize, batch by token budget, run, restore the order."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -51,12 +51,12 @@ class TextRuntime:
         other.spec = spec
         return other
 
-    def tokenise(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
+    def tokenize(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
         """Token ids of each text, and the positions of texts that were cut to max_tokens."""
         texts = [replace_lone_surrogates(text) for text in texts]
         if self.spec.split_identifiers:
             texts = [split_identifiers(text) for text in texts]
-        return self.words.tokenise(texts) if self.words else library_ids(self.tokenizer, texts)
+        return self.words.tokenize(texts) if self.words else library_ids(self.tokenizer, texts)
 
     def check(self, ids: Sequence[int]) -> None:
         """Raise ItemError for ids that another tokenizer made.

@@ -1,9 +1,9 @@
 """Token ids of texts with a cache of words: several times as fast as the tokenizers library.
 
-A BERT pipeline reads each word (the characters between two spaces) by itself: its normaliser changes single
-characters, its pre-tokeniser splits at spaces and punctuation, and its model sees one part at a time. So the ids of a
-text are the ids of its words, and each word needs to be tokenised only once. The library still defines the ids of
-every part, and it tokenises every text that is not printable ASCII.
+A BERT pipeline reads each word (the characters between two spaces) by itself: its normalizer changes single
+characters, its pre-tokenizer splits at spaces and punctuation, and its model sees one part at a time. So the ids of a
+text are the ids of its words, and each word needs to be tokenized only once. The library still defines the ids of
+every part, and it tokenizes every text that is not printable ASCII.
 """
 
 import re
@@ -25,14 +25,14 @@ _PARTS = re.compile("[0-9A-Za-z]+|[^0-9A-Za-z]")
 
 
 class _Words(dict[str, list[int]]):
-    """Word -> its ids, tokenised on first use. Several threads may share it."""
+    """Word -> its ids, tokenized on first use. Several threads may share it."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__()
         self._tokenizer, self._model = tokenizer, tokenizer.model
         self._lowercase: bool = tokenizer.normalizer.lowercase
         added = tokenizer.get_added_tokens_decoder().values()
-        # An added token that is matched after normalisation may match where the raw text does not show it.
+        # An added token that is matched after normalization may match where the raw text does not show it.
         whole = any(token.normalized for token in added)
         self._added = re.compile(
             "" if whole else "|".join(re.escape(token.content) for token in added) or "(?!)"
@@ -57,7 +57,7 @@ class _Words(dict[str, list[int]]):
 
 
 class WordCache:
-    """Tokenises exactly as `tokenizer` does, with a cache of words. `word_cache` makes it where the pipeline allows it."""
+    """Tokenizes exactly as `tokenizer` does, with a cache of words. `word_cache` makes it where the pipeline allows it."""
 
     def __init__(self, tokenizer: Tokenizer, before: list[int], after: list[int], max_tokens: int) -> None:
         """Cache words of `tokenizer`, which puts the ids `before` and `after` around a text and truncates."""
@@ -66,7 +66,7 @@ class WordCache:
         self._before, self._after = before, after
         self._room = max_tokens - len(before) - len(after)
 
-    def tokenise(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
+    def tokenize(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
         """Token ids of each text, and the positions of texts that were cut: equal to the library's."""
         ids: list[list[int]] = []
         cut: list[int] = []

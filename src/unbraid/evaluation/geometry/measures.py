@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from unbraid.errors import require
 from unbraid.evaluation.metrics import dense, rank
-from unbraid.vectors import normalise
+from unbraid.vectors import normalize
 
 EDGES = np.linspace(-1, 1, 81)  # of the histograms: bins of 0.025
 TOP = (1, 10)  # recall at
@@ -143,7 +143,7 @@ def centroid_gap_by_chance(one: Vectors, other: Vectors) -> float:
 
 def centred(vectors: Vectors) -> Vectors:
     """`vectors` without their mean, of unit length again: float32 [n, D]. GR-CLIP (arXiv 2507.19054) searches these."""
-    return normalise(vectors - vectors.mean(0))
+    return normalize(vectors - vectors.mean(0))
 
 
 def effective_rank(matrix: Numbers) -> float:

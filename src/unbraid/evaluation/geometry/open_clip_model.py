@@ -46,7 +46,7 @@ class Clip:
                 model, _, self._preprocess = library.create_model_and_transforms(
                     arch, pretrained=tag, device=self._device
                 )
-                self._tokenise = library.get_tokenizer(arch)
+                self._tokenize = library.get_tokenizer(arch)
             except Exception as error:  # classes of the hub client and its HTTP library, RuntimeError
                 raise TeacherError(f"open_clip:{name} cannot be loaded: {str(error)[:300]}") from error
         self._model = model.eval()
@@ -68,7 +68,7 @@ class Clip:
         if picture:
             pixels = self._torch.stack([self._preprocess(decode(item)) for item in items])
             return self._model.encode_image(pixels.to(self._device), normalize=True)
-        return self._model.encode_text(self._tokenise(list(items)).to(self._device), normalize=True)
+        return self._model.encode_text(self._tokenize(list(items)).to(self._device), normalize=True)
 
 
 def _parts(name: str) -> tuple[str, str | None]:

@@ -19,7 +19,7 @@ from unbraid.index.store.filter import RANGES
 from unbraid.index.store.storage import Storage
 from unbraid.io.atomic import sync_folder
 
-# One segment, freed of deleted items whenever it is optimised, and no HNSW graph (m=0): building one took 180 s for
+# One segment, freed of deleted items whenever it is optimized, and no HNSW graph (m=0): building one took 180 s for
 # 50,000 vectors. A segment that is indexed all the same gets the smaller copy of its vectors, which "exact" has none of.
 _INDEXED_FROM = {"exact": 0, "int8": 1_000, "binary": 1_000}  # KB of vectors, 0 for never
 _COPY = {
@@ -57,7 +57,7 @@ def make_edge(path: Path, storage: Storage) -> edge.EdgeShard:
             datatype=_NUMBERS[storage.numbers],
             quantization_config=_COPY[storage.candidates],
         )
-        optimiser = edge.EdgeOptimizersConfig(
+        optimizer = edge.EdgeOptimizersConfig(
             deleted_threshold=0.0001,
             vacuum_min_vector_number=1,
             default_segment_number=1,
@@ -67,7 +67,7 @@ def make_edge(path: Path, storage: Storage) -> edge.EdgeShard:
         config = edge.EdgeConfig(
             vectors=vectors,
             sparse_vectors={WORDS: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
-            optimizers=optimiser,
+            optimizers=optimizer,
             hnsw_config=no_graph,
         )
         made = edge.EdgeShard.create(str(path), config)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unbraid.ridge import ridge
-from unbraid.vectors import normalise
+from unbraid.vectors import normalize
 
 STRENGTHS = (0.1, 0.3, 1.0, 3.0)  # of the pull towards the rotation, in mean eigenvalues
 FOLDS = 5
@@ -36,11 +36,11 @@ class Quality:
 
 def convert(matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """Unit vectors float32 [n, B] in the new space of `vectors` [n, A] in the old, for `matrix` [B, A]."""
-    return normalise(vectors @ matrix.T)
+    return normalize(vectors @ matrix.T)
 
 
 def fit_rotation(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """R [B, A] that minimises |old Rᵀ - new|² over rows old [n, A], new [n, B], with orthonormal rows or columns.
+    """R [B, A] that minimizes |old Rᵀ - new|² over rows old [n, A], new [n, B], with orthonormal rows or columns.
 
     Orthogonal Procrustes, Schönemann 1966. With fewer items than dimensions what they do not span is left to chance.
     """
@@ -50,7 +50,7 @@ def fit_rotation(old: np.ndarray, new: np.ndarray) -> np.ndarray:
 
 
 def fit_ridge(old: np.ndarray, new: np.ndarray, strength: float, towards: np.ndarray) -> np.ndarray:
-    """W [B, A] that minimises |old Wᵀ - new|² + strength · c · |W - towards|², c the mean eigenvalue of oldᵀ old."""
+    """W [B, A] that minimizes |old Wᵀ - new|² + strength · c · |W - towards|², c the mean eigenvalue of oldᵀ old."""
     eigenvalue = np.square(old, dtype=np.float64).sum() / old.shape[1]
     return ridge(old, new, strength * eigenvalue, towards)
 

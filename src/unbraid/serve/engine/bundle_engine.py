@@ -34,7 +34,7 @@ class BundleEngine:
         self.workers = workers
         text = embedder.bundle.tiers[embedder.tier].get("text")
         self.batch_tokens = max(512, text.batch_tokens if text else 0)
-        self.special_tokens = len(embedder.tokenise([""])[0][0]) if text else 0  # around every text
+        self.special_tokens = len(embedder.tokenize([""])[0][0]) if text else 0  # around every text
         self.about: Mapping[str, object] = {
             "version": embedder.bundle.version,
             "base_id": embedder.base_id,
@@ -67,7 +67,7 @@ class BundleEngine:
         cut: list[int] = []
         for kind in TEXTS:
             if texts := texts_of[kind]:
-                ids, cut_places = self.embedder.tokenise(list(texts.values()), kind)
+                ids, cut_places = self.embedder.tokenize(list(texts.values()), kind)
                 for row, one in zip(texts, ids, strict=True):
                     ready[row] = QueueItem(kind, one, task, len(one), len(one))
                 rows = list(texts)
