@@ -59,7 +59,7 @@ def meta_of_model(model: Any, storage: Storage | None = None) -> Meta:
         if bundle.image:
             encoders["image"] = bundle.image.id
         mappers = {task: spec.id for task, spec in bundle.mappers.items()}
-        origin = Provenance(f"{bundle.name} {bundle.version}", bundle.id, encoders, mappers)
+        origin = Provenance(model.name, bundle.id, encoders, mappers)
     kept = storage or Storage(model.dim)
     return Meta(FORMAT, model.base_id, model.dim, kept, version, SHARD_FOLDER, origin)
 
