@@ -3,33 +3,34 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from unbraid.distill.fit_member_space import (
+from unbraid.distill.data.training_items import TrainingItem
+from unbraid.distill.labels.label_store import read_description, read_shards
+from unbraid.distill.labels.member_labels import readable_items
+from unbraid.distill.labels.write_labels import label
+from unbraid.distill.space.fit_members import (
     fit_member_space,
     joined_labels,
     kept_energy,
     open_members,
-    present_blocks,
     write_joined,
 )
-from unbraid.distill.label import label
-from unbraid.distill.label_members import items_for, label_prefixes
-from unbraid.distill.member_items import MemberItem, write_items
 from unbraid.errors import DataError
-from unbraid.teacher.labels import read_description, read_shards
-from unbraid.teacher.member_spec import E5, MPNET, stored_routes
-from unbraid.teacher.members import MembersTeacher
-from unbraid.teacher.translated import Translated
-from unbraid.vectors import normalise
+from unbraid.teacher.members.member_spec import E5, MEMBERS, MPNET, stored_routes
+from unbraid.teacher.members.members_teacher import MembersTeacher, Translated
+from unbraid.vectors import normalize
 
 SPECS = (replace(E5, dim=6), replace(MPNET, dim=5))
 RNG = np.random.default_rng(0)
 TURN = RNG.standard_normal((6, 5))
 WORDS = [f"word {number}" for number in range(40)]
 ITEMS = [
-    *(MemberItem(word, "text") for word in WORDS),
-    *(MemberItem(f"{word}()", "code", anchor=word) for word in WORDS[:6]),
-    *(MemberItem(f"Wort {number}", "text", "de", word) for number, word in enumerate(WORDS[:8])),
-    MemberItem("mot seul", "text", "fr"),
+    *(TrainingItem(word, "text") for word in WORDS),
+    *(TrainingItem(f"{word}()", "code", anchor=word) for word in WORDS[:6]),
+    *(
+        TrainingItem(f"Wort {number}", "text", language="de", english=word)
+        for number, word in enumerate(WORDS[:8])
+    ),
+    TrainingItem("mot seul", "text", language="fr"),
 ]
 
 
@@ -46,17 +47,25 @@ class FakeMember:
     def encode(self, items, task):
         own = np.stack([np.random.default_rng(sum(map(ord, str(item)))).standard_normal(6) for item in items])
         if self.spec.english:
-            return normalise(own @ TURN)
-        return normalise(own + 3 + (0.5 if self.routes[task] == "passage" else 0))
+            return normalize(own @ TURN)
+        return normalize(own + 3 + (0.5 if self.routes[task] == "passage" else 0))
 
 
 def store(folder, spec, items=ITEMS):
     label(
-        items_for(spec, items),
+        readable_items(spec, items),
         folder / spec.name,
         FakeMember(spec),
         tasks=list(stored_routes(spec.routes).values()),
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_members():
+    with pytest.MonkeyPatch.context() as patch:
+        for spec in SPECS:
+            patch.setitem(MEMBERS, spec.name, spec)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +78,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def members(folder):
-    return open_members(SPECS, folder)
+    return open_members([folder / spec.name for spec in SPECS])
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +103,7 @@ def test_the_projection_has_orthonormal_rows_and_keeps_everything_of_few_dimensi
 
 
 def test_stored_and_live_vectors_are_the_same(members, space):
-    live = MembersTeacher([(spec, FakeMember(spec)) for spec in SPECS], space)
+    live = MembersTeacher([(spec, FakeMember(spec)) for spec in SPECS], space, is_english=lambda text: True)
     labels = next(joined_labels(members, ITEMS, space))
     given = [Translated(item.text, item.english) if item.language != "en" else item.text for item in ITEMS]
     texts = [row for row, item in enumerate(ITEMS) if item.modality == "text"]
@@ -116,10 +125,6 @@ def test_an_absent_block_is_predicted_from_the_members_that_are_there(members, s
     assert np.linalg.norm(joined) == pytest.approx(1, abs=1e-5)
 
 
-def test_present_blocks_say_which_are_the_members_own(members):
-    assert present_blocks(members, ITEMS)[[0, 47, -1]].tolist() == [[True, True], [True, True], [True, False]]
-
-
 def test_joined_labels_are_a_store_that_training_reads(members, space, tmp_path):
     assert write_joined(members, ITEMS[:30], space, tmp_path) == 30
     assert write_joined(members, ITEMS, space, tmp_path) == len(ITEMS) - 30
@@ -138,38 +143,31 @@ def test_labels_of_another_weight_are_refused(members, space, tmp_path):
 
 
 def test_an_item_that_a_member_has_not_labelled_is_named(members, space):
-    new = MemberItem("new text", "text")
+    new = TrainingItem("new text", "text")
     assert members.covers(ITEMS[0]) and members.covers(ITEMS[-1]) and not members.covers(new)
     with pytest.raises(DataError, match="1 of 2 items have no label, the first the text 'new text'"):
         next(joined_labels(members, [ITEMS[0], new], space))
 
 
-def test_a_missing_store_and_one_of_another_dimension_are_refused(folder, tmp_path):
-    store(tmp_path, SPECS[0])
-    with pytest.raises(DataError, match=r"mpnet: no labels here"):
-        open_members(SPECS, tmp_path)
+def test_a_store_that_does_not_fit_is_refused(folder, tmp_path, monkeypatch):
+    with pytest.raises(DataError, match="no labels here"):
+        open_members([tmp_path])
+    with pytest.raises(DataError, match="holds labels of e5 too"):
+        open_members([folder / "e5", folder / "e5"])
+    monkeypatch.setitem(MEMBERS, "e5", E5)
     with pytest.raises(DataError, match="vectors have 6 dimensions, e5 has 384"):
-        open_members([E5], folder)
+        open_members([folder / "e5"])
+    monkeypatch.delitem(MEMBERS, "e5")
+    with pytest.raises(DataError, match="labels of e5-1, expected those of a member: mpnet"):
+        open_members([folder / "e5"])
 
 
 def test_a_store_without_a_route_is_refused(tmp_path):
-    label(items_for(SPECS[0], ITEMS), tmp_path / "e5", FakeMember(SPECS[0]), tasks=["query"])
+    label(readable_items(SPECS[0], ITEMS), tmp_path / "e5", FakeMember(SPECS[0]), tasks=["query"])
     with pytest.raises(DataError, match="lacks the route passage"):
-        open_members(SPECS[:1], tmp_path)
+        open_members([tmp_path / "e5"])
 
 
 def test_an_unknown_weight_is_refused(members):
     with pytest.raises(DataError, match="weight of gtr: expected one of e5, mpnet"):
         fit_member_space(members, ITEMS, weights={"gtr": 1})
-
-
-def test_prefixes_are_labelled_by_all_members_in_turn_and_resume(tmp_path):
-    write_items(tmp_path / "items.jsonl.gz", ITEMS)
-    teachers = [(spec, FakeMember(spec)) for spec in SPECS]
-    first = list(label_prefixes(tmp_path / "items.jsonl.gz", tmp_path, teachers, upto=40, step=20))
-    assert [(row["member"], row["prefix"], row["labelled"]) for row in first] == [
-        *(("e5", 20, 20), ("mpnet", 20, 20)),
-        *(("e5", 40, 20), ("mpnet", 40, 20)),
-    ]
-    rest = list(label_prefixes(tmp_path / "items.jsonl.gz", tmp_path, teachers, upto=99, step=40))
-    assert [(row["prefix"], row["labelled"]) for row in rest] == [(40, 0), (40, 0), (55, 15), (55, 6)]

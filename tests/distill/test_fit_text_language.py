@@ -2,8 +2,8 @@ import random
 
 import numpy as np
 
-from unbraid.distill.fit_language import accuracy, fit, windows, write_model
-from unbraid.spoken_language import MODELLED, detect_surely, read_model
+from unbraid.distill.fit_text_language import accuracy, fit, windows, write_model
+from unbraid.runtime.text_language import MODELLED, detect_surely, read_model
 
 WORDS = {
     "en": "the of and is with from this that",

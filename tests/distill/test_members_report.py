@@ -1,22 +1,21 @@
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from unbraid.distill import member_report
-from unbraid.distill.fit_member_space import fit_member_space, open_members
-from unbraid.distill.label import label
-from unbraid.distill.label_members import items_for
-from unbraid.distill.member_dev_sets import DevSet
-from unbraid.distill.member_items import MemberItem
-from unbraid.teacher.member_spec import E5, MPNET, stored_routes
-from unbraid.vectors import normalise
+from unbraid.distill.data.dev_sets import DevSet
+from unbraid.distill.data.training_items import TrainingItem
+from unbraid.distill.labels.member_labels import readable_items
+from unbraid.distill.labels.write_labels import label
+from unbraid.distill.space.fit_members import fit_member_space, open_members
+from unbraid.distill.space.members_report import group_means, score_table
+from unbraid.teacher.members.member_spec import E5, MEMBERS, MPNET, stored_routes
+from unbraid.vectors import normalize
 
 SPECS = (replace(E5, dim=8), replace(MPNET, dim=6))
-QUERIES = [MemberItem(f"about {letter}", "text") for letter in "abcdefgh"]
-DOCUMENTS = [MemberItem(f"{letter} {letter}", "text") for letter in "abcdefgh"]
-FOREIGN = [MemberItem(f"sur {letter}", "text", "fr") for letter in "abcdefgh"]
+QUERIES = [TrainingItem(f"about {letter}", "text") for letter in "abcdefgh"]
+DOCUMENTS = [TrainingItem(f"{letter} {letter}", "text") for letter in "abcdefgh"]
+FOREIGN = [TrainingItem(f"sur {letter}", "text", language="fr") for letter in "abcdefgh"]
 
 
 class FakeMember:
@@ -25,22 +24,24 @@ class FakeMember:
     modalities = ("text", "code")
 
     def __init__(self, spec):
-        self.spec, self.dim, self.id, self.about = spec, spec.dim, f"{spec.name}-1", {}
+        self.spec, self.dim, self.id, self.about = spec, spec.dim, f"{spec.name}-1", {"member": spec.name}
         self.routes = {task: route.name for task, route in spec.routes.items()}
 
     def encode(self, items, task):
         found = [np.random.default_rng(ord(str(item)[-1])).standard_normal(self.dim) for item in items]
-        return normalise(np.stack(found) + 1)
+        return normalize(np.stack(found) + 1)
 
 
 @pytest.fixture(scope="module")
 def members(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stores")
-    for spec in SPECS:
-        tasks = list(stored_routes(spec.routes).values())
-        items = items_for(spec, [*QUERIES, *DOCUMENTS, *FOREIGN])
-        label(items, folder / spec.name, FakeMember(spec), tasks=tasks)
-    return open_members(SPECS, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for spec in SPECS:
+            patch.setitem(MEMBERS, spec.name, spec)
+            tasks = list(stored_routes(spec.routes).values())
+            items = readable_items(spec, [*QUERIES, *DOCUMENTS, *FOREIGN])
+            label(items, folder / spec.name, FakeMember(spec), tasks=tasks)
+        yield open_members([folder / spec.name for spec in SPECS])
 
 
 def sets():
@@ -48,39 +49,25 @@ def sets():
     return [
         DevSet("english", "retrieval", "en", QUERIES, DOCUMENTS, relevant),
         DevSet("french", "retrieval", "fr", FOREIGN, DOCUMENTS, relevant),
-        DevSet("not labelled", "retrieval", "en", [MemberItem("z", "text")], DOCUMENTS, [{0}]),
+        DevSet("not labelled", "retrieval", "en", [TrainingItem("z", "text")], DOCUMENTS, [{0}]),
     ]
 
 
 def test_every_system_has_a_score_and_sets_without_labels_are_left_out(members):
     space = fit_member_space(members, [*QUERIES, *DOCUMENTS])
-    english, french = member_report.table(sets(), members, {"joined": space})
+    english, french = score_table(sets(), members, space)
     assert english["e5"] == english["mpnet"] == english["joined 512"] == 1.0
     assert {"joined 384", "joined 256", "joined 128"} < set(english)
     assert "mpnet" not in french and french["joined 512"] > 0.9
 
 
-def test_the_report_fits_prints_and_writes_the_space(members, tmp_path, capsys, monkeypatch):
-    from unbraid.distill.member_items import write_items
-    from unbraid.teacher.member_space import load_member_space
-
-    write_items(tmp_path / "items.jsonl.gz", [*QUERIES, *DOCUMENTS])
-    monkeypatch.setattr(member_report, "member_spec", lambda name: {spec.name: spec for spec in SPECS}[name])
-    monkeypatch.setattr(member_report, "dev_sets", lambda *_, **__: sets())
-    stores = next(iter(members.stores.values())).folder.parent
-    arguments = [
-        tmp_path / "items.jsonl.gz",
-        stores,
-        stores,
-        tmp_path,
-        "--members",
-        "e5,mpnet",
-        "--upto",
-        "16",
+def test_means_are_taken_over_sets_of_one_kind_and_language():
+    rows = [
+        {"set": "a", "group": "code", "e5": 0.4, "mpnet": 0.2},
+        {"set": "b", "group": "code", "e5": 0.6},
+        {"set": "c", "group": "retrieval", "e5": 0.1},
     ]
-    member_report.main([str(one) for one in (*arguments, "--space", tmp_path / "space.safetensors")])
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert lines[0]["items"] == 16 and [line["set"] for line in lines[1:3]] == ["english", "french"]
-    assert [line["mean of"] for line in lines[3:]] == ["retrieval", "retrieval, other language to English"]
-    assert lines[3]["joined 512"] == lines[1]["joined 512"]
-    assert load_member_space(tmp_path / "space.safetensors").id == lines[0]["space"]
+    assert group_means(rows) == [
+        {"mean of": "code", "sets": 2, "e5": 0.5},
+        {"mean of": "retrieval", "sets": 1, "e5": 0.1},
+    ]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from unbraid.spoken_language import LANGUAGES, UNKNOWN, detect, gram_buckets, is_english, script_of
+from unbraid.runtime.text_language import LANGUAGES, UNKNOWN, detect, gram_buckets, is_english, script_of
 
 SENTENCES = {
     "en": "How do I reset my password when the email never arrives?",
@@ -73,7 +73,7 @@ def test_case_digits_and_punctuation_do_not_count():
 
 
 def test_grams_are_those_of_one_to_the_longest_size():
-    from unbraid.spoken_language import GRAMS
+    from unbraid.runtime.text_language import GRAMS
 
     assert len(gram_buckets("ab", 64)) == sum(max(0, 4 - size + 1) for size in GRAMS)  # " ab "
 
@@ -85,4 +85,4 @@ def test_there_are_twenty_languages_and_more():
 def test_the_model_file_is_small():
     from importlib.resources import files
 
-    assert len(files("unbraid").joinpath("spoken_language.npz").read_bytes()) < 70_000
+    assert len(files("unbraid.runtime").joinpath("text_language.npz").read_bytes()) < 70_000

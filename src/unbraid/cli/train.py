@@ -193,6 +193,7 @@ def join(
     """
     if (dev is None) != (not dev_labels):
         raise typer.BadParameter("--dev goes with --dev-labels")
+    weights = dict(map(_weight, weight or []))
     require("torch", "teacher")
     require("pyarrow", "teacher")
     if dev:
@@ -205,7 +206,7 @@ def join(
 
     members = open_members(labels)
     found = [item for item in file_items(items, most=limit) if members.covers(item)]
-    space = fit_member_space(members, found, weights=dict(map(_weight, weight or [])))
+    space = fit_member_space(members, found, weights=weights)
     out.mkdir(parents=True, exist_ok=True)
     space.save(out / SPACE)
     about = {"teacher": teacher_id(space), "items": len(found)}

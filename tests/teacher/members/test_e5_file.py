@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from unbraid.errors import TeacherError
-from unbraid.teacher.e5_file import BLOCK, BLOCK_BYTES, dequantised, read_e5_file
-from unbraid.teacher.e5_folder import write_e5_folder
+from unbraid.teacher.members.e5_file import BLOCK, BLOCK_BYTES, dequantize, read_e5_file
+from unbraid.teacher.members.e5_folder import write_e5_folder
 
 HIDDEN, HEADS, INNER, POSITIONS = 32, 2, 64, 24
 PIECES = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
@@ -17,7 +17,7 @@ PIECES += [
 ]
 
 
-def quantised(numbers):
+def quantized(numbers):
     """Blocks of 32 numbers as their file holds them, scale 1/8."""
     whole = np.clip(np.round(numbers.reshape(-1, BLOCK) * 8), -8, 7).astype(np.int64) + 8
     low, high = whole[:, :16], whole[:, 16:]
@@ -53,7 +53,7 @@ def e5_file(given=None, magic=b"E5S1", block=BLOCK):
     parts, table = [], []
     for name, numbers in given.items():
         blocked = numbers.ndim == 2 and name not in ("emb.pos", "emb.type")
-        parts.append(quantised(numbers) if blocked else numbers.tobytes())
+        parts.append(quantized(numbers) if blocked else numbers.tobytes())
         table.append((name, int(blocked), numbers.size))
     start = len(head) + 4 + sum(2 + len(name) + 21 for name in given)
     listed = b""
@@ -69,7 +69,7 @@ def test_a_block_is_its_scale_times_low_nibbles_then_high_ones():
     low, high = np.arange(16), np.arange(16)[::-1]
     block = np.concatenate([np.array([0.5], "<f2").view(np.uint8), (low | high << 4).astype(np.uint8)])
     expected = np.concatenate([(low - 8) * 0.5, (high - 8) * 0.5])
-    assert dequantised(block.reshape(1, BLOCK_BYTES)).tolist() == expected.tolist()
+    assert dequantize(block.reshape(1, BLOCK_BYTES)).tolist() == expected.tolist()
 
 
 def test_sizes_pieces_and_tensors_are_read():

@@ -2,14 +2,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from unbraid import Code
 from unbraid.errors import DataError, ItemError
-from unbraid.teacher.member_space import MemberScale, MemberSpace, load_member_space
-from unbraid.teacher.member_spec import E5, MINILM, MPNET, stored_routes
-from unbraid.teacher.members import MembersTeacher, joined_routes
-from unbraid.teacher.translated import Translated
-from unbraid.vectors import normalise
+from unbraid.teacher import load
+from unbraid.teacher.members import members_teacher
+from unbraid.teacher.members.member_space import MemberScale, MemberSpace, load_member_space
+from unbraid.teacher.members.member_spec import E5, MEMBERS, MINILM, MPNET, stored_routes
+from unbraid.teacher.members.members_teacher import SPACE, MembersTeacher, Translated, joined_routes
+from unbraid.vectors import normalize
 
 SPECS = (replace(E5, dim=4), replace(MPNET, dim=3))
 
@@ -27,7 +29,7 @@ class FakeMember:
 
     def vector(self, text, route):
         seed = sum(map(ord, text + route))
-        return normalise(np.random.default_rng(seed).standard_normal((1, self.dim)))[0]
+        return normalize(np.random.default_rng(seed).standard_normal((1, self.dim)))[0]
 
 
 def make_space(weights=(1.0, 0.5), ids=("e5-1", "mpnet-1")):
@@ -47,7 +49,8 @@ def make_space(weights=(1.0, 0.5), ids=("e5-1", "mpnet-1")):
 
 def teacher(space=None, **options):
     fakes = [(spec, FakeMember(spec)) for spec in SPECS]
-    return MembersTeacher(fakes, space or make_space(), **options), [fake for _, fake in fakes]
+    made = MembersTeacher(fakes, space or make_space(), **({"is_english": lambda text: True} | options))
+    return made, [fake for _, fake in fakes]
 
 
 def unit(vector):
@@ -174,8 +177,6 @@ def test_a_route_nobody_knows_and_an_absent_reader_of_all_languages_are_refused(
     absent = {"e5": np.array([True, False])}
     with pytest.raises(DataError, match="e5 is absent in 1 of 2 items, and it reads every language"):
         make_space().join(given, {"e5": "query", "mpnet": "plain"}, absent)
-    with pytest.raises(DataError, match="unknown route 'search'"):
-        joined_routes(SPECS).of("search", "text")
     with pytest.raises(ItemError, match="unknown task 'search'"):
         teacher()[0].encode(["cat"], "search")
 
@@ -185,3 +186,45 @@ def test_a_picture_is_refused_by_its_row():
 
     with pytest.raises(ItemError, match="item 1 is image"):
         teacher()[0].encode(["cat", Image.new("RGB", (2, 2))], "query")
+
+
+def test_an_empty_text_is_refused_by_its_row_in_the_batch():
+    with pytest.raises(ItemError, match="item 2 is an empty text"):
+        teacher()[0].encode([Code("cat()"), "cat", " "], "query")
+
+
+def test_a_file_is_read_as_its_text(tmp_path):
+    (tmp_path / "a.txt").write_text("cat")
+    made, _ = teacher(is_english=lambda text: text == "cat")
+    assert np.array_equal(made.encode([tmp_path / "a.txt"], "query"), made.encode(["cat"], "query"))
+
+
+def test_the_first_dimensions_are_a_shorter_vector():
+    rng = np.random.default_rng(0)
+    wide = replace(make_space(), projection=rng.standard_normal((256, 7)).astype(np.float32))
+    made, _ = teacher(wide)
+    assert made.dims == (256, 128)
+    whole, short = made.encode(["cat"], "query")[0], made.encode(["cat"], "query", dim=128)[0]
+    assert short == pytest.approx(unit(whole[:128]), abs=1e-6)
+    with pytest.raises(ItemError, match="100"):
+        made.encode(["cat"], "query", dim=100)
+
+
+def test_load_opens_a_joined_teacher_by_its_folder_in_the_dtype_of_the_labels(tmp_path, monkeypatch):
+    asked = []
+
+    def load_member(spec, *, device, dtype):
+        asked.append(dtype)
+        made = FakeMember(spec)
+        made.id = f"{spec.name}-1-bfloat16"
+        return made
+
+    for spec in SPECS:
+        monkeypatch.setitem(MEMBERS, spec.name, spec)
+    monkeypatch.setattr(members_teacher, "load_member", load_member)
+    space = make_space(ids=("e5-1-bfloat16", "mpnet-1-bfloat16"))
+    space.save(tmp_path / SPACE)
+    made = load(tmp_path, device="cpu")
+    assert made.id == f"members-{space.id}" and asked == [torch.bfloat16] * 2
+    german = "Wie setze ich mein Passwort zurück, wenn die Nachricht nicht ankommt?"
+    assert np.array_equal(made.encode([german], "query"), made.encode([Translated(german)], "query"))

