@@ -42,9 +42,10 @@ class DevSet:
 
 
 def dev_sets(folder: Path, *, queries: int, documents: int) -> list[DevSet]:
-    """Every set below `folder`, in the order of HELD_OUT, of at most so many queries and documents.
+    """Every set below `folder`, in the order of HELD_OUT, with at most so many queries and documents.
 
-    Documents are the queries' own and, as distractors, others of the same source; a larger set holds a smaller one.
+    Documents are those of the queries and others of the same source. With larger numbers a set keeps what it had.
+    Raises DataError for a file that cannot be read.
     """
     by_name: dict[str, tuple[HeldOut, list[Row]]] = {}
     for held in HELD_OUT:
@@ -91,7 +92,7 @@ def _retrieval(name: str, held: HeldOut, found: Sequence[Row], queries: int, doc
     texts: dict[str, int] = {}
     for row in found:
         query, document = (field_text(row, field)[:LONGEST] for field in (held.query, held.document))
-        if held.name == "owasp":
+        if held.first_sentence:
             query = _first_sentence(query)
         if not query or not document:
             continue

@@ -138,6 +138,7 @@ class HeldOut:
     language: str = ENGLISH  # of the queries
     by: str = ""
     keep: Callable[[Row], bool] = field(default=lambda row: True)
+    first_sentence: bool = False  # of the query field alone: the fields are whole paragraphs
 
     @property
     def english_documents(self) -> bool:
@@ -187,5 +188,9 @@ HELD_OUT: tuple[HeldOut, ...] = (
     # Question -> English paragraph: African questions, arithmetic stories, paragraphs on web security.
     HeldOut("afriqa", "text/qa_afriqa", "retrieval", language="row", by="qlang", keep=_english_paragraph),
     HeldOut("mgsm", "xling/mgsm_problems", "retrieval", "positive", "anchor", language="row", by="lang"),
-    HeldOut("owasp", "xling/docs_md", "retrieval", "positive", "anchor", "row", "lang", keep=_owasp),
+    HeldOut(
+        *("owasp", "xling/docs_md", "retrieval", "positive", "anchor", "row", "lang"),
+        keep=_owasp,
+        first_sentence=True,
+    ),
 )

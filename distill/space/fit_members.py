@@ -17,7 +17,7 @@ from unbraid.distill.labels.member_labels import StoredMember
 from unbraid.distill.space.task_space import DIM
 from unbraid.errors import DataError
 from unbraid.ridge import solve_ridge
-from unbraid.teacher.members.member_space import MemberScale, MemberSpace, centred
+from unbraid.teacher.members.member_space import MemberScale, MemberSpace, centered
 from unbraid.teacher.members.member_spec import MEMBERS, MemberSpec, stored_routes
 from unbraid.teacher.members.members_teacher import JoinedRoutes, about_space, joined_routes, teacher_id
 
@@ -202,7 +202,7 @@ def _fit_fill(
     whole = [item for item in items if all(_seen(spec, item) is not None for spec in members.specs)]
     for vectors, _, chosen in _blocks(members, whole):
         units = {
-            scale.name: centred(vectors[scale.name], scale.means[chosen[scale.name]]) for scale in scales
+            scale.name: centered(vectors[scale.name], scale.means[chosen[scale.name]]) for scale in scales
         }
         given = np.concatenate([units[scale.name] for scale in others], axis=1).astype(np.float64)
         gram += given.T @ given

@@ -27,9 +27,10 @@ LEAST_LENGTH = 1e-6  # of a centred vector; below, it is the mean and says nothi
 
 @dataclass(frozen=True)
 class MemberScale:
-    """One member as the space takes it in. `means` are those of its unit vectors over the training items, by route.
+    """What the space knows of one member.
 
-    `id` is that of the teacher whose vectors they are; `optional` members have no vector of some items.
+    `id` is that of the teacher that made the vectors. `means` holds the mean of its unit vectors over the training items,
+    by route. An `optional` member has no vector of some items.
     """
 
     name: str
@@ -64,15 +65,8 @@ class MemberSpace:
 
     @property
     def dim(self) -> int:
-        """Of the vectors."""
+        """Dimensions of the joined vectors."""
         return len(self.projection)
-
-    def member(self, name: str) -> MemberScale:
-        """The member called `name`. Raises DataError for one that is not in the space."""
-        for one in self.members:
-            if one.name == name:
-                return one
-        raise DataError(f"no member {name!r} in this space: it has {', '.join(m.name for m in self.members)}")
 
     def join(
         self,
@@ -82,12 +76,11 @@ class MemberSpace:
     ) -> np.ndarray:
         """Vectors float32 [n, 512], unit length, of the members' `vectors` [n, dim] by their `routes`.
 
-        `present` bool [n] is False in the rows that an optional member has no vector of: whatever stands there is
-        passed over. Raises DataError for a member that is missing or unknown, has another dimension or number of
-        rows, a route that the space has no mean of, or a member that is absent and not optional.
+        `present` bool [n] is False in rows for which an optional member has no vector; the numbers there are ignored.
+        Raises DataError for a member that is missing or unknown, for another dimension or number of rows, for a route
+        without a mean, and for a member that is absent and not optional.
         """
-        whole = self.joined(vectors, routes, present) @ self.projection.T
-        return normalize(whole)
+        return normalize(self.joined(vectors, routes, present) @ self.projection.T)
 
     def joined(
         self,
@@ -96,7 +89,8 @@ class MemberSpace:
         present: Mapping[str, np.ndarray] | None = None,
     ) -> np.ndarray:
         """The weighted blocks side by side before the projection: float32 [n, sum of dims]. Raises as `join`."""
-        blocks = self.blocks(vectors, routes)
+        self._check(vectors, routes)
+        blocks = {one.name: centered(vectors[one.name], one.means[routes[one.name]]) for one in self.members}
         rows = len(next(iter(blocks.values())))
         known = self._known(present or {}, rows)
         if not all(known[name].all() for name in known):
@@ -105,17 +99,12 @@ class MemberSpace:
         scale = math.sqrt(sum(one.weight**2 for one in self.members))
         return np.concatenate([blocks[one.name] * (one.weight / scale) for one in self.members], axis=1)
 
-    def blocks(self, vectors: Mapping[str, np.ndarray], routes: Mapping[str, str]) -> dict[str, np.ndarray]:
-        """Each member's vectors centred, unit length: float32 [n, dim] by name. Raises as `join`."""
-        self._check(vectors, routes)
-        return {one.name: centred(vectors[one.name], one.means[routes[one.name]]) for one in self.members}
-
     def save(self, path: Path) -> None:
         """Write the space as one safetensors file, whole or not at all. Raises OSError."""
         write_atomic(path, save(self._tensors(), metadata={"format": FORMAT, "members": self._about()}))
 
     def _predict(self, blocks: dict[str, np.ndarray], known: Mapping[str, np.ndarray]) -> None:
-        """Put the predicted blocks where a member is absent."""
+        """Write the predicted blocks into the rows where a member is absent."""
         given = np.concatenate([blocks[one.name] for one in self.members if not one.optional], axis=1)
         start = 0
         for one in self.members:
@@ -167,8 +156,8 @@ class MemberSpace:
         return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
 
 
-def centred(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Vectors [n, dim] with their mean taken away, unit length, zero where next to nothing is left: float32."""
+def centered(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Vectors [n, dim] minus `mean`, float32 of unit length; zero where almost nothing is left."""
     apart = vectors.astype(np.float32) - mean
     length = np.linalg.norm(apart, axis=1, keepdims=True)
     unit: np.ndarray = np.where(length > LEAST_LENGTH, apart / np.maximum(length, LEAST_LENGTH), 0)

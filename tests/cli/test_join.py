@@ -96,7 +96,7 @@ def test_items_are_written_labelled_joined_and_scored(command, data, tmp_path):
     assert done.code == 0, done.err
     first, labelled, row, mean = map(json.loads, done.out.splitlines())
     space = load_member_space(tmp_path / "joined" / SPACE)
-    assert first["teacher"] == f"members-{space.id}" and space.member("mpnet").weight == 0.5
+    assert first["teacher"] == f"members-{space.id}" and [one.weight for one in space.members] == [1.0, 0.5]
     assert (
         labelled["new"] == first["items"]
         and read_description(tmp_path / "all")["teacher"] == first["teacher"]

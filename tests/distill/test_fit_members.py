@@ -94,7 +94,7 @@ def test_a_member_that_knows_english_alone_labels_english_sides(folder):
 
 def test_means_are_those_of_each_items_vector_by_route(members, space):
     given = np.concatenate([FakeMember(SPECS[0]).encode([item.text], "document") for item in ITEMS])
-    assert space.member("e5").means["passage"] == pytest.approx(given.mean(0), abs=1e-3)
+    assert space.members[0].means["passage"] == pytest.approx(given.mean(0), abs=1e-3)
 
 
 def test_the_projection_has_orthonormal_rows_and_keeps_everything_of_few_dimensions(members, space):
