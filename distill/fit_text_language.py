@@ -22,7 +22,7 @@ from unbraid.distill.data.item_sources import SOURCES, language_tag
 from unbraid.io.atomic import write_atomic
 from unbraid.io.jsonl import read_rows
 from unbraid.runtime.text_language import (
-    MODELLED,
+    MODELED,
     SHARED_SCRIPTS,
     LanguageModel,
     detect_surely,
@@ -39,8 +39,8 @@ SEED = 17
 
 
 def language_rows(folder: Path, *, dev: bool) -> dict[str, list[str]]:
-    """Texts of every language in MODELLED from the training sources, the rows of the dev part or all others."""
-    found: dict[str, list[str]] = {language: [] for language in MODELLED}
+    """Texts of every language in MODELED from the training sources, the rows of the dev part or all others."""
+    found: dict[str, list[str]] = {language: [] for language in MODELED}
     scripts = {language: script for script, names in SHARED_SCRIPTS.items() for language in names}
     for source in SOURCES:
         if source.group == "code":
@@ -84,14 +84,14 @@ def fit(
     }
     names = list(pool)
     weights = [len(set(texts[name])) ** 0.3 * (4 if name == "en" else 1) for name in names]
-    table, head = nn.EmbeddingBag(buckets, width, mode="mean"), nn.Linear(width, len(MODELLED))
+    table, head = nn.EmbeddingBag(buckets, width, mode="mean"), nn.Linear(width, len(MODELED))
     nn.init.normal_(table.weight, std=0.3)
     optimizer = torch.optim.Adam([*table.parameters(), *head.parameters()], lr=0.02)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     allowed = _same_script()
     for _ in range(steps):
         chosen = rng.choices(names, weights, k=batch)
-        truth = torch.tensor([MODELLED.index(name) for name in chosen])
+        truth = torch.tensor([MODELED.index(name) for name in chosen])
         logits = head(table(*_bag([rng.choice(pool[name]) for name in chosen]))) + allowed[truth]
         loss = nn.functional.cross_entropy(logits, truth)
         optimizer.zero_grad()
@@ -168,9 +168,9 @@ def _bag(grams: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
 
 def _same_script() -> Tensor:
     """0 for languages of one script, minus infinity for others: float32 [languages, languages]."""
-    allowed = torch.full((len(MODELLED), len(MODELLED)), -torch.inf)
+    allowed = torch.full((len(MODELED), len(MODELED)), -torch.inf)
     for names in SHARED_SCRIPTS.values():
-        own = [MODELLED.index(name) for name in names]
+        own = [MODELED.index(name) for name in names]
         for row in own:
             allowed[row, own] = 0
     return allowed

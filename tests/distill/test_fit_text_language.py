@@ -3,7 +3,7 @@ import random
 import numpy as np
 
 from unbraid.distill.fit_text_language import accuracy, fit, windows, write_model
-from unbraid.runtime.text_language import MODELLED, detect_surely, read_model
+from unbraid.runtime.text_language import MODELED, detect_surely, read_model
 
 WORDS = {
     "en": "the of and is with from this that",
@@ -23,7 +23,7 @@ def test_a_fitted_model_tells_languages_and_comes_back_from_its_file(tmp_path):
     size = write_model(tmp_path / "model.npz", model)
     stored = read_model((tmp_path / "model.npz").read_bytes())
     assert size == (tmp_path / "model.npz").stat().st_size
-    assert stored.table.shape == (512, 8) and stored.rows.shape == (len(MODELLED), 8)
+    assert stored.table.shape == (512, 8) and stored.rows.shape == (len(MODELED), 8)
     assert np.abs(stored.table - model.table).max() <= np.abs(model.table).max() / 200
     assert accuracy(stored, texts) == {"en": 1.0, "de": 1.0, "ru": 1.0}
     assert detect_surely("der und die", stored)[0] == "de"

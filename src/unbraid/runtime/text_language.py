@@ -61,8 +61,8 @@ SHARED_SCRIPTS: dict[str, tuple[str, ...]] = {
     "cyrillic": tuple("ru uk be bg sr mk ba".split()),
     "arabic": ("ar", "fa", "ur"),
 }
-MODELLED = tuple(language for found in SHARED_SCRIPTS.values() for language in found)
-LANGUAGES = tuple(sorted({*MODELLED, *_ONE_LANGUAGE.values()}))
+MODELED = tuple(language for found in SHARED_SCRIPTS.values() for language in found)
+LANGUAGES = tuple(sorted({*MODELED, *_ONE_LANGUAGE.values()}))
 
 GRAMS = (1, 2, 3, 4, 5)
 _NOT_LETTERS = re.compile(r"[\W\d_]+")
@@ -74,7 +74,7 @@ _BY_START = np.argsort(_FIRST)
 
 
 class LanguageModel(NamedTuple):
-    """`table` float32 [buckets, d], a vector a bucket; `rows` float32 [languages, d] and `bias`, as MODELLED orders."""
+    """`table` float32 [buckets, d], a vector a bucket; `rows` float32 [languages, d] and `bias`, as MODELED orders."""
 
     table: np.ndarray
     rows: np.ndarray
@@ -103,7 +103,7 @@ def detect_surely(text: str, model: LanguageModel | None = None) -> tuple[str, f
     model = model or shipped_model()
     grams = gram_buckets(text, len(model.table))
     names = SHARED_SCRIPTS[script]
-    own = [MODELLED.index(name) for name in names]
+    own = [MODELED.index(name) for name in names]
     logits = model.rows[own] @ model.table[grams].mean(axis=0) + model.bias[own]
     odds = np.exp(logits - logits.max())
     best = int(odds.argmax())
