@@ -38,11 +38,10 @@ def load(
     "starter" is all-MiniLM-L6-v2 with the shipped adapters. "e5", "mpnet" and "minilm" are multilingual-e5-small,
     all-mpnet-base-v2 and all-MiniLM-L6-v2 as published, from installed packages or the hub. A folder holds a BERT-type
     encoder, a checkpoint in the layout of jina-embeddings-v4, adapters of `unbraid train teacher fit`, or the joined
-    teacher of `unbraid train join`.
-    "org/name" is the hub id of such a checkpoint, and `revision` pins it. By default `device` is CUDA if there is one,
-    and `dtype` (also by its name) is float32, bfloat16 for jina-embeddings-v4 on CUDA, and that of the labels for a
-    joined teacher. `attention` and the pixel
-    limits are for jina-embeddings-v4 alone.
+    teacher of `unbraid train join`. "org/name" is the hub id of a jina-embeddings-v4 checkpoint, and `revision` pins
+    it. By default `device` is CUDA if there is one; `dtype` (also by its name) is float32, but bfloat16 for
+    jina-embeddings-v4 on CUDA, and that of the labels for a joined teacher. `attention` and the pixel limits are for
+    jina-embeddings-v4 alone.
     Raises DataError for another name or an option that does not apply, TeacherError for a teacher that was found but
     cannot be used.
     """
