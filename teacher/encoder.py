@@ -155,7 +155,7 @@ class AdapterTeacher:
         texts = [row for row, kind in enumerate(kinds) if kind != "image"]
         pictures = [row for row, kind in enumerate(kinds) if kind == "image"]
         inputs = self.reader.read_texts(
-            [_text(items[row], kinds[row]) for row in texts], [routes[row] for row in texts], texts
+            [text_of(items[row], kinds[row]) for row in texts], [routes[row] for row in texts], texts
         )
         windows = [pictures[start : start + WINDOW] for start in range(0, len(pictures), WINDOW)]
         ahead = self._read_pictures(items, windows[0]) if windows else []
@@ -185,7 +185,7 @@ class AdapterTeacher:
             )
 
 
-def _text(item: Item, kind: str) -> str:
+def text_of(item: Item, kind: str) -> str:
     """The text of an item that is no picture, a Code where it is code; a path is read as UTF-8."""
     assert not isinstance(item, Image.Image)
     if isinstance(item, str):

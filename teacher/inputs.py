@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
-from unbraid.items import Item
+from unbraid.errors import ItemError, TeacherError
+from unbraid.io.surrogates import replace_lone_surrogates
+from unbraid.items import Code, Item
+from unbraid.runtime.code_text import split_identifiers
 from unbraid.teacher.routes import Route
+
+Pooling: TypeAlias = Literal["mean", "cls", "last"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,55 @@ class Reader(Protocol):
 
     def picture_tokens(self, width: int, height: int) -> int:
         """Tokens that `read_picture` would give a picture of this size. Raises ItemError."""
+
+
+class TextReader:
+    """Texts for an encoder of texts and code: the prompt before each, cut at `max_tokens`.
+
+    With `splits_code`, code has its camelCase names split, as a lower-case vocabulary needs.
+    """
+
+    def __init__(
+        self, folder: Path, max_tokens: int, pooling: Pooling = "mean", *, splits_code: bool = True
+    ) -> None:
+        """Read tokenizer.json in `folder`. Raises TeacherError when there is none."""
+        from tokenizers import Tokenizer
+
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise TeacherError(f"{path}: no such file: the folder needs a fast tokenizer")
+        self.tokenizer = Tokenizer.from_file(str(path))
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(max_tokens)
+        self.tokenizer.encode_special_tokens = True  # "[SEP]" in a text is text
+        self.pooling, self.splits_code = pooling, splits_code
+
+    def read_texts(
+        self, texts: Sequence[str], routes: Sequence[Route], rows: Sequence[int] | None = None
+    ) -> list[Input]:
+        """Inputs of `texts`, each with its route's prompt."""
+        for row, text in zip(range(len(texts)) if rows is None else rows, texts, strict=True):
+            if not text.strip():
+                raise ItemError(f"item {row} is an empty text")
+        written = [self._with_prompt(text, route) for text, route in zip(texts, routes, strict=True)]
+        encodings = self.tokenizer.encode_batch_fast([replace_lone_surrogates(text) for text in written])
+        return [Input(encoding.ids, self._pooled(len(encoding.ids))) for encoding in encodings]
+
+    def read_picture(self, item: Item) -> Input:
+        """Always raises ItemError."""
+        raise ItemError("this teacher encodes text and code, not pictures")
+
+    def picture_tokens(self, width: int, height: int) -> int:
+        """Always raises ItemError."""
+        raise ItemError("this teacher encodes text and code, not pictures")
+
+    def _with_prompt(self, text: str, route: Route) -> str:
+        if isinstance(text, Code):
+            return route.code_prompt + (split_identifiers(text) if self.splits_code else text)
+        return route.prompt + text
+
+    def _pooled(self, tokens: int) -> tuple[int, int]:
+        return {"mean": (0, tokens), "cls": (0, 1), "last": (tokens - 1, tokens)}[self.pooling]
 
 
 def collate(inputs: Sequence[Input], device: torch.device | str = "cpu") -> Batch:

@@ -11,9 +11,12 @@ from unbraid.io.hub import HUB_ID
 from unbraid.teacher.adapter_file import CONFIG, read_config
 from unbraid.teacher.checkpoint import checkpoint_folder, stored_tensors
 from unbraid.teacher.encoder import AdapterTeacher
-from unbraid.teacher.inputs import Reader
+from unbraid.teacher.inputs import Reader, TextReader
+from unbraid.teacher.members.load_member import load_member
+from unbraid.teacher.members.member_spec import MEMBERS
+from unbraid.teacher.members.members_teacher import SPACE, MembersTeacher, load_members
 from unbraid.teacher.memory import choose_device
-from unbraid.teacher.minilm import ADAPTERS, BertReader, load_backbone, load_minilm, minilm_folder
+from unbraid.teacher.minilm import ADAPTERS, load_backbone, load_minilm, minilm_folder
 from unbraid.teacher.model import Backbone, new_projector
 from unbraid.teacher.routes import JINA_V4, STARTER, Routes
 
@@ -29,14 +32,16 @@ def load(
     attention: str | None = None,
     min_pixels: int | None = None,
     max_pixels: int | None = None,
-) -> AdapterTeacher:
+) -> AdapterTeacher | MembersTeacher:
     """Teacher by name, folder or hub id.
 
-    "starter" is all-MiniLM-L6-v2 with the shipped adapters, "minilm" the same model without them. A folder holds a
-    BERT-type encoder, a checkpoint in the layout of jina-embeddings-v4, or adapters of `unbraid train teacher fit`.
-    "org/name" is the hub id of such a checkpoint, and `revision` pins it. By default `device` is CUDA if there is one,
-    and `dtype` (also by its name) is float32, or bfloat16 for jina-embeddings-v4 on CUDA. `attention` and the pixel
-    limits are for jina-embeddings-v4 alone.
+    "starter" is all-MiniLM-L6-v2 with the shipped adapters. "e5", "mpnet" and "minilm" are multilingual-e5-small,
+    all-mpnet-base-v2 and all-MiniLM-L6-v2 as published, from installed packages or the hub. A folder holds a BERT-type
+    encoder, a checkpoint in the layout of jina-embeddings-v4, adapters of `unbraid train teacher fit`, or the joined
+    teacher of `unbraid train join`. "org/name" is the hub id of a jina-embeddings-v4 checkpoint, and `revision` pins
+    it. By default `device` is CUDA if there is one; `dtype` (also by its name) is float32, but bfloat16 for
+    jina-embeddings-v4 on CUDA, and that of the labels for a joined teacher. `attention` and the pixel limits are for
+    jina-embeddings-v4 alone.
     Raises DataError for another name or an option that does not apply, TeacherError for a teacher that was found but
     cannot be used.
     """
@@ -64,8 +69,13 @@ def load(
     }
     if given := [option for option, value in options.items() if value is not None]:
         raise DataError(f"{', '.join(given)} does not apply to the teacher {str(name)!r}: leave it out")
+    place = choose_device(device)
+    if kind == "joined":
+        return load_members(Path(name), device=place, dtype=dtype)
+    if kind == "member" and adapters is None:
+        return load_member(MEMBERS[str(name)], device=place, dtype=dtype or torch.float32)
     folder = Path(base) if kind == "bert" else minilm_folder()
-    return load_minilm(folder, adapters, device=choose_device(device), dtype=dtype or torch.float32)
+    return load_minilm(folder, adapters, device=place, dtype=dtype or torch.float32)
 
 
 def load_trainable(
@@ -77,9 +87,13 @@ def load_trainable(
     used where the checkpoint has one. Raises as `load` does.
     """
     kind, place = _kind(name), choose_device(device)
-    if kind in ("minilm", "bert"):
-        folder = minilm_folder() if kind == "minilm" else Path(name)
-        return load_backbone(folder).to(place), BertReader(folder, max_tokens), STARTER
+    if kind == "joined" or (kind == "member" and str(name) != "minilm"):
+        raise DataError(
+            f"adapters cannot be trained on the teacher {str(name)!r}: expected minilm or a folder"
+        )
+    if kind in ("member", "bert"):
+        folder = minilm_folder() if kind == "member" else Path(name)
+        return load_backbone(folder).to(place), TextReader(folder, max_tokens), STARTER
     from unbraid.teacher import qwen
 
     qwen.check_transformers()
@@ -120,15 +134,17 @@ def _base_and_adapters(name: str | Path) -> tuple[str | Path, Path | None]:
 
 
 def _kind(name: str | Path) -> str:
-    """What a backbone is: "minilm", "bert" or "qwen2_5_vl". Raises DataError for anything else."""
-    if str(name) == "minilm":
-        return str(name)
+    """What a backbone is: "member", "joined", "bert" or "qwen2_5_vl". Raises DataError for anything else."""
+    if str(name) in MEMBERS:
+        return "member"
     expected = (
-        "starter, minilm, a folder with a BERT or jina-embeddings-v4 checkpoint or with adapters trained here,"
-        " or a hub id org/name"
+        f"starter, {', '.join(MEMBERS)}, a folder with a BERT or jina-embeddings-v4 checkpoint, with adapters trained"
+        " here or with a joined teacher, or a hub id org/name"
     )
     folder = Path(name)
     if os.path.isdir(folder):  # Path.is_dir raises for a name that is too long
+        if (folder / SPACE).is_file():
+            return "joined"
         path = folder / "config.json"
         try:
             kind = json.loads(path.read_text(encoding="utf-8"))["model_type"]

@@ -77,7 +77,8 @@ class Backbone(nn.Module):
             )
             inputs["pixel_values"] = batch.patches.to(self.model.dtype)
             inputs["image_grid_thw"] = batch.grids
-        if ARCHITECTURES[self.model.config.model_type].causal:
+        kind = ARCHITECTURES.get(self.model.config.model_type)  # None: an encoder that gets no adapters
+        if kind is not None and kind.causal:
             inputs["use_cache"] = False
         hidden = self.model(**inputs).last_hidden_state
         return TokenStates(hidden, self.multi_vector_projector(hidden) if project else None)

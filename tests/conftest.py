@@ -203,3 +203,21 @@ def embedder(bundle_folder: Path) -> unbraid.Embedder:
 def exact(bundle_folder: Path) -> unbraid.Embedder:
     """The tiny bundle on its fp32 graphs, where a vector does not depend on its batch."""
     return unbraid.load(bundle_folder, threads=1, precision="fp32")
+
+
+@pytest.fixture(scope="session")
+def fake_member():
+    """`fake_member(spec)`: a member whose vectors depend on the last letter alone, so a query finds its document."""
+
+    class FakeMember:
+        modalities = ("text", "code")
+
+        def __init__(self, spec):
+            self.spec, self.dim, self.id, self.about = spec, spec.dim, f"{spec.name}-1", {"member": spec.name}
+            self.routes = {task: route.name for task, route in spec.routes.items()}
+
+        def encode(self, items, task):
+            found = [np.random.default_rng(ord(str(item)[-1])).standard_normal(self.dim) for item in items]
+            return normalize(np.stack(found) + 1)
+
+    return FakeMember

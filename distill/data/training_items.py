@@ -3,10 +3,13 @@
 import os
 import random
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from unbraid.distill.data.item_sources import ENGLISH, language_tag
 from unbraid.distill.recipe import Recipe, Source
 from unbraid.errors import DataError
 from unbraid.io.jsonl import Line, read_rows
@@ -21,14 +24,22 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
 class TrainingItem:
     """A text, code snippet or picture to label.
 
-    `anchor` is the description of a code snippet. The text of a picture is its path as the data file gives it;
-    `picture` is its path on this machine.
+    `anchor` is the description of a code snippet, `english` the English side of a text in another language where there
+    is one. The text of a picture is its path as the data file gives it; `picture` is its path on this machine.
     """
 
     text: str
     modality: Modality
     anchor: str = ""
     picture: Path | None = None
+    language: str = ENGLISH
+    english: str = ""
+
+    def in_english(self) -> "TrainingItem | None":
+        """What a teacher that reads English alone labels: the item, its English side, or nothing."""
+        if self.modality == "code" or self.language == ENGLISH:
+            return self
+        return TrainingItem(self.english, "text") if self.english else None
 
 
 def sentences(text: str) -> list[str]:
@@ -36,7 +47,7 @@ def sentences(text: str) -> list[str]:
     return [part for part in _SENTENCE_END.split(text) if len(part) >= 25]
 
 
-def _field(row: dict[str, Any], name: str) -> str:
+def field_text(row: Mapping[str, Any], name: str) -> str:
     """A field as stripped text, with lone surrogates replaced as they are when encoding."""
     return replace_lone_surrogates(str(row.get(name) or "").strip())
 
@@ -47,13 +58,13 @@ def training_items(sources: tuple[Source, ...], folder: Path, *, seed: int) -> l
     for source in sources:
         for row in train_rows(folder / source.file, limit=source.limit, seed=seed):
             for field in source.text:
-                text = _field(row, field)
+                text = field_text(row, field)
                 for part in [text, *(sentences(text) if source.sentences else [])]:
                     if part:
                         items.setdefault(("text", part), TrainingItem(part, "text"))
             for field in source.code:
-                text = _field(row, field)
-                anchor = _field(row, "anchor") if field == "positive" else ""
+                text = field_text(row, field)
+                anchor = field_text(row, "anchor") if field == "positive" else ""
                 if text:
                     items.setdefault(("code", text), TrainingItem(text, "code", anchor))
     shuffled = list(items.values())
@@ -69,15 +80,16 @@ def recipe_items(recipe: Recipe, folder: Path, *, most: int | None = None) -> li
     return training_items(recipe.source, folder, seed=recipe.seed)[: most or recipe.items or None]
 
 
-def file_items(path: Path) -> list[TrainingItem]:
-    """Items of a .jsonl or .jsonl.gz file, one a row, in order.
+def file_items(path: Path, *, most: int | None = None) -> list[TrainingItem]:
+    """The first `most` items of a .jsonl or .jsonl.gz file (all if None), one a row, in order.
 
-    A row is {"text": ...}, {"code": ..., "anchor": its description, if any} or {"image": path from the file's folder};
-    other fields are ignored. Raises DataError that names the line for any other row.
+    A row is {"text": ...}, {"code": ..., "anchor": its description, if any} or {"image": path from the file's folder}.
+    Text in another language has "lang", its code, and may have "english", its translation. Other fields are ignored.
+    Raises DataError that names the line for any other row.
     """
     if not path.name.endswith((".jsonl", ".jsonl.gz")):
         raise DataError(f"{path}: expected a folder, or items in a .jsonl or .jsonl.gz file")
-    return [_item(line) for line in read_rows(path)]
+    return [_item(line) for line in islice(read_rows(path), most)]
 
 
 def _item(line: Line) -> TrainingItem:
@@ -97,4 +109,6 @@ def _item(line: Line) -> TrainingItem:
     picture = line.path.parent / text if modality == "image" else None
     if picture is not None and not os.path.isfile(picture):  # Path.is_file raises for a name that is too long
         raise line.wrong(f"no picture {text!r} in {line.path.parent}", "the path of a picture")
-    return TrainingItem(text, modality, anchor, picture)
+    language = language_tag(line.text("lang", default="")) or ENGLISH
+    english = replace_lone_surrogates(line.text("english", default=""))
+    return TrainingItem(text, modality, anchor, picture, language, english)

@@ -15,5 +15,13 @@ def ridge(
     gram, moment = left @ inputs, left @ targets
     if towards is not None:
         moment = moment + penalty * towards.T
+    return solve_ridge(gram, moment, penalty)
+
+
+def solve_ridge(gram: np.ndarray, moment: np.ndarray, penalty: float) -> np.ndarray:
+    """W float64 [B, A] of the summed products gram [A, A] = inputsᵀ inputs and moment [A, B] = inputsᵀ targets.
+
+    For rows that do not fit into memory together.
+    """
     weight: np.ndarray = np.linalg.solve(gram + penalty * np.eye(len(gram)), moment).T
     return weight

@@ -55,7 +55,7 @@ def test_label_then_check(command, texts, tmp_path):
     )
     done = command(*words)
     assert done.code == 0, done.err
-    assert done.out.startswith("9 items labelled by all-MiniLM-L6-v2-")
+    assert done.out.startswith("9 items labelled by minilm-")
     assert done.out.rstrip().endswith("float32 in " + str(tmp_path / "labels") + ", 9 of them now")
     again = command(*words)
     assert again.out.rstrip().endswith(", 0 of them now")
@@ -138,3 +138,17 @@ def test_wrong_use_of_label_is_one_clear_line(command, texts, tmp_path, fake_tea
     result = command("train", "label", *(word.format(tmp=tmp_path) for word in words))
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
     assert says in result.err
+
+
+def test_a_member_that_reads_english_alone_labels_the_english_sides(command, tmp_path):
+    path = tmp_path / "items.jsonl"
+    rows = [
+        {"text": "the cat"},
+        {"text": "die Katze", "lang": "de", "english": "a cat"},
+        {"text": "le chat", "lang": "fr"},
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = command("train", "label", path, "--teacher", "minilm", "--output", tmp_path / "labels")
+    assert done.out.startswith("2 items labelled by minilm-"), done.err
+    about = json.loads((tmp_path / "labels" / "labels.json").read_text())
+    assert (about["about"]["member"], about["routes"]) == ("minilm", ["plain"])

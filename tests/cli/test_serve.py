@@ -132,3 +132,9 @@ def test_a_file_without_a_good_key_is_refused(tmp_path, content):
     (tmp_path / "keys").write_text(content)
     result = CliRunner().invoke(app, ["serve", "--keys", str(tmp_path / "keys")])
     assert "key" in str(result.exception)
+
+
+def test_a_joined_teacher_is_not_served(monkeypatch):
+    monkeypatch.setattr("unbraid.teacher.load", lambda name, device: object())
+    result = CliRunner().invoke(app, ["serve", "--teacher", "joined"])
+    assert result.exit_code == 2 and "joined is a joined teacher" in result.output

@@ -99,9 +99,15 @@ def serve(
         search = None
         engine: Engine
         if teacher is not None:
+            from unbraid.teacher import AdapterTeacher
             from unbraid.teacher import load as load_teacher
 
-            engine = TeacherEngine(load_teacher(teacher, device=device))
+            loaded = load_teacher(teacher, device=device)
+            if not isinstance(loaded, AdapterTeacher):
+                raise typer.BadParameter(
+                    f"{teacher} is a joined teacher, which cannot be served: name a member"
+                )
+            engine = TeacherEngine(loaded)
         else:
             embedder = load(model, threads=1, tier=tier)
             engine = BundleEngine(embedder, threads or usable_cores())

@@ -17,7 +17,7 @@ TeacherName = Annotated[
     str,
     typer.Option(
         "--teacher",
-        help="starter, minilm, a folder of trained adapters, a checkpoint folder or a hub id org/name.",
+        help="starter, e5, mpnet, minilm, a folder (adapters, a checkpoint, a joined teacher) or a hub id org/name.",
     ),
 ]
 Dtype = Annotated[

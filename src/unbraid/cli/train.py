@@ -27,6 +27,8 @@ RecipeName = Annotated[
         metavar="RECIPE", help="A TOML file, or the name of a shipped one, such as starter or tower."
     ),
 ]
+Queries = Annotated[int, typer.Option("--queries", help="At most this many in a dev set.", min=1)]
+Documents = Annotated[int, typer.Option("--documents", help="At most this many in a dev set.", min=1)]
 
 
 @app.command()
@@ -54,6 +56,34 @@ def pairs(
         typer.echo(f"{len(found)} pairs in {out / file}")
     for name in names:
         typer.echo(f"{name}: {licence(name)}")
+
+
+@app.command()
+def items(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder that the sources' file names start from.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file, .jsonl.gz.")],
+    dev: Annotated[
+        bool, typer.Option("--dev", help="The dev sets' items instead, of sources that are never trained on.")
+    ] = False,
+    queries: Queries = 250,
+    documents: Documents = 800,
+) -> None:
+    """Write the items of a joined teacher as one file, in an order whose every prefix is a balanced sample.
+
+    The sources and the dev sets stand in unbraid.distill.data.item_sources.
+    """
+    from unbraid.distill.data.dev_sets import dev_items, dev_sets
+    from unbraid.distill.data.item_sources import SOURCES
+    from unbraid.distill.data.member_items import ordered_items, with_english_sides, write_items
+
+    if dev:
+        found = dev_items(dev_sets(data, queries=queries, documents=documents))
+    else:
+        found = with_english_sides(ordered_items(SOURCES, data), data)
+    write_items(out, found)
+    typer.echo(f"{len(found)} items in {out}")
 
 
 @app.command()
@@ -87,7 +117,8 @@ def label(
 ) -> None:
     """Write a teacher's vectors of texts, code and pictures; run it again to resume.
 
-    A line of a .jsonl file is {"text": ...}, {"code": ..., "anchor": its description, if any} or {"image": path}.
+    A line of a .jsonl file is {"text": ...}, {"code": ..., "anchor": its description, if any} or {"image": path}. A
+    text in another language has "lang", and may have "english", which mpnet and minilm read instead.
     """
     if sample is not None and not check:
         raise typer.BadParameter("--sample goes with --check")
@@ -95,14 +126,16 @@ def label(
     require("pyarrow", "teacher")
     from unbraid.distill.data.training_items import file_items
     from unbraid.distill.labels.check_labels import check_labels
+    from unbraid.distill.labels.member_labels import readable_items
     from unbraid.distill.labels.write_labels import label as label_items
     from unbraid.distill.pipeline import items_to_label
     from unbraid.distill.recipe import read_recipe
     from unbraid.distill.recipe_models import below_data, torch_dtype
     from unbraid.teacher import load as load_teacher
+    from unbraid.teacher.members.member_spec import MEMBERS, stored_routes
 
     plan = read_recipe(recipe)
-    found = items_to_label(plan, data, output, most=items) if data.is_dir() else file_items(data)[:items]
+    found = items_to_label(plan, data, output, most=items) if data.is_dir() else file_items(data, most=items)
     own = teacher in (None, plan.teacher)
     chosen = load_teacher(
         teacher or below_data(plan.teacher, data),
@@ -110,6 +143,9 @@ def label(
         dtype=dtype or (torch_dtype(plan, device) if own else None),
     )
     wanted = [] if tasks == "all" else tasks.split(",")
+    if (member := MEMBERS.get(str(chosen.about.get("member")))) is not None:
+        found = readable_items(member, found)
+        wanted = wanted or list(stored_routes(member.routes).values())
     if check:
         for row in check_labels(found, output, chosen, tasks=wanted, sample=sample or 64):
             typer.echo(
@@ -125,6 +161,74 @@ def label(
         )
         raise typer.Exit(130)
     typer.echo(f"{total} items labelled by {chosen.id} in {output}, {done.now} of them now")
+
+
+@app.command()
+def join(
+    labels: Annotated[
+        list[Path],
+        typer.Argument(metavar="LABELS...", help="Folders of `unbraid train label`, one for each member."),
+    ],
+    items: Annotated[Path, typer.Option("--items", help="The labelled file of `unbraid train items`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the joined teacher.")],
+    weight: Annotated[
+        list[str] | None, typer.Option("--weight", help="NAME=NUMBER, for a member; repeat it.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Fit to the first items of the file.", min=2)] = None,
+    joined: Annotated[
+        Path | None, typer.Option("--labels", help="Folder for the joined labels, which training reads.")
+    ] = None,
+    dev: Annotated[Path | None, typer.Option("--dev", help="Data folder of the dev sets, to score.")] = None,
+    dev_labels: Annotated[
+        list[Path] | None,
+        typer.Option("--dev-labels", help="The dev items' labels by one member; repeat it."),
+    ] = None,
+    queries: Queries = 250,
+    documents: Documents = 800,
+) -> None:
+    """Join the labels of several members into one teacher of 512 dimensions; prints JSON lines.
+
+    Each member is centred and weighted, and one projection is fitted. Weights can change without new labels. With
+    --dev, every member and the joined vectors are scored.
+    """
+    if (dev is None) != (not dev_labels):
+        raise typer.BadParameter("--dev goes with --dev-labels")
+    weights = dict(map(_weight, weight or []))
+    require("torch", "teacher")
+    require("pyarrow", "teacher")
+    if dev:
+        require("ir_measures", "evaluate")
+    from unbraid.distill.data.dev_sets import dev_sets
+    from unbraid.distill.data.training_items import file_items
+    from unbraid.distill.space.fit_members import fit_member_space, kept_energy, open_members, write_joined
+    from unbraid.distill.space.members_report import group_means, score_table
+    from unbraid.teacher.members.members_teacher import SPACE, teacher_id
+
+    members = open_members(labels)
+    found = [item for item in file_items(items, most=limit) if members.covers(item)]
+    space = fit_member_space(members, found, weights=weights)
+    out.mkdir(parents=True, exist_ok=True)
+    space.save(out / SPACE)
+    about = {"teacher": teacher_id(space), "items": len(found)}
+    typer.echo(json.dumps(about | {"kept energy": round(kept_energy(members, found, space), 4)}))
+    if joined:
+        typer.echo(json.dumps({"labels": str(joined), "new": write_joined(members, found, space, joined)}))
+    if dev:
+        sets = dev_sets(dev, queries=queries, documents=documents)
+        rows = score_table(sets, open_members(dev_labels or []), space)
+        for row in [*rows, *group_means(rows)]:
+            typer.echo(json.dumps(row))
+
+
+def _weight(given: str) -> tuple[str, float]:
+    name, _, number = given.partition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise typer.BadParameter(f"--weight {given!r}: expected NAME=NUMBER with a positive number")
+    return name, value
 
 
 @app.command()
