@@ -32,7 +32,7 @@ def two_sided(base_id="b"):
 
 @pytest.mark.parametrize("make", [one_sided, two_sided])
 def test_write_and_read_give_the_same_mapper(make, place):
-    make().save(place)
+    make().save(str(place))
     read = read_mapper(place)
     assert (read.name, read.base_id, read.about) == ("legal", "b", make().about)
     assert list(read.matrices) == list(make().matrices)

@@ -17,7 +17,7 @@ from unbraid.cli import convert as cli_convert
 from unbraid.cli import qdrant as cli_qdrant
 from unbraid.cli import task_vectors as cli_task_vectors
 from unbraid.cli.options import Model, Threads, Tier
-from unbraid.cli.qdrant import AsJson, Folder, Tally, open_one
+from unbraid.cli.qdrant import AsJson, Folder, Tally, check_one_place
 from unbraid.loading import load, open_index
 from unbraid.progress import counting
 
@@ -83,15 +83,15 @@ def add(
     from unbraid.index.store.filter import read_fields
 
     fields = read_fields(field or [])
-    with open_one(
+    check_one_place(into, "--into", url, name)
+    with open_index(
         into,
-        "--into",
-        url,
-        name,
+        qdrant=url,
+        collection=name,
         model=lambda: load(model, threads=threads, tier=tier),
         dim=dim,
-        numbers=numbers,
-        candidates=candidates,
+        numbers=numbers,  # type: ignore[arg-type]  # checked there
+        candidates=candidates,  # type: ignore[arg-type]
     ) as index:
         report = index.add(paths, fields=fields, progress=sys.stderr.isatty())
         total = index.count()
@@ -252,7 +252,8 @@ def delete(
     folder = paths.pop(0) if url is None else None
     if not paths:
         raise typer.BadParameter("give the FOLDER of the index and the PATHs to take out")
-    with open_one(folder, "FOLDER", url, name) as index:
+    check_one_place(folder, "FOLDER", url, name)
+    with open_index(folder, qdrant=url, collection=name) as index:
         with Tally("deleting", "files", len(index.files_below(paths))) as tally:
             index.delete(paths, on_progress=tally.add)
         total = index.count()

@@ -33,13 +33,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
 app = typer.Typer()
 
 
-def open_one(folder: Path | None, option: str, url: str | None, name: str | None, **options: Any) -> Any:
-    """The index in `folder`, which came as `option`, or on the server at `url`; `options` are those of `open_index`."""
+def check_one_place(folder: Path | None, option: str, url: str | None, name: str | None) -> None:
+    """Raise BadParameter unless there is either a `folder`, which came as `option`, or the `url` of a server."""
     if (folder is None) == (url is None):
         raise typer.BadParameter(f"give either {option} FOLDER or --qdrant URL")
     if name is not None and url is None:
         raise typer.BadParameter("--collection goes with --qdrant URL")
-    return open_index(folder, qdrant=url, collection=name, **options)
 
 
 class Tally:

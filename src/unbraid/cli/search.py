@@ -10,10 +10,10 @@ import typer
 
 from unbraid.bundle import SMALL
 from unbraid.cli.options import Model, Tier, custom_mapper, one_of
-from unbraid.cli.qdrant import Name, Url, open_one
+from unbraid.cli.qdrant import Name, Url, check_one_place
 from unbraid.errors import DataError
 from unbraid.items import MODALITIES, Code, Item
-from unbraid.loading import load
+from unbraid.loading import load, open_index
 from unbraid.runtime.preprocess import decode
 
 app = typer.Typer()
@@ -73,7 +73,8 @@ def search(
         loaded = load(model, tier=tier)
         return loaded.with_mapper(own) if own else loaded
 
-    with open_one(folder, "--in", url, name, model=embedder, read_only=True) as index:
+    check_one_place(folder, "--in", url, name)
+    with open_index(folder, qdrant=url, collection=name, model=embedder, read_only=True) as index:
         results = index.search(
             items,
             mode=own.name if own else mode,

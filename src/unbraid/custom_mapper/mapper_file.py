@@ -57,7 +57,7 @@ class CustomMapper:
             )
         return self.mode[side == "document"]
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write a .mapper file. Raises DataError when it cannot be written."""
         from safetensors.numpy import save
 
@@ -68,7 +68,7 @@ class CustomMapper:
             metadata={"unbraid": json.dumps(about, ensure_ascii=False)},
         )
         try:
-            write_atomic(path, content)
+            write_atomic(Path(path), content)
         except OSError as error:
             raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
 

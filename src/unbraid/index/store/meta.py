@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from unbraid.errors import StoreError
-from unbraid.index.protocol import Model
 from unbraid.index.store.storage import Storage
 from unbraid.io.atomic import write_atomic
 
@@ -48,26 +47,21 @@ class Meta:
     provenance: Provenance = field(default_factory=Provenance)
 
 
-def meta_of_model(model: Model, storage: Storage | None = None) -> Meta:
+def meta_of_model(model: Any, storage: Storage | None = None) -> Meta:
     """What a new index of `model` says; vectors are kept whole and in float32 unless `storage` says otherwise."""
     try:
         version = metadata.version("unbraid")
     except metadata.PackageNotFoundError:  # a checkout that is not installed
         version = "unknown"
+    origin = Provenance()  # of a model without a bundle
+    if bundle := getattr(model, "bundle", None):
+        encoders = {name: spec.id for name, spec in bundle.tiers[model.tier].items()}
+        if bundle.image:
+            encoders["image"] = bundle.image.id
+        mappers = {task: spec.id for task, spec in bundle.mappers.items()}
+        origin = Provenance(model.name, bundle.id, encoders, mappers)
     kept = storage or Storage(model.dim)
-    return Meta(FORMAT, model.base_id, model.dim, kept, version, SHARD_FOLDER, provenance(model))
-
-
-def provenance(model: Any) -> Provenance:
-    """Where the base vectors of `model` come from; Any, as it is empty for a model that has no bundle."""
-    bundle = getattr(model, "bundle", None)
-    if bundle is None:
-        return Provenance()
-    encoders = {name: spec.id for name, spec in bundle.tiers[model.tier].items()}
-    if bundle.image:
-        encoders["image"] = bundle.image.id
-    mappers = {task: spec.id for task, spec in bundle.mappers.items()}
-    return Provenance(model.name, bundle.id, encoders, mappers)
+    return Meta(FORMAT, model.base_id, model.dim, kept, version, SHARD_FOLDER, origin)
 
 
 def match(place: str, held: Meta, new: Meta, pictures: Callable[[], int]) -> Meta:
