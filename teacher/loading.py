@@ -120,7 +120,7 @@ def _base_and_adapters(name: str | Path) -> tuple[str | Path, Path | None]:
 
 
 def _kind(name: str | Path) -> str:
-    """What a backbone is: "minilm", "bert" or "qwen2_5_vl". Raises DataError for anything else."""
+    """The kind of a backbone: "minilm", "bert" or "qwen2_5_vl". Raises DataError for anything else."""
     if str(name) == "minilm":
         return str(name)
     expected = (
