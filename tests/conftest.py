@@ -1,9 +1,11 @@
 """A tiny bundle made by the real export from random weights: one encoder each, both text tiers, all four mappers, 512 dimensions."""
 
+import gzip
+import json
 import os
 import shutil
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +107,26 @@ def tiny_run(run: Path) -> None:
         torch.nn.init.normal_(linear.weight, std=0.05)
         save_mapper(linear, run / "mappers" / f"{task}.safetensors")
     write_record(run / "mappers", recipe, {}, {})
+
+
+@pytest.fixture(scope="session")
+def write_rows():
+    """`write_rows(path, rows)`: a gzip file of JSON lines; a row that is a str is written as it is."""
+
+    def write(path: Path, rows: Iterable[object]) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with gzip.open(path, "wt", encoding="utf-8") as file:
+            file.writelines(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def pairs(tmp_path: Path, write_rows: Callable[[Path, Iterable[object]], Path]) -> Path:
+    """300 rows, of which about 1 in 50 are dev."""
+    rows = [{"anchor": f"q {number}", "positive": f"d {number}"} for number in range(300)]
+    return write_rows(tmp_path / "pairs.jsonl.gz", rows)
 
 
 @pytest.fixture(scope="session")

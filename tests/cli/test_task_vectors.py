@@ -24,18 +24,12 @@ def index(command, tmp_path, bundle_folder) -> Path:
     return tmp_path / "ix"
 
 
+def document_vectors(index: Path, out: Path, bundle: Path) -> tuple[object, ...]:
+    return ("index", "task-vectors", index, "--task", "document", "--out", out, "--model", bundle)
+
+
 def test_an_estimate_comes_first_and_can_be_all(command, index, tmp_path, bundle_folder) -> None:
-    words = (
-        "index",
-        "task-vectors",
-        index,
-        "--task",
-        "document",
-        "--out",
-        tmp_path / "v.npy",
-        "--model",
-        bundle_folder,
-    )
+    words = document_vectors(index, tmp_path / "v.npy", bundle_folder)
     code, out, err = command(*words, "--estimate", "--json")
     assert code == 0 and json.loads(out)["items"] == 3 and json.loads(out)["bytes"] > 3 * 2048
     assert err.startswith("3 items, about 0:00:0") and "MB free" in err
@@ -81,17 +75,7 @@ def test_damaged_items_are_left_out_and_said(command, index, tmp_path, bundle_fo
         monkeypatch.setattr("unbraid.index.store.edge.to_payload", wrong)
         opened.store.upsert(entries[:1], vectors[:1])
     monkeypatch.undo()
-    words = (
-        "index",
-        "task-vectors",
-        index,
-        "--task",
-        "document",
-        "--out",
-        tmp_path / "v.npy",
-        "--model",
-        bundle_folder,
-    )
+    words = document_vectors(index, tmp_path / "v.npy", bundle_folder)
     code, out, err = command(*words, "--json")
     assert code == 0 and json.loads(out)["items"] == 2
     assert f"unbraid: 1 damaged items were left out: unbraid index verify {index}" in err

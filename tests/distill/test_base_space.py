@@ -11,17 +11,14 @@ from unbraid.distill.space.base_space import (
     stack,
 )
 from unbraid.distill.space.task_space import task_target
-
-
-def unit(vectors):
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+from unbraid.vectors import normalize
 
 
 def task_vectors(n, *dims, seed=0):
     """Random unit vectors for routes "a", "b", … of `dims`, their energy falling along the axes."""
     rng = np.random.default_rng(seed)
     return {
-        route: unit(rng.standard_normal((n, dim)) / np.arange(1, dim + 1) ** 0.5).astype(np.float32)
+        route: normalize(rng.standard_normal((n, dim)) / np.arange(1, dim + 1) ** 0.5).astype(np.float32)
         for route, dim in zip("abcd", dims, strict=False)
     }
 
@@ -48,7 +45,7 @@ def wide_space(wide):
 def test_the_projection_keeps_every_cosine_when_all_dimensions_fit(first, second, seed):
     vectors = task_vectors(60, first, second, seed=seed)
     base = fit_base_space([vectors], seed=seed).project(vectors)
-    stacked = unit(stack(vectors, ("a", "b")).astype(np.float64))
+    stacked = normalize(stack(vectors, ("a", "b")).astype(np.float64))
     np.testing.assert_allclose(base @ base.T, stacked @ stacked.T, atol=2e-6)
 
 
@@ -125,7 +122,7 @@ def test_a_task_target_is_the_teachers_first_512_dimensions_or_its_vector_with_z
     target = task_target(vectors)
     assert (target.dtype, target.shape) == (np.float32, (7, 512))
     cut = vectors[:, :512].astype(np.float64)
-    np.testing.assert_allclose(target[:, : cut.shape[1]], unit(cut), atol=1e-6)
+    np.testing.assert_allclose(target[:, : cut.shape[1]], normalize(cut), atol=1e-6)
     assert not target[:, cut.shape[1] :].any()
 
 

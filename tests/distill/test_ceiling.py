@@ -18,12 +18,9 @@ from unbraid.evaluation import Retrieval, Sts, evaluate_teacher
 from unbraid.items import Code
 from unbraid.tasks import SEARCH_MODES
 from unbraid.training.torchvision_shim import ensure_torchvision
+from unbraid.vectors import normalize
 
 ensure_torchvision()
-
-
-def unit(vectors):
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def labelled(vectors):
@@ -49,7 +46,7 @@ def rng():
 
 
 def test_a_stack_of_64_dimensions_loses_nothing_at_any_prefix(rng):
-    vectors = {route: unit(rng.standard_normal((700, 32))) for route in "ab"}
+    vectors = {route: normalize(rng.standard_normal((700, 32))) for route in "ab"}
     for one in measured(vectors).values():
         assert one.items == 70
         for dim in DIMS:
@@ -60,7 +57,7 @@ def test_a_stack_of_64_dimensions_loses_nothing_at_any_prefix(rng):
 
 def test_a_turned_route_costs_no_dimensions_and_the_base_alone_finds_its_neighbours(rng):
     """Both routes hold the same 60 directions, so that all cosines agree: mappers would have nothing to add."""
-    own = unit(rng.standard_normal((600, 60)))
+    own = normalize(rng.standard_normal((600, 60)))
     turn, _ = np.linalg.qr(rng.standard_normal((60, 60)))
     for one in measured({"plain": own, "turned": own @ turn}).values():
         assert one.cosine[64] == pytest.approx(1, abs=1e-3)
@@ -68,14 +65,14 @@ def test_a_turned_route_costs_no_dimensions_and_the_base_alone_finds_its_neighbo
 
 
 def test_where_routes_differ_the_base_alone_finds_fewer_neighbours_than_its_read_out(rng):
-    for one in measured({route: unit(rng.standard_normal((900, 30))) for route in "ab"}).values():
+    for one in measured({route: normalize(rng.standard_normal((900, 30))) for route in "ab"}).values():
         assert one.top10[64] > 0.98
         assert one.base_top10 < 0.8
 
 
 def test_energy_kept_is_the_share_that_the_projections_rows_hold(rng):
     falling = 1 / np.arange(1, 401) ** 0.5
-    vectors = {route: unit(rng.standard_normal((3000, 400)) * falling) for route in "ab"}
+    vectors = {route: normalize(rng.standard_normal((3000, 400)) * falling) for route in "ab"}
     fitted, held = next(split([labelled(vectors)]))
     space = fit_base_space([fitted], seed=0)
     found = measured(vectors)
@@ -89,7 +86,7 @@ def test_energy_kept_is_the_share_that_the_projections_rows_hold(rng):
 
 def test_prefixes_hold_less_and_read_outs_point_less_well(rng):
     """Two routes of 300 unrelated dimensions: at 64 a fifth of the dimensions is left."""
-    found = measured({route: unit(rng.standard_normal((6000, 300))) for route in "ab"})["a"]
+    found = measured({route: normalize(rng.standard_normal((6000, 300))) for route in "ab"})["a"]
     assert found.cosine[64] < found.cosine[128] < found.cosine[256] < found.cosine[512]
     assert found.top10[64] < found.top10[512]
     assert found.energy[64] == pytest.approx(64 / 600, abs=0.03)
@@ -97,7 +94,7 @@ def test_prefixes_hold_less_and_read_outs_point_less_well(rng):
 
 
 def test_dimensions_beyond_512_of_a_teacher_play_no_part(rng):
-    own = unit(rng.standard_normal((300, 600)))
+    own = normalize(rng.standard_normal((300, 600)))
     other = own.copy()
     other[:, 512:] = 0
     one, same = (measured({"plain": vectors})["plain"] for vectors in (own, other))
@@ -117,11 +114,11 @@ def test_the_ten_nearest_others_are_compared():
 
 def test_fewer_than_twenty_items_are_refused(rng):
     with pytest.raises(DataError, match="at least 20"):
-        measured({"plain": unit(rng.standard_normal((19, 4)))})
+        measured({"plain": normalize(rng.standard_normal((19, 4)))})
 
 
 def test_read_outs_are_fitted_to_no_held_out_item(rng):
-    vectors = unit(rng.standard_normal((400, 40)))
+    vectors = normalize(rng.standard_normal((400, 40)))
     other = vectors.copy()
     other[9::10] = vectors[9::10][::-1]
     space = fit_base_space([{"plain": vectors}], seed=0)
@@ -149,7 +146,7 @@ class FakeTeacher:
             words = np.random.default_rng(sum(map(ord, str(item)))).standard_normal(self.dim)
             own = np.random.default_rng([ord(self.routes[task][0]), *map(ord, str(item))])
             rows.append(words + own.standard_normal(self.dim))
-        return unit(np.array(rows)).astype(np.float32)
+        return normalize(np.array(rows)).astype(np.float32)
 
 
 RETRIEVAL = Retrieval(
@@ -209,7 +206,7 @@ def test_an_item_is_encoded_once_a_route_and_code_apart_from_text():
 @pytest.fixture
 def labels(tmp_path):
     rng = np.random.default_rng(1)
-    shard = labelled({route: unit(rng.standard_normal((300, 24))).astype(np.float16) for route in "ab"})
+    shard = labelled({route: normalize(rng.standard_normal((300, 24))).astype(np.float16) for route in "ab"})
     with open_labels(tmp_path / "labels", Description("fake", {}, ("a", "b"), 24)) as store:
         store.want(set(shard.keys))
         store.append(shard)

@@ -39,6 +39,7 @@ from unbraid.distill.train_image import (
 )
 from unbraid.errors import DataError
 from unbraid.runtime.preprocess import ImagePreprocess
+from unbraid.vectors import normalize
 
 TRAINING = ImageTraining(
     tower="timm:test_efficientnet",
@@ -57,10 +58,6 @@ def recipe(training=TRAINING):
     return Recipe("tiny", "1", 5, "fake", 0, "float32", (), TextTraining(), training, {})
 
 
-def unit(vectors):
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-
-
 ROUTES = {"query": "search", "document": "search", "symmetric": "match", "code": "match"}
 
 
@@ -77,7 +74,7 @@ class FakeTeacher:
 
     def encode(self, items, task):
         self.asked.append((self.routes[task], list(items)))
-        return unit(
+        return normalize(
             np.array([sum(self._word(word, task) for word in item.split()) for item in items], np.float32)
         )
 
@@ -386,18 +383,18 @@ def test_a_pictures_target_is_the_unit_mean_of_its_captions_base_vectors(space):
     pictures = [picture("one", "two"), picture("three")]
     base = np.stack(list(stored_vectors(pictures, space).values()))
     targets = caption_vectors(pictures, stored_vectors(pictures, space)).targets
-    np.testing.assert_allclose(targets, [unit(base[:2].mean(0)), base[2]], atol=1e-6)
+    np.testing.assert_allclose(targets, [normalize(base[:2].mean(0)), base[2]], atol=1e-6)
 
 
 def test_a_photographs_own_vector_has_its_share_of_the_target(space):
-    own = unit(np.random.default_rng(0).standard_normal(512)).astype(np.float32)
+    own = normalize(np.random.default_rng(0).standard_normal(512)).astype(np.float32)
     seen, kept_out = (
         Picture(np.zeros((4, 4, 3), np.uint8), ("one",), "photos", dev, key="k") for dev in (False, True)
     )
     pictures = [seen, kept_out, picture("two")]
     plain = caption_vectors(pictures, stored_vectors(pictures, space)).targets
     mixed = caption_vectors(pictures, stored_vectors(pictures, space) | {"k": own}, own=0.25).targets
-    np.testing.assert_allclose(mixed[0], unit(0.75 * plain[0].numpy() + 0.25 * own), atol=1e-6)
+    np.testing.assert_allclose(mixed[0], normalize(0.75 * plain[0].numpy() + 0.25 * own), atol=1e-6)
     torch.testing.assert_close(mixed[1:], plain[1:])  # dev pictures and drawings are their captions alone
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from unbraid.base_encoders.static_encoder import load_static_encoder
 from unbraid.distill import static_closed_form
@@ -103,26 +102,9 @@ def test_factors_of_full_width_lose_nothing():
 
 
 @pytest.fixture(scope="module")
-def backbone(tmp_path_factory):
+def backbone(word_backbone):
     """A random BERT of one layer and its tokenizer."""
-    from transformers import BertConfig, BertModel
-
-    folder = tmp_path_factory.mktemp("backbone")
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS]
-    tokenizer = Tokenizer(models.WordLevel({piece: n for n, piece in enumerate(pieces)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    tokenizer.save(str(folder / "tokenizer.json"))
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(pieces),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-    )
-    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    return folder
+    return word_backbone(WORDS, hidden_size=16, num_hidden_layers=1, intermediate_size=16)
 
 
 @pytest.fixture(scope="module")

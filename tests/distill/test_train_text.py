@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer
 
 from unbraid.base_encoders.text_encoder import load_text_encoder, start_text_encoder
 from unbraid.distill import train_text as stage
@@ -19,6 +19,7 @@ from unbraid.distill.train_text import train_text
 from unbraid.errors import DataError
 from unbraid.training.schedule import learning_rate_factor
 from unbraid.training.torchvision_shim import ensure_torchvision
+from unbraid.vectors import normalize
 
 ensure_torchvision()
 
@@ -38,10 +39,6 @@ def recipe(training=TRAINING, precision="float32"):
     return Recipe("tiny", "1", 5, "fake", 0, precision, (), training, ImageTraining(), {})
 
 
-def unit(vectors):
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-
-
 def teacher_vectors(texts):
     """Two routes: sums of a text's random word vectors, different ones for each route."""
     rng = np.random.default_rng(0)
@@ -49,35 +46,23 @@ def teacher_vectors(texts):
     for route in ("match", "search"):
         of_word = dict(zip(WORDS, rng.standard_normal((len(WORDS), WIDTH)), strict=True))
         summed = np.array([sum(of_word[word] for word in text.split()) for text in texts])
-        vectors[route] = unit(summed).astype(np.float16)
+        vectors[route] = normalize(summed).astype(np.float16)
     return vectors
 
 
 @pytest.fixture(scope="module")
-def backbone(tmp_path_factory):
+def backbone(word_backbone):
     """A random BERT of four layers, with a little dropout, and its tokenizer."""
-    from transformers import BertConfig, BertModel
-
-    folder = tmp_path_factory.mktemp("backbone")
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS]
-    tokenizer = Tokenizer(models.WordLevel({piece: n for n, piece in enumerate(pieces)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    tokenizer.save(str(folder / "tokenizer.json"))
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(pieces),
+    return word_backbone(
+        WORDS,
         hidden_size=WIDTH,
         num_hidden_layers=4,
-        num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=16,
         initializer_range=0.2,
         hidden_dropout_prob=0.02,
         attention_probs_dropout_prob=0.02,
     )
-    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    return folder
 
 
 def labelled(texts, modality="text", anchors=None):
@@ -273,7 +258,7 @@ def code_set(backbone, share):
 
 def test_a_snippets_target_leans_on_its_description(backbone):
     targets, own = code_set(backbone, 0.25)
-    np.testing.assert_allclose(targets[0], unit(0.75 * own[0] + 0.25 * own[3]), atol=1e-3)
+    np.testing.assert_allclose(targets[0], normalize(0.75 * own[0] + 0.25 * own[3]), atol=1e-3)
 
 
 def test_texts_and_snippets_without_a_labelled_description_keep_their_own_target(backbone):

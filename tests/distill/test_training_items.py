@@ -1,28 +1,7 @@
-import gzip
-import json
-
-import pytest
 from msgspec.structs import replace
 
 from unbraid.distill.data.training_items import TrainingItem, recipe_items, sentences, training_items
 from unbraid.distill.recipe import ImageTraining, Recipe, Source, TextTraining
-
-
-def write(path, lines):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.open(path, "wt", encoding="utf-8") as file:
-        for line in lines:
-            file.write((line if isinstance(line, str) else json.dumps(line)) + "\n")
-    return path
-
-
-@pytest.fixture
-def pairs(tmp_path):
-    """300 pairs, of which about 1 in 50 are dev."""
-    return write(
-        tmp_path / "pairs.jsonl.gz", [{"anchor": f"q {n}", "positive": f"d {n}"} for n in range(300)]
-    )
-
 
 DEV_OF_300 = [213, 217, 227]
 
@@ -62,44 +41,46 @@ def test_short_sentences_are_left_out():
 # -- items -------------------------------------------------------------------------------------------------------
 
 
-def test_items_are_distinct(tmp_path):
-    write(tmp_path / "a.jsonl.gz", [{"text": "same"}, {"text": " same "}, {"text": "other"}, {"text": ""}])
+def test_items_are_distinct(tmp_path, write_rows):
+    write_rows(
+        tmp_path / "a.jsonl.gz", [{"text": "same"}, {"text": " same "}, {"text": "other"}, {"text": ""}]
+    )
     source = Source("a.jsonl.gz", "MIT", text=("text",))
     items = training_items((source, source), tmp_path, seed=0)
     assert sorted(item.text for item in items) == ["other", "same"]
 
 
-def test_code_and_text_of_the_same_characters_are_two_items(tmp_path):
-    write(tmp_path / "a.jsonl.gz", [{"anchor": "exit", "positive": "exit"}])
+def test_code_and_text_of_the_same_characters_are_two_items(tmp_path, write_rows):
+    write_rows(tmp_path / "a.jsonl.gz", [{"anchor": "exit", "positive": "exit"}])
     items = training_items(
         (Source("a.jsonl.gz", "MIT", text=("anchor",), code=("positive",)),), tmp_path, seed=0
     )
     assert set(items) == {TrainingItem("exit", "text"), TrainingItem("exit", "code", "exit")}
 
 
-def test_code_that_is_no_positive_has_no_anchor(tmp_path):
-    write(tmp_path / "a.jsonl.gz", [{"anchor": "int x;", "positive": "var x;"}])
+def test_code_that_is_no_positive_has_no_anchor(tmp_path, write_rows):
+    write_rows(tmp_path / "a.jsonl.gz", [{"anchor": "int x;", "positive": "var x;"}])
     assert training_items((Source("a.jsonl.gz", "MIT", code=("anchor",)),), tmp_path, seed=0) == [
         TrainingItem("int x;", "code")
     ]
 
 
-def test_code_without_a_description_is_an_item_too(tmp_path):
-    write(tmp_path / "a.jsonl.gz", [{"positive": "var x;"}])
+def test_code_without_a_description_is_an_item_too(tmp_path, write_rows):
+    write_rows(tmp_path / "a.jsonl.gz", [{"positive": "var x;"}])
     assert training_items((Source("a.jsonl.gz", "MIT", code=("positive",)),), tmp_path, seed=0) == [
         TrainingItem("var x;", "code")
     ]
 
 
-def test_a_lone_surrogate_becomes_the_replacement_character(tmp_path):
-    write(tmp_path / "a.jsonl.gz", [{"text": "cut \ud83d here", "x": 1}])
+def test_a_lone_surrogate_becomes_the_replacement_character(tmp_path, write_rows):
+    write_rows(tmp_path / "a.jsonl.gz", [{"text": "cut \ud83d here", "x": 1}])
     (item,) = training_items((Source("a.jsonl.gz", "MIT", text=("text",)),), tmp_path, seed=0)
     assert item.text == "cut \ufffd here"
 
 
-def test_sentences_of_a_text_are_items_beside_it(tmp_path):
+def test_sentences_of_a_text_are_items_beside_it(tmp_path, write_rows):
     text = "A first sentence of some length. A second sentence of some length."
-    write(tmp_path / "a.jsonl.gz", [{"text": text}])
+    write_rows(tmp_path / "a.jsonl.gz", [{"text": text}])
     source = Source("a.jsonl.gz", "MIT", text=("text",), sentences=True)
     assert {item.text for item in training_items((source,), tmp_path, seed=0)} == {text, *sentences(text)}
 

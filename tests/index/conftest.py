@@ -16,6 +16,7 @@ from unbraid.index.store.folder_store import FolderStore
 from unbraid.index.store.meta import FORMAT, Meta, Provenance
 from unbraid.index.store.storage import Storage
 from unbraid.items import Item
+from unbraid.vectors import normalize
 
 
 class TinyModel:
@@ -54,17 +55,13 @@ class TinyModel:
                     raise ImageError(f"cannot decode {item}") from error
             for word in str(item).split():
                 row[hashlib.md5(word.encode()).digest()[0] % self.dim] += 1
-        return unit(vectors)
+        return normalize(vectors)
 
     def map(self, base: Vectors, task: str) -> Vectors:
-        return unit(base @ self.matrix(task).T)
+        return normalize(base @ self.matrix(task).T)
 
     def matrix(self, task: str) -> Vectors:
         return self.matrices.get(task, np.eye(self.dim, dtype=np.float32))
-
-
-def unit(vectors: np.ndarray) -> Vectors:
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float32)
 
 
 def meta_of(

@@ -20,13 +20,10 @@ from unbraid.index.store.filter import Filter
 from unbraid.index.store.folder_store import FolderStore
 from unbraid.index.store.store import Candidates
 from unbraid.items import MODALITIES
+from unbraid.vectors import normalize
 
 DIM = 24
 ROWS = 150
-
-
-def unit(vectors: np.ndarray) -> Vectors:
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float32)
 
 
 def search(store: FolderStore, model: Any, queries: Sequence[str], **options: Any) -> list[list[Hit]]:
@@ -45,7 +42,7 @@ def entries(count: int) -> list[Entry]:
     ]
 
 
-BASE = unit(np.random.default_rng(0).standard_normal((ROWS, DIM)))
+BASE = normalize(np.random.default_rng(0).standard_normal((ROWS, DIM)))
 
 
 Open = Callable[..., FolderStore]
@@ -84,7 +81,7 @@ def test_search_ranks_as_materialized_task_vectors_do(
     rng = np.random.default_rng(seed)
     tasks = ("query", "document", "symmetric")
     model = make_model(**{task: rng.standard_normal((DIM, DIM)).astype(np.float32) for task in tasks})
-    base = unit(rng.standard_normal(DIM))
+    base = normalize(rng.standard_normal(DIM))
     query_task, document_task = model.search_modes[mode]
     scores = model.map(BASE, document_task) @ model.map(base[None], query_task)[0]
     best = np.argsort(-scores)[:k]
@@ -159,14 +156,14 @@ def test_neighbouring_hits_are_one_with_the_best_score(
         Entry("/a.md", "text", 10 * n + 1, 10 * n + 9, f"part {n}", "s", 1, 1, n, 9) for n in (0, 1, 5, 7)
     ]
     near = BASE[0] + np.array([[0.2], [0.1], [0.4], [0.3]], np.float32) * BASE[1]
-    empty.upsert(parts, unit(near))
+    empty.upsert(parts, normalize(near))
     hits = search_vector(empty, make_model(), BASE[0], mode=mode, k=3)
     assert [(hit.first_line, hit.last_line, hit.snippet) for hit in hits] == [
         (1, 19, "part 0\n\npart 1"),
         (71, 79, "part 7"),
         (51, 59, "part 5"),
     ]
-    assert hits[0].score == pytest.approx(float(unit(near)[1] @ BASE[0]), abs=1e-5)
+    assert hits[0].score == pytest.approx(float(normalize(near)[1] @ BASE[0]), abs=1e-5)
     assert [hit.rank for hit in hits] == [1, 2, 3]
 
 
@@ -197,7 +194,7 @@ def test_more_entries_are_read_where_one_file_takes_many(
     monkeypatch.setattr(search_module, "READ", 0)
     parts = [Entry("/a.md", "text", n, n, f"part {n}", "s", 1, 1, n, 9) for n in range(9)]
     near = BASE[0] + np.arange(9, dtype=np.float32)[:, None] * 0.1 * BASE[1]
-    empty.upsert(parts, unit(near))
+    empty.upsert(parts, normalize(near))
     hits = search_vector(empty, make_model(), BASE[0], k=3)
     assert [(hit.first_line, hit.last_line) for hit in hits] == [(0, 2), (3, 5), (6, 8)]
 
@@ -253,7 +250,7 @@ def test_a_merged_result_is_the_same_however_many_entries_are_read_at_a_time(
 ) -> None:
     parts = [Entry("/a.md", "text", n, n, f"part {n}", "s", 1, 1, n, 9) for n in (0, 5, 1, 2)]
     near = BASE[0] + np.arange(4, dtype=np.float32)[:, None] * 0.1 * BASE[1]
-    empty.upsert(parts, unit(near))
+    empty.upsert(parts, normalize(near))
     found = []
     for read in (-1, 0, 1, 9):
         monkeypatch.setattr(search_module, "READ", read)
@@ -265,7 +262,7 @@ def test_a_merged_result_is_the_same_however_many_entries_are_read_at_a_time(
 def test_few_candidates_are_scored_where_lengths_do_not_matter(
     empty: FolderStore, make_model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = unit(np.random.default_rng(5).standard_normal((600, DIM)))
+    rows = normalize(np.random.default_rng(5).standard_normal((600, DIM)))
     empty.upsert([Entry(f"/{n:03}.md", "text", 1, 1, str(n), "s", 1, 1, 0, 1) for n in range(600)], rows)
     scored: list[int] = []
     real = empty.vectors

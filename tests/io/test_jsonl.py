@@ -1,5 +1,4 @@
 import gzip
-import json
 
 import pytest
 
@@ -11,24 +10,8 @@ def rows(path):
     return [line.row for line in read_rows(path)]
 
 
-def write(path, lines):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.open(path, "wt", encoding="utf-8") as file:
-        for line in lines:
-            file.write((line if isinstance(line, str) else json.dumps(line)) + "\n")
-    return path
-
-
-@pytest.fixture
-def pairs(tmp_path):
-    """A file of 300 rows."""
-    return write(
-        tmp_path / "pairs.jsonl.gz", [{"anchor": f"q {n}", "positive": f"d {n}"} for n in range(300)]
-    )
-
-
-def test_rows_come_in_the_order_of_the_file(tmp_path):
-    path = write(tmp_path / "a.jsonl.gz", [{"text": "eins"}, {"text": "zwei ü 猫"}])
+def test_rows_come_in_the_order_of_the_file(tmp_path, write_rows):
+    path = write_rows(tmp_path / "a.jsonl.gz", [{"text": "eins"}, {"text": "zwei ü 猫"}])
     assert rows(path) == [{"text": "eins"}, {"text": "zwei ü 猫"}]
 
 
@@ -39,8 +22,8 @@ def test_a_file_may_be_plain(tmp_path):
 
 
 @pytest.mark.parametrize("bad", ["{", "[1]", "7", "null", '{"a": "\x07"}'])
-def test_a_bad_line_is_named(bad, tmp_path):
-    path = write(tmp_path / "a.jsonl.gz", [{"text": "one"}, {"text": "two"}, bad, {"text": "four"}])
+def test_a_bad_line_is_named(bad, tmp_path, write_rows):
+    path = write_rows(tmp_path / "a.jsonl.gz", [{"text": "one"}, {"text": "two"}, bad, {"text": "four"}])
     with pytest.raises(DataError, match=r"a\.jsonl\.gz, line 3: found"):
         rows(path)
 
@@ -74,6 +57,6 @@ def test_a_missing_file_is_refused_by_name(tmp_path):
         rows(tmp_path / "no.jsonl.gz")
 
 
-def test_blank_lines_are_left_out_and_counted(tmp_path):
-    path = write(tmp_path / "a.jsonl.gz", [{"text": "one"}, " ", {"text": "three"}])
+def test_blank_lines_are_left_out_and_counted(tmp_path, write_rows):
+    path = write_rows(tmp_path / "a.jsonl.gz", [{"text": "one"}, " ", {"text": "three"}])
     assert [(line.number, line.text("text")) for line in read_rows(path)] == [(1, "one"), (3, "three")]
