@@ -1,4 +1,4 @@
-"""What the name of a visual tower says: its library, its architecture, and whether it comes with published weights."""
+"""The parts of a visual tower's name: library, architecture, and the tag of published weights where it has one."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class TowerName:
 
 
 def read_tower_name(name: str) -> TowerName:
-    """The parts of `name`. Raises ValueError for a name of neither library."""
+    """The parts of `name`. Raises ValueError for a name of another library."""
     library, _, rest = name.partition(":")
     if library not in LIBRARIES or not rest:
         raise ValueError(f"unknown tower {name!r}: expected timm:MODEL[.TAG] or open_clip:MODEL[/TAG]")

@@ -1,4 +1,4 @@
-"""What a converted index finds beside one that was encoded again: `unbraid convert`, measured on labelled queries.
+"""What a converted index finds beside one that was encoded again: `unbraid index convert`, measured on labelled queries.
 
     python benchmarks/convert.py DATA --old BUNDLE [--new BUNDLE] [--index 1500] [--queries 400] [--pool 700]
 

@@ -238,7 +238,7 @@ def code_of(answer: httpx.Response) -> str:
 
 
 def check(answer: httpx.Response) -> str | None:
-    """What is wrong with an answer; None for a good one."""
+    """The fault of an answer; None for a good one."""
     if answer.status_code == 200:
         return None if isinstance(answer.json()["data"], list) else "an answer without data"
     if answer.status_code not in (400, 404, 408, 413, 415, 429):

@@ -1,4 +1,4 @@
-"""What a recipe's words for models mean here: the folder of a teacher or backbone, the dtype on this machine."""
+"""Resolve the models that a recipe names: the folder of a teacher or backbone, and the dtype on this machine."""
 
 import os
 from pathlib import Path

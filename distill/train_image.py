@@ -158,7 +158,7 @@ def _loss(
     config: ImageTraining,
     key: str,
 ) -> Tensor:
-    """The loss of one batch, rows of `pictures`; `key` seeds what is random in it."""
+    """The loss of one batch, rows of `pictures`; `key` seeds its random choices."""
     rng = random.Random(key)
     seen = [augment(pictures[row].pixels, rng, pictures[row].source) for row in batch]
     pixels = torch.from_numpy(np.stack([preprocess(image) for image in seen]))

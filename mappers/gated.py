@@ -1,4 +1,4 @@
-"""A gated residual MLP for what is not linear in a task. It does not fold: a search fetches with its linear part."""
+"""A gated residual MLP, for a task that is not linear. It does not fold: a search finds candidates by its linear part."""
 
 import torch
 from torch import Tensor, nn

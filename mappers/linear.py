@@ -15,7 +15,7 @@ class LinearMapper(nn.Module):
         self.weight = nn.Parameter(start.detach().clone())
 
     def matrix(self) -> Tensor:
-        """W [D, D]: what a search folds into the query."""
+        """W [D, D], which a search folds into the query."""
         return self.weight
 
     def forward(self, base: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ class LowRankMapper(nn.Module):
         self.down = nn.Parameter(torch.randn(dim, rank) / dim**0.5)
 
     def matrix(self) -> Tensor:
-        """W + U Vᵀ [D, D]: what a search folds into the query."""
+        """W + U Vᵀ [D, D], which a search folds into the query."""
         return self.start + self.up @ self.down.T
 
     def forward(self, base: Tensor) -> Tensor:

@@ -134,7 +134,7 @@ def _base_and_adapters(name: str | Path) -> tuple[str | Path, Path | None]:
 
 
 def _kind(name: str | Path) -> str:
-    """What a backbone is: "member", "joined", "bert" or "qwen2_5_vl". Raises DataError for anything else."""
+    """The kind of a backbone: "member", "joined", "bert" or "qwen2_5_vl". Raises DataError for anything else."""
     if str(name) in MEMBERS:
         return "member"
     expected = (

@@ -11,7 +11,7 @@ TASK_ADAPTERS = ("retrieval", "text-matching", "code")  # in the order of the pu
 
 @dataclass(frozen=True)
 class Route:
-    """One way through a teacher: the adapter that is switched on and what stands before an item's text."""
+    """One way through a teacher: its adapter, and the prompt in front of an item's text."""
 
     name: str
     adapter: str | None  # None: the backbone as it is

@@ -1,1 +1,1 @@
-"""What is trained on: texts, code, pictures and captions."""
+"""Training data: texts, code, pictures and captions."""

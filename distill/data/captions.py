@@ -82,7 +82,7 @@ def distinct_captions(pictures: Sequence[Picture]) -> list[str]:
 
 
 def stored_base_vectors(labels: Path, space: BaseSpace, keys: AbstractSet[str]) -> dict[str, np.ndarray]:
-    """Base vectors float32 [512] of those of `keys` that the store in `labels` holds; none where there is no store."""
+    """Base vectors float32 [512] by key, of the `keys` that the store in `labels` holds; none where there is no store."""
     found: dict[str, np.ndarray] = {}
     if not labels.exists():
         return found

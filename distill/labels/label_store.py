@@ -198,7 +198,7 @@ def _keys_by_shard(folder: Path, table: Mapping[str, Any]) -> Iterator[set[str]]
 
 
 def _check_same(found: Mapping[str, Any], asked: Mapping[str, Any], place: Path, remedy: str) -> None:
-    """Raise DataError that names every difference when `found` at `place` is not what is `asked` for."""
+    """Raise DataError when `found` at `place` differs from `asked`; the message names every difference."""
     here, there = _flat(found), _flat(asked)
     apart = [
         f"{name} {here.get(name, 'not stated')} instead of {there.get(name, 'not stated')}"
@@ -210,7 +210,7 @@ def _check_same(found: Mapping[str, Any], asked: Mapping[str, Any], place: Path,
 
 
 def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
-    """`table` with what is inside its `about` beside the rest, and its routes as text."""
+    """`table` without nesting: the entries of its `about` stand beside the others, its routes and tasks are text."""
     about = table.get("about")
     inner = about if isinstance(about, dict) else {}
     routes = ", ".join(map(str, table.get("routes") or []))

@@ -147,7 +147,7 @@ def verify_file(folder: Path, name: str, sha256: str, size: int) -> None:
     if path.is_absolute() or ".." in path.parts or "\\" in name:
         raise BundleError(f"{folder / MANIFEST}: file {name!r} leaves the bundle folder: refused")
     if not name.isprintable():  # NUL, lone surrogates: no file can be asked for by such a name
-        raise BundleError(f"{folder / MANIFEST}: {name!r} is no file name: refused")
+        raise BundleError(f"{folder / MANIFEST}: {name!r} is not a file name: refused")
     place = folder / name
     try:
         if not place.resolve().is_relative_to(folder.resolve()):

@@ -272,8 +272,9 @@ def _as_text(item: Item, kind: str) -> str:
     if not isinstance(item, Path):
         raise ItemError(f"cannot encode {type(item).__name__} as {kind}: expected str or pathlib.Path")
     try:
-        if not item.exists() or item.is_file():  # reading a pipe would wait for ever
+        if not item.exists() or item.is_file():  # reading a pipe would block
             return item.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise ItemError(f"{item}: cannot be read as {kind}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ItemError(f"{item}: cannot be read as {kind}: {reason}") from error
     raise ItemError(f"{item}: not a regular file")

@@ -38,7 +38,7 @@ class TeacherError(UnbraidError):
 
 
 class DataError(UnbraidError, ValueError):
-    """A data set or a vector file cannot be read as what it claims to be."""
+    """A data set, vector file or path cannot be read, or holds something else than expected."""
 
 
 class MissingExtraError(UnbraidError, ImportError):

@@ -29,7 +29,7 @@ def track(steps: Sequence[T], what: str, *, unit: str, shown: bool | None = None
 def counting(
     what: str, *, unit: str, total: int, done: int = 0, bar: bool | None = None
 ) -> Iterator[Callable[[int], None]]:
-    """A function to call with the number of further units that are done, of `total`; `done` were done before.
+    """A function that takes how many more units are done. There are `total` in all, `done` of them from before.
 
     Draws a bar when standard error is a terminal (or as `bar` says). Otherwise writes a line with the share, the rate
     and the time left every 30 seconds.

@@ -31,6 +31,10 @@ def test_encode_reads_lines_and_writes_json_lines_with_provenance(unbraid, embed
     assert np.linalg.norm(rows[0]["vector"]) == pytest.approx(1, abs=1e-5)
 
 
+def test_a_dash_is_standard_input(unbraid):
+    assert unbraid("encode", "-", stdin="moon\n").out == unbraid("encode", stdin="moon\n").out != ""
+
+
 def test_encode_to_npy_writes_the_array_and_what_it_is_about(unbraid, folder, tmp_path, embedder):
     out = tmp_path / "vectors.npy"
     result = unbraid("encode", folder / "moon.md", folder / "red.png", "--out", out, "--numbers", "int8")

@@ -94,7 +94,7 @@ def test_delete_takes_out_a_file_or_a_folder_that_may_be_gone_from_the_disk(unbr
     (notes / "moon.md").unlink()
     gone = json.loads(unbraid("index", "delete", index, notes / "moon.md", "--json").out)
     assert (gone["files"], gone["total_chunks"]) == (1, 2)
-    assert "2 files taken out, 0 chunks left" in unbraid("index", "delete", index, notes / "sub").out
+    assert "2 files removed, 0 chunks left" in unbraid("index", "delete", index, notes / "sub").out
     nothing = unbraid("index", "delete", index, notes / "su")
     assert (nothing.code, nothing.out) == (2, "")
     assert "nothing in the index lies at" in nothing.err
@@ -114,7 +114,7 @@ def test_delete_after_ctrl_c_says_what_is_gone(unbraid, index, notes, monkeypatc
     monkeypatch.setattr(FolderStore, "delete", delete)
     result = unbraid("index", "delete", index, notes)
     assert result.code == 130
-    assert "1 files taken out, 2 chunks left" in result.out and "run again for the rest" in result.err
+    assert "1 file removed, 2 chunks left" in result.out and "run again for the rest" in result.err
 
 
 def test_compact_keeps_everything_and_leaves_ctrl_c_as_it_was(unbraid, index, notes):

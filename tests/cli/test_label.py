@@ -48,7 +48,7 @@ def test_label_then_check(command, texts, tmp_path):
         texts,
         "--teacher",
         "minilm",
-        "--output",
+        "--out",
         tmp_path / "labels",
         "--dtype",
         "float32",
@@ -67,11 +67,11 @@ def test_label_then_check(command, texts, tmp_path):
 
 
 def test_label_takes_teacher_and_dtype_from_the_recipe(command, texts, tmp_path, fake_teacher):
-    command("train", "label", texts, "--output", tmp_path / "a")
+    command("train", "label", texts, "--out", tmp_path / "a")
     about = json.loads((tmp_path / "a" / "labels.json").read_text())["about"]
     plan = read_recipe(Path("starter"))
     assert about == {"model": plan.teacher, "dtype": str(torch_dtype(plan))}
-    command("train", "label", texts, "--output", tmp_path / "b", "--teacher", "org/other")
+    command("train", "label", texts, "--out", tmp_path / "b", "--teacher", "org/other")
     about = json.loads((tmp_path / "b" / "labels.json").read_text())["about"]
     assert about == {"model": "org/other", "dtype": "None"}
 
@@ -85,7 +85,7 @@ def test_label_reads_a_folder_by_its_recipe(command, tmp_path, fake_teacher):
         'name = "own"\nversion = "1"\nseed = 1\nteacher = "fake"\nitems = 20\ndtype = "float32"\n'
         '[[source]]\nfile = "a.jsonl"\nlicence = "MIT"\ntext = ["text"]\n'
     )
-    words = ("train", "label", tmp_path / "data", "--recipe", recipe, "--output", tmp_path / "labels")
+    words = ("train", "label", tmp_path / "data", "--recipe", recipe, "--out", tmp_path / "labels")
     assert command(*words).out.startswith("20 items labelled by fake-torch.float32")
     assert command(*words, "--items", 25).out.rstrip().endswith("5 of them now")
 
@@ -95,7 +95,7 @@ def test_label_after_ctrl_c_says_how_far_it_came(command, texts, tmp_path, fake_
         raise KeyboardInterrupt
 
     monkeypatch.setattr(FakeTeacher, "encode", stop)
-    result = command("train", "label", texts, "--output", tmp_path / "labels")
+    result = command("train", "label", texts, "--out", tmp_path / "labels")
     assert result.code == 130
     assert result.err == ("unbraid: interrupted; 0 of 9 items are labelled; run it again to resume\n")
 
@@ -103,7 +103,7 @@ def test_label_after_ctrl_c_says_how_far_it_came(command, texts, tmp_path, fake_
 def test_label_refuses_another_teacher_and_a_check_that_fails(
     command, texts, tmp_path, fake_teacher, monkeypatch
 ):
-    words = ("train", "label", texts, "--output", tmp_path / "labels", "--teacher")
+    words = ("train", "label", texts, "--out", tmp_path / "labels", "--teacher")
     assert command(*words, "one").code == 0
     other = command(*words, "two")
     assert (other.code, other.err.count("\n")) == (2, 1)
@@ -117,17 +117,17 @@ def test_label_refuses_another_teacher_and_a_check_that_fails(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("{tmp}/no.jsonl", "--output", "{tmp}/out"), "no.jsonl"),
-        (("{tmp}/empty.jsonl", "--output", "{tmp}/out"), "nothing to label"),
-        (("{tmp}/bad.jsonl", "--output", "{tmp}/out"), "bad.jsonl, line 1: found only body"),
-        (("{tmp}/picture.jsonl", "--output", "{tmp}/out"), "1 items are image"),
-        (("{tmp}/picture.jsonl",), "--output"),
-        (("{tmp}/items.jsonl", "--output", "{tmp}/out", "--tasks", "poetry"), "poetry"),
-        (("{tmp}/items.jsonl", "--output", "{tmp}/out", "--dtype", "int8"), "int8"),
-        (("{tmp}/items.jsonl", "--output", "{tmp}/out", "--sample", "3"), "--sample goes with --check"),
-        (("{tmp}/items.jsonl", "--output", "{tmp}/out", "--check"), "run `unbraid train label` first"),
-        (("{tmp}/items.jsonl", "--output", "{tmp}/items.jsonl"), "items.jsonl: cannot be made"),
-        (("{tmp}/items.jsonl", "--output", "{tmp}/out", "--recipe", "{tmp}/no.toml"), "no.toml"),
+        (("{tmp}/no.jsonl", "--out", "{tmp}/out"), "no.jsonl"),
+        (("{tmp}/empty.jsonl", "--out", "{tmp}/out"), "nothing to label"),
+        (("{tmp}/bad.jsonl", "--out", "{tmp}/out"), "bad.jsonl, line 1: found only body"),
+        (("{tmp}/picture.jsonl", "--out", "{tmp}/out"), "1 items are image"),
+        (("{tmp}/picture.jsonl",), "--out"),
+        (("{tmp}/items.jsonl", "--out", "{tmp}/out", "--tasks", "poetry"), "poetry"),
+        (("{tmp}/items.jsonl", "--out", "{tmp}/out", "--dtype", "int8"), "int8"),
+        (("{tmp}/items.jsonl", "--out", "{tmp}/out", "--sample", "3"), "--sample goes with --check"),
+        (("{tmp}/items.jsonl", "--out", "{tmp}/out", "--check"), "run `unbraid train label` first"),
+        (("{tmp}/items.jsonl", "--out", "{tmp}/items.jsonl"), "items.jsonl: cannot be made"),
+        (("{tmp}/items.jsonl", "--out", "{tmp}/out", "--recipe", "{tmp}/no.toml"), "no.toml"),
     ],
 )
 def test_wrong_use_of_label_is_one_clear_line(command, texts, tmp_path, fake_teacher, words, says):

@@ -97,8 +97,7 @@ def test_files_are_taken_out_of_a_server(unbraid, folder):
     said = unbraid("index", "delete", folder / "moon.md", *URL, "--json")[1]
     assert json.loads(said) == {"files": 1, "total_chunks": 1, "index": "collection unbraid"}
     assert (
-        unbraid("index", "delete", folder, *URL)[1]
-        == "1 files taken out, 0 chunks left in collection unbraid\n"
+        unbraid("index", "delete", folder, *URL)[1] == "1 file removed, 0 chunks left in collection unbraid\n"
     )
 
 

@@ -295,7 +295,7 @@ def test_broken_beir_folder_is_named_with_its_line(tmp_path, file, text, message
 
 
 def test_absent_files_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"none\.jsonl, after line 0: cannot be read"):
+    with pytest.raises(DataError, match=r"none\.jsonl: cannot be read: No such file"):
         read_dataset(tmp_path / "none.jsonl")
     with pytest.raises(DataError, match=r"found no corpus\.jsonl or corpus\.jsonl\.gz"):
         read_dataset(tmp_path)

@@ -5,9 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbraid.index.files.read import read_text_chunks
-from unbraid.index.files.read_code import GRAMMARS, TREE_SUFFIXES
+from unbraid.index.files.read_code import GRAMMARS
 from unbraid.items import CODE_SUFFIXES
 
+SUFFIXES = frozenset(suffix for suffixes in GRAMMARS for suffix in suffixes.split())
 tree = importlib.import_module("unbraid.index.files.read_code")
 pytest.importorskip("tree_sitter", reason="pip install 'unbraid[documents]'")
 
@@ -65,7 +66,7 @@ SAMPLES = {  # suffix -> (a text with {0} where long bodies stand, the contexts 
 def test_every_grammar_is_sampled_and_its_suffixes_are_code() -> None:
     sampled = {suffixes for suffixes in GRAMMARS for suffix in SAMPLES if suffix in suffixes.split()}
     assert set(GRAMMARS) - sampled == {".tsx"}
-    assert TREE_SUFFIXES <= CODE_SUFFIXES
+    assert SUFFIXES <= CODE_SUFFIXES
 
 
 @pytest.mark.parametrize("suffix", SAMPLES)
@@ -120,7 +121,7 @@ def test_a_long_file_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.binary(max_size=400), st.sampled_from(sorted(TREE_SUFFIXES)))
+@given(st.binary(max_size=400), st.sampled_from(sorted(SUFFIXES)))
 def test_no_text_makes_it_fail(data: bytes, suffix: str) -> None:
     text = data.decode("utf-8", "replace")
     parts = read_text_chunks(text, suffix)

@@ -96,6 +96,13 @@ def findings(index: Path) -> tuple[int, list[Damage]]:
 # -- hashes of files ----------------------------------------------------------------------------------------
 
 
+def test_an_index_that_got_no_item_is_whole(tmp_path: Path, model: Any) -> None:
+    (tmp_path / "empty").mkdir()
+    with open_index(tmp_path / "index", model=model) as index:
+        index.add(tmp_path / "empty", progress=False)
+    assert verify(tmp_path / "index") == Verification(items=0)
+
+
 def test_a_closed_index_has_hashes_and_an_open_one_that_was_written_has_none(index: Path, root: Path) -> None:
     assert hashed_items(index) == 5
     with open_store(index) as store:

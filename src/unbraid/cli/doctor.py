@@ -1,4 +1,4 @@
-"""`unbraid doctor`: what this machine is, and which precision runs fastest on it."""
+"""`unbraid doctor`: facts about this machine, and the precision that runs fastest on it."""
 
 import json
 from dataclasses import asdict

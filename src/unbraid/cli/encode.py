@@ -19,7 +19,7 @@ def encode(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Files, one item each; default: standard input, one text a line. With --engine ray: Parquet files "
+            help="Files, one item each; default, or -: standard input, one text a line. With --engine ray: Parquet files "
             "and folders of them, one item a row."
         ),
     ] = None,
@@ -112,7 +112,7 @@ def encode(
 
     if out is not None:
         check_suffix(out)
-    items: list[Any] = list(files) if files else _stdin_lines()
+    items: list[Any] = list(files) if files and files != [Path("-")] else _stdin_lines()
     embedder = load(model, threads=threads, tier=tier)
     if custom:
         embedder, task = embedder.with_mapper(custom), custom.task(side)

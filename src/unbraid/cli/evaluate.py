@@ -16,7 +16,9 @@ def evaluate(
     datasets: Annotated[
         list[Path],
         typer.Argument(
-            metavar="DATASET...", help="BEIR folders, pair, STS or image-caption files (.jsonl[.gz])."
+            metavar="DATASET...",
+            help="BEIR folders, or .jsonl[.gz] files of pairs (anchor, positive), STS rows (a, b, score) or "
+            "captioned pictures (file, caption).",
         ),
     ],
     model: Model = None,

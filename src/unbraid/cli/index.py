@@ -25,7 +25,7 @@ EXAMPLES = 3  # of the files skipped for one reason
 
 
 class _AddUnlessNamed(TyperGroup):
-    """`unbraid index ~/notes --into X` is `unbraid index add ~/notes --into X`: what is no command is a path."""
+    """Reads `unbraid index ~/notes --into X` as `unbraid index add ~/notes --into X`: any word but a command is a path."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
@@ -37,7 +37,7 @@ app = typer.Typer(
     cls=_AddUnlessNamed,
     help="Make folders of text, code and pictures searchable, and look after the index.\n\n"
     "unbraid index PATH... --into FOLDER indexes; run it again after changes. It is short for `unbraid index add`, whose "
-    "--help shows its options. A file or folder that has the name of a command below is given as ./stats.",
+    "--help shows its options. Write ./stats for a folder that has the name of a command below.",
     no_args_is_help=True,
 )
 
@@ -62,14 +62,16 @@ def add(
     ] = None,
     dim: Annotated[
         int | None,
-        typer.Option(help="Of a new index: keep 512, 256, 128 or 64 dimensions of each base vector."),
+        typer.Option(help="For a new index: keep 512, 256, 128 or 64 dimensions of each base vector."),
     ] = None,
     numbers: Annotated[
-        str | None, typer.Option(help="Of a new index: keep vectors in float32 or float16.")
+        str | None, typer.Option(help="For a new index: keep vectors in float32 or float16.")
     ] = None,
     candidates: Annotated[
         str | None,
-        typer.Option(help="Of a new index: find candidates exactly (exact), or in a copy in int8 or binary."),
+        typer.Option(
+            help="For a new index: find candidates exactly (exact), or in a copy in int8 or binary."
+        ),
     ] = None,
     url: cli_qdrant.Url = None,
     name: cli_qdrant.Name = None,
@@ -119,7 +121,7 @@ def add(
 
 @app.command()
 def stats(folder: Folder, as_json: AsJson = False) -> None:
-    """Say what an index holds, how large it is and which bundle made it."""
+    """Show what an index holds, how large it is and which bundle made it."""
     with open_index(folder, read_only=True) as index:
         about, meta = index.stats(), index.meta
     if as_json:
@@ -157,7 +159,7 @@ def verify(
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check every stored vector and payload; name what is damaged, and exit with 1 if anything is."""
+    """Check every stored vector and payload and name the damaged ones. Exits with 1 when there are any."""
     with open_index(
         folder, model=lambda: load(model, threads=threads, tier=tier), read_only=not repair
     ) as index:
@@ -183,7 +185,7 @@ def verify(
 
 @app.command()
 def compact(folder: Folder, as_json: AsJson = False) -> None:
-    """Give back the room of deleted and replaced chunks. Needs as much free disk as the index takes."""
+    """Free the space of deleted and replaced chunks. Needs as much free disk as the index takes."""
     with open_index(folder) as index:
         before = index.stats().bytes or 0
         typer.echo(f"compacting {before / 1e6:.1f} MB; Ctrl-C does no harm", err=True)
@@ -248,7 +250,7 @@ def delete(
     name: cli_qdrant.Name = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take files and folders out of an index; gone from the disk when it says so."""
+    """Remove files and folders from an index and its disk; the files themselves stay."""
     folder = paths.pop(0) if url is None else None
     if not paths:
         raise typer.BadParameter("give the FOLDER of the index and the PATHs to take out")
@@ -261,7 +263,9 @@ def delete(
     if as_json:
         typer.echo(json.dumps({"files": tally.count, "total_chunks": total, "index": place}))
     else:
-        typer.echo(f"{tally.count:,} files taken out, {total:,} chunks left in {place}")
+        typer.echo(
+            f"{tally.count:,} file{'s' * (tally.count != 1)} removed, {total:,} chunks left in {place}"
+        )
     tally.exit_if_interrupted("gone")
 
 

@@ -67,7 +67,7 @@ class Tally:
         self._tell(more)
 
     def exit_if_interrupted(self, state: str) -> None:
-        """After Ctrl-C, say that what is counted is `state`, and exit with 130."""
+        """After Ctrl-C, print where the counted work is (`state`) and exit with 130."""
         if self.interrupted:
             typer.echo(
                 f"unbraid: interrupted; what is counted above is {state}, run again for the rest", err=True

@@ -139,7 +139,7 @@ def _limits(given: list[str]) -> "Limits":
         try:
             changed[name] = int(value) if kinds[name] is int else float(value)
         except ValueError:
-            raise typer.BadParameter(f"--limit {one}: {value!r} is no number") from None
+            raise typer.BadParameter(f"--limit {one}: {value!r} is not a number") from None
     try:
         return Limits(**changed)  # type: ignore[arg-type]
     except ValueError as error:

@@ -20,9 +20,7 @@ TeacherName = Annotated[
         help="starter, e5, mpnet, minilm, a folder (adapters, a checkpoint, a joined teacher) or a hub id org/name.",
     ),
 ]
-Dtype = Annotated[
-    str | None, typer.Option(help="float32, bfloat16 or float16; what fits the device if left out.")
-]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; default: by device.")]
 
 
 @app.command()
@@ -58,7 +56,7 @@ def score(
     ],
     teacher: TeacherName = "starter",
     mode: Annotated[
-        str | None, typer.Option(help="What the sets are: retrieval or code; by default what fits each.")
+        str | None, typer.Option(help="Search mode, retrieval or code; default: each set's own.")
     ] = None,
     limit: Annotated[
         int | None, typer.Option(help="At most this many queries, a seeded sample.", min=1)
@@ -89,14 +87,17 @@ def score(
 
 @app.command()
 def merge(
-    task: Annotated[str, typer.Argument(help="The adapter: retrieval, text-matching or code.")],
+    task: Annotated[str, typer.Argument(metavar="ADAPTER", help="retrieval, text-matching or code.")],
     out: Annotated[
-        Path, typer.Argument(help="Folder of the merged checkpoint; an earlier merge is replaced.")
+        Path,
+        typer.Argument(metavar="OUT", help="Folder of the merged checkpoint; an earlier merge is replaced."),
     ],
     teacher: Annotated[
         str, typer.Option("--teacher", help="A checkpoint folder in the published layout, or its hub id.")
     ] = "jinaai/jina-embeddings-v4",
-    revision: Annotated[str | None, typer.Option(help="Of a hub id; pinned if left out.")] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Revision of a hub id; the pinned one if left out.")
+    ] = None,
     device: Device = None,
     dtype: Dtype = None,
 ) -> None:

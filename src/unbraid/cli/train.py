@@ -93,12 +93,12 @@ def label(
         typer.Argument(metavar="DATA", help="The folder of a recipe's files, or a .jsonl[.gz] of items."),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the labels; existing labels there are kept.")
+        Path, typer.Option("--out", "-o", help="Folder of the labels; existing labels there are kept.")
     ],
     teacher: Annotated[
         str | None, typer.Option(help="Name, folder or hub id; the recipe's if left out.")
     ] = None,
-    tasks: Annotated[str, typer.Option(help="Tasks with commas between, or all.")] = "all",
+    tasks: Annotated[str, typer.Option(help="Tasks, separated by commas, or all.")] = "all",
     recipe: Annotated[
         Path, typer.Option(help='Says which fields of which files are items: a TOML file, or "starter".')
     ] = Path("starter"),
@@ -249,12 +249,12 @@ def ceiling(
         Path | None, typer.Option("--out", "-o", help="Folder for ceiling.json and ceiling.png.")
     ] = None,
     mode: Annotated[
-        str | None, typer.Option(help="What the sets are: retrieval or code; by default what fits each.")
+        str | None, typer.Option(help="Search mode, retrieval or code; default: each set's own.")
     ] = None,
     limit: Annotated[
         int | None, typer.Option(help="At most this many queries of a data set, a seeded sample.", min=1)
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the base space.")] = 17,
+    seed: Annotated[int, typer.Option(help="Seed of the base space.")] = 17,
     device: Device = None,
 ) -> None:
     """Measure, before any training, how much of each task a 512-d base vector can hold.
@@ -368,7 +368,8 @@ def export(
         typer.Argument(metavar="BUNDLE", help="Folder of the bundle; an older bundle there is replaced."),
     ],
     precisions: Annotated[
-        str, typer.Option(help="Of the text graphs, with commas between; the first is the default.")
+        str,
+        typer.Option(help="Precisions of the text graphs, separated by commas; the first is the default."),
     ] = ",".join(PRECISIONS),
     scores: Annotated[
         Path | None, typer.Option(help="A file of `unbraid evaluate --record`, for the card.")

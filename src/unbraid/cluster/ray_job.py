@@ -39,9 +39,8 @@ from unbraid.errors import DataError, UnbraidError
 from unbraid.items import Modality
 from unbraid.progress import counting
 
-MARK = (
-    "_run"  # a file that proves to workers that they see the driver's output folder; Parquet readers skip it
-)
+# A file that proves to workers that they see the driver's output folder; Parquet readers skip it.
+MARK = "_run"
 ROWS = 4096  # of a shard: 8 MB of float32, the most that a dying worker loses
 RETRIES = 5  # of a shard whose worker or node died
 FAILURES = 20  # shards; with more failures the run stops

@@ -83,7 +83,7 @@ def check_name(name: str) -> str:
     """`name` itself when it is a valid name of a mapper. Raises ItemError otherwise."""
     if not NAME.fullmatch(name):
         raise ItemError(
-            f"{name!r} is no name for a mapper: use letters, digits, - and _, and begin with a letter"
+            f"{name!r} is not a name for a mapper: use letters, digits, - and _, and begin with a letter"
         )
     return name
 
@@ -94,8 +94,8 @@ def read_mapper(path: Path) -> CustomMapper:
     from safetensors.numpy import load
 
     try:
-        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
-            raise DataError(f"{path}: not a regular file")
+        if path.exists() and not path.is_file():  # reading a pipe would block
+            raise OSError("not a regular file")
         content = path.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # what these need is loaded when it is used
     from unbraid.index.transfer.task_vectors import Estimate, Written
 
 GROUP = 200  # files deleted at a time: each group ends on the disk, so Ctrl-C loses little
-OnProgress = Callable[[int], None]  # is told how many more items are done
+OnProgress = Callable[[int], None]  # called with the number of further items that are done
 
 
 def _ignore(count: int) -> None:
@@ -89,7 +89,7 @@ class Index:
         self._model: Any = None
         self._foldings: Foldings = {}
         self._closed = False
-        Storage(**{"dim": 1, **options})  # refuses what it does not know, also where there is no index yet
+        Storage(**{"dim": 1, **options})  # refuses unknown values, also where there is no index yet
         if store is not None:
             self._check_storage(store.meta)
 

@@ -53,7 +53,7 @@ def read_text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Line numbers (from 1) and lines of a UTF-8 file, without blank lines; the first bytes tell whether it is gzip."""
     number = 0
     try:
-        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        if path.exists() and not path.is_file():  # reading a pipe would block
             raise DataError(f"{path}: not a regular file")
         with open(path, "rb") as raw:
             opener = gzip.open if raw.read(2) == b"\x1f\x8b" else open
@@ -64,4 +64,6 @@ def read_text_lines(path: Path) -> Iterator[tuple[int, str]]:
     except UnicodeDecodeError as error:
         raise wrong(path, number, f"byte {error.object[error.start]:#04x}", "UTF-8") from error
     except (OSError, EOFError, zlib.error) as error:
+        if isinstance(error, OSError) and error.strerror:  # the system's reason, such as a missing file
+            raise DataError(f"{path}: cannot be read: {error.strerror}") from error
         raise DataError(f"{path}, after line {number}: cannot be read: {error}") from error

@@ -50,16 +50,12 @@ class FolderLock:
 
 
 def _holder(note: Path) -> str:
-    """The process that `note` names, as far as the note can be believed."""
+    """The process that `note` names, in words; "another process" where the note cannot be read."""
     try:
         about = json.loads(note.read_text())
         pid, host, command = int(about["pid"]), str(about["host"]), str(about["command"])
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-    ):  # the lock was taken just now, the note is not written yet
+    except (OSError, ValueError, KeyError, TypeError):
+        # The lock was taken just now; the note is not written yet.
         return "another process"
     if host != socket.gethostname():
         return f"process {pid} on {host} ({command})"

@@ -1,7 +1,7 @@
 """Vectors in one file that says where they come from, written as a stream: .npy, .jsonl or .parquet.
 
-A .npy file holds numbers only. What its rows are stands in FILE.npy.json, a second file: the old one is removed before
-either is renamed, so it never stands beside another array.
+A .npy file holds numbers only, so FILE.npy.json describes its rows. The old description is removed before the two new
+files are renamed, so no description ever stands beside another array.
 """
 
 import json
@@ -45,7 +45,7 @@ def check_suffix(path: Path) -> None:
 
 
 def pyarrow() -> Any:
-    """The library, with its Parquet part; Any, as it is not always installed. Raises MissingExtraError."""
+    """The library with its Parquet module; typed Any, since it is optional. Raises MissingExtraError."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -63,7 +63,7 @@ def json_row(row: Row, about: Mapping[str, Any], vector: np.ndarray) -> str:
 
 @dataclass
 class Writer:
-    """An open vector file; `streams` is the file, and for .npy the one that says what its rows are."""
+    """An open vector file; `streams` holds the file, and for .npy also its description."""
 
     streams: Sequence[IO[bytes]]
     about: Mapping[str, Any]
@@ -94,7 +94,7 @@ def vector_file(
     sidecar = out.with_name(out.name + ".json")
     try:
         with ExitStack() as names, ExitStack() as files:
-            # Names are given in the reverse order: first to the array, then to what says what its rows are.
+            # Names are given in the reverse order: first to the array, then to its description.
             parts = [sidecar, out] if out.suffix == ".npy" else [out]
             paths = [names.enter_context(atomic_file(part)) for part in parts]
             streams: list[IO[bytes]] = [files.enter_context(open(path, "wb")) for path in paths]
@@ -103,7 +103,7 @@ def vector_file(
             try:
                 yield writer
             finally:
-                writer.finish()  # also after an error: pyarrow closes what is open later, when its file is gone
+                writer.finish()  # also after an error: otherwise pyarrow closes its writer later, when the file is gone
             if out.suffix == ".npy":
                 sidecar.unlink(missing_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What this machine is, and a measurement of which precision runs fastest on it."""
+"""Facts about this machine, and how fast each precision of each graph runs on it."""
 
 import os
 import platform

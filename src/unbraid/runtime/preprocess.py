@@ -64,7 +64,7 @@ def decode(source: Path | bytes | Image.Image, *, at_least: int | None = None) -
         if isinstance(source, bytes):
             return _decode_stream(BytesIO(source), name, at_least)
         status = source.stat()
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would block
             raise ImageError(f"{name}: {'is a directory' if source.is_dir() else 'is not a regular file'}")
         if status.st_size > MAX_BYTES:
             raise ImageError(f"{name}: {status.st_size:,} bytes, more than the cap of {MAX_BYTES:,}")

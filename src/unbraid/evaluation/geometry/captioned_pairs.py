@@ -68,7 +68,7 @@ def read_captioned(
 
 
 def one_to_one(dataset: Retrieval) -> list[tuple[Item, Item]]:
-    """A query and its first document, for every query whose first document no query before it had."""
+    """Pairs of a query and its first document; a query is left out when an earlier one has the same document."""
     firsts = [(query, next(iter(dataset.qrels[query]), None)) for query in dataset.queries]
     return [
         (dataset.queries[query], dataset.documents[document])
@@ -77,7 +77,7 @@ def one_to_one(dataset: Retrieval) -> list[tuple[Item, Item]]:
 
 
 def _second_texts(path: Path, split: str | None) -> dict[str, str]:
-    """Another text about the same picture, by each text about it, where there is one."""
+    """Text -> another text about the same picture, where there is one."""
     found: dict[str, dict[str, None]] = {}
     for line in read_rows(path):
         if split is None or line.row.get("split") == split:
@@ -108,7 +108,7 @@ def _text_pairs(path: Path, limit: int | None) -> list[tuple[str, str]]:
 
 
 def _distinct(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The pairs, without those of which a side occurs in an earlier pair that was kept."""
+    """The pairs that share neither side with an earlier pair that was kept."""
     kept: dict[str, str] = {}
     seen: set[str] = set()
     for one, other in pairs:

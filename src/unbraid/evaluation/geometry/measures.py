@@ -41,7 +41,7 @@ class Matching:
 
 @dataclass(frozen=True)
 class Geometry:
-    """All measures of one space; those of text pairs are None where there are no such pairs."""
+    """All measures of one space; the measures of text pairs are None without such pairs."""
 
     pairs: int
     text_pairs: int

@@ -32,7 +32,6 @@ GRAMMARS = {  # suffixes -> (module, function that gives the language)
     ".lua": ("tree_sitter_lua", "language"),
 }
 _BY_SUFFIX = {suffix: grammar for suffixes, grammar in GRAMMARS.items() for suffix in suffixes.split()}
-TREE_SUFFIXES = frozenset(_BY_SUFFIX)
 
 # Longer files are generated or minified nearly always. Some grammars take minutes for text that is not their language
 # (C: 13 s for 90 KB of quotes), so a parse is given up after MAX_SECONDS.

@@ -1,4 +1,4 @@
-"""Which vector to ask an index of base vectors for, so that its candidates hold the best under a task.
+"""The vector to search base vectors with, so that the best documents of a task are among the candidates.
 
 The best are those of the largest cosine (q·x) / ‖x‖ with x = W b, but an index of base vectors b ranks by an inner
 product with one vector: Wᵀq makes that q·x, so long x come first. Two corrections: leave out most of what all x have in

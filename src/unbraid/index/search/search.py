@@ -94,7 +94,7 @@ def search_vectors(
     words: Sequence[str] | None = None,
     foldings: Foldings | None = None,
 ) -> list[list[Hit]]:
-    """The `k` best hits for each base vector of [n, dim], best first, among the chunks that `filter` lets through.
+    """The `k` best hits for each base vector of [n, dim], best first, among the chunks that pass `filter`.
 
     With `words`, the texts of the queries, the search is hybrid. `foldings` keeps what is fitted from search to search.
     """

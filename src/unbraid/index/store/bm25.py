@@ -1,4 +1,4 @@
-"""The words of a text as a sparse vector whose inner product with a query's is BM25, as far as one text can know it.
+"""The words of a text as a sparse vector. Its inner product with a query's vector is BM25, with a fixed average length.
 
 A document's weight of a word is tf (k1 + 1) / (tf + k1 (1 - b + b length / average)), a query's is 1, and the store
 multiplies by the word's IDF when it searches (Robertson & Zaragoza 2009; k1 1.2, b 0.75). Words come from the tokenizer
@@ -13,7 +13,7 @@ import qdrant_edge as edge
 from unbraid.io.surrogates import replace_lone_surrogates
 from unbraid.runtime.code_text import split_identifiers
 
-# Words of a document that is neither short nor long. Fixed, since a store that grows cannot know it: 32 to 128 differ
+# Words of a document that is neither short nor long. Fixed, since the true average changes as a store grows: 32 to 128 differ
 # by half a point of nDCG@10 over 23 sets, 64 and 32 lead (docs/experiments.md).
 AVERAGE_LENGTH = 64
 

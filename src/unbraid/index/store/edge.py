@@ -1,4 +1,4 @@
-"""Qdrant Edge, as far as the index uses it: making and loading an Edge store, points, filters, errors, room on the disk."""
+"""The parts of Qdrant Edge that the index uses: making and loading an Edge store, points, filters, errors, room on the disk."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What is stored of one chunk beside its vector, the id it is stored under, and what the chunks say of their file."""
+"""What the index stores of a chunk beside its vector, the chunk's id, and the state of a file by its chunks."""
 
 import uuid
 from collections.abc import Iterable, Mapping

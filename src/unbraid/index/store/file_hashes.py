@@ -1,6 +1,6 @@
 """sealed.json: hashes of an index's files while nobody writes to it, and the number of its items.
 
-An item's checksum finds damage to that item. It cannot find damage to what says which items there are: the table of
+An item's checksum finds damage to that item. It cannot find damage to the files that list the items: the table of
 ids, the indexes by path, the write-ahead log (a bit flipped there brings deleted items back when the log is read
 again). So those files are hashed when an index that was written to is closed. The hashes are removed before the next
 write: an index whose process was killed has none, and its next close writes them.

@@ -95,6 +95,7 @@ class FolderStore(Store):
         made = cls.open(folder)
         assert made is not None
         made.loaded()  # a whole index from the start
+        made._written = True  # `close` hashes the files of an index that gets no item, too
         return made
 
     def loaded(self) -> edge.EdgeShard:
@@ -139,7 +140,7 @@ class FolderStore(Store):
                 self._lock.release()
 
     def set_meta(self, meta: Meta) -> None:
-        """Replace what the index says it was made with."""
+        """Replace the description of the model that made the index."""
         write_meta(self.folder, meta)
         self.meta = meta
 
@@ -175,7 +176,7 @@ class FolderStore(Store):
         return file_states(record.payload or {} for page in pages for record in page)
 
     def count(self, filter: Filter = ANYTHING) -> int:
-        """Number of chunks that `filter` lets through."""
+        """Number of chunks that pass `filter`."""
         with edge_errors():
             return self.loaded().count(edge.CountRequest(exact=True, filter=self._filter(filter)))
 
@@ -196,7 +197,7 @@ class FolderStore(Store):
         return sum(path.stat().st_blocks * 512 for path in self.folder.rglob("*") if path.is_file())
 
     def nearest(self, queries: Vectors, limit: int, filter: Filter = ANYTHING) -> list[Candidates]:
-        """For each query of [n, dim] the `limit` chunks of the largest inner products, checked by nobody."""
+        """For each query of [n, dim] the `limit` chunks with the largest inner products, unchecked."""
         storage, kind = self.meta.storage, self._filter(filter)
         if storage.candidates == "exact":
             params = edge.SearchParams(exact=True)
@@ -224,7 +225,7 @@ class FolderStore(Store):
         return self._query(asked, max(map(len, ids), default=0), among)
 
     def vectors(self, ids: Sequence[uuid.UUID]) -> Vectors:
-        """Base vectors [n, dim] as they are stored, checked by nobody; NaN where an id is gone."""
+        """Base vectors [n, dim] as stored, unchecked; NaN where an id is gone."""
         records = self.retrieve(ids, payload=False)
         places: dict[edge.PointId, int] = {one: row for row, one in enumerate(ids)}
         rows = np.full((len(ids), self.meta.storage.dim), np.nan, np.float32)
@@ -235,7 +236,7 @@ class FolderStore(Store):
         return {uuid.UUID(str(one.id)): one.payload for one in self.retrieve(ids, vector=False)}
 
     def records(self, filter: Filter = ANYTHING) -> Iterator[tuple[list[uuid.UUID], list[Payload], Vectors]]:
-        """Ids, payloads and vectors [n, storage.dim] as stored and checked by nobody, some hundred at a time."""
+        """Ids, payloads and vectors [n, storage.dim] as stored, unchecked, some hundred at a time."""
         for page in self._scroll(WITH_VECTORS, self._filter(filter), with_payload=True, with_vector=[DENSE]):
             ids = [uuid.UUID(str(record.id)) for record in page]
             payloads: list[Payload] = [record.payload or {} for record in page]
@@ -253,7 +254,7 @@ class FolderStore(Store):
     def retrieve(
         self, ids: Sequence[uuid.UUID], *, payload: bool = True, vector: bool = True
     ) -> list[edge.Record]:
-        """The points of `ids` as they are stored, or parts of them, checked by nobody."""
+        """The points of `ids` as stored, or parts of them, unchecked."""
         with edge_errors():
             return self.loaded().retrieve(list(ids), payload, [DENSE] if vector else False)
 
@@ -328,7 +329,7 @@ class FolderStore(Store):
         with_payload: bool | list[str],
         with_vector: bool | list[str],
     ) -> Iterator[list[edge.Record]]:
-        """Every point that `filter` lets through, `limit` at a time."""
+        """Every point that passes `filter`, `limit` at a time."""
         offset = None
         while True:
             request = edge.ScrollRequest(

@@ -103,7 +103,7 @@ class QdrantStore(Store):
         self.client.close()
 
     def set_meta(self, meta: Meta) -> None:
-        """Replace what the index says it was made with."""
+        """Replace the description of the model that made the index."""
         self._ask(lambda: self.client.update_collection(self.name, metadata={KEY: asdict(meta)}))
         self.meta = meta
 
@@ -145,7 +145,7 @@ class QdrantStore(Store):
         return file_states(record.payload or {} for page in pages for record in page)
 
     def count(self, filter: Filter = ANYTHING) -> int:
-        """Number of chunks that `filter` lets through."""
+        """Number of chunks that pass `filter`."""
         kind = self._filter(filter)
         return self._ask(lambda: self.client.count(self.name, count_filter=kind, exact=True)).count
 
@@ -159,7 +159,7 @@ class QdrantStore(Store):
         return dict(sorted((str(hit.value), hit.count) for hit in hits))
 
     def nearest(self, queries: Vectors, limit: int, filter: Filter = ANYTHING) -> list[Candidates]:
-        """For each query of [n, dim] the `limit` chunks of the largest inner products, checked by nobody."""
+        """For each query of [n, dim] the `limit` chunks with the largest inner products, unchecked."""
         storage, kind = self.meta.storage, self._filter(filter)
         return self._query(
             [
@@ -185,7 +185,7 @@ class QdrantStore(Store):
         return self._query(list(map(_words_request, queries, among, sizes)))
 
     def vectors(self, ids: Sequence[UUID]) -> Vectors:
-        """Base vectors [n, dim] as they are stored, checked by nobody; NaN where an id is gone."""
+        """Base vectors [n, dim] as stored, unchecked; NaN where an id is gone."""
         found = self._retrieve(ids, payload=False)
         none = np.full(self.meta.storage.dim, np.nan)
         rows = np.asarray([_row(found[one]) if one in found else none for one in ids], np.float32)
@@ -195,7 +195,7 @@ class QdrantStore(Store):
         return {one: record.payload for one, record in self._retrieve(ids, payload=True).items()}
 
     def records(self, filter: Filter = ANYTHING) -> Iterator[tuple[list[UUID], list[Payload], Vectors]]:
-        """Ids, payloads and vectors [n, storage.dim] as stored and checked by nobody, some hundred at a time."""
+        """Ids, payloads and vectors [n, storage.dim] as stored, unchecked, some hundred at a time."""
         for page in self._scroll(self._filter(filter), POINTS, True, vectors=True):
             ids = [UUID(str(record.id)) for record in page]
             yield ids, [record.payload or {} for record in page], self._rows(page)

@@ -17,7 +17,7 @@ from unbraid.index.store.entry import Entry, FileState
 from unbraid.index.store.filter import ANYTHING, Filter
 from unbraid.index.store.meta import Meta
 
-# The largest number that a base vector, whose length is about 1, can hold: what is larger, or no number, is damage.
+# The largest number that a base vector, whose length is about 1, can hold: a larger one, or NaN, is damage.
 LARGEST = 10.0
 SAMPLE = 2_000  # chunks that stand for all
 
@@ -25,36 +25,36 @@ Payload = Mapping[str, Any]  # Any: whatever JSON was stored
 
 
 class Point(Protocol):
-    """What a store found."""
+    """A chunk that a store found."""
 
     @property
     def id(self) -> object:
-        """What it is stored under."""
+        """Its id in the store."""
         ...
 
     @property
     def score(self) -> float:
-        """What it was found by."""
+        """Its inner product or BM25 score."""
         ...
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a query found, best first. Lazy: makes ids only of those asked for, which costs as much as finding them."""
+    """The chunks that a query found, best first. Lazy: ids are made on demand, since that takes as long as the search."""
 
     points: Sequence[Point]
 
     def __len__(self) -> int:
-        """How many."""
+        """Number of chunks."""
         return len(self.points)
 
     def ids(self, some: slice = slice(None)) -> list[UUID]:
-        """What they are stored under."""
+        """Ids of `some` of them."""
         found = [point.id for point in self.points[some]]
         return [one if isinstance(one, UUID) else UUID(str(one)) for one in found]  # a server sends text
 
     def scores(self) -> Scores:
-        """What they were found by [n]."""
+        """Scores [n]."""
         return np.asarray([point.score for point in self.points], np.float32)
 
 
@@ -77,7 +77,7 @@ class Store(ABC):
 
     @abstractmethod
     def set_meta(self, meta: Meta) -> None:
-        """Replace what the index says it was made with."""
+        """Replace the description of the model that made the index."""
 
     @abstractmethod
     def upsert(self, entries: Sequence[Entry], vectors: Vectors) -> None:
@@ -101,7 +101,7 @@ class Store(ABC):
 
     @abstractmethod
     def count(self, filter: Filter = ANYTHING) -> int:
-        """Number of chunks that `filter` lets through."""
+        """Number of chunks that pass `filter`."""
 
     @abstractmethod
     def size(self) -> int:
@@ -113,7 +113,7 @@ class Store(ABC):
 
     @abstractmethod
     def nearest(self, queries: Vectors, limit: int, filter: Filter = ANYTHING) -> list[Candidates]:
-        """For each query of [n, dim] the `limit` chunks of the largest inner products, checked by nobody."""
+        """For each query of [n, dim] the `limit` chunks with the largest inner products, unchecked."""
 
     @abstractmethod
     def nearest_words(
@@ -129,7 +129,7 @@ class Store(ABC):
 
     @abstractmethod
     def vectors(self, ids: Sequence[UUID]) -> Vectors:
-        """Base vectors [n, dim] as they are stored, checked by nobody; NaN where an id is gone."""
+        """Base vectors [n, dim] as stored, unchecked; NaN where an id is gone."""
 
     @abstractmethod
     def _payloads(self, ids: Sequence[UUID]) -> Mapping[UUID, Payload | None]:
@@ -137,7 +137,7 @@ class Store(ABC):
 
     @abstractmethod
     def records(self, filter: Filter = ANYTHING) -> Iterator[tuple[list[UUID], list[Payload], Vectors]]:
-        """Ids, payloads and vectors [n, storage.dim] as stored and checked by nobody, some hundred at a time."""
+        """Ids, payloads and vectors [n, storage.dim] as stored, unchecked, some hundred at a time."""
 
     @abstractmethod
     def _read_sample(self) -> Vectors:
@@ -223,7 +223,7 @@ def copy_items(source: Store, target: Store, on_progress: Callable[[int], None])
 
 
 def without_damage(rows: Vectors) -> Vectors:
-    """Base vectors [n, dim] that nobody has checked, with 0 for what is damage, so that it cannot spoil a product."""
+    """Unchecked base vectors [n, dim] with every damaged number set to 0, which cannot spoil a product."""
     return np.where(np.abs(rows) <= LARGEST, rows, np.float32(0))
 
 

@@ -1,7 +1,7 @@
-"""Whether an index is as it was written, and what is not.
+"""Find what is damaged in an index.
 
-First the files that say which items there are, against their hashes; then every item against its checksum, in a child
-process that a damaged file may take down.
+First the files that list the items are checked against their hashes. Then a child process, which a damaged file may
+kill, checks every item against its checksum.
 """
 
 import json
@@ -22,7 +22,9 @@ from unbraid.index.store.scan import Damage
 
 # Seconds without a word from the child: a damaged table of ids can keep the library busy for ever.
 STALL = 120.0
-Tell = Callable[[int, int], None]  # is told how many more items are done, and how many there are
+Tell = Callable[
+    [int, int], None
+]  # called with the number of further items that are done, and the number of all
 
 
 @dataclass
@@ -37,13 +39,11 @@ class Repair:
 
 @dataclass
 class Verification:
-    """What was found; an index without damage is `intact`."""
+    """The findings; an index without damage is `intact`."""
 
     items: int = 0  # as they were written
     damaged: list[Damage] = field(default_factory=list)
-    broken: dict[str, str] = field(
-        default_factory=dict
-    )  # file, or "the Edge store", -> what is wrong with it
+    broken: dict[str, str] = field(default_factory=dict)  # file, or "the Edge store" -> its fault
     missing: int = 0  # items fewer than there were when the index was last closed, beyond those in `damaged`
     # False: the last writer was killed, so lost and additional items would not be noticed.
     hashed: bool = True

@@ -37,8 +37,8 @@ class Job:
             np.empty(len(items), dtype=object) if multi else np.empty((len(items), dim), dtype=np.float32)
         )
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.taken = 0  # items that went into batches
-        self.encoded = 0  # of those
+        self.taken = 0  # items that are in a batch or done
+        self.encoded = 0  # items that are done
         self.cost = sum(item.cost for item in items)  # of the items not taken yet
         self.arrived = time.perf_counter()
         self.started: float | None = None

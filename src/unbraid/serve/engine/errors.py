@@ -35,4 +35,4 @@ class ShuttingDown(Exception):
 
 
 class ClientGone(Exception):
-    """The client closed its connection; nobody waits for the answer."""
+    """The client closed its connection and no longer waits."""

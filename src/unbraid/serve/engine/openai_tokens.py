@@ -20,7 +20,7 @@ INSTEAD = "or send the text itself (LangChain: check_embedding_ctx_length=False)
 
 
 class Decoder(Protocol):
-    """What is needed of a tiktoken.Encoding."""
+    """The part of tiktoken.Encoding that the server uses."""
 
     def decode_bytes(self, tokens: Sequence[int]) -> bytes:
         """The bytes of `tokens`. Raises KeyError for an id outside the vocabulary."""

@@ -14,7 +14,7 @@ SHORTEST = 16  # characters; shorter keys can be guessed
 
 
 class ApiKeys:
-    """The keys that open the server. Without any, everybody who reaches the server may use it."""
+    """The server's API keys. Without any, every client may use the server."""
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
         """Raises DataError for a key that is too short."""
@@ -52,7 +52,8 @@ def read_keys(file: Path | None, listed: str | None) -> ApiKeys:
         try:
             lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{file}: cannot be read as a file of API keys: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"{file}: cannot be read as a file of API keys: {reason}") from error
         found = [line for line in lines if line and not line.startswith("#")]
         if not found:
             raise DataError(f"{file}: holds no API key: expected one a line")

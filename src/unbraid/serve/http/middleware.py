@@ -1,6 +1,6 @@
-"""What every request passes before and after its route: id, host, key and body; then headers, counts and a log line.
+"""Steps around every route: before it id, host, key and body; after it headers, counts and a log line.
 
-It refuses everything that it does not let through, so a new route, and a path without a route, needs a key too.
+Every path but those in OPEN needs a key, so a new route needs one too, and a path without a route.
 """
 
 import logging
@@ -19,7 +19,7 @@ from unbraid.serve.settings import Settings
 
 logger = logging.getLogger("unbraid.serve")
 
-OPEN = ("/health", "/ready")  # need no key: what starts and balances servers has none
+OPEN = ("/health", "/ready")  # need no key: process managers and load balancers have none
 _ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
 
@@ -27,7 +27,7 @@ class Middleware:
     """The outermost layer of the application, but for CORS."""
 
     def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:
-        """Stand in front of `app`."""
+        """Wrap `app`."""
         self.app, self.settings, self.metrics = app, settings, metrics
         self.in_flight = InFlight()
 
@@ -62,7 +62,7 @@ class Middleware:
             body = scope["unbraid.body"] = await self._admit(scope, headers, receive, stats)
             await self.app(scope, receive, answer)
         except ClientGone:
-            status, stats.code = 499, "client_gone"  # nobody reads it; for the log
+            status, stats.code = 499, "client_gone"  # for the log; no client reads it
         except Exception as error:
             refusal = as_api_error(error)
             if refusal is None:
@@ -74,9 +74,8 @@ class Middleware:
                 refusal.headers["connection"] = "close"  # the rest of the body may still be on its way
             if not status:  # no answer has begun
                 await refusal.response()(scope, receive, answer)
-            del (
-                refusal
-            )  # its traceback refers to this frame: the cycle would keep the body until garbage collection
+            # Its traceback refers to this frame: the cycle would keep the body until garbage collection.
+            del refusal
         finally:
             self.in_flight.requests -= 1
             self.in_flight.bytes -= len(body or b"")
@@ -85,7 +84,7 @@ class Middleware:
     async def _admit(
         self, scope: Scope, headers: dict[str, str], receive: Receive, stats: RequestStats
     ) -> bytes:
-        """The body. Raises ApiError and Overloaded for a request that is not let through, ClientGone."""
+        """The body. Raises ApiError and Overloaded for a request that is refused, ClientGone."""
         settings = self.settings
         if settings.hosts and _host(headers.get("host", "")) not in settings.hosts:
             # A page elsewhere may have its own name point to this machine (DNS rebinding).

@@ -20,7 +20,7 @@ _encoder = msgspec.json.Encoder(
 
 
 def json_response(value: object, headers: Mapping[str, str] | None = None) -> Response:
-    """`value`, a struct or a dictionary, in which numpy arrays may stand."""
+    """The response that holds `value`, a struct or a dictionary. It may contain numpy arrays."""
     return Response(_encoder.encode(value), media_type="application/json", headers=headers)
 
 

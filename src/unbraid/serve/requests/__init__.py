@@ -1,1 +1,1 @@
-"""What a request may hold: read, checked and bounded."""
+"""Read the parts of a request, check them, and hold them to the limits."""

@@ -22,7 +22,7 @@ _REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 
 @dataclass(frozen=True)
 class Place:
-    """What a URL points to: the host, its checked address, the port, and the path to ask for."""
+    """The target of a URL: the host, its checked address, the port, and the path to ask for."""
 
     host: str
     address: str

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from unbraid.serve.http.errors import ApiError
 from unbraid.serve.limits import Limits
 
-# -- requests. Fields that are not known are left alone, as OpenAI-compatible servers do.
+# -- requests. Unknown fields are ignored, as OpenAI-compatible servers do.
 
 _TEXT = {"type": "string", "minLength": 1, "pattern": r"\S"}
 _PICTURE = {
@@ -207,9 +207,8 @@ def read_request(schema: type[RequestT], body: bytes, limits: Limits) -> Request
         message = f"the body holds over {limits.values:,} values: send less at a time"
         raise ApiError(400, "too_many_values", message)
     try:
-        value = msgspec.json.decode(
-            body
-        )  # the whole body first: fields that are not known have to be JSON too
+        # The whole body first: unknown fields have to be JSON too.
+        value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from None
     if not isinstance(value, dict):
@@ -223,4 +222,6 @@ def read_request(schema: type[RequestT], body: bytes, limits: Limits) -> Request
         kind = get_args(get_type_hints(schema).get(param))
         if kind and get_origin(kind[0]) is Literal:
             code, message = "literal_error", f"expected one of {', '.join(get_args(kind[0]))}"
+        if code == "missing":
+            message = "this field is required"
         raise ApiError(400, code, f"{param}: {message}", param=param) from None

@@ -1,4 +1,4 @@
-"""What is served, its health, its metrics, and the search page: /v1/models, /health, /ready, /metrics and /."""
+"""The served models, health, metrics and the search page: /v1/models, /health, /ready, /metrics and /."""
 
 from pathlib import Path
 
