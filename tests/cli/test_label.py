@@ -148,7 +148,7 @@ def test_a_member_that_reads_english_alone_labels_the_english_sides(command, tmp
         {"text": "le chat", "lang": "fr"},
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = command("train", "label", path, "--teacher", "minilm", "--output", tmp_path / "labels")
+    done = command("train", "label", path, "--teacher", "minilm", "--out", tmp_path / "labels")
     assert done.out.startswith("2 items labelled by minilm-"), done.err
     about = json.loads((tmp_path / "labels" / "labels.json").read_text())
     assert (about["about"]["member"], about["routes"]) == ("minilm", ["plain"])
