@@ -72,7 +72,7 @@ def test_fit_and_info_as_json(unbraid, pairs, tmp_path):
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
-        (("--name", "two words"), "no name for a mapper"),
+        (("--name", "two words"), "not a name for a mapper"),
         (("--name", "query"), "choose another name"),
         (("--name", "x", "--out", "x.bin"), "ends in .mapper"),
         (("--name", "x", "--out", "gone/x.mapper"), "folder that exists"),

@@ -114,7 +114,7 @@ def test_keys_come_from_a_file_and_the_environment(bundle_folder, tmp_path, monk
         (["--host", "0.0.0.0"], "--insecure"),
         (["--teacher", "starter", "--index", "x"], "--index does not go with --teacher"),
         (["--limit", "speed=9"], "expected NAME=NUMBER"),
-        (["--limit", "items=many"], "no number"),
+        (["--limit", "items=many"], "not a number"),
         (["--limit", "items=0"], "more than 0"),
         (["--limit", "tokens=700000"], "could never be accepted"),
         (["--keys", "/nonexistent"], "cannot be read"),

@@ -137,7 +137,7 @@ def test_a_name_that_is_taken_is_refused(name):
 
 @pytest.mark.parametrize("name", ["", "two words", "../up", "3d"])
 def test_a_name_that_is_none_is_refused(name):
-    with pytest.raises(ItemError, match="no name for a mapper"):
+    with pytest.raises(ItemError, match="not a name for a mapper"):
         fit_mapper(Model(), answers(50), name)
 
 
