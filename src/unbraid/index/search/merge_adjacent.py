@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 from unbraid.index.store.entry import Entry
 
-MERGED = (
-    3  # chunks in one result at most: otherwise a file that is alone in an index would be one single result
-)
+# Most chunks in one result. Without a limit, a file that is alone in an index would be one single result.
+MERGED = 3
 
 
 def merge_adjacent(entries: Sequence[Entry], k: int) -> list[list[int]]:
