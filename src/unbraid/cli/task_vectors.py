@@ -46,9 +46,8 @@ def task_vectors(
         loaded = load(model, threads=threads)
         return loaded.with_mapper(own) if own else loaded
 
-    form = {"dim": dim, "numbers": numbers}
     with open_index(folder, model=embedder, read_only=True) as index:
-        about = index.estimate_task_vectors(out, task, **form)  # type: ignore[arg-type]
+        about = index.estimate_task_vectors(out, task, dim=dim, numbers=numbers)  # type: ignore[arg-type]
         typer.echo(
             f"{about.items:,} items, about {duration(about.seconds)} and {about.bytes / 1e6:,.1f} MB; "
             f"{about.free / 1e6:,.0f} MB free",
@@ -59,7 +58,7 @@ def task_vectors(
                 typer.echo(json.dumps({"items": about.items, "seconds": about.seconds, "bytes": about.bytes}))
             return
         with counting("mapping", unit="items", total=about.items) as done:
-            written = index.export_task_vectors(out, task, **form, on_progress=done)  # type: ignore[arg-type]
+            written = index.export_task_vectors(out, task, dim=dim, numbers=numbers, on_progress=done)  # type: ignore[arg-type]
     if written.damaged:
         typer.echo(
             f"unbraid: {written.damaged:,} damaged items were left out: unbraid index verify {folder}",
