@@ -85,7 +85,7 @@ class Bundle:
     @property
     def modalities(self) -> tuple[str, ...]:
         """The modalities that the bundle encodes, in the order text, code, image."""
-        return (*self.text, *(("image",) if self.image else ()))
+        return (*self.tiers[SMALL], *(("image",) if self.image else ()))
 
     @property
     def graphs(self) -> dict[str, Mapping[str, str]]:

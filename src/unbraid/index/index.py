@@ -90,7 +90,7 @@ class Index:
         self._foldings: Foldings = {}
         self._closed = False
         Storage(**{"dim": 1, **options})  # refuses unknown values, also where there is no index yet
-        if store is not None:
+        if store is not None and options:
             self._check_storage(store.meta)
 
     def __enter__(self) -> Self:
@@ -374,7 +374,8 @@ class Index:
     def _make(self, meta: Meta) -> Store:
         """The store to write vectors of `meta` to, made where there is none. Raises StoreError when they do not fit in."""
         if self._store is None and not self._closed:
-            self._check_storage(meta)
+            if self._options:
+                self._check_storage(meta)
             self._store = self._create(meta)
         changed = match(self.place, self.store.meta, meta, self._count_pictures)
         if changed != self.store.meta:
@@ -382,7 +383,7 @@ class Index:
         return self.store
 
     def _check_storage(self, meta: Meta) -> None:
-        if self._options and (wanted := Storage(**{"dim": meta.dim, **self._options})) != meta.storage:
+        if (wanted := Storage(**{"dim": meta.dim, **self._options})) != meta.storage:
             raise StoreError(
                 f"{self.place} keeps {meta.storage}, not {wanted}: leave these options out, or make another index"
             )

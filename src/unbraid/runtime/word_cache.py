@@ -39,21 +39,17 @@ class _Words(dict[str, list[int]]):
         )
 
     def __missing__(self, word: str) -> list[int]:
-        ids = self._read(word)
+        if not word.isprintable() or self._added.search(word):
+            ids: list[int] = self._tokenizer.encode(word, add_special_tokens=False).ids
+        elif len(parts := _PARTS.findall(word)) > 1:
+            ids = [one for part in parts for one in self[part]]
+        else:
+            ids = [token.id for token in self._model.tokenize(word.lower() if self._lowercase else word)]
         if len(word) <= LONGEST_WORD:
             if len(self) >= MOST_WORDS:
                 self.clear()  # words in use come back at once
             self[word] = ids
         return ids
-
-    def _read(self, word: str) -> list[int]:
-        if not word.isprintable() or self._added.search(word):
-            ids: list[int] = self._tokenizer.encode(word, add_special_tokens=False).ids
-            return ids
-        parts = _PARTS.findall(word)
-        if len(parts) > 1:
-            return [one for part in parts for one in self[part]]
-        return [token.id for token in self._model.tokenize(word.lower() if self._lowercase else word)]
 
 
 class WordCache:
