@@ -352,7 +352,7 @@ def test_files_that_may_not_grow_are_an_error_and_nothing_acknowledged_is_lost(i
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the benchmark forks")
 def test_kill_9_and_flipped_bits_lose_nothing_unnoticed(tmp_path: Path) -> None:
-    command = [sys.executable, str(BENCHMARK), "--cycles", "1", "--flips", "4", "--folder", str(tmp_path)]
+    command = [sys.executable, str(BENCHMARK), "--cycles", "2", "--flips", "6", "--folder", str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert result.returncode == 0, result.stdout + result.stderr
 
