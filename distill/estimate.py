@@ -22,10 +22,11 @@ from unbraid.base_encoders.image_encoder import start_image_encoder
 from unbraid.base_encoders.prune_feed_forward import narrow_feed_forward
 from unbraid.base_encoders.static_encoder import StaticEncoder
 from unbraid.base_encoders.text_encoder import start_text_encoder, token_embeddings
+from unbraid.bundle import SMALL
 from unbraid.distill.data.training_items import TrainingItem, recipe_items
 from unbraid.distill.fit_mappers import READ_OUT, ROWS_PER_FILE
 from unbraid.distill.labels.write_labels import as_item
-from unbraid.distill.recipe import Recipe
+from unbraid.distill.recipe import Recipe, TextTraining
 from unbraid.distill.recipe_models import backbone_folder, below_data, torch_dtype
 from unbraid.distill.space.task_space import DIM
 from unbraid.progress import duration
@@ -107,7 +108,7 @@ def measure(plan: Recipe, data: Path, items: Sequence[TrainingItem]) -> Amount:
         code=code,
         pictures=photos if plan.image.own_vector else 0,
         tokens=int(tokens.sum()),
-        student_tokens=int(np.minimum(tokens, plan.text.max_tokens).sum()),
+        student_tokens=int(np.minimum(tokens, plan.text[SMALL].max_tokens).sum()),
         characters=int(lengths.sum()),
         trained_pictures=photos + plan.image.drawings,
     )
@@ -142,13 +143,15 @@ def _labels(
 
 def _students(plan: Recipe, data: Path, amount: Amount) -> list[StageCost]:
     """Training on the CPU, timed with a step of each student."""
-    backbone = backbone_folder(plan.text.backbone, data)
     timed = "one step timed here, on the CPU"
-    tokens, epochs = amount.student_tokens, sum(plan.text.epochs)
-    each, forward = _text_seconds(plan, backbone)
-    stages = [
-        StageCost("text", f"{tokens / 1e6:,.2f} M tokens x {epochs} epochs", tokens * epochs * each, timed)
-    ]
+    tokens, stages, forward = amount.student_tokens, [], 0.0
+    for tier, config in plan.text.items():
+        epochs = sum(config.epochs)
+        each, encoding = _text_seconds(plan, config, backbone_folder(config.backbone, data))
+        forward += encoding
+        work = f"{tokens / 1e6:,.2f} M tokens x {epochs} epochs"
+        stages.append(StageCost(tier, work, tokens * epochs * each, timed))
+    backbone = backbone_folder(plan.text[SMALL].backbone, data)
     texts = amount.texts + amount.code
     if plan.nano:
         seconds = texts * plan.nano.epochs * _nano_seconds(plan, backbone)
@@ -165,13 +168,13 @@ def _students(plan: Recipe, data: Path, amount: Amount) -> list[StageCost]:
     return stages
 
 
-def _text_seconds(plan: Recipe, backbone: Path) -> tuple[float, float]:
-    """Seconds a token of training the text student, and of encoding with it."""
-    encoder = start_text_encoder(backbone, DIM, layers=plan.text.layers).eval()
+def _text_seconds(plan: Recipe, config: TextTraining, backbone: Path) -> tuple[float, float]:
+    """Seconds a token of training one tier, and of encoding with it."""
+    encoder = start_text_encoder(backbone, DIM, layers=config.layers).eval()
     nn.init.normal_(encoder.projection.weight)
-    ids, mask = _tokens(max(1, plan.text.batch_tokens // STEP_TOKENS), len(token_embeddings(backbone)))
-    if plan.text.feed_forward:
-        narrow_feed_forward(encoder.backbone, plan.text.feed_forward, ids, mask)
+    ids, mask = _tokens(max(1, config.batch_tokens // STEP_TOKENS), len(token_embeddings(backbone)))
+    if config.feed_forward:
+        narrow_feed_forward(encoder.backbone, config.feed_forward, ids, mask)
     dtype = torch_dtype(plan)
     with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
         training = _step_seconds(encoder, lambda: encoder(ids, mask)) / ids.numel()

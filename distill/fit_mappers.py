@@ -43,7 +43,7 @@ def fit_mappers(recipe: Recipe, data: Path, run: Path) -> dict[str, float]:
     graded pairs. They also chose the step, so they are a little too good.
     """
     torch.manual_seed(recipe.seed)
-    students = load_students(run, max_tokens=recipe.text.max_tokens, dtype=torch_dtype(recipe))
+    students = load_students(recipe, run, dtype=torch_dtype(recipe))
     needed = {task for mode in recipe.mapper for task in SEARCH_MODES[mode]}
     if absent := sorted(needed - read_description(run / "labels")["tasks"].keys()):
         raise DataError(f"{run / 'labels'}: no labels for {', '.join(absent)}: label again, with these tasks")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from unbraid.bundle import SMALL
 from unbraid.distill.data.captioned_pictures import picture_items
 from unbraid.distill.data.training_items import TrainingItem, recipe_items
 from unbraid.distill.fit_mappers import fit_mappers
@@ -32,18 +33,22 @@ def run_stages(plan: Recipe, data: Path, run: Path, *, device: str | None = None
     recipe, KeyboardInterrupt when labelling was interrupted.
     """
     labels = run / "labels"
-    if not finished(run / "text", plan, (*LABELLED, "text")):
+    untrained = [tier for tier in plan.text if not finished(run / tier, plan, (*LABELLED, "text"))]
+    if untrained:
         yield _label(plan, data, labels, device)
         space = fit_space(labels, run, seed=plan.seed)
         yield f"base space: {space.kept:.2%} of the energy kept, {run / 'base_space.safetensors'}"
         yield write_ceiling(labels, space, run)
-        with silence_transformers():
-            train_text(plan, labels, run, backbone=backbone_folder(plan.text.backbone, data))
-    yield f"text: {run / 'text'}"
+    for tier, config in plan.text.items():
+        if tier in untrained:
+            with silence_transformers():
+                train_text(plan, tier, labels, run, backbone=backbone_folder(config.backbone, data))
+        yield f"{tier}: {run / tier}"
     if plan.nano:
         if not finished(run / "nano", plan, (*LABELLED, "nano")):
             with silence_transformers():
-                train_static(plan, labels, run, backbone=backbone_folder(plan.text.backbone, data))
+                backbone = backbone_folder(plan.text[SMALL].backbone, data)
+                train_static(plan, labels, run, backbone=backbone)
         yield f"nano: {run / 'nano'}"
     if plan.image.photos or plan.image.drawings:
         if not finished(run / "image", plan, (*LABELLED, "image")):

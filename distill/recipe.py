@@ -10,6 +10,7 @@ from unbraid.errors import DataError
 from unbraid.training.recipe_file import Table, read_recipe_file
 
 SearchMode: TypeAlias = Literal["retrieval", "symmetric", "code"]
+TextTier: TypeAlias = Literal["small", "base", "multi"]
 
 
 class Source(Table, frozen=True):
@@ -24,21 +25,35 @@ class Source(Table, frozen=True):
 
 
 class TextTraining(Table, frozen=True):
-    """How the text student is trained."""
+    """How one tier of text and code is trained."""
 
-    # "minilm", a folder (here or below the data folder) or the hub id of a transformers encoder.
+    # "minilm", another member of a joined teacher, a folder (here or below the data folder) or the hub id of a
+    # transformers encoder.
     backbone: str = "minilm"
     layers: tuple[int, ...] = (0, 2, 5)  # backbone layers kept, all of them if empty
     feed_forward: int = 0  # neurons kept of each feed-forward layer; 0 = all
+    vocabulary: int = 0  # pieces kept of a Unigram vocabulary, balanced between languages; 0 = all
+    english: bool = False  # train on texts that runtime/text_language.py takes for English, and on code
+    split_identifiers: bool = True  # camelCase names of code
+    frozen_embeddings: bool = False  # rows of rare tokens stay as they were pre-trained
+    pooled_layers: int = 3  # the last ones, whose mean hidden states the projection reads
+    start: Literal["ridge", "isometry"] = "ridge"  # of the projection; see train_text.start
     max_tokens: int = 256
-    batch_tokens: int = 4096  # padded tokens in one step
+    batch: int = 128  # items in one step
+    neighbours: int = 32  # of them, that are near each other in the base space
+    batch_tokens: int = 2048  # padded tokens that go through the encoder together
+    long_share: float = 1.0  # of the items of more than 128 tokens that an epoch uses
     epochs: tuple[int, ...] = (2,)  # of each cosine cycle; a cycle starts from half the last one's rate
     learning_rate: float = 5e-4
     projection_learning_rate: float = 1e-3
     warmup: float = 0.03  # share of a cycle's steps
-    kl_weight: float = 0.5  # in-batch score distribution, temperature 0.05
+    kl_weight: float = 0.5  # scores of the students among themselves against the targets', temperature 0.05
+    cross_weight: float = 0.5  # scores of the students against the targets', temperature 0.05
     prefix_weight: float = 0.25  # cosine at each Matryoshka prefix
     code_anchor: float = 0.5  # share of the description's vector in the target of a code snippet
+    average: float = (
+        0.0  # decay a step of the running average of the weights, which is kept; 0 = the last weights
+    )
 
 
 class StaticTraining(Table, frozen=True):
@@ -108,7 +123,8 @@ class Recipe(Table, frozen=True):
     # Of the matrix products of teacher and training; "auto" is bfloat16 where the device has it in hardware.
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     source: tuple[Source, ...] = ()
-    text: TextTraining = TextTraining()
+    text: dict[TextTier, TextTraining] = field(default_factory=lambda: {"small": TextTraining()})
+    unseen: tuple[str, ...] = ()  # dev sets of item_sources.HELD_OUT that score a tier while it is trained
     image: ImageTraining = ImageTraining()
     mapper: dict[SearchMode, MapperTraining] = field(default_factory=dict)
     nano: StaticTraining | None = None  # without it text has one tier

@@ -9,6 +9,8 @@ from unbraid.distill.recipe import Recipe
 from unbraid.errors import DataError
 from unbraid.runtime.cpu import instruction_sets
 from unbraid.teacher.checkpoint import checkpoint_folder
+from unbraid.teacher.members.load_member import member_weights
+from unbraid.teacher.members.member_spec import MEMBERS
 from unbraid.teacher.memory import choose_device
 from unbraid.teacher.minilm import minilm_folder
 
@@ -28,11 +30,15 @@ def below_data(name: str, data: Path) -> str:
 
 
 def backbone_folder(name: str, data: Path) -> Path:
-    """The folder of the pre-trained encoder `name`: "minilm", a folder (here or below `data`) or a hub id.
+    """The folder of the pre-trained encoder `name`: a member's name, a folder (here or below `data`) or a hub id.
 
-    Raises DataError when there is none.
+    Raises DataError or TeacherError when there is none.
     """
-    return minilm_folder() if name == "minilm" else checkpoint_folder(below_data(name, data), None)[0]
+    if name == "minilm":
+        return minilm_folder()
+    if name in MEMBERS:
+        return member_weights(MEMBERS[name])[0]
+    return checkpoint_folder(below_data(name, data), None)[0]
 
 
 def torch_dtype(recipe: Recipe, device: str | None = "cpu") -> torch.dtype:

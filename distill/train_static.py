@@ -14,6 +14,7 @@ import torch
 
 from unbraid.base_encoders.static_encoder import StaticEncoder
 from unbraid.base_encoders.text_encoder import token_embeddings
+from unbraid.bundle import SMALL
 from unbraid.distill.data.text_set import TextSet, held_out_cosine, tensors, text_set, text_tokenizer
 from unbraid.distill.labels.label_store import read_shards
 from unbraid.distill.recipe import Recipe, StaticTraining
@@ -46,9 +47,10 @@ def train_static(recipe: Recipe, labels: Path, run: Path, *, backbone: Path) -> 
             f"{run / 'base_space.safetensors'}: not found: the nano tier needs the run's base space"
         )
     torch.manual_seed(recipe.seed)
-    tokenizer = text_tokenizer(backbone / "tokenizer.json", recipe.text.max_tokens)
+    small = recipe.text[SMALL]  # nano reads what small reads
+    tokenizer = text_tokenizer(backbone / "tokenizer.json", small.max_tokens)
     space = load_base_space(run / "base_space.safetensors")
-    data = text_set(list(read_shards(labels)), space, tokenizer, recipe.text.code_anchor)
+    data = text_set(read_shards(labels), space, tokenizer, small)
     if not data.held_out:
         raise DataError(f"{labels}: {len(data.ids)} labelled items, at least 10 are needed")
     encoder, strength = closed_form(data, token_embeddings(backbone).numpy(), config.width)

@@ -11,20 +11,28 @@ from torch import Tensor, nn
 
 from unbraid.base_encoders.static_encoder import load_static_encoder
 from unbraid.base_encoders.text_encoder import load_text_encoder
+from unbraid.bundle import SMALL
 from unbraid.distill.data.text_set import text_tokenizer
+from unbraid.distill.recipe import Recipe
 from unbraid.progress import track
 from unbraid.runtime.batching import token_budget_batches
 
 ToBase: TypeAlias = Callable[[list[str]], Tensor]  # texts -> base vectors [n, D]
 
 
-def load_students(run: Path, *, max_tokens: int, dtype: torch.dtype) -> dict[str, ToBase]:
-    """The text tiers of `run` by name; "text" comes first and is always there."""
-    encoders: dict[str, nn.Module] = {"text": load_text_encoder(run / "text").eval()}
-    if (run / "nano" / "record.json").exists():
+def load_students(recipe: Recipe, run: Path, *, dtype: torch.dtype) -> dict[str, ToBase]:
+    """The trained text tiers of `recipe` in `run`, by name."""
+    encoders: dict[str, nn.Module] = {tier: load_text_encoder(run / tier).eval() for tier in recipe.text}
+    lengths = {tier: config.max_tokens for tier, config in recipe.text.items()}
+    if recipe.nano:
         encoders["nano"] = load_static_encoder(run / "nano").eval()
     return {
-        name: partial(encode, encoder, text_tokenizer(run / name / "tokenizer.json", max_tokens), dtype=dtype)
+        name: partial(
+            encode,
+            encoder,
+            text_tokenizer(run / name / "tokenizer.json", lengths.get(name, recipe.text[SMALL].max_tokens)),
+            dtype=dtype,
+        )
         for name, encoder in encoders.items()
     }
 

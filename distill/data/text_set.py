@@ -1,6 +1,6 @@
 """Labelled texts and code as token ids with base vectors as targets: the training data of the text students."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +10,11 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from unbraid.distill.labels.label_shard import Labels
+from unbraid.distill.recipe import TextTraining
 from unbraid.distill.space.base_space import BaseSpace
 from unbraid.runtime.batching import token_budget_batches
 from unbraid.runtime.code_text import split_identifiers
+from unbraid.runtime.text_language import is_english
 
 HELD_OUT = 1024  # labelled items (a tenth if there are few) kept out of training, for the held-out cosine
 
@@ -38,32 +40,42 @@ def text_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
     return tokenizer
 
 
-def text_set(shards: Sequence[Labels], space: BaseSpace, tokenizer: Tokenizer, code_anchor: float) -> TextSet:
-    """Token ids and targets of every labelled text and code snippet."""
+def text_set(
+    shards: Iterable[Labels], space: BaseSpace, tokenizer: Tokenizer, config: TextTraining
+) -> TextSet:
+    """Token ids and targets of the labelled texts and code snippets that `config` trains on."""
     ids: list[list[int]] = []
     targets: list[np.ndarray] = []
     base_of: dict[str, np.ndarray] = {}
     anchors: list[tuple[int, str]] = []
     for whole in shards:
-        shard = whole.take([row for row, modality in enumerate(whole.modalities) if modality != "image"])
+        shard = whole.take(
+            [row for row in range(len(whole.texts)) if _trained_on(whole, row, config.english)]
+        )
         base = space.project(shard.vectors).astype(np.float16)
         for row, modality in enumerate(shard.modalities):
             if modality == "text":
                 base_of[shard.texts[row]] = base[row]
             elif shard.anchors[row]:
-                anchors.append((sum(map(len, targets)) + row, shard.anchors[row]))
+                anchors.append((len(ids) + row, shard.anchors[row]))
         targets.append(base)
         texts = [
-            split_identifiers(text) if modality == "code" else text
+            split_identifiers(text) if modality == "code" and config.split_identifiers else text
             for text, modality in zip(shard.texts, shard.modalities, strict=True)
         ]
         ids.extend(encoding.ids for encoding in tokenizer.encode_batch_fast(texts))
     joined = np.concatenate(targets)
     for row, anchor in anchors:
         if anchor in base_of:
-            mixed = (1 - code_anchor) * joined[row] + code_anchor * base_of[anchor]
+            mixed = (1 - config.code_anchor) * joined[row] + config.code_anchor * base_of[anchor]
             joined[row] = mixed / np.linalg.norm(mixed.astype(np.float32))
     return TextSet(ids, joined)
+
+
+def _trained_on(labels: Labels, row: int, english: bool) -> bool:
+    """Whether a student is trained on the item: not on pictures, and an English one not on what it would not be given."""
+    modality = labels.modalities[row]
+    return modality == "code" or (modality == "text" and (not english or is_english(labels.texts[row])))
 
 
 def tensors(data: TextSet, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -75,11 +87,12 @@ def tensors(data: TextSet, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]
 
 
 @torch.inference_mode()
-def held_out_cosine(encoder: nn.Module, data: TextSet) -> float:
-    """Mean cosine of the held-out items to their targets."""
+def held_out_cosine(encoder: nn.Module, data: TextSet, dtype: torch.dtype = torch.float32) -> float:
+    """Mean cosine of the held-out items to their targets; `dtype` is that of the matrix products."""
     lengths = [len(ids) for ids in data.ids[: data.held_out]]
     total = 0.0
     for rows in token_budget_batches(lengths, budget=4096):
         ids, mask, target = tensors(data, rows)
-        total += float((encoder(ids, mask) * target).sum())
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+            total += float((encoder(ids, mask).float() * target).sum())
     return total / len(lengths)
