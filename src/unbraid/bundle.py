@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -35,6 +35,10 @@ class TextSpec:
     tokenizer: str
     max_tokens: int
     split_identifiers: bool
+    # Precision -> a graph from token ids to token vectors, which `graphs` take in place of ids. Tiers with the same
+    # token vectors share it. Empty: `graphs` take ids.
+    token_graphs: Mapping[str, str] = field(default_factory=dict)
+    languages: tuple[str, ...] = ()  # that it was trained on; empty in bundles that do not say
     # Padded tokens in one run; a longer text runs alone. One text at a time costs a transformer at most a tenth of its
     # speed on a CPU, and its int8 vectors do not depend on other texts (benchmarks/batching.py, docs/decisions.md).
     batch_tokens: int = 1
@@ -73,6 +77,8 @@ class Bundle:
     image: ImageSpec | None
     mappers: Mapping[str, MapperSpec]  # task -> mapper
     search_modes: Mapping[str, tuple[str, str]]  # mode -> (query task, document task)
+    document_tier: str  # of English texts and code, where the caller names none
+    query_tier: str  # of English queries, where the caller names none
     licences: Mapping[str, str]
     scores: Mapping[str, Any]
     sizes: Mapping[str, int]  # file -> bytes
@@ -92,12 +98,13 @@ class Bundle:
         """Graph files by precision, for every encoder and mapper by its name; "nano text" is text of that tier."""
         image = {"image": self.image.graphs} if self.image else {}
         mappers = {f"{task} mapper": spec.graphs for task, spec in self.mappers.items()}
-        text = {
-            graph_name(tier, name): spec.graphs
-            for tier, specs in self.tiers.items()
-            for name, spec in specs.items()
-        }
-        return text | image | mappers
+        text, tokens = {}, {}
+        for tier, specs in self.tiers.items():
+            for name, spec in specs.items():
+                text[graph_name(tier, name)] = spec.graphs
+                if spec.token_graphs:
+                    tokens[f"{graph_name(tier, name)} tokens"] = spec.token_graphs
+        return text | tokens | image | mappers
 
 
 def graph_name(tier: str, modality: str) -> str:
@@ -192,6 +199,8 @@ def _parse(folder: Path, about: dict[str, Any]) -> Bundle:
         search_modes={
             mode: (str(query), str(document)) for mode, (query, document) in about["search_modes"].items()
         },
+        document_tier=str(about.get("document_tier", SMALL)),
+        query_tier=str(about.get("query_tier", SMALL)),
         licences=dict(about["licences"]),
         scores=dict(about["scores"]),
         sizes={str(name): int(entry["bytes"]) for name, entry in about["files"].items()},
@@ -211,6 +220,8 @@ def _tiers(small: dict[str, Any], further: dict[str, Any]) -> dict[str, dict[str
                 int(spec["max_tokens"]),
                 bool(spec["split_identifiers"]),
                 int(spec.get("batch_tokens", TextSpec.batch_tokens)),
+                {str(precision): str(file) for precision, file in spec.get("token_graphs", {}).items()},
+                tuple(str(language) for language in spec.get("languages", ())),
             )
             for name, spec in specs.items()
         }
@@ -231,7 +242,13 @@ def _check_values(bundle: Bundle) -> None:
     for tier, specs in bundle.tiers.items():
         if set(specs) != set(bundle.text):
             raise ValueError(f"tier {tier} encodes {sorted(specs)}, expected {sorted(bundle.text)}")
+    if unknown := {bundle.document_tier, bundle.query_tier} - set(bundle.tiers):
+        raise ValueError(f"default tiers {sorted(unknown)} are not among {sorted(bundle.tiers)}")
     for name, spec in (item for specs in bundle.tiers.values() for item in specs.items()):
+        if spec.token_graphs and set(spec.token_graphs) != set(spec.graphs):
+            raise ValueError(
+                f"{name} has graphs {sorted(spec.graphs)} and token graphs {sorted(spec.token_graphs)}"
+            )
         if not 2 < spec.max_tokens < 1 << 20:  # below, a tokenizer would quietly not truncate at all
             raise ValueError(f"max_tokens of {name} is {spec.max_tokens}")
         if not 0 < spec.batch_tokens < 1 << 20:  # above, a run may not fit the memory
