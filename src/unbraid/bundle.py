@@ -214,14 +214,14 @@ def _tiers(small: dict[str, Any], further: dict[str, Any]) -> dict[str, dict[str
     return {
         tier: {
             name: TextSpec(
-                str(spec["id"]),
-                _graphs(spec),
-                str(spec["tokenizer"]),
-                int(spec["max_tokens"]),
-                bool(spec["split_identifiers"]),
-                int(spec.get("batch_tokens", TextSpec.batch_tokens)),
-                {str(precision): str(file) for precision, file in spec.get("token_graphs", {}).items()},
-                tuple(str(language) for language in spec.get("languages", ())),
+                id=str(spec["id"]),
+                graphs=_graphs(spec),
+                tokenizer=str(spec["tokenizer"]),
+                max_tokens=int(spec["max_tokens"]),
+                split_identifiers=bool(spec["split_identifiers"]),
+                token_graphs={str(one): str(file) for one, file in spec.get("token_graphs", {}).items()},
+                languages=tuple(str(language) for language in spec.get("languages", ())),
+                batch_tokens=int(spec.get("batch_tokens", TextSpec.batch_tokens)),
             )
             for name, spec in specs.items()
         }
