@@ -186,7 +186,7 @@ def test_graphs_are_opened_when_they_are_first_needed(bundle_folder):
     fresh = unbraid.load(bundle_folder, threads=1)
     assert (fresh._texts, fresh._images, fresh._mappers) == ({}, None, {})
     fresh.encode(["cat"])
-    assert (list(fresh._texts), fresh._images, fresh._mappers) == (["text"], None, {})
+    assert (list(fresh._texts), fresh._images, fresh._mappers) == ([("small", "text")], None, {})
 
 
 # -- tasks -------------------------------------------------------------------------------------------------
@@ -309,7 +309,7 @@ def test_int8_vectors_keep_the_cosine(exact, base):
     ],
 )
 def test_a_wrong_option_is_named_before_anything_is_encoded(exact, options, message, monkeypatch):
-    monkeypatch.setattr(exact, "_encode_kind", lambda *_: pytest.fail("encoded"))
+    monkeypatch.setattr(exact, "_encode_alike", lambda *_: pytest.fail("encoded"))
     with pytest.raises(ItemError, match=message):
         exact.encode(["cat"], **options)
 
@@ -539,7 +539,7 @@ def test_a_graph_damaged_after_loading_is_refused_by_name(bundle_copy):
 
 def test_text_and_code_of_one_graph_open_it_once(embedder):
     embedder.encode(["cat", Code("cat")])
-    text, code = embedder._texts["text"], embedder._texts["code"]
+    text, code = embedder._texts["small", "text"], embedder._texts["small", "code"]
     assert text.session is code.session
     assert (text.spec.split_identifiers, code.spec.split_identifiers) == (False, True)
 

@@ -1,24 +1,34 @@
 """The embedder: items in, base or task vectors out. Read `encode` to follow one item through the runtime."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from PIL import Image
 
-from unbraid.bundle import SMALL, Bundle, MapperSpec
+from unbraid.bundle import Bundle, MapperSpec
 from unbraid.custom_mapper.mapper_file import CustomMapper, matrix_id, read_mapper
 from unbraid.errors import BundleError, ItemError
-from unbraid.items import MODALITIES, Item, Modality, check_items, item_modality
+from unbraid.items import Item, Modality, check_items, item_modality
 from unbraid.runtime.cpu import usable_cores
 from unbraid.runtime.image import ImageRuntime
 from unbraid.runtime.onnx_session import Session, open_graph, pick_graph, run_graph
+from unbraid.runtime.routing import (
+    ENGLISH,
+    Route,
+    Side,
+    check_language,
+    check_side,
+    tier_of,
+    trained_languages,
+)
 from unbraid.runtime.text import TextRuntime
+from unbraid.runtime.text_language import language_of
 from unbraid.vectors import Numbers, store_as, truncate
 
 OnTruncate: TypeAlias = Literal["warn", "error", "ignore"]
@@ -34,24 +44,27 @@ class Embedder:
         *,
         threads: int | None = None,
         precision: str | None = None,
-        tier: str = SMALL,
+        tier: str | None = None,
+        language: str | None = None,
     ) -> None:
         """Encode with `bundle`, `threads` batches at a time (default: the cores this process may use).
 
         `precision` "int8" or "fp32" picks the encoders' graphs where the bundle has both; by default the bundle
-        decides. Mappers always run in the bundle's default, fp32: folding needs them exactly linear. `tier` picks the
-        text and code encoders; all tiers share the base space, the image encoder and the mappers. Raises BundleError
-        for a tier that the bundle does not have.
+        decides. Mappers always run in the bundle's default, fp32: folding needs them exactly linear. `tier` encodes
+        every text and code; without it each text goes to the tier for its language (see `route`), which `language`
+        says in place of looking at the texts. All tiers share the base space, the image encoder and the mappers.
+        Raises BundleError for a tier that the bundle does not have, ItemError for a `language` that is no code.
         """
         self.bundle = bundle
-        if tier not in bundle.tiers:
-            raise BundleError(f"{self.name} has no tier {tier!r}; it has {', '.join(bundle.tiers)}")
-        self.tier = tier
+        self._check_tier(tier)
+        check_language(language)
+        self.named_tier, self.language = tier, language
+        self._trained = trained_languages(bundle)
         if threads is not None and threads < 1:
             raise ItemError(f"threads is {threads}: expected 1 or more")
         self.threads = threads or usable_cores()
         self.precision = precision
-        self._texts: dict[str, TextRuntime] = {}
+        self._texts: dict[tuple[str, str], TextRuntime] = {}  # by tier and modality
         self._images: ImageRuntime | None = None
         self._mappers: dict[str, Session] = {}
         self._matrices: dict[str, np.ndarray] = {}
@@ -70,6 +83,24 @@ class Embedder:
     def base_id(self) -> str:
         """Id of the base space. Vectors of different base ids must not be compared."""
         return self.bundle.base_id
+
+    @property
+    def tier(self) -> str:
+        """The tier of English texts and of code: the one that was named, or the bundle's tier of documents."""
+        return self.named_tier or self.bundle.document_tier
+
+    @property
+    def query_tier(self) -> str:
+        """The tier of English queries and of code as a query: the one that was named, or the bundle's."""
+        return self.named_tier or self.bundle.query_tier
+
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """Every tier that a text may go to; the first is that of English documents."""
+        if self.named_tier:
+            return (self.named_tier,)
+        others = (tier for tier, known in self._trained.items() if set(known) - {ENGLISH})
+        return tuple(dict.fromkeys([self.tier, self.query_tier, *others]))
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -96,6 +127,9 @@ class Embedder:
         modality: Modality | None = None,
         on_truncate: OnTruncate = "warn",
         progress: bool | None = None,
+        tier: str | None = None,
+        language: str | None = None,
+        side: Side | None = None,
     ) -> np.ndarray:
         """Vectors of `items`, in their order.
 
@@ -103,41 +137,75 @@ class Embedder:
         `modality` overrides. Without `task` the result is base vectors, with it task vectors, of unit length. `numbers`
         is how they are stored: float32, float16 or int8 [n, dim], or binary uint8 [n, dim/8]. Texts over the
         encoder's length are cut; `on_truncate` says whether that warns, raises or is ignored. `progress` None draws a
-        bar when standard error is a terminal.
+        bar when standard error is a terminal. `tier`, `language` and `side` choose the text encoder as in `route`.
 
-        Raises ItemError for an item, task, dim or `numbers` that is not supported, ImageError for a picture that
-        cannot be decoded.
+        Raises ItemError for an item, task, dim, `numbers`, `language` or `side` that is not supported, BundleError for
+        an unknown tier, ImageError for a picture that cannot be decoded.
         """
         if task is not None:
             self._check_task(task)
         self._finish(np.empty((0, self.dim), dtype=np.float32), dim, numbers)  # refuse before long work
         if on_truncate not in get_args(OnTruncate):
             raise ItemError(f"on_truncate is {on_truncate!r}: expected 'warn', 'error' or 'ignore'")
-        kinds = [item_modality(item) if modality is None else modality for item in check_items(items)]
-        if unknown := [kind for kind in kinds if kind not in self.modalities]:
-            known = ", ".join(self.modalities)
-            raise ItemError(f"{self.name} has no encoder for {unknown[0]!r}; it encodes {known}")
+        choose = self._router(task, tier, language, side)
+        kinds = self._kinds(items, modality)
+        inputs = [
+            item if kind == "image" else _as_text(item, kind) for item, kind in zip(items, kinds, strict=True)
+        ]
+        alike: dict[tuple[Modality, str], list[int]] = {}  # rows by modality and tier; pictures have no tier
+        for row, (kind, item) in enumerate(zip(kinds, inputs, strict=True)):
+            alike.setdefault((kind, choose(kind, item).tier), []).append(row)
         base = np.empty((len(items), self.dim), dtype=np.float32)
-        for kind in MODALITIES:
-            if rows := [row for row, one in enumerate(kinds) if one == kind]:
-                base[rows] = self._encode_kind(kind, [items[row] for row in rows], on_truncate, progress)
+        for (kind, name), rows in alike.items():
+            base[rows] = self._encode_alike(kind, name, [inputs[row] for row in rows], on_truncate, progress)
         if task is not None:
             return self.map(base, task, dim=dim, numbers=numbers)
         return self._finish(base, dim, numbers)
 
+    def route(
+        self,
+        items: Sequence[Item],
+        *,
+        task: str | None = None,
+        modality: Modality | None = None,
+        tier: str | None = None,
+        language: str | None = None,
+        side: Side | None = None,
+    ) -> list[Route]:
+        """The tier that `encode` with the same arguments sends each item to, and the language of its text.
+
+        An English text goes to the bundle's tier for its side, and so does code. A text in another language goes to
+        the first tier that was trained on it, or else to the tier with the most languages. `language` says what the
+        texts are written in; without it their first characters are looked at. `tier`, here or when the model was
+        loaded, goes before both: no text is looked at. `side` "query" or "document" is that of `task` by default, and
+        document for a task that both sides have. A bundle whose tiers name no languages reads every text as English.
+
+        The language is "" where none was looked for, and "und" for letters of an unknown script. Raises as `encode`.
+        """
+        choose = self._router(task, tier, language, side)
+        return [
+            choose(kind, "" if kind == "image" else _as_text(item, kind))
+            for item, kind in zip(items, self._kinds(items, modality), strict=True)
+        ]
+
     def tokenize(
-        self, texts: Sequence[str], modality: Literal["text", "code"] = "text"
+        self, texts: Sequence[str], modality: Literal["text", "code"] = "text", *, tier: str | None = None
     ) -> tuple[list[list[int]], list[int]]:
-        """Token ids of each text, and the positions of texts that were cut to the encoder's length."""
-        return self._text_runtime(modality).tokenize(texts)
+        """Token ids of each text, and the positions of texts that were cut to the encoder's length.
 
-    def encode_tokens(self, ids: list[list[int]], modality: Literal["text", "code"] = "text") -> np.ndarray:
+        `tier` None is the tier of English documents, here and in the methods below.
+        """
+        return self._text_runtime(modality, tier).tokenize(texts)
+
+    def encode_tokens(
+        self, ids: list[list[int]], modality: Literal["text", "code"] = "text", *, tier: str | None = None
+    ) -> np.ndarray:
         """Base vectors float32 [n, dim] of the token ids of one text or more, as `tokenize` returns them."""
-        return self._text_runtime(modality).encode(ids, threads=self.threads, progress=False)
+        return self._text_runtime(modality, tier).encode(ids, threads=self.threads, progress=False)
 
-    def check_tokens(self, ids: Sequence[int]) -> None:
+    def check_tokens(self, ids: Sequence[int], *, tier: str | None = None) -> None:
         """Raise ItemError for token ids that another tokenizer made."""
-        self._text_runtime("text").check(ids)
+        self._text_runtime("text", tier).check(ids)
 
     def map(
         self, base: np.ndarray, task: str, *, dim: int | None = None, numbers: Numbers = "float32"
@@ -219,12 +287,11 @@ class Embedder:
         """`vectors` cut to `dim` and stored as `numbers`."""
         return store_as(truncate(vectors, self.dim if dim is None else dim, self.bundle.dims), numbers)
 
-    def _encode_kind(
-        self, kind: Modality, items: list[Item], on_truncate: OnTruncate, progress: bool | None
+    def _encode_alike(
+        self, kind: Modality, tier: str, items: list[Any], on_truncate: OnTruncate, progress: bool | None
     ) -> np.ndarray:
-        """Base vectors of items that are all of one modality."""
+        """Base vectors of pictures, or of texts or code that are all for one tier."""
         if kind == "image":
-            pictures = [item for item in items if isinstance(item, Path | Image.Image)]
             if wrong := [item for item in items if not isinstance(item, Path | Image.Image)]:
                 raise ItemError(
                     f"cannot read {repr(wrong[0])[:60]} as a picture: pass a pathlib.Path or a PIL image"
@@ -232,9 +299,9 @@ class Embedder:
             if self._images is None:
                 assert self.bundle.image is not None  # `modalities` has been checked
                 self._images = ImageRuntime(self.bundle.folder, self.bundle.image, self.precision)
-            return self._images.encode(pictures, threads=self.threads, progress=progress)
-        runtime = self._text_runtime(kind)
-        ids, cut = runtime.tokenize([_as_text(item, kind) for item in items])
+            return self._images.encode(items, threads=self.threads, progress=progress)
+        runtime = self._text_runtime(kind, tier)
+        ids, cut = runtime.tokenize(items)
         if cut and on_truncate != "ignore":
             message = f"{len(cut)} of {len(items)} items are longer than {runtime.spec.max_tokens} tokens"
             if on_truncate == "error":
@@ -242,19 +309,57 @@ class Embedder:
             warnings.warn(f"{message}; the rest of each was left out", stacklevel=3)
         return runtime.encode(ids, threads=self.threads, progress=progress)
 
+    def _kinds(self, items: Sequence[Item], modality: Modality | None) -> list[Modality]:
+        """The modality of each item. Raises ItemError for one that the bundle does not encode."""
+        kinds = [item_modality(item) if modality is None else modality for item in check_items(items)]
+        if unknown := [kind for kind in kinds if kind not in self.modalities]:
+            known = ", ".join(self.modalities)
+            raise ItemError(f"{self.name} has no encoder for {unknown[0]!r}; it encodes {known}")
+        return kinds
+
+    def _router(
+        self, task: str | None, tier: str | None, language: str | None, side: Side | None
+    ) -> Callable[[Modality, Item], Route]:
+        """A function from the modality and content of an item to its route; what was asked for is checked first."""
+        self._check_tier(tier)
+        check_language(language)
+        check_side(side)
+        of_query, of_document = ({tasks[place] for tasks in self.search_modes.values()} for place in (0, 1))
+        is_query = side == "query" or (side is None and task in of_query - of_document)
+        english = self.query_tier if is_query else self.tier
+        named, known = tier or self.named_tier, language or self.language
+
+        def choose(kind: Modality, item: Item) -> Route:
+            if kind == "image":
+                return Route("", "")
+            if kind == "code":
+                return Route(named or english, "")
+            if named or not self._trained:
+                return Route(named or english, known or "")
+            found = known or language_of(str(item))
+            return Route(tier_of(found, english, self._trained), found)
+
+        return choose
+
     def _check_task(self, task: str) -> None:
         if task not in self.bundle.mappers:
             raise ItemError(f"unknown task {task!r}: {self.name} has {', '.join(self.tasks)}")
 
-    def _text_runtime(self, kind: str) -> TextRuntime:
-        """The runtime of text or code; the two share a graph where the bundle has one for both."""
-        if kind not in self._texts:
-            spec = self.bundle.tiers[self.tier][kind]
-            shared = next((one for one in self._texts.values() if one.serves(spec)), None)
-            self._texts[kind] = (
+    def _check_tier(self, tier: str | None) -> None:
+        if tier is not None and tier not in self.bundle.tiers:
+            raise BundleError(f"{self.name} has no tier {tier!r}; it has {', '.join(self.bundle.tiers)}")
+
+    def _text_runtime(self, kind: str, tier: str | None = None) -> TextRuntime:
+        """The runtime of text or code in a tier; the two share a graph where the bundle has one for both."""
+        self._check_tier(tier)
+        key = (tier or self.tier, kind)
+        if key not in self._texts:
+            spec = self.bundle.tiers[key[0]][kind]
+            shared = next((one for one in list(self._texts.values()) if one.serves(spec)), None)
+            self._texts[key] = (
                 shared.with_spec(spec) if shared else TextRuntime(self.bundle.folder, spec, self.precision)
             )
-        return self._texts[kind]
+        return self._texts[key]
 
     def _mapper(self, task: str) -> Session:
         if task not in self._mappers:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from unbraid.bundle import MANIFEST, PRECISIONS, SMALL, read_bundle
+from unbraid.bundle import MANIFEST, PRECISIONS, read_bundle
 from unbraid.embedder import Embedder
 from unbraid.errors import BundleError, DataError, MissingExtraError, StoreError
 from unbraid.io.hub import fetch
@@ -23,14 +23,17 @@ def load(
     revision: str | None = None,
     threads: int | None = None,
     precision: str | None = None,
-    tier: str = SMALL,
+    tier: str | None = None,
+    language: str | None = None,
 ) -> Embedder:
     """An embedder from the starter inside the package (None or "starter"), a bundle folder, or a hub id "org/name".
 
     `revision` pins a hub id. `threads` is how many batches run at a time. `precision` "int8" or "fp32" picks the
-    encoders' graphs where the bundle has both; the default is the bundle's own. `tier` "nano" picks nano text encoders
-    where the bundle has them: much faster, less exact, in the same base space. Every file is verified before it is
-    used. Raises BundleError when the bundle is not found or refused, or lacks the tier.
+    encoders' graphs where the bundle has both; the default is the bundle's own. By default each text goes to the tier
+    for its language (`Embedder.route`). `language`, such as "de", says the language of all texts. `tier` sends every
+    text to one tier: "nano" is much faster and less exact, in the same base space. Every file is verified before it is
+    used. Raises BundleError when the bundle is not found or refused, or lacks the tier, ItemError for a `language` that
+    is no code.
     """
     if precision not in (None, *PRECISIONS):
         raise BundleError(f"precision {precision!r} is not known: expected one of {', '.join(PRECISIONS)}")
@@ -42,7 +45,7 @@ def load(
             folder = fetch(str(source), revision, [MANIFEST, "*.onnx", "*.json", "README.md"], place)
         except DataError as error:
             raise BundleError(str(error)) from error
-    return Embedder(read_bundle(folder), threads=threads, precision=precision, tier=tier)
+    return Embedder(read_bundle(folder), threads=threads, precision=precision, tier=tier, language=language)
 
 
 def open_index(

@@ -42,7 +42,12 @@ class TinyModel:
         return [item for batch in self.batches for item in batch]
 
     def encode(
-        self, items: Sequence[Item], *, on_truncate: str = "warn", progress: bool | None = None
+        self,
+        items: Sequence[Item],
+        *,
+        on_truncate: str = "warn",
+        progress: bool | None = None,
+        side: str | None = None,
     ) -> Vectors:
         self.fail(items)
         self.batches.append(list(items))
@@ -56,6 +61,9 @@ class TinyModel:
             for word in str(item).split():
                 row[hashlib.md5(word.encode()).digest()[0] % self.dim] += 1
         return normalize(vectors)
+
+    def route(self, items: Sequence[Item]) -> list[tuple[str, str]]:
+        return [("", "")] * len(items)
 
     def map(self, base: Vectors, task: str) -> Vectors:
         return normalize(base @ self.matrix(task).T)

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unbraid.bundle import SMALL
-from unbraid.cli.options import Model, Threads, Tier
+from unbraid.cli.options import Language, Model, Threads, Tier
 from unbraid.errors import StoreError
 from unbraid.items import MODALITIES
 from unbraid.loading import load, open_index
@@ -23,7 +22,8 @@ def convert(
     folder: Annotated[Path, typer.Argument(metavar="INDEX", help="Folder of the index; it stays as it is.")],
     into: Annotated[Path, typer.Option("--into", help="Folder of the new index; must not exist.")],
     model: Model = None,
-    tier: Tier = SMALL,
+    tier: Tier = None,
+    language: Language = None,
     pairs: Annotated[int, typer.Option(help="Items at most that are encoded for the fit.", min=50)] = 2000,
     leave_out: Annotated[
         list[str] | None,
@@ -51,7 +51,7 @@ def convert(
         raise typer.BadParameter(f"--leave-out {min(unknown)!r} is not one of {', '.join(MODALITIES)}")
     if into.exists() and not only_estimate:
         raise StoreError(f"{into} exists already: name a folder that does not")
-    new = load(model, threads=threads, tier=tier)
+    new = load(model, threads=threads, tier=tier, language=language)
     with open_index(folder, read_only=True) as index:
         store = index.store
         assert isinstance(store, FolderStore)

@@ -5,12 +5,11 @@ from dataclasses import asdict
 
 import typer
 
-from unbraid.bundle import SMALL
 from unbraid.cli.options import AsJson, Model, Tier, show
 from unbraid.loading import load
 
 
-def doctor(model: Model = None, tier: Tier = SMALL, as_json: AsJson = False) -> None:
+def doctor(model: Model = None, tier: Tier = None, as_json: AsJson = False) -> None:
     """Show cores, instruction sets and versions, verify the bundle, and time its graphs in each precision."""
     from unbraid.runtime.doctor import fastest, machine, speeds
 

@@ -7,8 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from unbraid.bundle import SMALL
-from unbraid.cli.options import Dim, Model, Side, StoredNumbers, Threads, Tier, custom_mapper, one_of
+from unbraid.cli.options import (
+    Dim,
+    Language,
+    Model,
+    Side,
+    StoredNumbers,
+    Threads,
+    Tier,
+    custom_mapper,
+    one_of,
+)
 from unbraid.custom_mapper.mapper_file import SUFFIX
 from unbraid.errors import DataError, require
 from unbraid.items import MODALITIES
@@ -46,7 +55,8 @@ def encode(
         ),
     ] = None,
     model: Model = None,
-    tier: Tier = SMALL,
+    tier: Tier = None,
+    language: Language = None,
     threads: Threads = None,
     engine: Annotated[
         str | None,
@@ -79,14 +89,15 @@ def encode(
             raise typer.BadParameter(
                 "--engine ray takes Parquet FILES, or folders of them, and a folder --out"
             )
-        bundle = model is not None or tier != SMALL or custom is not None
+        bundle = any(given is not None for given in (model, tier, language, custom))
         if teacher is not None and (bundle or task is None):
             raise typer.BadParameter(
-                "--teacher goes with one of its tasks as --task, without --model or --tier"
+                "--teacher goes with one of its tasks as --task, without --model, --tier or --language"
             )
         spec = EncoderSpec(
             model=_absolute(model),
             tier=tier,
+            language=language,
             teacher=_absolute(teacher),
             task=_absolute(task) if custom else task,
             side=side,
@@ -113,7 +124,7 @@ def encode(
     if out is not None:
         check_suffix(out)
     items: list[Any] = list(files) if files and files != [Path("-")] else _stdin_lines()
-    embedder = load(model, threads=threads, tier=tier)
+    embedder = load(model, threads=threads, tier=tier, language=language)
     if custom:
         embedder, task = embedder.with_mapper(custom), custom.task(side)
     vectors = embedder.encode(items, task=task, dim=dim, numbers=numbers, modality=modality)  # type: ignore[arg-type]

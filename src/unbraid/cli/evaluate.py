@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from unbraid.bundle import SMALL
-from unbraid.cli.options import Model, Tier, custom_mapper
+from unbraid.cli.options import Language, Model, Tier, custom_mapper
 from unbraid.errors import require
 from unbraid.evaluation.score_file import add_scores, read_scores
 from unbraid.loading import load
@@ -22,7 +21,8 @@ def evaluate(
         ),
     ],
     model: Model = None,
-    tier: Tier = SMALL,
+    tier: Tier = None,
+    language: Language = None,
     mode: Annotated[
         str | None, typer.Option(help="Search mode or .mapper file; default: the data set's own mode.")
     ] = None,
@@ -53,7 +53,7 @@ def evaluate(
 
     if record:
         read_scores(record)  # a bad file is refused before the work
-    embedder = load(model, tier=tier)
+    embedder = load(model, tier=tier, language=language)
     if custom := custom_mapper(mode):
         embedder, mode = embedder.with_mapper(custom), custom.name
     rows = [

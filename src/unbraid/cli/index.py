@@ -12,11 +12,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from unbraid.bundle import SMALL
 from unbraid.cli import convert as cli_convert
 from unbraid.cli import qdrant as cli_qdrant
 from unbraid.cli import task_vectors as cli_task_vectors
-from unbraid.cli.options import Model, Threads, Tier
+from unbraid.cli.options import Language, Model, Threads, Tier
 from unbraid.cli.qdrant import AsJson, Folder, Tally, check_one_place
 from unbraid.loading import load, open_index
 from unbraid.progress import counting
@@ -76,7 +75,8 @@ def add(
     url: cli_qdrant.Url = None,
     name: cli_qdrant.Name = None,
     model: Model = None,
-    tier: Tier = SMALL,
+    tier: Tier = None,
+    language: Language = None,
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="The report as one JSON object.")] = False,
 ) -> None:
@@ -90,7 +90,7 @@ def add(
         into,
         qdrant=url,
         collection=name,
-        model=lambda: load(model, threads=threads, tier=tier),
+        model=lambda: load(model, threads=threads, tier=tier, language=language),
         dim=dim,
         numbers=numbers,  # type: ignore[arg-type]  # checked there
         candidates=candidates,  # type: ignore[arg-type]
@@ -122,6 +122,8 @@ def add(
 @app.command()
 def stats(folder: Folder, as_json: AsJson = False) -> None:
     """Show what an index holds, how large it is and which bundle made it."""
+    from unbraid.cli.tiers import encoded_by, written_in
+
     with open_index(folder, read_only=True) as index:
         about, meta = index.stats(), index.meta
     if as_json:
@@ -135,6 +137,8 @@ def stats(folder: Folder, as_json: AsJson = False) -> None:
         "chunks": ", ".join(f"{count:,} {kind}" for kind, count in about.chunks.items()) or "none",
         "languages": ", ".join(f"{count:,} chunks {name}" for name, count in about.languages.items())
         or "none",
+        "encoded by": encoded_by(about),
+        **({"written in": written_in(about.text_languages, made.languages)} if about.text_languages else {}),
         "size": f"{(about.bytes or 0) / 1e6:.1f} MB",
         "vectors": str(meta.storage),
         "base id": f"{meta.base_id}, {meta.dim} dimensions",
@@ -155,13 +159,14 @@ def verify(
         typer.Option("--repair", help="Encode damaged items again where their file still has the content."),
     ] = False,
     model: Model = None,
-    tier: Tier = SMALL,
+    tier: Tier = None,
+    language: Language = None,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Check every stored vector and payload and name the damaged ones. Exits with 1 when there are any."""
     with open_index(
-        folder, model=lambda: load(model, threads=threads, tier=tier), read_only=not repair
+        folder, model=lambda: load(model, threads=threads, tier=tier, language=language), read_only=not repair
     ) as index:
         with ExitStack() as stack:
             found = index.verify(on_progress=_bar(stack, "verifying"))

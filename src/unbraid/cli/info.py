@@ -22,6 +22,8 @@ def info(
 
 
 def _bundle(place: str | None) -> dict[str, Any]:
+    from unbraid.cli.tiers import default_tiers, languages_of
+
     bundle = load(place).bundle
     return {
         "bundle": f"{bundle.name} {bundle.version}",
@@ -31,6 +33,8 @@ def _bundle(place: str | None) -> dict[str, Any]:
         "dims": ", ".join(map(str, bundle.dims)),
         "encoders": "; ".join(f"{name} ({', '.join(bundle.graphs[name])})" for name in bundle.modalities),
         "tiers": ", ".join(bundle.tiers),
+        "default tiers": default_tiers(bundle),
+        "languages": languages_of(bundle),
         "mappers": ", ".join(f"{task} ({spec.kind})" for task, spec in bundle.mappers.items()),
         "search modes": ", ".join(f"{mode} = {q} × {d}" for mode, (q, d) in bundle.search_modes.items()),
         "size": f"{sum(bundle.sizes.values()) / 1e6:.1f} MB in {len(bundle.sizes) + 1} files",
@@ -40,6 +44,7 @@ def _bundle(place: str | None) -> dict[str, Any]:
 
 
 def _index(folder: Path) -> dict[str, Any]:
+    from unbraid.cli.tiers import encoded_by, written_in
     from unbraid.loading import open_index
 
     with open_index(folder, read_only=True) as index:
@@ -50,5 +55,8 @@ def _index(folder: Path) -> dict[str, Any]:
         "dim": meta.dim,
         "files": stats.files,
         "chunks": ", ".join(f"{count} {kind}" for kind, count in stats.chunks.items()),
+        "encoded by": encoded_by(stats),
+        "written in": written_in(stats.text_languages, meta.provenance.languages)
+        or "English, or not looked for",
         "size": f"{(stats.bytes or 0) / 1e6:.1f} MB",
     }

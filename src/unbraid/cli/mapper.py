@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unbraid.bundle import SMALL
-from unbraid.cli.options import AsJson, Model, Tier
+from unbraid.cli.options import AsJson, Language, Model, Tier
 from unbraid.custom_mapper.fit_mapper import fit_mapper
 from unbraid.custom_mapper.mapper_file import IDENTITY, SUFFIX, CustomMapper, check_name, read_mapper
 from unbraid.errors import DataError
@@ -41,7 +40,8 @@ def fit(
             min=1,
         ),
     ] = None,
-    tier: Tier = SMALL,
+    tier: Tier = None,
+    language: Language = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit a search mode on a few hundred pairs, for vectors you already stored.
@@ -57,7 +57,7 @@ def fit(
     # numpy's threads wait by spinning: on a busy machine two of them take twice as long as one.
     with threadpool_limits(threads or 1):
         mapper = fit_mapper(
-            load(model, threads=threads, tier=tier),
+            load(model, threads=threads, tier=tier, language=language),
             pairs,
             name,
             progress=None if sys.stderr.isatty() else False,

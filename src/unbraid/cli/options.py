@@ -26,10 +26,12 @@ Model = Annotated[
     str | None, typer.Option("--model", help="Bundle folder or hub id org/name; default: the starter.")
 ]
 Tier = Annotated[
-    str,
-    typer.Option(
-        "--tier", help="Text encoders: small, or nano where the bundle has it (faster, less exact)."
-    ),
+    str | None,
+    typer.Option("--tier", help="small, base, multi or nano; by default chosen by language."),
+]
+Language = Annotated[
+    str | None,
+    typer.Option("--language", help="Language of all texts, such as de; by default found in each of them."),
 ]
 Threads = Annotated[
     int | None, typer.Option(help="Batches that run at a time; default: all usable cores.", min=1)

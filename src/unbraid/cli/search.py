@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from unbraid.bundle import SMALL
 from unbraid.cli.options import Model, Tier, custom_mapper, one_of
 from unbraid.cli.qdrant import Name, Url, check_one_place
 from unbraid.errors import DataError
@@ -59,7 +58,13 @@ def search(
         typer.Option(help="Only files whose field fits: 'team=search', 'year>=2024', 'draft!=yes'."),
     ] = None,
     model: Model = None,
-    tier: Tier = SMALL,
+    tier: Tier = None,
+    query_language: Annotated[
+        str | None,
+        typer.Option(
+            "--query-language", help="Language of the queries, such as de; by default found in each of them."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a result.")] = False,
 ) -> None:
     """Search an index by words, by code or by pictures. Of several --path or --language one is enough.
@@ -70,7 +75,7 @@ def search(
     own = custom_mapper(mode)
 
     def embedder() -> Any:
-        loaded = load(model, tier=tier)
+        loaded = load(model, tier=tier, language=query_language)
         return loaded.with_mapper(own) if own else loaded
 
     check_one_place(folder, "--in", url, name)

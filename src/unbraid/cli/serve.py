@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unbraid.bundle import SMALL
-from unbraid.cli.options import Device, Model, Threads, Tier
+from unbraid.cli.options import Device, Language, Model, Threads, Tier
 from unbraid.errors import require
 from unbraid.loading import load, open_index
 from unbraid.runtime.cpu import usable_cores
@@ -61,7 +60,8 @@ def serve(
         list[str] | None,
         typer.Option(help="Change a limit: NAME=NUMBER, such as items=256. docs/serve.md lists them."),
     ] = None,
-    tier: Tier = SMALL,
+    tier: Tier = None,
+    language: Language = None,
     threads: Threads = None,
     device: Device = None,
 ) -> None:
@@ -109,7 +109,7 @@ def serve(
                 )
             engine = TeacherEngine(loaded)
         else:
-            embedder = load(model, threads=1, tier=tier)
+            embedder = load(model, threads=1, tier=tier, language=language)
             engine = BundleEngine(embedder, threads or usable_cores())
             if index is not None:
                 from unbraid.serve.routes.index_search import IndexSearch

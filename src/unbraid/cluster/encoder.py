@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from unbraid.bundle import SMALL
 from unbraid.cluster.row_items import Encode
 from unbraid.custom_mapper.mapper_file import SUFFIX, read_mapper
 from unbraid.io.vector_file import provenance
@@ -24,7 +23,8 @@ class EncoderSpec:
     """
 
     model: str | None = None
-    tier: str = SMALL
+    tier: str | None = None  # None: each text goes to the tier for its language
+    language: str | None = None  # of all texts; None: found in each of them
     teacher: str | None = None
     task: str | None = None
     side: str | None = None  # of a task that is a mapper file
@@ -48,7 +48,7 @@ def load_encoder(spec: EncoderSpec) -> LoadedEncoder:
 
 
 def _student(spec: EncoderSpec) -> LoadedEncoder:
-    embedder = load(spec.model, threads=1, tier=spec.tier)
+    embedder = load(spec.model, threads=1, tier=spec.tier, language=spec.language)
     task = spec.task
     if task is not None and task.endswith(SUFFIX):
         custom = read_mapper(Path(task))
@@ -61,7 +61,8 @@ def _student(spec: EncoderSpec) -> LoadedEncoder:
     about = {
         **provenance(embedder, task, spec.numbers),
         "bundle_id": embedder.bundle.id,
-        "tier": spec.tier,
+        "tier": ", ".join(embedder.tiers),
+        "language": spec.language,
     }
     return LoadedEncoder(encode, empty, about)
 

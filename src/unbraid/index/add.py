@@ -27,6 +27,7 @@ from unbraid.index.store.filter import merged
 from unbraid.index.store.store import Store
 from unbraid.items import Code, Item, Modality
 from unbraid.progress import track
+from unbraid.runtime.routing import ENGLISH
 
 PICTURE = Chunk(None, None, "")
 GROUP = 512  # chunks encoded and written at once: enough to batch by length and for a sync of the disk, little to lose
@@ -244,12 +245,19 @@ class _Run:
     def _encode(self, rows: list[Row]) -> tuple[list[Entry], Vectors]:
         """The entries of those rows that can be encoded, and their vectors; a broken picture is left out."""
 
+        def entries_of(some: list[Row]) -> list[Entry]:
+            routes = self.model.route([item for item, _ in some])
+            return [
+                replace(entry, tier=tier, text_language="" if language == ENGLISH else language)
+                for (_, entry), (tier, language) in zip(some, routes, strict=True)
+            ]
+
         def encode(some: list[Row]) -> Vectors:
             # Chunks are cut to the encoder's length: a few are a word too long, which is no reason to warn.
             return self.model.encode([item for item, _ in some], on_truncate="ignore", progress=False)
 
         try:
-            return [entry for _, entry in rows], encode(rows)
+            return entries_of(rows), encode(rows)
         except (ImageError, OSError):
             pass  # at least one picture: encode the pictures one by one
         encoded = [row for row in rows if row[1].modality != "image"]
@@ -261,7 +269,7 @@ class _Run:
                     encoded.append(row)
                 except (ImageError, OSError):
                     self.report.skipped.append(Skipped(Path(row[1].path), "broken picture"))
-        return [entry for _, entry in encoded], np.concatenate(parts)
+        return entries_of(encoded), np.concatenate(parts)
 
     @contextmanager
     def _timed(self, phase: str) -> Iterator[None]:

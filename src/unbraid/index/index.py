@@ -50,12 +50,14 @@ class SearchOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Stats:
-    """Size of an index: files and chunks by modality and language, and bytes on disk (None on a server)."""
+    """Size of an index: files, chunks by modality, language and tier, and bytes on disk (None on a server)."""
 
     files: int
     incomplete: int  # of the files: a run was cut off in them, the next one reads them again
     chunks: dict[str, int]
-    languages: dict[str, int]  # chunks by language, pictures left out
+    languages: dict[str, int]  # chunks by the language of their file, pictures left out
+    tiers: dict[str, int]  # chunks by the tier that encoded them, where that is known
+    text_languages: dict[str, int]  # chunks by the language that was found in them, English left out
     bytes: int | None
 
 
@@ -227,7 +229,7 @@ class Index:
             raise ItemError("a picture has no words for a hybrid search: leave hybrid out")
         store, model = self.store, self.model
         check_search(model, mode, k)
-        base = model.encode(queries, progress=False)
+        base = model.encode(queries, side="query", progress=False)
         results = search_vectors(
             store, model, base, mode=mode, k=k, filter=filter, words=words, foldings=self._foldings
         )
@@ -265,7 +267,7 @@ class Index:
     # -- look after it -------------------------------------------------------------------------------------
 
     def stats(self) -> Stats:
-        """Files, chunks by modality and language, bytes on disk."""
+        """Files, chunks by modality, language and tier, bytes on disk."""
         store = self.store
         states = store.files().values()
         languages = store.facet("language")
@@ -275,6 +277,8 @@ class Index:
             sum(not state.complete for state in states),
             store.facet("modality"),
             languages,
+            store.facet("tier"),
+            store.facet("text_language"),
             store.disk_bytes() if isinstance(store, FolderStore) else None,
         )
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unbraid.items import Item
+from unbraid.runtime.routing import Side
 
 Vectors = NDArray[np.float32]
 Scores = NDArray[np.floating[Any]]
@@ -41,8 +42,16 @@ class Model(Protocol):
         *,
         on_truncate: Literal["warn", "error", "ignore"] = "warn",
         progress: bool | None = None,
+        side: Side | None = None,
     ) -> Vectors:
-        """Base vectors [n, dim]. Raises ImageError for a picture that cannot be decoded."""
+        """Base vectors [n, dim]. Raises ImageError for a picture that cannot be decoded.
+
+        `side` "query" is that of a search's queries; the two sides may have different encoders of one space.
+        """
+        ...
+
+    def route(self, items: Sequence[Item]) -> Sequence[tuple[str, str]]:
+        """The tier that `encode` sends each item to and the language of its text; "" where there is none."""
         ...
 
     def map(self, base: Vectors, task: str) -> Vectors:

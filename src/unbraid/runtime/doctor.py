@@ -55,12 +55,13 @@ def machine() -> dict[str, str]:
 
 
 def speeds(model: Embedder) -> list[Speed]:
-    """Items a second on one core for every precision of every encoder of `model` in its tier, interleaved."""
+    """Items a second on one core for every precision of every encoder of `model` in its tiers, interleaved."""
     jobs: dict[tuple[str, str, str], tuple[int, Callable[[], object]]] = {}
     rng = np.random.default_rng(0)
     bundle = model.bundle
-    if spec := bundle.tiers[model.tier].get("text"):  # code runs the same graphs
-        name = graph_name(model.tier, "text")
+    texts = {tier: bundle.tiers[tier]["text"] for tier in model.tiers if "text" in bundle.tiers[tier]}
+    for tier, spec in texts.items():  # code runs the same graphs
+        name = graph_name(tier, "text")
         for precision in spec.graphs:
             text = TextRuntime(bundle.folder, spec, precision)
             for count, tokens in ((32, min(32, spec.max_tokens)), (8, spec.max_tokens)):

@@ -6,7 +6,7 @@ one row for each language. The model is 43 KB and needs numpy alone.
 """
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from io import BytesIO
 from typing import NamedTuple
@@ -110,13 +110,28 @@ def detect_surely(text: str, model: LanguageModel | None = None) -> tuple[str, f
     return names[best], float(odds[best] / odds.sum())
 
 
-def is_english(text: str) -> bool:
-    """Whether an English encoder should read `text`: it is English, or has Latin letters or none and cannot be told.
+def language_of(text: str) -> str:
+    """The language that an encoder should read `text` as: what `detect` finds, and "en" for more than English.
 
-    Names, commands and single words belong to no language.
+    Names, commands and single words belong to no language: text with Latin letters that cannot be told, and text
+    without letters, is "en". Letters of a script that is not known here are "und".
     """
+    return _language_of(text[:READ])
+
+
+@lru_cache(1024)  # an index asks for the route of each chunk, then encodes it
+def _language_of(text: str) -> str:
     language = detect(text)
-    return language == "en" or (language == UNKNOWN and script_of(text) in (LATIN, None))
+    if language != UNKNOWN:
+        return language
+    script = script_of(text)
+    no_letters = script is None and not any(map(str.isalpha, text))
+    return "en" if script == LATIN or no_letters else UNKNOWN
+
+
+def is_english(text: str) -> bool:
+    """Whether an English encoder should read `text`, as `language_of` tells."""
+    return language_of(text) == "en"
 
 
 def script_of(text: str) -> str | None:

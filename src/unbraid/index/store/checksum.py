@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from unbraid.index.protocol import Vectors
-from unbraid.index.store.entry import Entry, point_id
+from unbraid.index.store.entry import ADDED, Entry, point_id
 
 FIELD = "checksum"
 BYTES = 8
@@ -37,7 +37,7 @@ def checksum(payload: Mapping[str, Any], vector: Vectors) -> str:
 
 def to_payload(entry: Entry, vector: Vectors) -> dict[str, Any]:
     """The payload that `entry` is stored as beside `vector` [dim]."""
-    fields = asdict(entry)
+    fields = {name: value for name, value in asdict(entry).items() if value or name not in ADDED}
     return {**fields, FIELD: checksum(fields, vector)}
 
 

@@ -14,7 +14,7 @@ from unbraid.errors import StoreError
 from unbraid.index.protocol import Vectors
 from unbraid.index.store.bm25 import document_words
 from unbraid.index.store.checksum import to_payload
-from unbraid.index.store.entry import Entry, Fields, new_fields, point_id
+from unbraid.index.store.entry import KEYWORDS, Entry, Fields, new_fields, point_id
 from unbraid.index.store.filter import RANGES
 from unbraid.index.store.storage import Storage
 from unbraid.io.atomic import sync_folder
@@ -71,7 +71,7 @@ def make_edge(path: Path, storage: Storage) -> edge.EdgeShard:
             hnsw_config=no_graph,
         )
         made = edge.EdgeShard.create(str(path), config)
-        for key in ("modality", "language"):
+        for key in KEYWORDS:
             made.update(edge.UpdateOperation.create_field_index(key, edge.PayloadSchemaType.Keyword))
         made.update(edge.UpdateOperation.create_field_index("path", edge.KeywordIndexParams(prefix=True)))
         made.flush()
@@ -79,15 +79,19 @@ def make_edge(path: Path, storage: Storage) -> edge.EdgeShard:
 
 
 def index_fields(known: Mapping[str, "edge.PayloadIndexInfo"], fields: Fields) -> list[edge.UpdateOperation]:
-    """What gives each of `fields` an index over its values where it has none. Raises StoreError as `new_fields`."""
+    """What gives each of `fields` and KEYWORDS an index over its values where it has none, as in an older store.
+
+    Raises StoreError as `new_fields`.
+    """
     kinds = {str: edge.PayloadSchemaType.Keyword, int: edge.PayloadSchemaType.Integer}
     held = {
         key: next((kind for kind in kinds if kinds[kind] == info.data_type), None)
         for key, info in known.items()
     }
+    missing = {key: str for key in KEYWORDS if key not in known}
     return [
         edge.UpdateOperation.create_field_index(key, kinds[kind])
-        for key, kind in new_fields(held, fields).items()
+        for key, kind in {**missing, **new_fields(held, fields)}.items()
     ]
 
 

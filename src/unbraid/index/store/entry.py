@@ -32,11 +32,18 @@ class Entry:
     language: str = ""  # of the file, one of language.LANGUAGES; none of a picture
     fields: Fields = field(default_factory=dict)
     context: str = ""  # the headings or definitions around it, as the encoder read them before the snippet
+    tier: str = ""  # that encoded it; none of a picture, nor in indexes from before there was a choice
+    text_language: str = ""  # that it is written in, where that was looked for and is not English
 
     @property
     def text(self) -> str:
         """What the encoder read, and what BM25 counts words in; empty for a picture."""
         return in_context(self.context, self.snippet)
+
+
+# Left out of a payload where empty, so that items of older indexes are the same as they were.
+ADDED = ("tier", "text_language")
+KEYWORDS = ("modality", "language", *ADDED)  # what a store counts items by, beside their path
 
 
 def new_fields(known: Mapping[str, type | None], fields: Fields) -> dict[str, type]:

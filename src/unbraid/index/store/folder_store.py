@@ -186,8 +186,10 @@ class FolderStore(Store):
             return self.loaded().count(edge.CountRequest(exact=False))
 
     def facet(self, key: str) -> dict[str, int]:
-        """Chunks by value of path, modality or language, from the index over it, which is apart from the payloads."""
+        """Chunks by value of path or one of KEYWORDS, from the index over it, which is apart from the payloads."""
         with edge_errors():
+            if key not in self.loaded().info().payload_schema:  # of an older store, which has no such values
+                return {}
             hits = self.loaded().facet(edge.FacetRequest(key=key, limit=1 << 30, exact=True)).hits
         return dict(sorted((str(hit.value), hit.count) for hit in hits if hit.count))
 

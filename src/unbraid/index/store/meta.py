@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -29,6 +29,9 @@ class Provenance:
     bundle_id: str = ""
     encoders: Mapping[str, str] = field(default_factory=dict)  # modality -> id
     mappers: Mapping[str, str] = field(default_factory=dict)  # task -> id
+    languages: Sequence[
+        str
+    ] = ()  # that one of its tiers at least was trained on; empty where it does not say
     # Where items were converted instead of encoded: what they were converted from.
     converted: Mapping[str, Any] = field(default_factory=dict)
 
@@ -59,7 +62,9 @@ def meta_of_model(model: Any, storage: Storage | None = None) -> Meta:
         if bundle.image:
             encoders["image"] = bundle.image.id
         mappers = {task: spec.id for task, spec in bundle.mappers.items()}
-        origin = Provenance(model.name, bundle.id, encoders, mappers)
+        specs = [spec for tier in bundle.tiers.values() for spec in tier.values()]
+        languages = tuple(sorted({language for spec in specs for language in spec.languages}))
+        origin = Provenance(model.name, bundle.id, encoders, mappers, languages)
     kept = storage or Storage(model.dim)
     return Meta(FORMAT, model.base_id, model.dim, kept, version, SHARD_FOLDER, origin)
 
@@ -118,8 +123,9 @@ def read_meta(folder: str | Path) -> Meta:
 
 def parse_meta(about: Mapping[str, Any]) -> Meta:
     """The Meta that `asdict` wrote as `about`. Raises TypeError, KeyError or StoreError for anything else."""
-    parts = {"storage": Storage(**about["storage"]), "provenance": Provenance(**about["provenance"])}
-    return Meta(**{**about, **parts})
+    origin = Provenance(**about["provenance"])
+    origin = replace(origin, languages=tuple(origin.languages))
+    return Meta(**{**about, "storage": Storage(**about["storage"]), "provenance": origin})
 
 
 def write_meta(folder: Path, meta: Meta) -> None:

@@ -25,7 +25,16 @@ from unbraid.errors import StoreError
 from unbraid.index.protocol import Vectors
 from unbraid.index.store.bm25 import document_words
 from unbraid.index.store.checksum import to_payload
-from unbraid.index.store.entry import PAYLOAD, Entry, Fields, FileState, file_states, new_fields, point_id
+from unbraid.index.store.entry import (
+    KEYWORDS,
+    PAYLOAD,
+    Entry,
+    Fields,
+    FileState,
+    file_states,
+    new_fields,
+    point_id,
+)
 from unbraid.index.store.filter import ANYTHING, RANGES, Filter, build_filter, matching
 from unbraid.index.store.meta import FORMAT, Meta, parse_meta
 from unbraid.index.store.storage import OVERSAMPLING, Storage
@@ -154,7 +163,7 @@ class QdrantStore(Store):
         return int(self._ask(lambda: self.client.count(self.name, exact=False)).count)
 
     def facet(self, key: str) -> dict[str, int]:
-        """Chunks by value of path, modality or language."""
+        """Chunks by value of path or one of KEYWORDS; those without a value are not counted."""
         hits = self._ask(lambda: self.client.facet(self.name, key, limit=ALL, exact=True)).hits
         return dict(sorted((str(hit.value), hit.count) for hit in hits))
 
@@ -292,8 +301,7 @@ class QdrantStore(Store):
             )
         kinds = {
             "path": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, prefix=True),
-            "modality": models.PayloadSchemaType.KEYWORD,
-            "language": models.PayloadSchemaType.KEYWORD,
+            **dict.fromkeys(KEYWORDS, models.PayloadSchemaType.KEYWORD),
         }
         for key, kind in kinds.items():
             if key not in about.payload_schema:

@@ -109,7 +109,7 @@ class Store(ABC):
 
     @abstractmethod
     def facet(self, key: str) -> dict[str, int]:
-        """Chunks by value of path, modality or language."""
+        """Chunks by value of path or one of KEYWORDS; those without a value are not counted."""
 
     @abstractmethod
     def nearest(self, queries: Vectors, limit: int, filter: Filter = ANYTHING) -> list[Candidates]:

@@ -99,7 +99,9 @@ def convert_index(
         with FolderStore.create(unfinished, meta) as new:
             for entries, vectors, damaged in store.items():
                 kept = [row for row, entry in enumerate(entries) if entry.modality not in leave_out]
-                new.upsert([entries[row] for row in kept], convert(converter.matrix, vectors[kept]))
+                # No tier of the new bundle has encoded them.
+                moved = [replace(entries[row], tier="") for row in kept]
+                new.upsert(moved, convert(converter.matrix, vectors[kept]))
                 done.items += len(kept)
                 done.left_out += len(entries) - len(kept)
                 done.damaged += damaged

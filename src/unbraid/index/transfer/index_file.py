@@ -10,7 +10,7 @@ import numpy as np
 
 from unbraid.errors import DataError, StoreError
 from unbraid.index.store.checksum import FIELD, damage, identity_of, to_entry
-from unbraid.index.store.entry import Entry
+from unbraid.index.store.entry import ADDED, Entry
 from unbraid.index.store.meta import FORMAT, Meta, parse_meta
 from unbraid.index.store.store import Store
 from unbraid.io.atomic import atomic_file
@@ -41,7 +41,10 @@ def write_index(store: Store, out: Path, on_progress: Callable[[int], None]) -> 
                         raise StoreError(
                             f"an item of {store.place} is damaged ({reason}): unbraid index verify {store.place} --repair"
                         )
-                rows = [{**payload, "fields": json.dumps(payload["fields"])} for payload in payloads]
+                rows = [
+                    {**dict.fromkeys(ADDED, ""), **payload, "fields": json.dumps(payload["fields"])}
+                    for payload in payloads
+                ]
                 arrays = [pa.array([row[name] for row in rows], kind) for name, kind in _columns(pa)]
                 arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dim))
                 writer.write_batch(pa.record_batch(arrays, schema=schema), row_group_size=ROWS)
@@ -80,7 +83,10 @@ class IndexFile:
             )
             values = {name: column.to_pylist() for name, column in columns.items()}
             values["fields"] = [json.loads(text) for text in values["fields"]]
-            payloads = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+            payloads = [
+                {name: value for name, value in zip(values, row, strict=True) if value or name not in ADDED}
+                for row in zip(*values.values(), strict=True)
+            ]
             for number, (payload, vector) in enumerate(zip(payloads, vectors, strict=True)):
                 if reason := damage(identity_of(payload), payload, vector):
                     raise DataError(f"{self.path}: row {done + number}: {reason}; export it again")

@@ -1,6 +1,8 @@
 """A bundle behind the server: one base pass over a batch, then one mapper call for each task in it."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Literal
 
 import numpy as np
 
@@ -8,7 +10,7 @@ from unbraid.embedder import Embedder
 from unbraid.errors import ItemError
 from unbraid.items import Modality
 from unbraid.runtime.preprocess import decode
-from unbraid.serve.engine.engine import BASE, TEXTS, QueueItem, RequestItem
+from unbraid.serve.engine.engine import BASE, DEFAULT, TEXTS, QueueItem, RequestItem, TextEncoder
 from unbraid.serve.engine.openai_tokens import OpenAITokens
 
 # The image encoder takes as long as 40 tokens of text: 180 pictures a second beside 235 texts of 32 tokens.
@@ -34,20 +36,39 @@ class BundleEngine:
         self.workers = workers
         text = embedder.bundle.tiers[embedder.tier].get("text")
         self.batch_tokens = max(512, text.batch_tokens if text else 0)
-        self.special_tokens = len(embedder.tokenize([""])[0][0]) if text else 0  # around every text
+        self.tiers = tuple(embedder.bundle.tiers)
         self.about: Mapping[str, object] = {
             "version": embedder.bundle.version,
             "base_id": embedder.base_id,
             "tier": embedder.tier,
+            "query_tier": embedder.query_tier,
+            "tiers": {
+                tier: list(specs["text"].languages) if "text" in specs else []
+                for tier, specs in embedder.bundle.tiers.items()
+            },
             "max_tokens": text.max_tokens if text else 0,
             "search_modes": {mode: list(pair) for mode, pair in embedder.search_modes.items()},
         }
 
     def read(
-        self, items: Sequence[RequestItem], task: str, max_characters: int
+        self,
+        items: Sequence[RequestItem],
+        task: str,
+        max_characters: int,
+        encoder: TextEncoder = DEFAULT,
     ) -> tuple[list[QueueItem], list[int]]:
-        """Tokenized texts; pictures and ids of the bundle's own tokenizer stay as they are."""
+        """Tokenized texts; pictures and ids of the bundle's own tokenizer stay as they are.
+
+        Its own ids are those of the tier that an English text would go to.
+        """
         ready: list[QueueItem | None] = [None] * len(items)
+        route = partial(
+            self.embedder.route,
+            task=None if task == BASE else task,
+            tier=encoder.tier,
+            language=encoder.language,
+            side=encoder.side,
+        )
         texts_of: dict[Modality, dict[int, str]] = {kind: {} for kind in TEXTS}
         for row, item in enumerate(items):
             content = item.content
@@ -56,35 +77,40 @@ class BundleEngine:
                 ready[row] = QueueItem("image", content, task, 0, cost)
             elif isinstance(content, str):
                 texts_of[item.kind][row] = content
-            elif self._are_own(content):
+            elif "text" in self.modalities and self._are_own(
+                content, own := route([""], modality="text")[0].tier
+            ):
                 try:
-                    self.embedder.check_tokens(content)
+                    self.embedder.check_tokens(content, tier=own)
                 except ItemError as error:
                     raise ItemError(f"item {row}: {error}") from error
-                ready[row] = QueueItem("text", content, task, len(content), len(content))
+                ready[row] = QueueItem("text", content, task, len(content), len(content), own)
             else:
                 texts_of[item.kind][row] = self.openai_tokens.text_of_item(row, content, max_characters)
         cut: list[int] = []
         for kind in TEXTS:
-            if texts := texts_of[kind]:
-                ids, cut_places = self.embedder.tokenize(list(texts.values()), kind)
-                for row, one in zip(texts, ids, strict=True):
-                    ready[row] = QueueItem(kind, one, task, len(one), len(one))
-                rows = list(texts)
+            texts = texts_of[kind]
+            alike: dict[str, list[int]] = {}
+            for row, (tier, _) in zip(texts, route(list(texts.values()), modality=kind), strict=True):
+                alike.setdefault(tier, []).append(row)
+            for tier, rows in alike.items():
+                ids, cut_places = self.embedder.tokenize([texts[row] for row in rows], kind, tier=tier)
+                for row, one in zip(rows, ids, strict=True):
+                    ready[row] = QueueItem(kind, one, task, len(one), len(one), tier)
                 cut += [rows[place] for place in cut_places]
         return [item for item in ready if item is not None], sorted(cut)
 
     def encode(self, items: Sequence[QueueItem], multi: bool) -> np.ndarray:
         """float32 [n, dim]."""
         base = np.empty((len(items), self.dim), dtype=np.float32)
-        for kind in TEXTS:  # each may have a graph of its own
-            ids = {
-                row: item.content
-                for row, item in enumerate(items)
-                if item.kind == kind and isinstance(item.content, list)
-            }
-            if ids:
-                base[list(ids)] = self.embedder.encode_tokens(list(ids.values()), kind)
+        alike: dict[
+            tuple[Literal["text", "code"], str], dict[int, list[int]]
+        ] = {}  # each may have its own graph
+        for row, item in enumerate(items):
+            if item.kind != "image" and isinstance(item.content, list):
+                alike.setdefault((item.kind, item.tier), {})[row] = item.content
+        for (kind, tier), ids in alike.items():
+            base[list(ids)] = self.embedder.encode_tokens(list(ids.values()), kind, tier=tier)
         image = self.embedder.bundle.image
         smallest = 4 * image.preprocess.size if image else None
         for row, item in enumerate(items):
@@ -96,15 +122,16 @@ class BundleEngine:
             base[rows] = self.embedder.map(base[rows], task)
         return base
 
-    def _are_own(self, ids: list[int]) -> bool:
-        """Whether ids carry this tokenizer's special tokens; a tokenizer without any recognizes none.
+    def _are_own(self, ids: list[int], tier: str) -> bool:
+        """Whether ids carry the special tokens of a tier's tokenizer; a tokenizer without any recognizes none.
 
         Ids of cl100k_base never look so: 101 and 102, the starter's [CLS] and [SEP], are continuation bytes there.
         """
-        if not self.special_tokens:
+        special = len(self.embedder.tokenize([""], tier=tier)[0][0])  # around every text
+        if not special:
             return False
         try:
-            self.embedder.check_tokens([*ids[: self.special_tokens], *ids[-self.special_tokens :]])
+            self.embedder.check_tokens([*ids[:special], *ids[-special:]], tier=tier)
         except ItemError:
             return False
         return True

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from unbraid.items import Modality
+from unbraid.runtime.routing import Side
 from unbraid.serve.engine.openai_tokens import OpenAITokens
 
 TEXTS: tuple[Literal["text", "code"], ...] = ("text", "code")  # modalities that have tokens
@@ -24,6 +25,18 @@ class RequestItem:
 
 
 @dataclass(frozen=True, slots=True)
+class TextEncoder:
+    """What a request says of the encoder of its texts, as `Embedder.route` takes it."""
+
+    tier: str | None = None
+    language: str | None = None
+    side: Side | None = None
+
+
+DEFAULT = TextEncoder()
+
+
+@dataclass(frozen=True, slots=True)
 class QueueItem:
     """An item ready for a batch."""
 
@@ -32,6 +45,7 @@ class QueueItem:
     task: str
     tokens: int  # as `usage` counts them
     cost: int  # as the queue and the budget of a batch count it
+    tier: str = ""  # of a text or code
 
 
 class Engine(Protocol):
@@ -41,6 +55,7 @@ class Engine(Protocol):
     tasks: tuple[str, ...]
     default_task: str  # of requests that name none
     modalities: tuple[str, ...]
+    tiers: tuple[str, ...]  # that a request may name; none where there is one text encoder
     dims: tuple[int, ...]  # the longest first
     dim: int
     multi_vector: bool  # whether it gives a vector for every token
@@ -50,7 +65,11 @@ class Engine(Protocol):
     openai_tokens: OpenAITokens
 
     def read(
-        self, items: Sequence[RequestItem], task: str, max_characters: int
+        self,
+        items: Sequence[RequestItem],
+        task: str,
+        max_characters: int,
+        encoder: TextEncoder = DEFAULT,
     ) -> tuple[list[QueueItem], list[int]]:
         """The items ready for a batch, and the positions of texts that were cut.
 
@@ -64,7 +83,7 @@ class Engine(Protocol):
 
 
 def warm(engine: Engine) -> None:
-    """Encode a text under every task, and a picture: every graph is open before the first request."""
+    """Encode an English text under every task, and a picture: these graphs are open before the first request."""
     texts = [RequestItem(kind, "unbraid") for kind in TEXTS if kind in engine.modalities]
     for task in engine.tasks:
         engine.encode(engine.read(texts, task, 100)[0], False)

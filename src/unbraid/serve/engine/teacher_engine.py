@@ -7,7 +7,7 @@ import numpy as np
 
 from unbraid.items import Code, Item
 from unbraid.runtime.preprocess import decode
-from unbraid.serve.engine.engine import QueueItem, RequestItem
+from unbraid.serve.engine.engine import DEFAULT, QueueItem, RequestItem, TextEncoder
 from unbraid.serve.engine.openai_tokens import OpenAITokens
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ class TeacherEngine:
 
     multi_vector = True
     default_task = "symmetric"  # jina-embeddings-v4 is served so: text-matching
+    tiers: tuple[str, ...] = ()
     workers = 1  # a larger batch fills a GPU
 
     def __init__(self, teacher: "AdapterTeacher", openai_tokens: OpenAITokens | None = None) -> None:
@@ -36,7 +37,11 @@ class TeacherEngine:
         }
 
     def read(
-        self, items: Sequence[RequestItem], task: str, max_characters: int
+        self,
+        items: Sequence[RequestItem],
+        task: str,
+        max_characters: int,
+        encoder: TextEncoder = DEFAULT,
     ) -> tuple[list[QueueItem], list[int]]:
         """Count tokens; the teacher tokenizes, and cuts or refuses, when it encodes.
 

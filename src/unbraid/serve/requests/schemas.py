@@ -56,6 +56,8 @@ class EmbeddingsRequest(Struct):
     input: Items
     model: str | None = None
     task: str | None = None
+    tier: str | None = None  # which text encoder; by default each text's language chooses
+    language: str | None = None  # of the texts, such as "de"; by default found in each
     dimensions: Positive | None = None
     encoding_format: Literal["float", "base64"] | None = None
     embedding_type: Literal["float", "base64", "binary", "ubinary"] | None = None  # Jina's name for it
@@ -88,6 +90,8 @@ class SearchRequest(Struct):
     paths: Terms | None = None  # files, folders or patterns, of which one has to match; so with languages
     languages: Terms | None = None
     where: Terms | None = None  # conditions on fields, such as "year>=2024"; all have to hold
+    tier: str | None = None  # which encoder reads a query of words; by default its language chooses
+    query_language: str | None = None
     hybrid: bool = False  # mixes in BM25 of the query's words; `base` may stand beside them
 
 

@@ -11,6 +11,7 @@ from unbraid.serve.http.responses import embeddings_response
 from unbraid.serve.requests.base_vectors import read_vectors
 from unbraid.serve.requests.model_name import choose_task
 from unbraid.serve.requests.schemas import EmbeddingsRequest, MapRequest, read_request
+from unbraid.serve.requests.text_encoder import choose_encoder
 from unbraid.serve.routes.encoding import encode_items, read_items
 from unbraid.vectors import truncate
 
@@ -22,6 +23,7 @@ async def embeddings(request: Request) -> Response:
     with stats.phase("read"):
         asked = await context.offload(len(body), read_request, EmbeddingsRequest, body, context.limits)
         model, task, plain = choose_task(engine, settings, asked.model, asked.task, asked.dimensions)
+        encoder = choose_encoder(engine, asked.tier, asked.language)
         encoding = asked.embedding_type or asked.encoding_type or asked.encoding_format or "float"
         if asked.normalized is False:
             raise ApiError(400, "literal_error", "normalized: expected true", param="normalized")
@@ -39,7 +41,7 @@ async def embeddings(request: Request) -> Response:
             encoding = "multi"
     items = await read_items(request, asked.input, plain)
     may_cut = settings.truncate if asked.truncate is None else asked.truncate
-    vectors, cut = await encode_items(request, items, task, truncate=may_cut, multi=multi)
+    vectors, cut = await encode_items(request, items, task, truncate=may_cut, multi=multi, encoder=encoder)
     headers = {"x-truncated-items": str(len(cut))} if cut else None
     if asked.dimensions is not None:
         vectors = truncate(vectors, asked.dimensions, engine.dims)

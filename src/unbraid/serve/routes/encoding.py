@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from unbraid.items import Modality
 from unbraid.serve.context import body_of, client_gone, context_of, stats_of
-from unbraid.serve.engine.engine import RequestItem
+from unbraid.serve.engine.engine import DEFAULT, RequestItem, TextEncoder
 from unbraid.serve.engine.errors import VocabularyLoading
 from unbraid.serve.http.errors import ApiError
 from unbraid.serve.requests.image_input import image_item
@@ -36,7 +36,13 @@ async def read_items(request: Request, value: object, plain: Modality) -> list[R
 
 
 async def encode_items(
-    request: Request, items: Sequence[RequestItem], task: str, *, truncate: bool, multi: bool = False
+    request: Request,
+    items: Sequence[RequestItem],
+    task: str,
+    *,
+    truncate: bool,
+    multi: bool = False,
+    encoder: TextEncoder = DEFAULT,
 ) -> tuple[np.ndarray, list[int]]:
     """float32 [n, dim], or with `multi` n arrays [tokens, 128]; and the positions of the texts that were cut.
 
@@ -47,7 +53,7 @@ async def encode_items(
     with stats.phase("read"):
         # Token ids stand for up to 21 times as many characters as they are written with.
         size = len(body_of(request)) * (22 if any(isinstance(item.content, list) for item in items) else 1)
-        reading = (size, engine.read, items, task, limits.characters)
+        reading = (size, engine.read, items, task, limits.characters, encoder)
         try:
             ready, cut = await context.offload(*reading)
         except VocabularyLoading:

@@ -11,6 +11,7 @@ from unbraid.serve.http.errors import ApiError
 from unbraid.serve.http.responses import json_response
 from unbraid.serve.requests.base_vectors import read_vectors
 from unbraid.serve.requests.schemas import SearchRequest, SearchResponse, Usage, read_request
+from unbraid.serve.requests.text_encoder import choose_encoder
 from unbraid.serve.routes.encoding import encode_items, read_items
 
 
@@ -30,6 +31,9 @@ async def search(request: Request) -> Response:
         if asked.mode not in index.modes:
             message = f"unknown mode {asked.mode[:50]!r}: expected one of {', '.join(index.modes)}"
             raise ApiError(400, "invalid_mode", message, param="mode")
+        encoder = choose_encoder(
+            context.engine, asked.tier, asked.query_language, "query", field="query_language"
+        )
     if isinstance(asked.query, list):
         raise ApiError(400, "invalid_input", "query is a list: expected one item", param="query")
     items = [] if asked.query is None else await read_items(request, asked.query, "text")
@@ -37,7 +41,7 @@ async def search(request: Request) -> Response:
     if asked.base is not None:
         base = read_vectors([asked.base], context.engine.dim, 1)
     else:
-        base, _ = await encode_items(request, items, BASE, truncate=True)
+        base, _ = await encode_items(request, items, BASE, truncate=True, encoder=encoder)
     if not asked.hybrid:
         words = None
     elif words is None:
