@@ -70,9 +70,10 @@ def _limits(about: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
 
 
 def _making(recipe: Mapping[str, Any], record: Mapping[str, Any], run: Path) -> str:
+    members = " + ".join(f"{weight:g} {name}" for name, weight in recipe["members"].items())
     lines = [
         (
-            f"- Teacher: {recipe['teacher']}; {record['results']['items']:,} items labelled once, "
+            f"- Teacher: {recipe['teacher'] or members}; {record['results']['items']:,} items labelled once, "
             f"{record['results']['energy kept by base']:.2%} of the vectors' energy kept by the base space."
         ),
     ]

@@ -9,11 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 from torch import nn
 
 from unbraid.base_encoders.image_encoder import load_image_encoder
 from unbraid.bundle import FORMAT, MANIFEST, PRECISIONS, SMALL, manifest_hash, read_bundle
-from unbraid.distill.recipe import TextTier
+from unbraid.distill.recipe import Recipe, TextTier, recipe_licences
 from unbraid.errors import DataError
 from unbraid.export.bundle_card import card, card_with_tower
 from unbraid.export.onnx_graphs import export_image, export_mapper, quantize, store_in_half
@@ -23,6 +24,7 @@ from unbraid.export.text_tiers import file_hash, nano_tier, transformer_tiers
 from unbraid.io.atomic import atomic_folder
 from unbraid.mappers import load_mapper
 from unbraid.tasks import SEARCH_MODES
+from unbraid.teacher.members.member_spec import MEMBERS
 
 DIMS = (512, 256, 128, 64)
 
@@ -214,10 +216,12 @@ def _seal(folder: Path, about: dict[str, Any], text: str) -> None:
 
 
 def _licences(recipe: dict[str, Any]) -> dict[str, str]:
-    """Licence of the backbone, of a pre-trained tower, and of every data file that went into the weights."""
-    backbone, _, licence = recipe["backbone_licence"].rpartition(": ")
-    sources = {source["file"]: source["licence"] for source in recipe["source"]}
-    return {backbone or "backbone": licence} | _published(recipe) | sources
+    """Licence of the backbones and members, of a pre-trained tower, and of every data file that went into the weights."""
+    plan = msgspec.convert(recipe, Recipe)
+    members = {MEMBERS[name].hub_id: MEMBERS[name].licence for name in plan.members}
+    backbone, _, licence = plan.backbone_licence.rpartition(": ")
+    own = {backbone or "backbone": licence} if licence or not members else {}
+    return own | members | _published(recipe) | recipe_licences(plan)
 
 
 def _tower_licences(recipe: Mapping[str, Any]) -> dict[str, str]:
