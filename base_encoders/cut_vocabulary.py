@@ -14,7 +14,10 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 CODE = "code"  # counted as a language of its own
-WEIGHTS = {"en": 8.0, CODE: 4.0}  # beside 1 of any other language: files of every country hold English and code
+WEIGHTS = {
+    "en": 8.0,
+    CODE: 4.0,
+}  # beside 1 of any other language: files of every country hold English and code
 
 
 def count_pieces(tokenizer: Tokenizer, texts: Mapping[str, Iterable[str]]) -> dict[str, np.ndarray]:
@@ -40,7 +43,7 @@ def balanced_pieces(tokenizer: Tokenizer, counts: Mapping[str, np.ndarray], size
     single characters that occur, so that no text of these languages has unknown pieces, and hardly any of a language
     without counts. Raises ValueError when they alone are more than `size`.
     """
-    pieces = [tokenizer.id_to_token(row) for row in range(tokenizer.get_vocab_size())]
+    pieces = [tokenizer.id_to_token(row) or "" for row in range(tokenizer.get_vocab_size())]
     worth = np.zeros(len(pieces))
     for language, found in counts.items():
         worth += found / max(1, found.sum()) * WEIGHTS.get(language, 1.0)

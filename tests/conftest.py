@@ -57,7 +57,7 @@ def tiny_tokenizer(path: Path) -> int:
 
 
 def tiny_run(run: Path) -> None:
-    """Write text/, nano/, image/ and mappers/ with seeded random weights."""
+    """Write small/, nano/, image/ and mappers/ with seeded random weights."""
     import torch
     from msgspec import structs
     from transformers import BertConfig, BertModel
@@ -72,10 +72,10 @@ def tiny_run(run: Path) -> None:
 
     torch.manual_seed(0)
     recipe = read_recipe(Path("starter"))
-    (run / "text").mkdir(parents=True)
+    (run / "small").mkdir(parents=True)
     (run / "mappers").mkdir()
 
-    pieces = tiny_tokenizer(run / "text" / "tokenizer.json")
+    pieces = tiny_tokenizer(run / "small" / "tokenizer.json")
     config = BertConfig(
         vocab_size=pieces,
         hidden_size=32,
@@ -86,12 +86,12 @@ def tiny_run(run: Path) -> None:
         initializer_range=0.2,  # at BERT's own 0.02 all texts get nearly the same vector
     )
     projection = torch.nn.Linear(32, 512, bias=False)
-    TextEncoder(BertModel(config, add_pooling_layer=False), projection).save(run / "text")
-    write_record(run / "text", recipe, {}, {"items": 0, "energy kept by base": 1.0})
+    TextEncoder(BertModel(config, add_pooling_layer=False), projection).save(run / "small")
+    write_record(run / "small", recipe, {}, {"items": 0, "energy kept by base": 1.0})
 
     nano = StaticEncoder(torch.randn(pieces, 16), torch.randn(512, 16))
     nano.save(run / "nano")
-    shutil.copy(run / "text" / "tokenizer.json", run / "nano")
+    shutil.copy(run / "small" / "tokenizer.json", run / "nano")
     with_nano = structs.replace(recipe, nano=StaticTraining(width=16))
     write_record(run / "nano", with_nano, {}, {"held-out cosine": 0.0})
 
@@ -146,6 +146,39 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
 
     folder = tmp_path_factory.mktemp("tiny")
     tiny_run(folder / "run")
+    export_bundle(folder / "run", folder / "bundle")
+    return TinyRun(folder / "run", folder / "bundle")
+
+
+@pytest.fixture(scope="session")
+def tiered(tiny: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """The tiny run with the tiers base, whose embeddings are those of small, and multi, which reads text its own way."""
+    import torch
+    from msgspec import structs
+    from transformers import BertConfig, BertModel
+
+    from unbraid.base_encoders.text_encoder import TextEncoder, load_text_encoder
+    from unbraid.distill.recipe import TextTraining, read_recipe
+    from unbraid.export import export_bundle
+    from unbraid.training.record import write_record
+
+    folder = tmp_path_factory.mktemp("tiered")
+    shutil.copytree(tiny.run, folder / "run")
+    torch.manual_seed(1)
+    small = load_text_encoder(tiny.run / "small")
+    settings = {"base": TextTraining(english=True), "multi": TextTraining(split_identifiers=False)}
+    recipe = read_recipe(Path("starter"))
+    recipe = structs.replace(recipe, text=recipe.text | settings)
+    for tier, languages in (("base", {"en": 900}), ("multi", {"en": 500, "de": 300, "ru": 300, "ka": 7})):
+        model = BertModel(
+            BertConfig(**small.backbone.config.to_dict() | {"num_hidden_layers": 3}), add_pooling_layer=False
+        )
+        if tier == "base":
+            model.embeddings.load_state_dict(small.backbone.embeddings.state_dict())
+        TextEncoder(model, torch.nn.Linear(32, 512)).save(folder / "run" / tier)
+        shutil.copy(tiny.run / "small" / "tokenizer.json", folder / "run" / tier)
+        results = {"items": 0, "energy kept by base": 1.0, "languages": languages}
+        write_record(folder / "run" / tier, recipe, {}, results)
     export_bundle(folder / "run", folder / "bundle")
     return TinyRun(folder / "run", folder / "bundle")
 
