@@ -1,7 +1,6 @@
 """A tiny bundle made by the real export from random weights: one encoder each, both text tiers, all four mappers, 512 dimensions."""
 
 import gzip
-import hashlib
 import json
 import os
 import shutil
@@ -228,39 +227,14 @@ def bundle_copy(bundle_folder: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def tiers_folder(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny bundle with the tiers base and multi, which say their languages. Tests must not change it.
-
-    base runs the graphs of nano, multi those of small with other token ids: each tier gives a text another vector.
-    """
+def tiers_folder(tiered: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle with the tiers base and multi, base for English queries. Tests must not change it."""
     from unbraid.bundle import manifest_hash
 
     folder = tmp_path_factory.mktemp("tiers") / "bundle"
-    shutil.copytree(bundle_folder, folder)
+    shutil.copytree(tiered.bundle, folder)
     about = json.loads((folder / "bundle.json").read_text())
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    pieces = [piece for piece in tokenizer["model"]["vocab"] if not piece.startswith("[")]
-    numbers = [tokenizer["model"]["vocab"][piece] for piece in reversed(pieces)]
-    tokenizer["model"]["vocab"].update(zip(pieces, numbers, strict=True))
-    content = json.dumps(tokenizer).encode()
-    (folder / "multi.tokenizer.json").write_bytes(content)
-    about["files"]["multi.tokenizer.json"] = {
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
-    small, nano = about["modalities"], about["tiers"]["nano"]
-    texts = ("text", "code")
-    for kind in texts:
-        small[kind]["languages"] = nano[kind]["languages"] = ["en"]
-    base = {kind: {**nano[kind], "id": f"base-{nano[kind]['id']}"} for kind in texts}
-    multi = {
-        kind: {**small[kind], "id": f"multi-{small[kind]['id']}", "tokenizer": "multi.tokenizer.json"}
-        for kind in texts
-    }
-    for kind in texts:
-        multi[kind]["languages"] = ["de", "en", "fr", "ja", "ru"]
-    about["tiers"] = {"base": base, "multi": multi, "nano": nano}
-    about |= {"document_tier": "small", "query_tier": "base"}
+    about["query_tier"] = "base"
     about["sha256"] = manifest_hash(about)
     (folder / "bundle.json").write_text(json.dumps(about))
     return folder

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from unbraid.runtime.text_language import LANGUAGES, UNKNOWN, detect, gram_buckets, is_english, script_of
+from unbraid.runtime.text_language import (
+    LANGUAGES,
+    UNKNOWN,
+    detect,
+    gram_buckets,
+    is_english,
+    language_of,
+    script_of,
+)
 
 SENTENCES = {
     "en": "How do I reset my password when the email never arrives?",
@@ -41,8 +49,19 @@ def test_text_without_letters_is_unknown_and_read_as_english(text):
     assert detect(text) == UNKNOWN and is_english(text)
 
 
-def test_an_unknown_script_is_neither_named_nor_english_by_mistake():
-    assert detect("ᚠᚢᚦᚨᚱᚲ") == UNKNOWN  # runes
+def test_an_unknown_script_is_neither_named_nor_read_as_english():
+    runes = "ᚠᚢᚦᚨᚱᚲ"
+    assert detect(runes) == language_of(runes) == UNKNOWN and not is_english(runes)
+
+
+@pytest.mark.parametrize("language", SENTENCES)
+def test_a_text_is_read_in_its_language(language):
+    assert language_of(SENTENCES[language]) == language
+
+
+def test_what_may_be_english_is_read_as_english():
+    assert detect("password") != "en" and language_of("password") == "en"
+    assert language_of("") == language_of("404") == "en"
 
 
 @pytest.mark.parametrize(

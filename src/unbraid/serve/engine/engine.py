@@ -84,7 +84,7 @@ class Engine(Protocol):
 
 def warm(engine: Engine) -> None:
     """Encode an English text under every task, and a picture: these graphs are open before the first request."""
-    texts = [RequestItem(kind, "unbraid") for kind in TEXTS if kind in engine.modalities]
+    texts = [RequestItem(kind, "the first text of all") for kind in TEXTS if kind in engine.modalities]
     for task in engine.tasks:
         engine.encode(engine.read(texts, task, 100)[0], False)
     if "image" in engine.modalities:
