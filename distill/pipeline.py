@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -96,7 +97,9 @@ def _label(plan: Recipe, data: Path, labels: Path, device: str | None) -> Iterat
             yield from label_by_members(
                 plan.members, data, labels.parent, items=plan.items, device=device, dtype=dtype
             )
-        write_record(labels, plan, {}, {"teacher": read_description(labels)["teacher"]})
+        languages = Counter(one.language for one in run_items(data, labels.parent, plan.items))
+        made_by = read_description(labels)["teacher"]
+        write_record(labels, plan, {}, {"teacher": made_by, "languages": dict(languages)})
         return
     items = items_to_label(plan, data, labels)
     teacher = load(below_data(plan.teacher, data), device=device, dtype=torch_dtype(plan, device))
