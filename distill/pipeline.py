@@ -11,6 +11,8 @@ from unbraid.bundle import SMALL
 from unbraid.distill.cut_backbone import cut_backbone
 from unbraid.distill.data.captioned_pictures import picture_items
 from unbraid.distill.data.dev_sets import DevSet, dev_sets
+from unbraid.distill.data.item_sources import SOURCES
+from unbraid.distill.data.member_items import ordered_items, with_english_sides
 from unbraid.distill.data.training_items import TrainingItem, recipe_items
 from unbraid.distill.fit_mappers import fit_mappers
 from unbraid.distill.labels.label_members import label_by_members, run_items
@@ -79,7 +81,10 @@ def items_to_label(plan: Recipe, data: Path, labels: Path, *, most: int | None =
 
     Pictures are unpacked into labels/pictures. The order is random, so any first part is a fair sample.
     """
-    items = recipe_items(plan, data, most=most)
+    if plan.members:
+        items = with_english_sides(ordered_items(SOURCES, data), data)[: most or plan.items or None]
+    else:
+        items = recipe_items(plan, data, most=most)
     if plan.image.own_vector:
         items += picture_items(data, plan.image.photos, labels / "pictures")
         random.Random(plan.seed).shuffle(items)
