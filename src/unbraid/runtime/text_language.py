@@ -135,8 +135,12 @@ def _language_of(text: str) -> str:
 
 
 def is_english(text: str) -> bool:
-    """Whether an English encoder should read `text`, as `language_of` tells."""
-    return language_of(text) == "en"
+    """Whether `text` is taken for English where training texts are chosen; `language_of` decides for a text in use.
+
+    It is English, or has Latin letters or none and cannot be told: names and commands belong to no language.
+    """
+    language = detect(text)
+    return language == "en" or (language == UNKNOWN and script_of(text) in (LATIN, None))
 
 
 def script_of(text: str) -> str | None:
