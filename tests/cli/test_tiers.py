@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from unbraid.bundle import manifest_hash
 from unbraid.cli.tiers import written_in
 from unbraid.loading import load
 
@@ -27,12 +28,18 @@ def notes(tmp_path):
     return folder
 
 
-def test_info_names_tiers_languages_and_defaults(command, tiers_folder, bundle_folder):
+def test_info_names_tiers_languages_and_defaults(command, tiers_folder, bundle_copy):
     about = json.loads(command("info", tiers_folder, "--json").out)
     assert about["tiers"] == "small, base, multi, nano"
     assert "multi de en ru" in about["languages"] and "inherited or none" in about["languages"]
     assert about["default tiers"] == "in English small for documents, base for queries; other languages multi"
-    old = json.loads(command("info", bundle_folder, "--json").out)
+    manifest = json.loads((bundle_copy / "bundle.json").read_text())  # as it was before tiers named languages
+    for specs in (manifest["modalities"], *manifest["tiers"].values()):
+        for spec in specs.values():
+            spec.pop("languages", None)
+    manifest["sha256"] = manifest_hash(manifest)
+    (bundle_copy / "bundle.json").write_text(json.dumps(manifest))
+    old = json.loads(command("info", bundle_copy, "--json").out)
     assert (old["languages"], old["default tiers"]) == (
         "not stated",
         "small for documents, small for queries",
