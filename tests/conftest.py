@@ -56,7 +56,7 @@ def tiny_tokenizer(path: Path) -> int:
 
 
 def tiny_run(run: Path) -> None:
-    """Write text/, nano/, image/ and mappers/ with seeded random weights."""
+    """Write small/, nano/, image/ and mappers/ with seeded random weights."""
     import torch
     from msgspec import structs
     from transformers import BertConfig, BertModel
@@ -71,10 +71,10 @@ def tiny_run(run: Path) -> None:
 
     torch.manual_seed(0)
     recipe = read_recipe(Path("starter"))
-    (run / "text").mkdir(parents=True)
+    (run / "small").mkdir(parents=True)
     (run / "mappers").mkdir()
 
-    pieces = tiny_tokenizer(run / "text" / "tokenizer.json")
+    pieces = tiny_tokenizer(run / "small" / "tokenizer.json")
     config = BertConfig(
         vocab_size=pieces,
         hidden_size=32,
@@ -85,12 +85,12 @@ def tiny_run(run: Path) -> None:
         initializer_range=0.2,  # at BERT's own 0.02 all texts get nearly the same vector
     )
     projection = torch.nn.Linear(32, 512, bias=False)
-    TextEncoder(BertModel(config, add_pooling_layer=False), projection).save(run / "text")
-    write_record(run / "text", recipe, {}, {"items": 0, "energy kept by base": 1.0})
+    TextEncoder(BertModel(config, add_pooling_layer=False), projection).save(run / "small")
+    write_record(run / "small", recipe, {}, {"items": 0, "energy kept by base": 1.0})
 
     nano = StaticEncoder(torch.randn(pieces, 16), torch.randn(512, 16))
     nano.save(run / "nano")
-    shutil.copy(run / "text" / "tokenizer.json", run / "nano")
+    shutil.copy(run / "small" / "tokenizer.json", run / "nano")
     with_nano = structs.replace(recipe, nano=StaticTraining(width=16))
     write_record(run / "nano", with_nano, {}, {"held-out cosine": 0.0})
 

@@ -13,7 +13,7 @@ from unbraid.base_encoders.image_encoder import load_image_encoder
 from unbraid.cli.main import app
 from unbraid.distill import train_tower as stage
 from unbraid.distill.data import captioned_pictures as picture_files
-from unbraid.distill.recipe import ImageTraining, Recipe, TextTraining, read_recipe
+from unbraid.distill.recipe import ImageTraining, Recipe, read_recipe
 from unbraid.distill.recipe_models import below_data
 from unbraid.distill.train_image import new_image_encoder
 from unbraid.distill.train_tower import encoded_captions, start_from_graph, train_tower
@@ -28,7 +28,7 @@ TRAINING = ImageTraining(
 
 
 def recipe(**changes):
-    return Recipe("pictured", "2", 5, "", 0, "float32", (), TextTraining(), replace(TRAINING, **changes), {})
+    return Recipe("pictured", "2", 5, "", 0, "float32", image=replace(TRAINING, **changes))
 
 
 @pytest.fixture(scope="module", autouse=True)
