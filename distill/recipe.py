@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 from msgspec import field
 
 from unbraid.base_encoders.tower_name import read_tower_name
+from unbraid.bundle import SMALL
+from unbraid.distill.data.item_sources import HELD_OUT
 from unbraid.errors import DataError
 from unbraid.training.recipe_file import Table, read_recipe_file
 
@@ -136,10 +138,17 @@ class Recipe(Table, frozen=True):
 def read_recipe(path: Path) -> Recipe:
     """Read the recipe at `path`; a bare name such as "starter" means the one shipped in distill/recipes.
 
-    Raises DataError for a file that is not TOML, for fields that are unknown, missing or of another type, for a data
-    file without a source that states its licence, and for published weights without a licence.
+    Raises DataError for a file that is not TOML, for fields that are unknown, missing or of another type, without the
+    tier "small", for unseen sets that do not exist, for a data file without a source that states its licence, and for
+    published weights without a licence.
     """
     path, recipe = read_recipe_file(path, Recipe, shipped=Path(__file__).parent / "recipes")
+    if SMALL not in recipe.text:
+        tiers = ", ".join(f"[text.{tier}]" for tier in recipe.text) or "[text]"
+        raise DataError(f"{path}: {tiers} without [text.{SMALL}]: every bundle has that tier, add it")
+    if unknown := [name for name in recipe.unseen if not _is_dev_set(name)]:
+        names = dict.fromkeys(f"{held.name}.LANG" if held.by else held.name for held in HELD_OUT)
+        raise DataError(f"{path}: unseen: no dev set {', '.join(unknown)}: expected {', '.join(names)}")
     used = {file for mapper in recipe.mapper.values() for file in (*mapper.files, *mapper.held_out)}
     used |= {f"{name}.jsonl.gz" for name in recipe.image.photos}
     if unlicensed := sorted(used - {source.file for source in recipe.source}):
@@ -153,3 +162,9 @@ def read_recipe(path: Path) -> Recipe:
             f"{path}: {recipe.image.tower} has published weights: state their licence as tower_licence"
         )
     return recipe
+
+
+def _is_dev_set(name: str) -> bool:
+    """Whether a dev set may have this name: that of a source, or NAME.LANG where the source is split by language."""
+    source, _, language = name.rpartition(".")
+    return any(source == held.name and language if held.by else name == held.name for held in HELD_OUT)
