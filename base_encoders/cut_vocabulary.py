@@ -14,7 +14,10 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 CODE = "code"  # counted as a language of its own
-WEIGHTS = {"en": 8.0, CODE: 4.0}  # beside 1 of any other language: files of every country hold English and code
+WEIGHTS = {
+    "en": 8.0,
+    CODE: 4.0,
+}  # beside 1 of any other language: files of every country hold English and code
 
 
 def count_pieces(tokenizer: Tokenizer, texts: Mapping[str, Iterable[str]]) -> dict[str, np.ndarray]:
@@ -40,11 +43,12 @@ def balanced_pieces(tokenizer: Tokenizer, counts: Mapping[str, np.ndarray], size
     single characters that occur, so that no text of these languages has unknown pieces, and hardly any of a language
     without counts. Raises ValueError when they alone are more than `size`.
     """
-    pieces = [tokenizer.id_to_token(row) for row in range(tokenizer.get_vocab_size())]
+    pieces = [tokenizer.id_to_token(row) or "" for row in range(tokenizer.get_vocab_size())]
     worth = np.zeros(len(pieces))
     for language, found in counts.items():
         worth += found / max(1, found.sum()) * WEIGHTS.get(language, 1.0)
-    special = set(tokenizer.get_added_tokens_decoder())
+    unknown = json.loads(tokenizer.to_str())["model"].get("unk_id")
+    special = {*tokenizer.get_added_tokens_decoder(), unknown}
     occurring = {character for row in np.flatnonzero(worth) for character in pieces[row]}
     needed = [
         row
@@ -64,16 +68,24 @@ def _alphabetic(character: str) -> bool:
 
 
 def cut_tokenizer(tokenizer: Tokenizer, kept: np.ndarray) -> Tokenizer:
-    """The tokenizer with the pieces `kept` alone, numbered from 0 in their order. Raises ValueError if it is no Unigram."""
+    """The tokenizer with the pieces `kept` alone, numbered from 0 in their order; special ones must be among them.
+
+    Raises ValueError if it is no Unigram, or adds special tokens by other means than a template.
+    """
     about = json.loads(tokenizer.to_str())
-    if about["model"]["type"] != "Unigram":
-        raise ValueError(f"a tokenizer of type {about['model']['type']}, expected Unigram")
+    model, template = about["model"], about["post_processor"] or {"type": "TemplateProcessing"}
+    if model["type"] != "Unigram":
+        raise ValueError(f"a tokenizer of type {model['type']}, expected Unigram")
+    if template["type"] != "TemplateProcessing":
+        raise ValueError(f"a post-processor of type {template['type']}, expected TemplateProcessing")
     number = {int(old): new for new, old in enumerate(kept)}
-    about["model"]["vocab"] = [about["model"]["vocab"][old] for old in number]
-    about["model"]["unk_id"] = number[about["model"]["unk_id"]]
+    # An added token may stand behind the vocabulary, as its own last number.
+    model["vocab"] = [model["vocab"][old] for old in number if old < len(model["vocab"])]
+    if model["unk_id"] is not None:
+        model["unk_id"] = number[model["unk_id"]]
     for token in about["added_tokens"]:
         token["id"] = number[token["id"]]
-    for special in about["post_processor"]["special_tokens"].values():
+    for special in template.get("special_tokens", {}).values():
         special["ids"] = [number[old] for old in special["ids"]]
     return Tokenizer.from_str(json.dumps(about))
 

@@ -23,7 +23,7 @@ ToBase: TypeAlias = Callable[[list[str]], Tensor]  # texts -> base vectors [n, D
 def load_students(recipe: Recipe, run: Path, *, dtype: torch.dtype) -> dict[str, ToBase]:
     """The trained text tiers of `recipe` in `run`, by name."""
     encoders: dict[str, nn.Module] = {tier: load_text_encoder(run / tier).eval() for tier in recipe.text}
-    lengths = {tier: config.max_tokens for tier, config in recipe.text.items()}
+    lengths: dict[str, int] = {tier: config.max_tokens for tier, config in recipe.text.items()}
     if recipe.nano:
         encoders["nano"] = load_static_encoder(run / "nano").eval()
     return {

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Final
 
 from unbraid.errors import BundleError
 from unbraid.items import MODALITIES
@@ -20,7 +20,7 @@ from unbraid.runtime.preprocess import ImagePreprocess
 FORMAT = 1
 MANIFEST = "bundle.json"
 PRECISIONS = ("int8", "fp32")  # of graphs
-SMALL = "small"  # the tier of text encoders that every bundle has
+SMALL: Final = "small"  # the tier of text encoders that every bundle has
 # An ONNX file names external weights by an entry whose key is the string "location": this tag, length and word
 # (onnx.proto3, StringStringEntryProto.key). Tag and length may be written longer than needed.
 _EXTERNAL_DATA = re.compile(rb"(\x0a|\x8a\x80*\x00)(\x08|\x88\x80*\x00)location")

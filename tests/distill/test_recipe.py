@@ -137,7 +137,10 @@ MAPPER = '[mapper.code]\nkind = "linear"\nloss = "ranking"\nfiles = ["a"]\n'
             r"source\[0\].text: Expected `array`, got `str`",
         ),
         (SMALL.replace('"positive"]', "7]"), r"source\[0\].text\[1\]: Expected `str`, got `int`"),
-        (SMALL + "[text.small]\nbatch_tokens = 2.5", r"text\[...\].batch_tokens: Expected `int`, got `float`"),
+        (
+            SMALL + "[text.small]\nbatch_tokens = 2.5",
+            r"text\[...\].batch_tokens: Expected `int`, got `float`",
+        ),
         (SMALL + MAPPER.replace("linear", "liner"), "kind: .*'liner': expected linear, low-rank, gated"),
         (SMALL + MAPPER.replace("ranking", "rank"), "loss: .*'rank': expected ranking, cosent"),
         (
