@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable
 from itertools import count, islice
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from unbraid.distill.recipe import TextTraining, read_recipe
 from unbraid.distill.space.base_space import load_base_space
 from unbraid.distill.space.task_space import task_target
 from unbraid.distill.train_text import epoch_batches
-from unbraid.distill.trained_students import ToBase, encode
+from unbraid.distill.trained_students import encode
 from unbraid.evaluation import Retrieval, Sts, read_dataset
 from unbraid.evaluation.datasets.dataset import sample
 from unbraid.evaluation.evaluate import retrieval_scores
@@ -41,6 +42,7 @@ from unbraid.tasks import SEARCH_MODES
 from unbraid.training.loop import train
 from unbraid.training.losses import cross_score_kl, student_loss
 
+Encode: TypeAlias = Callable[[list[str]], Tensor]  # texts -> vectors [n, D]
 RATE, PROJECTION_RATE = 1e-4, 2e-5
 WARMUP = 20  # steps
 
@@ -57,7 +59,7 @@ class Route:
         return task_target(vectors[self.route])
 
 
-def score(dataset: Retrieval | Sts, query: ToBase, document: ToBase) -> float:
+def score(dataset: Retrieval | Sts, query: Encode, document: Encode) -> float:
     """nDCG@10, or Spearman, of the two encoders' vectors."""
     sts = isinstance(dataset, Sts)
     left, right = (
@@ -141,7 +143,7 @@ def main() -> None:
     def base(texts: list[str]) -> Tensor:
         return encode(shared, tokenizer, texts)
 
-    def mapped(mapper: Callable[[Tensor], Tensor], to_base: ToBase) -> ToBase:
+    def mapped(mapper: Callable[[Tensor], Tensor], to_base: Encode) -> Encode:
         def to_task(texts: list[str]) -> Tensor:
             with torch.inference_mode():
                 return mapper(to_base(texts))

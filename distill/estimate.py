@@ -23,8 +23,11 @@ from unbraid.base_encoders.prune_feed_forward import narrow_feed_forward
 from unbraid.base_encoders.static_encoder import StaticEncoder
 from unbraid.base_encoders.text_encoder import start_text_encoder, token_embeddings
 from unbraid.bundle import SMALL
+from unbraid.distill.data.item_sources import SOURCES
+from unbraid.distill.data.member_items import ordered_items
 from unbraid.distill.data.training_items import TrainingItem, recipe_items
 from unbraid.distill.fit_mappers import READ_OUT, ROWS_PER_FILE
+from unbraid.distill.labels.member_labels import readable_items
 from unbraid.distill.labels.write_labels import as_item
 from unbraid.distill.recipe import Recipe, TextTraining
 from unbraid.distill.recipe_models import backbone_folder, below_data, torch_dtype
@@ -32,6 +35,8 @@ from unbraid.distill.space.task_space import DIM
 from unbraid.progress import duration
 from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.teacher import Teacher, load
+from unbraid.teacher.members.load_member import load_member
+from unbraid.teacher.members.member_spec import MEMBERS, MemberSpec, stored_routes
 from unbraid.teacher.memory import choose_device
 from unbraid.teacher.routes import JINA_V4
 from unbraid.teacher.silence_transformers import silence_transformers
@@ -83,16 +88,15 @@ def estimate_run(plan: Recipe, data: Path, *, device: str | None = None) -> str:
 
     Raises DataError when a file of the recipe is not in `data`, and as loading the teacher does.
     """
-    items = recipe_items(plan, data)
+    items = ordered_items(SOURCES, data)[: plan.items or None] if plan.members else recipe_items(plan, data)
     amount = measure(plan, data, items)
-    name = below_data(plan.teacher, data)
-    here = os.path.isdir(name) or "/" not in name or choose_device(device).type == "cuda"
-    teacher = load(name, device=device, dtype=torch_dtype(plan, device)) if here else None
-    routes = sorted(set(teacher.routes.values() if teacher else (one.name for one in JINA_V4.values())))
-    dim = teacher.dim if teacher else V4_DIM
     with silence_transformers():
-        stages = [_labels(amount, items, routes, dim, teacher), *_students(plan, data, amount)]
-    about = f"{plan.name}: teacher {plan.teacher}, {len(routes)} routes of {dim:,} dimensions"
+        if plan.members:
+            labels = [_member_labels(MEMBERS[name], amount, items, plan, device) for name in plan.members]
+        else:
+            labels = [_teacher_labels(amount, items, plan, data, device)]
+        stages = [*labels, *_students(plan, data, amount)]
+    about = f"{plan.name}: teacher {plan.teacher or ' + '.join(plan.members)}"
     free = shutil.disk_usage(_existing(data)).free / 1e9
     return "\n".join([about, *_lines(stages), f"free on the disk of {data}: {free:,.1f} GB"])
 
@@ -119,10 +123,30 @@ def label_bytes(amount: Amount, routes: int, dim: int) -> int:
     return amount.items * (routes * dim * 2 + 100) + amount.characters
 
 
+def _teacher_labels(
+    amount: Amount, items: Sequence[TrainingItem], plan: Recipe, data: Path, device: str | None
+) -> StageCost:
+    name = below_data(plan.teacher, data)
+    here = os.path.isdir(name) or "/" not in name or choose_device(device).type == "cuda"
+    teacher = load(name, device=device, dtype=torch_dtype(plan, device)) if here else None
+    routes = sorted(set(teacher.routes.values() if teacher else (one.name for one in JINA_V4.values())))
+    return _labels("label", amount, items, routes, teacher)
+
+
+def _member_labels(
+    spec: MemberSpec, amount: Amount, items: Sequence[TrainingItem], plan: Recipe, device: str | None
+) -> StageCost:
+    """One member's passes. One that reads English alone is timed as if all items were English."""
+    member = load_member(spec, device=choose_device(device), dtype=torch_dtype(plan, device))
+    tasks = list(stored_routes(spec.routes).values())
+    return _labels(f"label, {spec.name}", amount, readable_items(spec, items), tasks, member)
+
+
 def _labels(
-    amount: Amount, items: Sequence[TrainingItem], routes: Sequence[str], dim: int, teacher: Teacher | None
+    stage: str, amount: Amount, items: Sequence[TrainingItem], routes: Sequence[str], teacher: Teacher | None
 ) -> StageCost:
     """The teacher's passes, timed with a few of the texts where there is a teacher."""
+    dim = teacher.dim if teacher else V4_DIM
     tokens = amount.tokens + amount.pictures * PICTURE_TOKENS
     if teacher is None:
         seconds, known = tokens * len(routes) * PASS_FLOPS / (GPU_FLOPS * GPU_SHARE), ASSUMED
@@ -136,9 +160,9 @@ def _labels(
         seconds, known = tokens * len(routes) * each, f"{len(sample)} items timed through the teacher"
     kinds = [(amount.texts, "texts"), (amount.code, "code"), (amount.pictures, "pictures")]
     shown = ", ".join(f"{count:,} {kind}" for count, kind in kinds if count)
-    work = f"{shown}; {tokens / 1e6:,.2f} M tokens x {len(routes)} passes; "
+    work = f"{shown}; {tokens / 1e6:,.2f} M tokens x {len(routes)} passes of {dim:,} dimensions; "
     work += f"{label_bytes(amount, len(routes), dim) / 1e9:,.2f} GB on disk"
-    return StageCost("label", work, seconds, known)
+    return StageCost(stage, work, seconds, known)
 
 
 def _students(plan: Recipe, data: Path, amount: Amount) -> list[StageCost]:

@@ -24,7 +24,6 @@ from unbraid.errors import DataError
 from unbraid.io.jsonl import read_rows
 from unbraid.mappers import LinearMapper, save_mapper
 from unbraid.ridge import ridge
-from unbraid.runtime.code_text import split_identifiers
 from unbraid.tasks import SEARCH_MODES
 from unbraid.training.data_split import is_dev
 from unbraid.training.record import write_record
@@ -86,7 +85,7 @@ def read_outs(run: Path, students: Mapping[str, ToBase]) -> dict[str, Tensor]:
     texts = texts[:READ_OUT]
     by_route = {route: np.concatenate(found)[: len(texts)] for route, found in vectors.items()}
     teacher = space.project(by_route)
-    base = np.concatenate([teacher, *(to_base(texts).numpy() for to_base in students.values())])
+    base = np.concatenate([teacher, *(to_base(texts, "text").numpy() for to_base in students.values())])
     solved: dict[str, Tensor] = {}
     for route, given in by_route.items():
         target = task_target(given)
@@ -142,8 +141,6 @@ def _sides(row: dict[str, Any], config: MapperTraining) -> tuple[str, str]:
 
 def _base_pairs(pairs: list[dict], config: MapperTraining, students: Mapping[str, ToBase]) -> Pairs:
     left, right = (list(side) for side in zip(*(_sides(row, config) for row in pairs), strict=True))
-    if config.modality == "code":
-        right = [split_identifiers(code) for code in right]
     grades = torch.tensor([float(row.get("score", 1.0)) for row in pairs])
-    both = [(to_base(left), to_base(right)) for to_base in students.values()]
+    both = [(to_base(left, "text"), to_base(right, config.modality)) for to_base in students.values()]
     return Pairs(torch.stack([one for one, _ in both]), torch.stack([other for _, other in both]), grades)

@@ -7,11 +7,15 @@ from functools import partial
 from pathlib import Path
 
 from unbraid.bundle import SMALL
+from unbraid.distill.cut_backbone import cut_backbone
 from unbraid.distill.data.captioned_pictures import picture_items
+from unbraid.distill.data.dev_sets import DevSet, dev_sets
 from unbraid.distill.data.training_items import TrainingItem, recipe_items
 from unbraid.distill.fit_mappers import fit_mappers
+from unbraid.distill.labels.label_members import label_by_members, run_items
+from unbraid.distill.labels.label_store import read_description
 from unbraid.distill.labels.write_labels import label, teacher_of_store
-from unbraid.distill.recipe import Recipe
+from unbraid.distill.recipe import Recipe, TextTraining
 from unbraid.distill.recipe_models import backbone_folder, below_data, torch_dtype
 from unbraid.distill.space.ceiling_report import write_ceiling
 from unbraid.distill.space.fit_space import fit_space
@@ -23,7 +27,14 @@ from unbraid.teacher import load
 from unbraid.teacher.silence_transformers import silence_transformers
 from unbraid.training.record import recipe_table, write_record
 
-LABELLED = ("seed", "teacher", "items", "source")  # the parts of a recipe that decide what is labelled
+UNSEEN_QUERIES, UNSEEN_DOCUMENTS = 80, 250  # of a dev set that is scored at every checkpoint
+LABELLED = (
+    "seed",
+    "teacher",
+    "members",
+    "items",
+    "source",
+)  # the parts of a recipe that decide what is labelled
 
 
 def run_stages(plan: Recipe, data: Path, run: Path, *, device: str | None = None) -> Iterator[str]:
@@ -35,14 +46,15 @@ def run_stages(plan: Recipe, data: Path, run: Path, *, device: str | None = None
     labels = run / "labels"
     untrained = [tier for tier in plan.text if not finished(run / tier, plan, (*LABELLED, "text"))]
     if untrained:
-        yield _label(plan, data, labels, device)
+        yield from _label(plan, data, labels, device)
         space = fit_space(labels, run, seed=plan.seed)
         yield f"base space: {space.kept:.2%} of the energy kept, {run / 'base_space.safetensors'}"
         yield write_ceiling(labels, space, run)
+    unseen = _unseen(plan, data) if untrained else []
     for tier, config in plan.text.items():
         if tier in untrained:
             with silence_transformers():
-                train_text(plan, tier, labels, run, backbone=backbone_folder(config.backbone, data))
+                train_text(plan, tier, labels, run, backbone=_backbone(config, data, run), unseen=unseen)
         yield f"{tier}: {run / tier}"
     if plan.nano:
         if not finished(run / "nano", plan, (*LABELLED, "nano")):
@@ -52,7 +64,7 @@ def run_stages(plan: Recipe, data: Path, run: Path, *, device: str | None = None
         yield f"nano: {run / 'nano'}"
     if plan.image.photos or plan.image.drawings:
         if not finished(run / "image", plan, (*LABELLED, "image")):
-            name = below_data(plan.teacher, data)
+            name = str(run / "teacher") if plan.members else below_data(plan.teacher, data)
             train_image(plan, data, run, partial(teacher_of_store, name, labels, device=device))
         yield f"image: {run / 'image'}"
     if not finished(run / "mappers", plan, (*LABELLED, "mapper")):
@@ -73,17 +85,47 @@ def items_to_label(plan: Recipe, data: Path, labels: Path, *, most: int | None =
     return items
 
 
-def _label(plan: Recipe, data: Path, labels: Path, device: str | None) -> str:
-    """Label what is missing. The teacher is loaded only if something is."""
+def _label(plan: Recipe, data: Path, labels: Path, device: str | None) -> Iterator[str]:
+    """Label what is missing; yields a line for each step. A teacher is loaded only if something is."""
     if _labelled(labels, plan):
-        return f"labels: {labels}"
+        yield f"labels: {labels}"
+        return
+    if plan.members:
+        dtype = torch_dtype(plan, device)
+        with silence_transformers():
+            yield from label_by_members(
+                plan.members, data, labels.parent, items=plan.items, device=device, dtype=dtype
+            )
+        write_record(labels, plan, {}, {"teacher": read_description(labels)["teacher"]})
+        return
     items = items_to_label(plan, data, labels)
     teacher = load(below_data(plan.teacher, data), device=device, dtype=torch_dtype(plan, device))
     done = label(items, labels, teacher)
     if done.interrupted:
         raise KeyboardInterrupt
     write_record(labels, plan, {}, {"items": done.before + done.now, "teacher": teacher.id})
-    return f"labels: {done.before + done.now:,} items by {teacher.id}, {labels}"
+    yield f"labels: {done.before + done.now:,} items by {teacher.id}, {labels}"
+
+
+def _backbone(config: TextTraining, data: Path, run: Path) -> Path:
+    """The folder of a tier's backbone. One with a smaller vocabulary is made once, below run/backbones."""
+    backbone = backbone_folder(config.backbone, data)
+    if not config.vocabulary:
+        return backbone
+    smaller = run / "backbones" / f"{config.backbone}-{config.vocabulary}"
+    if not smaller.exists():
+        cut_backbone(run_items(data, run, 0), backbone, config.vocabulary, smaller)
+    return smaller
+
+
+def _unseen(plan: Recipe, data: Path) -> list[DevSet]:
+    """The dev sets that the recipe names. Raises DataError for a name that is none."""
+    if not plan.unseen:
+        return []
+    sets = {one.name: one for one in dev_sets(data, queries=UNSEEN_QUERIES, documents=UNSEEN_DOCUMENTS)}
+    if unknown := [name for name in plan.unseen if name not in sets]:
+        raise DataError(f"unseen = {', '.join(unknown)}: expected some of {', '.join(sets)}")
+    return [sets[name] for name in plan.unseen]
 
 
 def _labelled(labels: Path, plan: Recipe) -> bool:

@@ -7,8 +7,9 @@ from msgspec import field
 
 from unbraid.base_encoders.tower_name import read_tower_name
 from unbraid.bundle import SMALL
-from unbraid.distill.data.item_sources import HELD_OUT
+from unbraid.distill.data.item_sources import HELD_OUT, SOURCES
 from unbraid.errors import DataError
+from unbraid.teacher.members.member_spec import MEMBERS
 from unbraid.training.recipe_file import Table, read_recipe_file
 
 SearchMode: TypeAlias = Literal["retrieval", "symmetric", "code"]
@@ -121,6 +122,9 @@ class Recipe(Table, frozen=True):
     seed: int
     # A name, a folder (here or below the data folder) or a hub id; "" in a recipe for `unbraid train tower`.
     teacher: str = ""
+    # Members of a joined teacher and their weights, in place of `teacher`. Its texts and code are those of
+    # item_sources.SOURCES.
+    members: dict[str, float] = field(default_factory=dict)
     items: int = 0  # label and train on this many of the sources' items, a seeded sample; 0 = all
     # Of the matrix products of teacher and training; "auto" is bfloat16 where the device has it in hardware.
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -149,9 +153,13 @@ def read_recipe(path: Path) -> Recipe:
     if unknown := [name for name in recipe.unseen if not _is_dev_set(name)]:
         names = dict.fromkeys(f"{held.name}.LANG" if held.by else held.name for held in HELD_OUT)
         raise DataError(f"{path}: unseen: no dev set {', '.join(unknown)}: expected {', '.join(names)}")
+    if recipe.members and recipe.teacher:
+        raise DataError(f"{path}: names the teacher {recipe.teacher} and members: expected one of them")
+    if unknown := sorted(recipe.members.keys() - MEMBERS.keys()):
+        raise DataError(f"{path}: unknown member {', '.join(unknown)}: expected some of {', '.join(MEMBERS)}")
     used = {file for mapper in recipe.mapper.values() for file in (*mapper.files, *mapper.held_out)}
     used |= {f"{name}.jsonl.gz" for name in recipe.image.photos}
-    if unlicensed := sorted(used - {source.file for source in recipe.source}):
+    if unlicensed := sorted(used - recipe_licences(recipe).keys()):
         raise DataError(f"{path}: {', '.join(unlicensed)} used without a [[source]] that states its licence")
     try:
         tower = read_tower_name(recipe.image.tower)
@@ -162,6 +170,12 @@ def read_recipe(path: Path) -> Recipe:
             f"{path}: {recipe.image.tower} has published weights: state their licence as tower_licence"
         )
     return recipe
+
+
+def recipe_licences(recipe: Recipe) -> dict[str, str]:
+    """The licence of every data file that a recipe may use, by file."""
+    joined = {f"{source.file}.jsonl.gz": source.licence for source in SOURCES} if recipe.members else {}
+    return joined | {source.file: source.licence for source in recipe.source}
 
 
 def _is_dev_set(name: str) -> bool:

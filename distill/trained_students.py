@@ -1,7 +1,7 @@
 """The trained students of a run, as functions from texts to base vectors."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,29 +12,66 @@ from torch import Tensor, nn
 from unbraid.base_encoders.static_encoder import load_static_encoder
 from unbraid.base_encoders.text_encoder import load_text_encoder
 from unbraid.bundle import SMALL
-from unbraid.distill.data.text_set import text_tokenizer
 from unbraid.distill.recipe import Recipe
 from unbraid.progress import track
 from unbraid.runtime.batching import token_budget_batches
+from unbraid.runtime.code_text import split_identifiers
+from unbraid.runtime.text_language import is_english
 
-ToBase: TypeAlias = Callable[[list[str]], Tensor]  # texts -> base vectors [n, D]
+ToBase: TypeAlias = Callable[[list[str], str], Tensor]  # texts and their modality -> base vectors [n, D]
+MULTI = "multi"
 
 
 def load_students(recipe: Recipe, run: Path, *, dtype: torch.dtype) -> dict[str, ToBase]:
-    """The trained text tiers of `recipe` in `run`, by name."""
+    """The trained text tiers of `recipe` in `run`, by name.
+
+    Where the run has the tier multi, the others give it texts in other languages, as they do in use.
+    """
     encoders: dict[str, nn.Module] = {tier: load_text_encoder(run / tier).eval() for tier in recipe.text}
-    lengths: dict[str, int] = {tier: config.max_tokens for tier, config in recipe.text.items()}
+    splits: dict[str, bool] = {tier: config.split_identifiers for tier, config in recipe.text.items()}
     if recipe.nano:
         encoders["nano"] = load_static_encoder(run / "nano").eval()
-    return {
+    own = {
         name: partial(
-            encode,
+            _encode_kind,
             encoder,
-            text_tokenizer(run / name / "tokenizer.json", lengths.get(name, recipe.text[SMALL].max_tokens)),
-            dtype=dtype,
+            Tokenizer.from_file(str(run / name / "tokenizer.json")),
+            splits.get(name, splits[SMALL]),
+            dtype,
         )
         for name, encoder in encoders.items()
     }
+    if MULTI not in own:
+        return dict(own)
+    other = lru_cache(maxsize=4)(lambda texts: own[MULTI](list(texts), "text"))
+    return {name: one if name == MULTI else partial(_routed, one, other) for name, one in own.items()}
+
+
+def _encode_kind(
+    encoder: nn.Module,
+    tokenizer: Tokenizer,
+    split_code: bool,
+    dtype: torch.dtype,
+    texts: list[str],
+    modality: str,
+) -> Tensor:
+    if split_code and modality == "code":
+        texts = [split_identifiers(text) for text in texts]
+    return encode(encoder, tokenizer, texts, dtype)
+
+
+def _routed(
+    english: ToBase, other: Callable[[tuple[str, ...]], Tensor], texts: list[str], modality: str
+) -> Tensor:
+    """Base vectors of texts, those of other languages by `other`."""
+    if modality == "code" or not (foreign := [row for row, text in enumerate(texts) if not is_english(text)]):
+        return english(texts, modality)
+    base = other(tuple(texts[row] for row in foreign))
+    if len(foreign) == len(texts):
+        return base
+    left = sorted(set(range(len(texts))) - set(foreign))
+    joined = torch.cat([english([texts[row] for row in left], modality), base])
+    return joined[torch.tensor([*left, *foreign]).argsort()]
 
 
 @torch.inference_mode()
@@ -42,6 +79,7 @@ def encode(
     encoder: nn.Module, tokenizer: Tokenizer, texts: list[str], dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """Base vectors float32 [n, 512] of `texts`, in order."""
+    tokenizer.no_padding()
     encodings = tokenizer.encode_batch_fast(texts)
     batches = token_budget_batches([len(encoding.ids) for encoding in encodings], budget=4096)
     parts = []

@@ -1,6 +1,6 @@
 """Scores of a text student on data sets of unseen sources, by its base vectors alone: no mapper is fitted yet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from unbraid.runtime.code_text import split_identifiers
 
 def unseen_scores(
     sets: Sequence[DevSet], encoder: nn.Module, tokenizer: Tokenizer, split_code: bool, dtype: torch.dtype
-) -> Mapping[str, float]:
+) -> dict[str, float]:
     """The score of each set (nDCG@10, or Spearman for similarity), and the mean of each kind where it has several.
 
     `split_code` says whether the student reads the names of code split.

@@ -70,24 +70,27 @@ def _limits(about: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
 
 
 def _making(recipe: Mapping[str, Any], record: Mapping[str, Any], run: Path) -> str:
-    text = recipe["text"]
+    members = " + ".join(f"{weight:g} {name}" for name, weight in recipe["members"].items())
     lines = [
         (
-            f"- Teacher: {recipe['teacher']}; {record['results']['items']:,} items labelled once, "
+            f"- Teacher: {recipe['teacher'] or members}; {record['results']['items']:,} items labelled once, "
             f"{record['results']['energy kept by base']:.2%} of the vectors' energy kept by the base space."
         ),
-        (
-            f"- Text and code: {_kept(text)}, at most the last three pooled, projection to 512, "
-            f"{sum(text['epochs'])} epochs in {len(text['epochs'])} cosine cycle(s); code shares the encoder, with camelCase names split."
-        ),
     ]
+    for tier, text in recipe["text"].items():
+        split = "; camelCase names of code are split" if text["split_identifiers"] else ""
+        lines.append(
+            f"- Tier {tier} of text and code: {_kept(text)}, the mean hidden states of the last "
+            f"{text['pooled_layers']}, projection to 512, {sum(text['epochs'])} epochs in {len(text['epochs'])} cosine "
+            f"cycle(s){split}."
+        )
     if (run / "nano" / "record.json").exists():
         made = json.loads((run / "nano" / "record.json").read_text())
         nano = made["recipe"]["nano"]
         lines.append(
             f'- Nano tier (`unbraid.load(..., tier="nano")`): a static table of {nano["width"]} numbers a token '
             f"in the same base space, closed form and then {nano['epochs']} epochs on the same labels, held-out "
-            f"cosine to the targets {made['results']['held-out cosine']:.3f}. Either tier searches what the other has indexed."
+            f"cosine to the targets {made['results']['held-out cosine']:.3f}. Every tier searches what another has indexed."
         )
     if (run / "image" / "record.json").exists():
         lines.append(_image(recipe, "random"))

@@ -7,34 +7,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from tokenizers import Tokenizer
+import msgspec
 from torch import nn
 
 from unbraid.base_encoders.image_encoder import load_image_encoder
-from unbraid.base_encoders.static_encoder import load_static_encoder
-from unbraid.base_encoders.text_encoder import load_text_encoder
-from unbraid.bundle import FORMAT, MANIFEST, PRECISIONS, TextSpec, manifest_hash, read_bundle
+from unbraid.bundle import FORMAT, MANIFEST, PRECISIONS, SMALL, manifest_hash, read_bundle
+from unbraid.distill.recipe import Recipe, TextTier, recipe_licences
 from unbraid.errors import DataError
 from unbraid.export.bundle_card import card, card_with_tower
-from unbraid.export.onnx_graphs import (
-    export_image,
-    export_mapper,
-    export_static,
-    export_text,
-    quantize,
-    store_in_half,
-)
+from unbraid.export.onnx_graphs import export_image, export_mapper, quantize, store_in_half
 from unbraid.export.parity import Parity, compare
-from unbraid.export.parity_samples import image_cases, mapper_cases, text_cases
+from unbraid.export.parity_samples import image_cases, mapper_cases
+from unbraid.export.text_tiers import file_hash, nano_tier, transformer_tiers
 from unbraid.io.atomic import atomic_folder
 from unbraid.mappers import load_mapper
 from unbraid.tasks import SEARCH_MODES
+from unbraid.teacher.members.member_spec import MEMBERS
 
 DIMS = (512, 256, 128, 64)
-# Padded tokens in one run of a static graph: 12.9 us a text of 16 tokens, 24.2 with 512, 14.5 with 4,096.
-STATIC_BATCH = 2048
 
 
 def export_bundle(
@@ -48,15 +40,17 @@ def export_bundle(
     """
     image = ["image/record.json"] if (run / "image").exists() else []
     nano = ["nano/record.json"] if (run / "nano").exists() else []
-    for needed in ("text/encoder.json", "text/record.json", "mappers/record.json", *image, *nano):
+    trained = [tier for tier in get_args(TextTier) if tier == SMALL or (run / tier).exists()]
+    text = [f"{tier}/{file}" for tier in trained for file in ("encoder.json", "record.json")]
+    for needed in (*text, "mappers/record.json", *image, *nano):
         if not (run / needed).exists():
             raise DataError(f"{run / needed}: not found: finish `unbraid train distill` before exporting")
     with _bundle_folder(out) as folder:
-        modalities, parities = _text(run, folder, precisions)
-        tiers: dict[str, Any] = {}
+        tiers, parities = transformer_tiers(run, folder, trained, precisions)
         if nano:
-            tiers["nano"], parities_of_nano = _nano(run, folder, precisions)
+            tiers["nano"], parities_of_nano = nano_tier(run, folder, precisions)
             parities += parities_of_nano
+        modalities = tiers.pop(SMALL)
         if image:
             modalities["image"], parity = _image(run, folder)
             parities.append(parity)
@@ -102,7 +96,7 @@ def export_tower(
         about = origin | {
             "name": recipe["name"],
             "version": recipe["version"],
-            "id": _hash(*graphs),
+            "id": file_hash(*graphs),
             "modalities": origin["modalities"] | {"image": image},
             "licences": origin["licences"] | _tower_licences(recipe),
             "scores": scores or {},
@@ -127,72 +121,6 @@ def _bundle_folder(out: Path) -> Iterator[Path]:
         read_bundle(folder)
 
 
-def _text(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str, Any], list[Parity]]:
-    """Text and code: one graph, one tokenizer, two entries."""
-    encoder = load_text_encoder(run / "text", attention="eager").eval()
-    tokenizer, max_tokens = _copy_tokenizer(run / "text", folder / "tokenizer.json")
-    export_text(encoder, folder / "text.fp32.onnx")
-    names, cases = ["input_ids", "attention_mask"], text_cases(tokenizer)
-    parities = [compare(encoder, folder / "text.fp32.onnx", names, cases, "base_vector")]
-    if "int8" in precisions:
-        quantize(folder / "text.fp32.onnx", folder / "text.int8.onnx")
-        parities.append(
-            compare(encoder, folder / "text.int8.onnx", names, cases, "base_vector", rounded=True)
-        )
-    if "fp32" not in precisions:
-        (folder / "text.fp32.onnx").unlink()
-    weights = _hash(*sorted((run / "text").rglob("*.safetensors")), folder / "tokenizer.json")
-    graphs = {precision: f"text.{precision}.onnx" for precision in precisions}
-    return _text_entries(weights, graphs, "tokenizer.json", max_tokens), parities
-
-
-def _nano(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str, Any], list[Parity]]:
-    """The static tier, as in `_text`. It shares the tokenizer file if the tokenizers are equal."""
-    encoder = load_static_encoder(run / "nano")
-    same = (run / "nano" / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
-    name = "tokenizer.json" if same else "nano.tokenizer.json"
-    tokenizer, max_tokens = _copy_tokenizer(run / "nano", folder / name)
-    names, cases = ["input_ids", "attention_mask"], text_cases(tokenizer)
-    graphs = {precision: f"nano.{precision}.onnx" for precision in precisions}
-    parities = []
-    for precision, file in graphs.items():
-        int8 = precision == "int8"
-        export_static(encoder, folder / file, int8=int8)
-        parities.append(compare(encoder, folder / file, names, cases, "base_vector", rounded=int8))
-    weights = _hash(run / "nano" / "static.safetensors", folder / name)
-    return _text_entries(weights, graphs, name, max_tokens, batch_tokens=STATIC_BATCH), parities
-
-
-def _copy_tokenizer(source: Path, target: Path) -> tuple[Tokenizer, int]:
-    """Copy the tokenizer of a trained encoder; the tokenizer and the length it cuts at. Raises DataError for none."""
-    shutil.copy(source / "tokenizer.json", target)
-    tokenizer = Tokenizer.from_file(str(target))
-    if not tokenizer.truncation:
-        raise DataError(f"{source / 'tokenizer.json'}: sets no truncation length")
-    return tokenizer, int(tokenizer.truncation["max_length"])
-
-
-def _text_entries(
-    weights: str,
-    graphs: dict[str, str],
-    tokenizer_file: str,
-    max_tokens: int,
-    *,
-    batch_tokens: int = TextSpec.batch_tokens,
-) -> dict[str, Any]:
-    """The manifest's entries of an encoder that serves text and code."""
-    shared = {
-        "graphs": graphs,
-        "tokenizer": tokenizer_file,
-        "max_tokens": max_tokens,
-        "batch_tokens": batch_tokens,
-    }
-    return {
-        "text": {"id": weights, **shared, "split_identifiers": False},
-        "code": {"id": f"{weights}-split", **shared, "split_identifiers": True},
-    }
-
-
 def _image(run: Path, folder: Path) -> tuple[dict[str, Any], Parity]:
     encoder = load_image_encoder(run / "image")
     size = encoder.preprocess.size
@@ -202,7 +130,7 @@ def _image(run: Path, folder: Path) -> tuple[dict[str, Any], Parity]:
     store_in_half(graph)
     parity = compare(encoder, graph, names, cases, "base_vector", rounded=True)
     entry = {
-        "id": _hash(run / "image" / "image.safetensors", run / "image" / "encoder.json"),
+        "id": file_hash(run / "image" / "image.safetensors", run / "image" / "encoder.json"),
         "graphs": {"fp32": "image.fp32.onnx"},
         "size": size,
         "mean": encoder.preprocess.mean,
@@ -220,7 +148,7 @@ def _mappers(run: Path, folder: Path, *, dim: int) -> tuple[dict[str, Any], list
         graphs = {precision: f"{task}.mapper.{precision}.onnx" for precision in ("fp32", "int8")}
         export_mapper(mapper, folder / graphs["fp32"], dim)
         quantize(folder / graphs["fp32"], folder / graphs["int8"])
-        entries[task] = {"id": _hash(path), "kind": mapper.kind, "graphs": graphs}
+        entries[task] = {"id": file_hash(path), "kind": mapper.kind, "graphs": graphs}
         unit = nn.Sequential(mapper, _Unit())
         parities += [
             compare(
@@ -246,7 +174,7 @@ def _manifest(
     scores: dict[str, Any],
 ) -> None:
     """Write parity.json, README.md and last bundle.json with the hash of every other file."""
-    record = json.loads((run / "text" / "record.json").read_text())
+    record = json.loads((run / SMALL / "record.json").read_text())
     recipe = json.loads((run / "mappers" / "record.json").read_text())["recipe"]  # of the last stage
     (folder / "parity.json").write_text(json.dumps([asdict(parity) for parity in parities], indent=1))
     graphs = _graphs_and_tokenizers(folder)
@@ -255,7 +183,7 @@ def _manifest(
         "format": FORMAT,
         "name": recipe["name"],
         "version": recipe["version"],
-        "id": _hash(*graphs),
+        "id": file_hash(*graphs),
         "base_id": hashlib.sha256(base_ids.encode()).hexdigest()[:16],
         "dim": DIMS[0],
         "dims": DIMS,
@@ -288,10 +216,12 @@ def _seal(folder: Path, about: dict[str, Any], text: str) -> None:
 
 
 def _licences(recipe: dict[str, Any]) -> dict[str, str]:
-    """Licence of the backbone, of a pre-trained tower, and of every data file that went into the weights."""
-    backbone, _, licence = recipe["backbone_licence"].rpartition(": ")
-    sources = {source["file"]: source["licence"] for source in recipe["source"]}
-    return {backbone or "backbone": licence} | _published(recipe) | sources
+    """Licence of the backbones and members, of a pre-trained tower, and of every data file that went into the weights."""
+    plan = msgspec.convert(recipe, Recipe)
+    members = {MEMBERS[name].hub_id: MEMBERS[name].licence for name in plan.members}
+    backbone, _, licence = plan.backbone_licence.rpartition(": ")
+    own = {backbone or "backbone": licence} if licence or not members else {}
+    return own | members | _published(recipe) | recipe_licences(plan)
 
 
 def _tower_licences(recipe: Mapping[str, Any]) -> dict[str, str]:
@@ -303,11 +233,3 @@ def _tower_licences(recipe: Mapping[str, Any]) -> dict[str, str]:
 
 def _published(recipe: Mapping[str, Any]) -> dict[str, str]:
     return {recipe["image"]["tower"]: recipe["tower_licence"]} if recipe.get("tower_licence") else {}
-
-
-def _hash(*paths: Path) -> str:
-    """Short sha256 over the contents of `paths`."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]

@@ -4,6 +4,7 @@ The legacy exporter and eager attention are chosen on purpose: theirs is the onl
 that onnxruntime's optimizer can fuse whole (attention, skip layer norm, bias GELU, embedding layer norm).
 """
 
+import copy
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,19 +14,90 @@ import torch
 from torch import Tensor, nn
 
 from unbraid.base_encoders.static_encoder import StaticEncoder
+from unbraid.base_encoders.text_encoder import TextEncoder
+from unbraid.export.token_table import store_in_four_bits
 from unbraid.mappers import GatedMapper, Mapper
 
 OPSET = 17
 LARGE = 1024  # numbers in a tensor that is worth rounding
 
 
-def export_text(encoder: nn.Module, path: Path) -> None:
+def export_text(encoder: TextEncoder, path: Path) -> None:
     """Write input_ids, attention_mask int64 [B, T] -> base_vector float32 [B, D], fused where it is a BERT."""
     ids = torch.zeros((2, 8), dtype=torch.long)  # which tokens are traced does not matter
-    mask = torch.ones_like(ids)
+    _export_encoder(encoder, ids, "input_ids", path)
+
+
+def export_tokens(embeddings: "Embeddings", path: Path) -> None:
+    """Write input_ids int64 [B, T] -> token_vectors float32 [B, T, H]: what tiers with the same embeddings share."""
+    ids = torch.zeros((2, 8), dtype=torch.long)
+    axes = {name: {0: "batch", 1: "tokens"} for name in ("input_ids", "token_vectors")}
+    _export(embeddings, (ids,), path, ["input_ids"], ["token_vectors"], axes)
+    store_in_four_bits(path)
+
+
+def export_layers(encoder: TextEncoder, path: Path) -> None:
+    """Write token_vectors float32 [B, T, H], attention_mask int64 [B, T] -> base_vector float32 [B, D]."""
+    hidden = encoder.backbone.config.hidden_size  # type: ignore[union-attr]
+    _export_encoder(WithoutEmbeddings(encoder), torch.zeros((2, 8, hidden)), "token_vectors", path)
+
+
+class Embeddings(nn.Module):
+    """The embeddings of an encoder: token, position and type, normalized."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        """Share the weights of `encoder`."""
+        super().__init__()
+        self.embeddings = encoder.backbone.embeddings
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Token vectors float32 [B, T, H] of ids int64 [B, T]."""
+        vectors: Tensor = self.embeddings(input_ids=ids)  # type: ignore[operator]
+        return vectors
+
+
+class WithoutEmbeddings(nn.Module):
+    """The layers and the projection of an encoder, on token vectors [B, T, H]."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        """Share the weights of `encoder`, which stays as it is."""
+        super().__init__()
+        self.backbone = copy.copy(encoder.backbone)
+        self.backbone._modules = {**encoder.backbone._modules, "embeddings": _Given()}
+        self.inner = TextEncoder(_FromVectors(self.backbone), encoder.projection)
+
+    def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Base vectors [B, D] of token vectors and mask int64 [B, T]."""
+        base: Tensor = self.inner(vectors, mask)
+        return base
+
+
+class _Given(nn.Module):
+    """In place of a backbone's embeddings: gives back the vectors it is given."""
+
+    def forward(self, *, inputs_embeds: Tensor, **rest: object) -> Tensor:
+        return inputs_embeds
+
+
+class _FromVectors(nn.Module):
+    """A backbone whose `input_ids` are token vectors."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, *, input_ids: Tensor, attention_mask: Tensor, output_hidden_states: bool) -> object:
+        return self.backbone(
+            inputs_embeds=input_ids, attention_mask=attention_mask, output_hidden_states=output_hidden_states
+        )
+
+
+def _export_encoder(encoder: nn.Module, tokens: Tensor, name: str, path: Path) -> None:
+    mask = torch.ones((2, 8), dtype=torch.long)
     mask[1, 5:] = 0
-    axes = {"input_ids": {0: "batch", 1: "tokens"}, "attention_mask": {0: "batch", 1: "tokens"}}
-    _export(encoder, (ids, mask), path, ["input_ids", "attention_mask"], ["base_vector"], axes)
+    axes = {one: {0: "batch", 1: "tokens"} for one in (name, "attention_mask")}
+    _export(encoder, (tokens, mask), path, [name, "attention_mask"], ["base_vector"], axes)
+    store_in_four_bits(path)
     config = encoder.backbone.config  # type: ignore[union-attr]
     if config.model_type == "bert":  # type: ignore[union-attr]
         _fuse_bert(path, int(config.num_attention_heads), int(config.hidden_size))  # type: ignore[union-attr, arg-type]
@@ -143,7 +215,7 @@ def _export(
     outputs: list[str],
     axes: Mapping[str, dict[int, str]],
 ) -> None:
-    dynamic = {**axes, **{name: {0: "batch"} for name in outputs}}
+    dynamic = {**{name: {0: "batch"} for name in outputs}, **axes}
     with warnings.catch_warnings():
         # The legacy exporter announces its removal, and tracing warns of shapes that it fixes; the parity
         # check runs other shapes than the traced one.

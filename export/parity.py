@@ -52,6 +52,7 @@ def compare(
         inputs = {name: tensor.numpy() for name, tensor in zip(names, case, strict=True)}
         found = run_graph(session, output, inputs)
         differences.append(float(np.abs(found - expected).max()))
+        found, expected = (one.reshape(-1, one.shape[-1]) for one in (found, expected))
         lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
         cosines.extend(((found * expected).sum(1) / lengths).tolist())
     parity = Parity(path.name, len(cases), max(differences), float(np.mean(cosines)), float(np.min(cosines)))

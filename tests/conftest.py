@@ -150,6 +150,39 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
 
 
 @pytest.fixture(scope="session")
+def tiered(tiny: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """The tiny run with the tiers base, whose embeddings are those of small, and multi, which reads text its own way."""
+    import torch
+    from msgspec import structs
+    from transformers import BertConfig, BertModel
+
+    from unbraid.base_encoders.text_encoder import TextEncoder, load_text_encoder
+    from unbraid.distill.recipe import TextTraining, read_recipe
+    from unbraid.export import export_bundle
+    from unbraid.training.record import write_record
+
+    folder = tmp_path_factory.mktemp("tiered")
+    shutil.copytree(tiny.run, folder / "run")
+    torch.manual_seed(1)
+    small = load_text_encoder(tiny.run / "small")
+    settings = {"base": TextTraining(english=True), "multi": TextTraining(split_identifiers=False)}
+    recipe = read_recipe(Path("starter"))
+    recipe = structs.replace(recipe, text=recipe.text | settings)
+    for tier, languages in (("base", {"en": 900}), ("multi", {"en": 500, "de": 300, "ru": 300, "ka": 7})):
+        model = BertModel(
+            BertConfig(**small.backbone.config.to_dict() | {"num_hidden_layers": 3}), add_pooling_layer=False
+        )
+        if tier == "base":
+            model.embeddings.load_state_dict(small.backbone.embeddings.state_dict())
+        TextEncoder(model, torch.nn.Linear(32, 512)).save(folder / "run" / tier)
+        shutil.copy(tiny.run / "small" / "tokenizer.json", folder / "run" / tier)
+        results = {"items": 0, "energy kept by base": 1.0, "languages": languages}
+        write_record(folder / "run" / tier, recipe, {}, results)
+    export_bundle(folder / "run", folder / "bundle")
+    return TinyRun(folder / "run", folder / "bundle")
+
+
+@pytest.fixture(scope="session")
 def tiny_v4(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random checkpoint in the layout of jina-embeddings-v4. Tests must not change it."""
     from unbraid.teacher.tiny import write_tiny_checkpoint

@@ -275,7 +275,7 @@ def test_the_samples_are_distinct_real_texts():
 
 
 def test_text_cases_are_short_and_long_one_and_many_padded_and_not(tiny):
-    cases = text_cases(Tokenizer.from_file(str(tiny.run / "text" / "tokenizer.json")))
+    cases = text_cases(Tokenizer.from_file(str(tiny.run / "small" / "tokenizer.json")))
     shapes = [tuple(ids.shape) for ids, _ in cases]
     assert min(shape[1] for shape in shapes) < 12 and max(shape[1] for shape in shapes) == 24
     assert any(shape[0] == 1 for shape in shapes) and any(shape[0] >= 8 for shape in shapes)
@@ -310,8 +310,8 @@ def quick(monkeypatch):
 
 
 def test_an_exported_bundle_encodes_as_the_trained_encoder(tiny, exact):
-    encoder = load_text_encoder(tiny.run / "text").eval()
-    tokenizer = Tokenizer.from_file(str(tiny.run / "text" / "tokenizer.json"))
+    encoder = load_text_encoder(tiny.run / "small").eval()
+    tokenizer = Tokenizer.from_file(str(tiny.run / "small" / "tokenizer.json"))
     texts = ["a cat", "the red house of the river " * 9, ""]
     expected = [
         encoder(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.long))[0].detach().numpy()
@@ -428,7 +428,7 @@ def test_a_run_that_does_not_exist_is_refused(tmp_path):
 
 
 def test_a_tokenizer_without_truncation_is_refused(run, tmp_path):
-    path = run / "text" / "tokenizer.json"
+    path = run / "small" / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_truncation()
     tokenizer.save(str(path))
@@ -484,7 +484,7 @@ def test_a_precision_that_no_graph_has_is_refused(run, tmp_path):
 def test_other_weights_give_another_base_id(run, quick, tmp_path):
     """Ids are what keeps vectors of two bases apart."""
     export_bundle(run, tmp_path / "before")
-    path = run / "text" / "projection.safetensors"
+    path = run / "small" / "projection.safetensors"
     save_file({"weight": load_file(path)["weight"] + 1e-6}, path)
     export_bundle(run, tmp_path / "after")
     before, after = (read_bundle(tmp_path / name) for name in ("before", "after"))

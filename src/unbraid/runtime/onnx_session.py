@@ -1,7 +1,7 @@
 """Open and run one ONNX graph of a verified bundle."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -41,10 +41,7 @@ def open_graph(
     except Exception as error:  # onnxruntime raises bare classes of its own, RuntimeError and more
         raise BundleError(f"{path}: onnxruntime {onnxruntime.__version__} cannot open it: {error}") from error
     if inputs is not None:
-        takes = {
-            one.name: tuple(size if isinstance(size, int) else None for size in one.shape)
-            for one in session.get_inputs()
-        }
+        takes = {one.name: _sizes(one.shape) for one in session.get_inputs()}
         gives = {one.name for one in session.get_outputs()}
         if takes != dict(inputs) or not set(outputs) <= gives:
             raise BundleError(
@@ -52,6 +49,15 @@ def open_graph(
                 "copy or export the bundle again"
             )
     return session
+
+
+def output_shape(session: Session, output: str) -> tuple[int | None, ...]:
+    """The shape of a named output, None where a size varies."""
+    return next(_sizes(one.shape) for one in session.get_outputs() if one.name == output)
+
+
+def _sizes(shape: Sequence[int | str | None]) -> tuple[int | None, ...]:
+    return tuple(size if isinstance(size, int) else None for size in shape)
 
 
 def run_graph(session: Session, output: str, inputs: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -13,7 +13,7 @@ from unbraid.errors import BundleError, ItemError
 from unbraid.io.surrogates import replace_lone_surrogates
 from unbraid.runtime.batching import run_batches, token_budget_batches
 from unbraid.runtime.code_text import split_identifiers
-from unbraid.runtime.onnx_session import open_graph, pick_graph, run_graph
+from unbraid.runtime.onnx_session import Session, open_graph, output_shape, pick_graph, run_graph
 from unbraid.runtime.word_cache import library_ids, word_cache
 
 
@@ -23,12 +23,14 @@ class TextRuntime:
     def __init__(self, folder: Path, spec: TextSpec, precision: str | None) -> None:
         """Open the graph and the tokenizer. Raises BundleError when either cannot be opened."""
         self.spec = spec
-        tokens = (None, None)
-        self.session = open_graph(
-            folder / pick_graph(spec.graphs, precision),
-            {"input_ids": tokens, "attention_mask": tokens},
-            ["base_vector"],
-        )
+        shape = (None, None)
+        self.tokens: Session | None = None
+        inputs: dict[str, tuple[int | None, ...]] = {"input_ids": shape, "attention_mask": shape}
+        if spec.token_graphs:
+            token_graph = folder / pick_graph(spec.token_graphs, precision)
+            self.tokens = open_graph(token_graph, {"input_ids": shape}, ["token_vectors"])
+            inputs = {"token_vectors": output_shape(self.tokens, "token_vectors"), "attention_mask": shape}
+        self.session = open_graph(folder / pick_graph(spec.graphs, precision), inputs, ["base_vector"])
         try:
             self.tokenizer = Tokenizer.from_file(str(folder / spec.tokenizer))
         except BaseException as error:  # some faults are a pyo3 PanicException, which is no Exception
@@ -42,8 +44,7 @@ class TextRuntime:
 
     def serves(self, spec: TextSpec) -> bool:
         """Whether `spec` runs the same graph on the same tokens."""
-        files = (spec.graphs, spec.tokenizer, spec.max_tokens)
-        return files == (self.spec.graphs, self.spec.tokenizer, self.spec.max_tokens)
+        return _files(spec) == _files(self.spec)
 
     def with_spec(self, spec: TextSpec) -> "TextRuntime":
         """The same open graph and tokenizer under another spec that they serve."""
@@ -87,11 +88,19 @@ class TextRuntime:
             padded[real] = np.fromiter(
                 chain.from_iterable(ids[row] for row in rows), dtype=np.int64, count=int(lengths.sum())
             )
+            name, given = "input_ids", padded
+            if self.tokens:
+                name, given = "token_vectors", run_graph(self.tokens, "token_vectors", {"input_ids": padded})
             mask = real.astype(np.int64)
-            return run_graph(self.session, "base_vector", {"input_ids": padded, "attention_mask": mask})
+            return run_graph(self.session, "base_vector", {name: given, "attention_mask": mask})
 
         batches = token_budget_batches([len(one) for one in ids], budget=self.spec.batch_tokens)
         joined = run_batches(run, batches, "encode text", threads=threads, progress=progress)
         ordered = np.empty_like(joined)
         ordered[[row for batch in batches for row in batch]] = joined
         return ordered
+
+
+def _files(spec: TextSpec) -> tuple[object, ...]:
+    """What two specs that run the same graphs on the same tokens have in common."""
+    return (spec.graphs, spec.token_graphs, spec.tokenizer, spec.max_tokens)
