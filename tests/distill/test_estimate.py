@@ -60,7 +60,7 @@ def quick(monkeypatch):
 def test_the_full_path_is_estimated_without_the_weights(v4, data, quick, monkeypatch):
     monkeypatch.setattr(module, "load", None)  # whoever loads a teacher fails
     said = estimate_run(v4, data, device="cpu")
-    assert "4 routes of 2,048 dimensions" in said
+    assert "4 passes of 2,048 dimensions" in said
     assert "A100" in said
     assert "150 pictures; " in said
     for stage in ("label", "small", "nano", "image", "mappers", "in all", "free on the disk"):
@@ -112,7 +112,7 @@ def test_the_size_of_labels_is_near_what_a_shard_takes(tmp_path):
 
 def test_a_teacher_that_is_here_is_timed(v4, data, quick, tiny_v4):
     said = estimate_run(replace(v4, teacher=str(tiny_v4), nano=None), data, device="cpu")
-    assert "4 routes of 64 dimensions" in said
+    assert "4 passes of 64 dimensions" in said
     assert "24 items timed through the teacher" in said
     assert "A100" not in said
 

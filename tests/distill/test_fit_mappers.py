@@ -291,7 +291,7 @@ def data(tmp_path):
 
 def recipe(**mappers):
     return Recipe(
-        "tiny", "1", 5, "fake", 0, "float32", text={"small": TextTraining(max_tokens=24)}, mapper=mappers
+        "tiny", "1", 5, dtype="float32", text={"small": TextTraining(max_tokens=24)}, mapper=mappers
     )
 
 
@@ -325,7 +325,7 @@ def test_the_held_out_score_of_the_read_out_is_that_of_the_dev_rows_among_all_po
     students = load_students(recipe(), run, dtype=torch.float32)
     weight = read_outs(run, students)["query"]
     left, right = (
-        normalize(students["small"]([row[side] for row in pairs]) @ weight.T, dim=-1)
+        normalize(students["small"]([row[side] for row in pairs], "text") @ weight.T, dim=-1)
         for side in ("anchor", "positive")
     )
     scores = (left[:count] @ right.T).numpy()

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from unbraid.distill.recipe import ImageTraining, Source, TextTraining, read_recipe
+from unbraid.distill.data.item_sources import SOURCES
+from unbraid.distill.recipe import ImageTraining, Source, TextTraining, read_recipe, recipe_licences
 from unbraid.errors import DataError
 from unbraid.training.record import recipe_table
 
@@ -102,6 +103,25 @@ def test_a_folder_of_the_same_name_does_not_hide_the_shipped_recipe(monkeypatch,
     (tmp_path / "starter").mkdir()
     monkeypatch.chdir(tmp_path)
     assert read_recipe(Path("starter")).name == "starter"
+
+
+def test_a_recipe_may_name_members_in_place_of_a_teacher(written):
+    joined = SMALL.replace('teacher = "minilm"', "members = {e5 = 1, mpnet = 0.5}")
+    recipe = read_recipe(written(joined))
+    assert (recipe.members, recipe.teacher) == ({"e5": 1.0, "mpnet": 0.5}, "")
+    assert recipe_licences(recipe).keys() >= {"a.jsonl.gz", f"{SOURCES[0].file}.jsonl.gz"}
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ('teacher = "minilm"\nmembers = {e5 = 1}', "names the teacher minilm and members: expected one"),
+        ("members = {e6 = 1, e5 = 1}", "unknown member e6: expected some of .*e5"),
+    ],
+)
+def test_members_that_there_are_not_and_a_teacher_beside_them_are_refused(members, message, written):
+    with pytest.raises(DataError, match=message):
+        read_recipe(written(SMALL.replace('teacher = "minilm"', members)))
 
 
 MAPPER = '[mapper.code]\nkind = "linear"\nloss = "ranking"\nfiles = ["a"]\n'

@@ -72,7 +72,7 @@ def test_the_plan_and_every_stage_are_told(made):
     said = (made / "said").read_text()
     assert "texts, 198 code, 16 pictures; " in said  # two of the code rows are held out
     assert {line.split(":")[0] for line in said.splitlines()} >= STAGES
-    assert "4 routes of 64 dimensions" in said
+    assert "4 passes of 64 dimensions" in said
     for name in ("ceiling.json", "ceiling.png", "small/curves.png", "nano/curves.png", "image/curves.png"):
         assert (made / "run" / name).is_file()
 

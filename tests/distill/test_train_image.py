@@ -55,7 +55,7 @@ PREPROCESS = ImagePreprocess(32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
 
 def recipe(training=TRAINING):
-    return Recipe("tiny", "1", 5, "fake", 0, "float32", image=training)
+    return Recipe("tiny", "1", 5, "fake", dtype="float32", image=training)
 
 
 ROUTES = {"query": "search", "document": "search", "symmetric": "match", "code": "match"}

@@ -30,7 +30,7 @@ RNG = np.random.default_rng(0)
 
 def recipe(nano=NANO):
     text = {"small": TextTraining(max_tokens=8)}
-    return Recipe("tiny", "1", 5, "fake", 0, "float32", text=text, nano=nano)
+    return Recipe("tiny", "1", 5, dtype="float32", text=text, nano=nano)
 
 
 # -- closed form -----------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ TRAINING = TextTraining(
 
 
 def recipe(training=TRAINING, precision="float32"):
-    return Recipe("tiny", "1", 5, "fake", 0, precision, text={"small": training})
+    return Recipe("tiny", "1", 5, dtype=precision, text={"small": training})
 
 
 def teacher_vectors(texts):
@@ -186,7 +186,7 @@ def test_unseen_sets_are_scored_before_and_while_training(labels, backbone, tmp_
 
 def test_each_tier_has_its_own_folder_and_training(labels, backbone, tmp_path):
     base = replace(TRAINING, layers=(1,), epochs=(1,))
-    both = Recipe("tiny", "1", 5, "fake", 0, "float32", text={"small": TRAINING, "base": base})
+    both = Recipe("tiny", "1", 5, dtype="float32", text={"small": TRAINING, "base": base})
     encoder = train_text(both, "base", labels, tmp_path, backbone=backbone)
     assert len(encoder.backbone.encoder.layer) == 1
     assert (tmp_path / "base" / "record.json").exists() and not (tmp_path / "small").exists()

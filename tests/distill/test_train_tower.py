@@ -28,7 +28,7 @@ TRAINING = ImageTraining(
 
 
 def recipe(**changes):
-    return Recipe("pictured", "2", 5, "", 0, "float32", image=replace(TRAINING, **changes))
+    return Recipe("pictured", "2", 5, dtype="float32", image=replace(TRAINING, **changes))
 
 
 @pytest.fixture(scope="module", autouse=True)
