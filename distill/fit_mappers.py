@@ -5,14 +5,19 @@ Labels -> read-outs (closed form) -> pairs, encoded by every text tier -> a fit 
 teacher built.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
+from unbraid.base_encoders.image_encoder import load_image_encoder
+from unbraid.distill.data.captioned_pictures import photographs
+from unbraid.distill.data.member_items import compared, held_out_texts
 from unbraid.distill.fit_search_mode import Pairs, fit_mode, held_out_score
 from unbraid.distill.labels.label_store import read_description, read_shards
 from unbraid.distill.recipe import MapperTraining, Recipe
@@ -23,6 +28,7 @@ from unbraid.distill.trained_students import ToBase, load_students
 from unbraid.errors import DataError
 from unbraid.io.jsonl import read_rows
 from unbraid.mappers import LinearMapper, save_mapper
+from unbraid.progress import track
 from unbraid.ridge import ridge
 from unbraid.tasks import SEARCH_MODES
 from unbraid.training.data_split import is_dev
@@ -30,6 +36,7 @@ from unbraid.training.record import write_record
 
 ROWS_PER_FILE = 3000
 ROWS_HELD_OUT = 300  # of a source
+PICTURES = 64  # encoded at a time
 LEAST_HELD_OUT = 50  # pairs; files with fewer are scored as one
 READ_OUT = 12288  # labelled texts that the read-outs are fitted on
 RIDGE = 1e-4  # ridge penalty an item, towards the teacher's own read-out
@@ -47,12 +54,20 @@ def fit_mappers(recipe: Recipe, data: Path, run: Path) -> dict[str, float]:
     if absent := sorted(needed - read_description(run / "labels")["tasks"].keys()):
         raise DataError(f"{run / 'labels'}: no labels for {', '.join(absent)}: label again, with these tasks")
     starts = read_outs(run, students)
+    banned = held_out_texts(data) if recipe.members else frozenset[str]()
     results: dict[str, float] = {}
     curves: dict[str, list[float]] = {}
     (run / "mappers").mkdir(parents=True, exist_ok=True)
     for mode, config in recipe.mapper.items():
         tasks = list(dict.fromkeys(SEARCH_MODES[mode]))
-        train, dev = _encode_pairs(config, data, students, recipe.seed)
+        train, dev = _encode_pairs(config, data, students, recipe.seed, banned)
+        if config.captions:
+            seen, dev["pictures"] = _picture_pairs(config.captions, data, run, students)
+            train = Pairs(
+                torch.cat([train.left, seen.left], 1),
+                torch.cat([train.right, seen.right], 1),
+                torch.cat([train.grades, seen.grades]),
+            )
         before = [starts[task] for task in tasks]
         fitted, curve = fit_mode(config, before, train, list(dev.values()), seed=recipe.seed)
         for task, mapper in zip(tasks, fitted, strict=True):
@@ -96,18 +111,24 @@ def read_outs(run: Path, students: Mapping[str, ToBase]) -> dict[str, Tensor]:
 
 
 def _encode_pairs(
-    config: MapperTraining, data: Path, students: Mapping[str, ToBase], seed: int
+    config: MapperTraining,
+    data: Path,
+    students: Mapping[str, ToBase],
+    seed: int,
+    banned: AbstractSet[str],
 ) -> tuple[Pairs, dict[str, Pairs]]:
     """Training pairs, and held-out pairs by source, as base vectors of every student; they share no text."""
-    train, dev = training_rows(config, data, seed)
+    train, dev = training_rows(config, data, seed, banned)
     encoded = {name: _base_pairs(pairs, config, students) for name, pairs in dev.items()}
     return _base_pairs(train, config, students), encoded
 
 
-def training_rows(config: MapperTraining, data: Path, seed: int) -> tuple[list[dict], dict[str, list[dict]]]:
+def training_rows(
+    config: MapperTraining, data: Path, seed: int, banned: AbstractSet[str] = frozenset()
+) -> tuple[list[dict], dict[str, list[dict]]]:
     """Rows to train on, and the held-out rows by source: whole sources, and the dev rows of each file.
 
-    Raises DataError when either is empty.
+    No row with a text in `banned` (in the form of `compared`) is trained on. Raises DataError when either is empty.
     """
     rows = {name: [line.row for line in read_rows(data / name)] for name in (*config.held_out, *config.files)}
     dev = {name: rows[name] for name in config.held_out}
@@ -120,7 +141,13 @@ def training_rows(config: MapperTraining, data: Path, seed: int) -> tuple[list[d
     known = {text for found in dev.values() for row in found for text in _sides(row, config)}
     train: list[dict] = []
     for name in config.files:
-        rest = [row for row in rows[name] if not is_dev(row) and known.isdisjoint(_sides(row, config))]
+        rest = [
+            row
+            for row in rows[name]
+            if not is_dev(row)
+            and known.isdisjoint(sides := _sides(row, config))
+            and banned.isdisjoint(map(compared, sides) if banned else ())
+        ]
         train += _sample(rest, ROWS_PER_FILE, seed)
     held_out = sum(map(len, dev.values()))
     if not train or not held_out:
@@ -144,3 +171,25 @@ def _base_pairs(pairs: list[dict], config: MapperTraining, students: Mapping[str
     grades = torch.tensor([float(row.get("score", 1.0)) for row in pairs])
     both = [(to_base(left, "text"), to_base(right, config.modality)) for to_base in students.values()]
     return Pairs(torch.stack([one for one, _ in both]), torch.stack([other for _, other in both]), grades)
+
+
+@torch.inference_mode()
+def _picture_pairs(
+    names: Sequence[str], data: Path, run: Path, students: Mapping[str, ToBase]
+) -> tuple[Pairs, Pairs]:
+    """First captions and their pictures, to train on and held out, as base vectors of every student and of the tower."""
+    pictures = list(photographs(data, tuple(names)))
+    tower = load_image_encoder(run / "image")
+    seen = []
+    for first in track(range(0, len(pictures), PICTURES), "encode pictures", unit="batches"):
+        pixels = [tower.preprocess(Image.fromarray(one.pixels)) for one in pictures[first : first + PICTURES]]
+        seen.append(tower(torch.from_numpy(np.stack(pixels))))
+    captions = torch.stack(
+        [to_base([one.captions[0] for one in pictures], "text") for to_base in students.values()]
+    )
+    whole = Pairs(captions, torch.cat(seen).expand(len(students), -1, -1), torch.ones(len(pictures)))
+    dev = torch.tensor([one.dev for one in pictures])
+    train, held_out = (
+        Pairs(whole.left[:, rows], whole.right[:, rows], whole.grades[rows]) for rows in (~dev, dev)
+    )
+    return train, held_out

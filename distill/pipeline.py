@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,8 @@ from unbraid.bundle import SMALL
 from unbraid.distill.cut_backbone import cut_backbone
 from unbraid.distill.data.captioned_pictures import picture_items
 from unbraid.distill.data.dev_sets import DevSet, dev_sets
+from unbraid.distill.data.item_sources import SOURCES
+from unbraid.distill.data.member_items import ordered_items, with_english_sides
 from unbraid.distill.data.training_items import TrainingItem, recipe_items
 from unbraid.distill.fit_mappers import fit_mappers
 from unbraid.distill.labels.label_members import label_by_members, run_items
@@ -78,7 +81,10 @@ def items_to_label(plan: Recipe, data: Path, labels: Path, *, most: int | None =
 
     Pictures are unpacked into labels/pictures. The order is random, so any first part is a fair sample.
     """
-    items = recipe_items(plan, data, most=most)
+    if plan.members:
+        items = with_english_sides(ordered_items(SOURCES, data), data)[: most or plan.items or None]
+    else:
+        items = recipe_items(plan, data, most=most)
     if plan.image.own_vector:
         items += picture_items(data, plan.image.photos, labels / "pictures")
         random.Random(plan.seed).shuffle(items)
@@ -96,7 +102,9 @@ def _label(plan: Recipe, data: Path, labels: Path, device: str | None) -> Iterat
             yield from label_by_members(
                 plan.members, data, labels.parent, items=plan.items, device=device, dtype=dtype
             )
-        write_record(labels, plan, {}, {"teacher": read_description(labels)["teacher"]})
+        languages = Counter(one.language for one in run_items(data, labels.parent, plan.items))
+        made_by = read_description(labels)["teacher"]
+        write_record(labels, plan, {}, {"teacher": made_by, "languages": dict(languages)})
         return
     items = items_to_label(plan, data, labels)
     teacher = load(below_data(plan.teacher, data), device=device, dtype=torch_dtype(plan, device))

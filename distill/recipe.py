@@ -112,6 +112,9 @@ class MapperTraining(Table, frozen=True):
     recovery: float = 1.0  # weight of (1 - cosine to what the read-out alone gives)
     prefixes: tuple[int, ...] = (64, 128, 256)  # beside the full width, Matryoshka
     modality: Literal["text", "code"] = "text"  # of the positives
+    captions: tuple[
+        str, ...
+    ] = ()  # NAME for NAME.tar beside NAME.jsonl.gz: captions and pictures are pairs too
 
 
 class Recipe(Table, frozen=True):
@@ -158,7 +161,11 @@ def read_recipe(path: Path) -> Recipe:
     if unknown := sorted(recipe.members.keys() - MEMBERS.keys()):
         raise DataError(f"{path}: unknown member {', '.join(unknown)}: expected some of {', '.join(MEMBERS)}")
     used = {file for mapper in recipe.mapper.values() for file in (*mapper.files, *mapper.held_out)}
-    used |= {f"{name}.jsonl.gz" for name in recipe.image.photos}
+    pictures = {
+        *recipe.image.photos,
+        *(name for mapper in recipe.mapper.values() for name in mapper.captions),
+    }
+    used |= {f"{name}.jsonl.gz" for name in pictures}
     if unlicensed := sorted(used - recipe_licences(recipe).keys()):
         raise DataError(f"{path}: {', '.join(unlicensed)} used without a [[source]] that states its licence")
     try:

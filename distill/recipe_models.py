@@ -24,7 +24,8 @@ def below_data(name: str, data: Path) -> str:
     """
     if not name:
         raise DataError(
-            "the recipe names no teacher, and only `unbraid train tower` works without one: add teacher = ..."
+            "the recipe names no teacher: add teacher = ..., or name one with --teacher (only `unbraid train tower` and "
+            "`unbraid train distill` with [members] work without)"
         )
     return str(data / name) if os.path.isdir(data / name) else name
 

@@ -150,16 +150,24 @@ def _write(
 
 def _entries(weights: str, files: Mapping[str, Any], trained: Path, tier: str) -> dict[str, Any]:
     """The manifest's entries of the encoder in the folder `trained`; `tier` is the recipe's whose texts it reads."""
-    record = json.loads((trained / "record.json").read_text())
-    config = record["recipe"]["text"][tier]
-    seen = record["results"].get("languages", {})
-    languages = sorted(language for language, items in seen.items() if items >= LEAST_ITEMS)
+    config = json.loads((trained / "record.json").read_text())["recipe"]["text"][tier]
+    languages = (
+        ["en"] if config["english"] else _labelled_languages(trained.parent / "labels" / "record.json")
+    )
     shared = {**files, "languages": languages}
     split: bool = config["split_identifiers"]
     return {
         "text": {"id": weights, **shared, "split_identifiers": False},
         "code": {"id": f"{weights}-split" if split else weights, **shared, "split_identifiers": split},
     }
+
+
+def _labelled_languages(record: Path) -> list[str]:
+    """The languages that a run has enough labelled texts of; none where its items do not say their language."""
+    if not record.exists():
+        return []
+    seen = json.loads(record.read_text())["results"].get("languages", {})
+    return sorted(language for language, items in seen.items() if items >= LEAST_ITEMS)
 
 
 def _copy_tokenizer(source: Path, target: Path) -> tuple[Tokenizer, int]:

@@ -157,7 +157,7 @@ def tiered(tiny: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     from transformers import BertConfig, BertModel
 
     from unbraid.base_encoders.text_encoder import TextEncoder, load_text_encoder
-    from unbraid.distill.recipe import TextTraining, read_recipe
+    from unbraid.distill.recipe import StaticTraining, TextTraining, read_recipe
     from unbraid.export import export_bundle
     from unbraid.training.record import write_record
 
@@ -167,8 +167,20 @@ def tiered(tiny: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     small = load_text_encoder(tiny.run / "small")
     settings = {"base": TextTraining(english=True), "multi": TextTraining(split_identifiers=False)}
     recipe = read_recipe(Path("starter"))
+    settings["small"] = structs.replace(recipe.text["small"], english=True)
     recipe = structs.replace(recipe, text=recipe.text | settings)
-    for tier, languages in (("base", {"en": 900}), ("multi", {"en": 500, "de": 300, "ru": 300, "ka": 7})):
+    write_record(folder / "run" / "small", recipe, {}, {"items": 0, "energy kept by base": 1.0})
+    write_record(
+        folder / "run" / "nano",
+        structs.replace(recipe, nano=StaticTraining(width=16)),
+        {},
+        {"held-out cosine": 0.0},
+    )
+    write_record(folder / "run" / "mappers", recipe, {}, {})
+    write_record(
+        folder / "run" / "labels", recipe, {}, {"languages": {"en": 500, "de": 300, "ru": 300, "ka": 7}}
+    )
+    for tier in ("base", "multi"):
         model = BertModel(
             BertConfig(**small.backbone.config.to_dict() | {"num_hidden_layers": 3}), add_pooling_layer=False
         )
@@ -176,8 +188,7 @@ def tiered(tiny: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
             model.embeddings.load_state_dict(small.backbone.embeddings.state_dict())
         TextEncoder(model, torch.nn.Linear(32, 512)).save(folder / "run" / tier)
         shutil.copy(tiny.run / "small" / "tokenizer.json", folder / "run" / tier)
-        results = {"items": 0, "energy kept by base": 1.0, "languages": languages}
-        write_record(folder / "run" / tier, recipe, {}, results)
+        write_record(folder / "run" / tier, recipe, {}, {"items": 0, "energy kept by base": 1.0})
     export_bundle(folder / "run", folder / "bundle")
     return TinyRun(folder / "run", folder / "bundle")
 

@@ -48,7 +48,7 @@ def ordered_items(sources: Sequence[ItemSource], folder: Path, *, seed: int = SE
             if is_dev(row) or not source.keep(row):
                 continue
             for items in _row_items(source, row):
-                if kept := [one for one in items if _compared(one.text) not in banned]:
+                if kept := [one for one in items if compared(one.text) not in banned]:
                     language = next((one.language for one in kept if one.language != ENGLISH), "")
                     stratum = (source.group, language or source.file)
                     strata.setdefault(stratum, []).append((source.weight, kept))
@@ -68,7 +68,7 @@ def ordered_items(sources: Sequence[ItemSource], folder: Path, *, seed: int = SE
 
 
 def held_out_texts(folder: Path) -> set[str]:
-    """Texts of every dev set below `folder`, in the form of `_compared`; sets that are not there are passed over."""
+    """Texts of every dev set below `folder`, in the form of `compared`; sets that are not there are passed over."""
     found: set[str] = set()
     for held in HELD_OUT:
         path = folder / f"{held.file}.jsonl.gz"
@@ -77,7 +77,7 @@ def held_out_texts(folder: Path) -> set[str]:
         fields = ("a", "b") if held.kind == "sts" else (held.query, held.document)
         for line in read_rows(path):
             if held.keep(line.row):
-                found |= {_compared(str(line.row.get(name) or "")) for name in fields}
+                found |= {compared(str(line.row.get(name) or "")) for name in fields}
     return found - {""}
 
 
@@ -152,7 +152,7 @@ def _cut(row: Row, name: str) -> str:
     return field_text(row, name)[:LONGEST].strip()
 
 
-def _compared(text: str) -> str:
+def compared(text: str) -> str:
     """A text as it is compared with held-out ones: letters and digits, lower case."""
     return "".join(character for character in text.casefold() if character.isalnum())
 

@@ -73,11 +73,6 @@ def test_every_source_of_the_full_path_has_a_licence_and_so_has_the_teacher(v4):
     assert v4.image.own_vector > 0
 
 
-def test_the_shipped_starter_has_no_source_that_the_full_path_lacks(v4):
-    starter = read_recipe(Path("starter"))
-    assert {source.file for source in starter.source} == {source.file for source in v4.source}
-
-
 def test_hours_follow_from_tokens_epochs_and_seconds_a_token(v4, data, quick):
     plan = replace(v4, nano=StaticTraining(epochs=3), image=replace(v4.image, drawings=10, epochs=2))
     items = recipe_items(plan, data)

@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 
 from unbraid.base_encoders.text_encoder import load_text_encoder
 from unbraid.distill import fit_search_mode as module
+from unbraid.distill.data.member_items import compared
 from unbraid.distill.fit_mappers import fit_mappers, read_outs, training_rows
 from unbraid.distill.fit_search_mode import Pairs, fit_mode, held_out_score
 from unbraid.distill.labels.label_shard import Labels, text_key
@@ -369,6 +370,15 @@ def test_whole_held_out_sources_are_never_trained_on(data):
     assert list(dev) == ["other.jsonl.gz"] and len(dev["other.jsonl.gz"]) == 20
     assert {row["positive"] for row in train}.isdisjoint(row["positive"] for row in dev["other.jsonl.gz"])
     assert train
+
+
+def test_no_row_with_a_text_of_a_dev_set_is_trained_on(data):
+    """However it is written; the held-out rows stay."""
+    config = replace(QUICK, files=("pairs.jsonl.gz",))
+    train, dev = training_rows(config, data, 0)
+    banned = {compared(train[0]["anchor"].upper() + "!"), compared(train[1]["positive"])}
+    left, still = training_rows(config, data, 0, banned)
+    assert still == dev and [row for row in train if row not in left] == train[:2]
 
 
 def test_labels_that_lack_a_task_of_the_recipe_are_refused_by_name(run, data):

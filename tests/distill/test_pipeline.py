@@ -21,7 +21,10 @@ ensure_torchvision()
 
 @pytest.fixture
 def plan():
-    return replace(read_recipe(Path("starter")), nano=StaticTraining())
+    """The starter's, with one tier and a teacher that is not joined."""
+    text = {"small": TextTraining()}
+    starter = replace(read_recipe(Path("starter")), members={}, unseen=(), text=text)
+    return replace(starter, teacher="starter", nano=StaticTraining())
 
 
 class Stop(Exception):
