@@ -7,6 +7,7 @@ captions are encoded by the run's own text tiers. Writes RUN/image, as `unbraid 
 """
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     given = parser.parse_args()
     for kind, recall in refit_tower(read_recipe(given.recipe), given.bundle, given.data, given.run).items():
-        print(f"{kind}: {recall:.3f}")
+        sys.stdout.write(f"{kind}: {recall:.3f}\n")
 
 
 if __name__ == "__main__":
