@@ -165,6 +165,7 @@ def finished(folder: Path, plan: Recipe, parts: Sequence[str], *, tier: str = ""
     for name in (*parts, tier) if tier else parts:
         if made.get(name) != now[name]:
             raise DataError(
-                f"{record}: made with another {name} than the recipe has now: choose another --run"
+                f"{record}: made with another {f'[text.{tier}]' if name == tier else name} than the recipe has now: "
+                "choose another --run"
             )
     return True
