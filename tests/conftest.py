@@ -70,7 +70,11 @@ def tiny_run(run: Path) -> None:
     from unbraid.training.record import write_record
 
     torch.manual_seed(0)
-    recipe = structs.replace(read_recipe(Path("starter")), text={"small": TextTraining()})
+    recipe = structs.replace(
+        read_recipe(Path("starter")),
+        text={"small": TextTraining()},
+        backbone_licence="all-MiniLM-L6-v2 (backbone): Apache-2.0",
+    )
     (run / "small").mkdir(parents=True)
     (run / "mappers").mkdir()
 

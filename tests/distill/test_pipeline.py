@@ -1,8 +1,8 @@
-from pathlib import re
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import Path
 import pytest
 from msgspec.structs import replace
 
