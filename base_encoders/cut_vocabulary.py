@@ -47,7 +47,8 @@ def balanced_pieces(tokenizer: Tokenizer, counts: Mapping[str, np.ndarray], size
     worth = np.zeros(len(pieces))
     for language, found in counts.items():
         worth += found / max(1, found.sum()) * WEIGHTS.get(language, 1.0)
-    special = set(tokenizer.get_added_tokens_decoder())
+    unknown = json.loads(tokenizer.to_str())["model"].get("unk_id")
+    special = {*tokenizer.get_added_tokens_decoder(), unknown}
     occurring = {character for row in np.flatnonzero(worth) for character in pieces[row]}
     needed = [
         row
@@ -67,16 +68,24 @@ def _alphabetic(character: str) -> bool:
 
 
 def cut_tokenizer(tokenizer: Tokenizer, kept: np.ndarray) -> Tokenizer:
-    """The tokenizer with the pieces `kept` alone, numbered from 0 in their order. Raises ValueError if it is no Unigram."""
+    """The tokenizer with the pieces `kept` alone, numbered from 0 in their order; special ones must be among them.
+
+    Raises ValueError if it is no Unigram, or adds special tokens by other means than a template.
+    """
     about = json.loads(tokenizer.to_str())
-    if about["model"]["type"] != "Unigram":
-        raise ValueError(f"a tokenizer of type {about['model']['type']}, expected Unigram")
+    model, template = about["model"], about["post_processor"] or {"type": "TemplateProcessing"}
+    if model["type"] != "Unigram":
+        raise ValueError(f"a tokenizer of type {model['type']}, expected Unigram")
+    if template["type"] != "TemplateProcessing":
+        raise ValueError(f"a post-processor of type {template['type']}, expected TemplateProcessing")
     number = {int(old): new for new, old in enumerate(kept)}
-    about["model"]["vocab"] = [about["model"]["vocab"][old] for old in number]
-    about["model"]["unk_id"] = number[about["model"]["unk_id"]]
+    # An added token may stand behind the vocabulary, as its own last number.
+    model["vocab"] = [model["vocab"][old] for old in number if old < len(model["vocab"])]
+    if model["unk_id"] is not None:
+        model["unk_id"] = number[model["unk_id"]]
     for token in about["added_tokens"]:
         token["id"] = number[token["id"]]
-    for special in about["post_processor"]["special_tokens"].values():
+    for special in template.get("special_tokens", {}).values():
         special["ids"] = [number[old] for old in special["ids"]]
     return Tokenizer.from_str(json.dumps(about))
 

@@ -13,7 +13,7 @@ from unbraid.teacher.minilm import minilm_folder
 
 def minilm_runtime(folder: Path) -> TextRuntime:
     """all-MiniLM-L6-v2 as an int8 graph in `folder`: all six layers, mean pooling, 384-d, unit length."""
-    encoder: TextEncoder = start_text_encoder(minilm_folder(), 384)
+    encoder: TextEncoder = start_text_encoder(minilm_folder(), 384, pooled_layers=1)
     torch.nn.init.eye_(encoder.projection.weight)
     export_text(encoder, folder / "minilm.fp32.onnx")
     quantize(folder / "minilm.fp32.onnx", folder / "minilm.int8.onnx")

@@ -3,7 +3,7 @@
     python benchmarks/recovered.py RUN --recipe starter --mode code SET... [--steps 300] [--own-code]
 
 RUN is a finished run of `unbraid train distill`. Three systems on the same sets: base vectors, mapped base vectors, and a copy of
-the text encoder that starts as base and mapper together and goes on for some steps with the task's own labels as its
+the small text encoder that starts as base and mapper together and goes on for some steps with the task's own labels as its
 targets, every weight free. Recovered = (mapper - base) / (trained - base). With --own-code the copy is trained on the
 labelled code alone, towards the base, and encodes the documents: a code encoder of its own beside the shared one.
 """
@@ -14,20 +14,23 @@ import tempfile
 from collections.abc import Callable
 from itertools import count, islice
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from unbraid.base_encoders.text_encoder import TextEncoder, load_text_encoder
+from unbraid.bundle import SMALL
 from unbraid.distill.data.text_set import TextSet, tensors, text_set, text_tokenizer
 from unbraid.distill.labels.label_store import read_description, read_shards
-from unbraid.distill.recipe import Recipe, read_recipe
+from unbraid.distill.recipe import TextTraining, read_recipe
 from unbraid.distill.space.base_space import load_base_space
 from unbraid.distill.space.task_space import task_target
 from unbraid.distill.train_text import epoch_batches
-from unbraid.distill.trained_students import ToBase, encode
+from unbraid.distill.trained_students import encode
 from unbraid.evaluation import Retrieval, Sts, read_dataset
 from unbraid.evaluation.datasets.dataset import sample
 from unbraid.evaluation.evaluate import retrieval_scores
@@ -37,8 +40,9 @@ from unbraid.mappers import load_mapper
 from unbraid.runtime.code_text import split_identifiers
 from unbraid.tasks import SEARCH_MODES
 from unbraid.training.loop import train
-from unbraid.training.losses import student_loss
+from unbraid.training.losses import cross_score_kl, student_loss
 
+Encode: TypeAlias = Callable[[list[str]], Tensor]  # texts -> vectors [n, D]
 RATE, PROJECTION_RATE = 1e-4, 2e-5
 WARMUP = 20  # steps
 
@@ -55,7 +59,7 @@ class Route:
         return task_target(vectors[self.route])
 
 
-def score(dataset: Retrieval | Sts, query: ToBase, document: ToBase) -> float:
+def score(dataset: Retrieval | Sts, query: Encode, document: Encode) -> float:
     """nDCG@10, or Spearman, of the two encoders' vectors."""
     sts = isinstance(dataset, Sts)
     left, right = (
@@ -70,9 +74,8 @@ def score(dataset: Retrieval | Sts, query: ToBase, document: ToBase) -> float:
     return retrieval_scores(dataset, dense(q.numpy(), d.numpy()))["nDCG@10"].value
 
 
-def train_further(student: TextEncoder, data: TextSet, recipe: Recipe, steps: int) -> None:
+def train_further(student: TextEncoder, data: TextSet, config: TextTraining, seed: int, steps: int) -> None:
     """Train for some steps with the loss of the text stage."""
-    config = recipe.text
     optimizer = torch.optim.AdamW(
         [
             {"params": student.backbone.parameters(), "lr": RATE},
@@ -80,14 +83,14 @@ def train_further(student: TextEncoder, data: TextSet, recipe: Recipe, steps: in
         ],
         weight_decay=0.01,
     )
-    endless = (rows for epoch in count(100) for rows in epoch_batches(data, recipe, epoch))
+    endless = (rows for epoch in count(100) for rows in epoch_batches(data, config, seed, epoch))
     batches = list(islice(endless, steps))
 
     def gradients(step: int) -> float:
         ids, mask, target = tensors(data, batches[step])
-        loss = student_loss(
-            student(ids, mask), target, prefix_weight=config.prefix_weight, kl_weight=config.kl_weight
-        )
+        made = student(ids, mask)
+        loss = student_loss(made, target, prefix_weight=config.prefix_weight, kl_weight=config.kl_weight)
+        loss = loss + config.cross_weight * cross_score_kl(made, target, 0.05)
         loss.backward()
         return loss.item()
 
@@ -126,8 +129,9 @@ def main() -> None:
     given = parser.parse_args()
     recipe, labels = read_recipe(given.recipe), given.run / "labels"
     torch.manual_seed(recipe.seed)
-    tokenizer = text_tokenizer(given.run / "text" / "tokenizer.json", recipe.text.max_tokens)
-    shared = load_text_encoder(given.run / "text").eval()
+    config = recipe.text[SMALL]
+    tokenizer = text_tokenizer(given.run / SMALL / "tokenizer.json", config.max_tokens)
+    shared = load_text_encoder(given.run / SMALL).eval()
     query, document = (
         load_mapper(given.run / "mappers" / f"{task}.safetensors") for task in SEARCH_MODES[given.mode]
     )
@@ -139,7 +143,7 @@ def main() -> None:
     def base(texts: list[str]) -> Tensor:
         return encode(shared, tokenizer, texts)
 
-    def mapped(mapper: Callable[[Tensor], Tensor], to_base: ToBase) -> ToBase:
+    def mapped(mapper: Callable[[Tensor], Tensor], to_base: Encode) -> Encode:
         def to_task(texts: list[str]) -> Tensor:
             with torch.inference_mode():
                 return mapper(to_base(texts))
@@ -153,19 +157,19 @@ def main() -> None:
 
     shards = list(read_shards(labels))
     if given.own_code:
-        data = text_set(
-            shards, load_base_space(given.run / "base_space.safetensors"), tokenizer, recipe.text.code_anchor
-        )
+        every = replace(config, english=False)  # so that the rows are those of the shards
+        data = text_set(shards, load_base_space(given.run / "base_space.safetensors"), tokenizer, every)
         kinds = [kind for shard in shards for kind in shard.modalities if kind != "image"]
         data = code_alone(data, kinds)
         last = "code encoder of its own, mapper", mapped(query, base), mapped(document, trained)
     else:
         route = read_description(labels)["tasks"][SEARCH_MODES[given.mode][1]]
-        data = text_set(shards, Route(route), tokenizer, recipe.text.code_anchor)
+        data = text_set(shards, Route(route), tokenizer, config)
         with torch.no_grad():
             student.projection.weight.copy_(document.matrix() @ shared.projection.weight)
+            student.projection.bias.copy_(document.matrix() @ shared.projection.bias)
         last = "encoder trained for the task", trained, trained
-    train_further(student, data, recipe, given.steps)
+    train_further(student, data, config, recipe.seed, given.steps)
     student.eval()
     systems = [("base", base, base), ("base and mapper", mapped(query, base), mapped(document, base)), last]
     names = [path.name.split(".")[0] for path in given.sets]

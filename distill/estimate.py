@@ -194,7 +194,9 @@ def _students(plan: Recipe, data: Path, amount: Amount) -> list[StageCost]:
 
 def _text_seconds(plan: Recipe, config: TextTraining, backbone: Path) -> tuple[float, float]:
     """Seconds a token of training one tier, and of encoding with it."""
-    encoder = start_text_encoder(backbone, DIM, layers=config.layers).eval()
+    encoder = start_text_encoder(
+        backbone, DIM, layers=config.layers, pooled_layers=config.pooled_layers
+    ).eval()
     nn.init.normal_(encoder.projection.weight)
     ids, mask = _tokens(max(1, config.batch_tokens // STEP_TOKENS), len(token_embeddings(backbone)))
     if config.feed_forward:

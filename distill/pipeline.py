@@ -18,7 +18,7 @@ from unbraid.distill.fit_mappers import fit_mappers
 from unbraid.distill.labels.label_members import label_by_members, run_items
 from unbraid.distill.labels.label_store import read_description
 from unbraid.distill.labels.write_labels import label, teacher_of_store
-from unbraid.distill.recipe import Recipe, TextTraining
+from unbraid.distill.recipe import Recipe, TextTraining, recipe_licences
 from unbraid.distill.recipe_models import backbone_folder, below_data, torch_dtype
 from unbraid.distill.space.ceiling_report import write_ceiling
 from unbraid.distill.space.fit_space import fit_space
@@ -27,6 +27,7 @@ from unbraid.distill.train_static import train_static
 from unbraid.distill.train_text import train_text
 from unbraid.errors import DataError
 from unbraid.teacher import load
+from unbraid.teacher.members.member_spec import MEMBERS
 from unbraid.teacher.silence_transformers import silence_transformers
 from unbraid.training.record import recipe_table, write_record
 
@@ -47,7 +48,7 @@ def run_stages(plan: Recipe, data: Path, run: Path, *, device: str | None = None
     recipe, KeyboardInterrupt when labelling was interrupted.
     """
     labels = run / "labels"
-    untrained = [tier for tier in plan.text if not finished(run / tier, plan, (*LABELLED, "text"))]
+    untrained = [tier for tier in plan.text if not finished(run / tier, plan, LABELLED, tier=tier)]
     if untrained:
         yield from _label(plan, data, labels, device)
         space = fit_space(labels, run, seed=plan.seed)
@@ -104,7 +105,11 @@ def _label(plan: Recipe, data: Path, labels: Path, device: str | None) -> Iterat
             )
         languages = Counter(one.language for one in run_items(data, labels.parent, plan.items))
         made_by = read_description(labels)["teacher"]
-        write_record(labels, plan, {}, {"teacher": made_by, "languages": dict(languages)})
+        licences = {MEMBERS[name].hub_id: MEMBERS[name].licence for name in plan.members} | recipe_licences(
+            plan
+        )
+        results = {"teacher": made_by, "languages": dict(languages), "licences": licences}
+        write_record(labels, plan, {}, results)
         return
     items = items_to_label(plan, data, labels)
     teacher = load(below_data(plan.teacher, data), device=device, dtype=torch_dtype(plan, device))
@@ -120,7 +125,7 @@ def _backbone(config: TextTraining, data: Path, run: Path) -> Path:
     backbone = backbone_folder(config.backbone, data)
     if not config.vocabulary:
         return backbone
-    smaller = run / "backbones" / f"{config.backbone}-{config.vocabulary}"
+    smaller = run / "backbones" / f"{Path(config.backbone).name}-{config.vocabulary}"
     if not smaller.exists():
         cut_backbone(run_items(data, run, 0), backbone, config.vocabulary, smaller)
     return smaller
@@ -146,15 +151,21 @@ def _labelled(labels: Path, plan: Recipe) -> bool:
     return same and all(made["image"].get(name) == now["image"][name] for name in ("photos", "own_vector"))
 
 
-def finished(folder: Path, plan: Recipe, parts: Sequence[str]) -> bool:
-    """Whether the stage in `folder` is finished. Raises DataError when a recipe with other `parts` made it."""
+def finished(folder: Path, plan: Recipe, parts: Sequence[str], *, tier: str = "") -> bool:
+    """Whether the stage in `folder` is finished. Raises DataError when a recipe with other `parts` made it.
+
+    With `tier`, that tier's part of [text] counts too, and no other.
+    """
     record = folder / "record.json"
     if not record.exists():
         return False
     made, now = json.loads(record.read_text())["recipe"], recipe_table(plan)
-    for name in parts:
+    if tier:
+        made, now = made | made.get("text", {}), now | now["text"]
+    for name in (*parts, tier) if tier else parts:
         if made.get(name) != now[name]:
             raise DataError(
-                f"{record}: made with another {name} than the recipe has now: choose another --run"
+                f"{record}: made with another {f'[text.{tier}]' if name == tier else name} than the recipe has now: "
+                "choose another --run"
             )
     return True

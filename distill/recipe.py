@@ -6,7 +6,8 @@ from typing import Literal, TypeAlias
 from msgspec import field
 
 from unbraid.base_encoders.tower_name import read_tower_name
-from unbraid.distill.data.item_sources import SOURCES
+from unbraid.bundle import SMALL
+from unbraid.distill.data.item_sources import HELD_OUT, SOURCES
 from unbraid.errors import DataError
 from unbraid.teacher.members.member_spec import MEMBERS
 from unbraid.training.recipe_file import Table, read_recipe_file
@@ -144,10 +145,17 @@ class Recipe(Table, frozen=True):
 def read_recipe(path: Path) -> Recipe:
     """Read the recipe at `path`; a bare name such as "starter" means the one shipped in distill/recipes.
 
-    Raises DataError for a file that is not TOML, for fields that are unknown, missing or of another type, for a data
-    file without a source that states its licence, and for published weights without a licence.
+    Raises DataError for a file that is not TOML, for fields that are unknown, missing or of another type, without the
+    tier "small", for unseen sets that do not exist, for a data file without a source that states its licence, and for
+    published weights without a licence.
     """
     path, recipe = read_recipe_file(path, Recipe, shipped=Path(__file__).parent / "recipes")
+    if SMALL not in recipe.text:
+        tiers = ", ".join(f"[text.{tier}]" for tier in recipe.text) or "[text]"
+        raise DataError(f"{path}: {tiers} without [text.{SMALL}]: every bundle has that tier, add it")
+    if unknown := [name for name in recipe.unseen if not _is_dev_set(name)]:
+        names = dict.fromkeys(f"{held.name}.LANG" if held.by else held.name for held in HELD_OUT)
+        raise DataError(f"{path}: unseen: no dev set {', '.join(unknown)}: expected {', '.join(names)}")
     if recipe.members and recipe.teacher:
         raise DataError(f"{path}: names the teacher {recipe.teacher} and members: expected one of them")
     if unknown := sorted(recipe.members.keys() - MEMBERS.keys()):
@@ -175,3 +183,9 @@ def recipe_licences(recipe: Recipe) -> dict[str, str]:
     """The licence of every data file that a recipe may use, by file."""
     joined = {f"{source.file}.jsonl.gz": source.licence for source in SOURCES} if recipe.members else {}
     return joined | {source.file: source.licence for source in recipe.source}
+
+
+def _is_dev_set(name: str) -> bool:
+    """Whether a dev set may have this name: that of a source, or NAME.LANG where the source is split by language."""
+    source, _, language = name.rpartition(".")
+    return any(source == held.name and language if held.by else name == held.name for held in HELD_OUT)

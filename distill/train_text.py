@@ -67,7 +67,7 @@ def train_text(
 
     def measure(trained: TextEncoder) -> Mapping[str, float]:
         found = {"held-out cosine": held_out_cosine(trained, data, dtype)}
-        return found | unseen_scores(unseen, trained, tokenizer, config.split_identifiers, dtype)
+        return {**found, **unseen_scores(unseen, trained, tokenizer, config.split_identifiers, dtype)}
 
     before = measure(encoder)
     curves = _fit(encoder, data, recipe, tier, run / f"{tier}.checkpoint.pt", dtype, measure)

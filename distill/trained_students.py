@@ -28,7 +28,7 @@ def load_students(recipe: Recipe, run: Path, *, dtype: torch.dtype) -> dict[str,
     Where the run has the tier multi, the others give it texts in other languages, as they do in use.
     """
     encoders: dict[str, nn.Module] = {tier: load_text_encoder(run / tier).eval() for tier in recipe.text}
-    splits = {tier: config.split_identifiers for tier, config in recipe.text.items()}
+    splits: dict[str, bool] = {tier: config.split_identifiers for tier, config in recipe.text.items()}
     if recipe.nano:
         encoders["nano"] = load_static_encoder(run / "nano").eval()
     own = {
@@ -36,7 +36,7 @@ def load_students(recipe: Recipe, run: Path, *, dtype: torch.dtype) -> dict[str,
             _encode_kind,
             encoder,
             Tokenizer.from_file(str(run / name / "tokenizer.json")),
-            splits.get(name, splits[SMALL]),  # type: ignore[call-overload]
+            splits.get(name, splits[SMALL]),
             dtype,
         )
         for name, encoder in encoders.items()

@@ -60,12 +60,21 @@ def _scores(scores: Mapping[str, Any]) -> str:
 
 
 def _limits(about: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
-    """The recipe's limits, and the limit on the length of texts."""
-    texts = [spec for spec in about["modalities"].values() if "max_tokens" in spec]
-    lines = [
-        *recipe["limits"],
-        f"At most {texts[0]['max_tokens']} word pieces of a text are read; `encode` counts the texts it cuts.",
-    ]
+    """The recipe's limits, the languages, and the limit on the length of texts."""
+    tiers = {"small": about["modalities"], **about.get("tiers", {})}
+    texts = {tier: specs["text"] for tier, specs in tiers.items() if "text" in specs}
+    lines = [*recipe["limits"]]
+    for languages in dict.fromkeys(tuple(spec.get("languages", ())) for spec in texts.values()):
+        if languages:
+            names = ", ".join(tier for tier, spec in texts.items() if tuple(spec["languages"]) == languages)
+            lines.append(
+                f"Trained languages of {names}: {', '.join(languages)}. Texts in others get a vector from what the "
+                "backbone had learned of them, if anything."
+            )
+    lengths = sorted({spec["max_tokens"] for spec in texts.values()})
+    lines.append(
+        f"At most {' or '.join(map(str, lengths))} word pieces of a text are read; `encode` counts the texts it cuts."
+    )
     return "\n".join(f"- {line}" for line in lines)
 
 

@@ -7,14 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import msgspec
 from torch import nn
 
 from unbraid.base_encoders.image_encoder import load_image_encoder
 from unbraid.bundle import FORMAT, MANIFEST, PRECISIONS, SMALL, manifest_hash, read_bundle
-from unbraid.distill.recipe import Recipe, TextTier, recipe_licences
 from unbraid.errors import DataError
 from unbraid.export.bundle_card import card, card_with_tower
 from unbraid.export.onnx_graphs import export_image, export_mapper, quantize, store_in_half
@@ -24,7 +22,6 @@ from unbraid.export.text_tiers import file_hash, nano_tier, transformer_tiers
 from unbraid.io.atomic import atomic_folder
 from unbraid.mappers import load_mapper
 from unbraid.tasks import SEARCH_MODES
-from unbraid.teacher.members.member_spec import MEMBERS
 
 DIMS = (512, 256, 128, 64)
 
@@ -40,7 +37,7 @@ def export_bundle(
     """
     image = ["image/record.json"] if (run / "image").exists() else []
     nano = ["nano/record.json"] if (run / "nano").exists() else []
-    trained = [tier for tier in get_args(TextTier) if tier == SMALL or (run / tier).exists()]
+    trained = list(_recipe(run)["text"]) if (run / "mappers" / "record.json").exists() else [SMALL]
     text = [f"{tier}/{file}" for tier in trained for file in ("encoder.json", "record.json")]
     for needed in (*text, "mappers/record.json", *image, *nano):
         if not (run / needed).exists():
@@ -175,7 +172,7 @@ def _manifest(
 ) -> None:
     """Write parity.json, README.md and last bundle.json with the hash of every other file."""
     record = json.loads((run / SMALL / "record.json").read_text())
-    recipe = json.loads((run / "mappers" / "record.json").read_text())["recipe"]  # of the last stage
+    recipe = _recipe(run)
     (folder / "parity.json").write_text(json.dumps([asdict(parity) for parity in parities], indent=1))
     graphs = _graphs_and_tokenizers(folder)
     base_ids = "".join(spec["id"] for spec in modalities.values())  # a further tier lies in the same space
@@ -191,7 +188,7 @@ def _manifest(
         **({"tiers": tiers} if tiers else {}),
         "mappers": mappers,
         "search_modes": {mode: tasks for mode, tasks in SEARCH_MODES.items() if set(tasks) <= set(mappers)},
-        "licences": _licences(recipe),
+        "licences": _licences(recipe, run / "labels" / "record.json"),
         "scores": scores,
     }
     sizes = {path.name: path.stat().st_size for path in graphs}
@@ -215,13 +212,22 @@ def _seal(folder: Path, about: dict[str, Any], text: str) -> None:
     (folder / MANIFEST).write_text(json.dumps(about, indent=1))
 
 
-def _licences(recipe: dict[str, Any]) -> dict[str, str]:
-    """Licence of the backbones and members, of a pre-trained tower, and of every data file that went into the weights."""
-    plan = msgspec.convert(recipe, Recipe)
-    members = {MEMBERS[name].hub_id: MEMBERS[name].licence for name in plan.members}
-    backbone, _, licence = plan.backbone_licence.rpartition(": ")
-    own = {backbone or "backbone": licence} if licence or not members else {}
-    return own | members | _published(recipe) | recipe_licences(plan)
+def _recipe(run: Path) -> dict[str, Any]:
+    """The recipe of a finished run, as its last stage recorded it."""
+    recipe: dict[str, Any] = json.loads((run / "mappers" / "record.json").read_text())["recipe"]
+    return recipe
+
+
+def _licences(recipe: Mapping[str, Any], labels: Path) -> dict[str, str]:
+    """Licence of every backbone, of a pre-trained tower, and of every data file that went into the weights.
+
+    `labels` is the record of the labels, which names those of a joined teacher's members and sources.
+    """
+    backbone, _, licence = recipe["backbone_licence"].rpartition(": ")
+    joined = json.loads(labels.read_text())["results"].get("licences", {}) if labels.exists() else {}
+    sources = {source["file"]: source["licence"] for source in recipe["source"]}
+    own = {} if joined and not licence else {backbone or "backbone": licence}
+    return own | _published(recipe) | joined | sources
 
 
 def _tower_licences(recipe: Mapping[str, Any]) -> dict[str, str]:

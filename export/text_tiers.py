@@ -137,7 +137,7 @@ def _write(
     check: Callable[..., Parity],
 ) -> list[Parity]:
     """Write the graph in the precisions asked for. The float32 graph is always compared: int8 is made from it."""
-    exact = folder / graphs.get("fp32", f"fp32.{graphs['int8']}")
+    exact = folder / (graphs["fp32"] if "fp32" in graphs else f"fp32.{graphs['int8']}")
     export(exact)
     parities = [check(path=exact)]
     if "int8" in graphs:

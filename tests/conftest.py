@@ -64,13 +64,17 @@ def tiny_run(run: Path) -> None:
     from unbraid.base_encoders.image_encoder import start_image_encoder
     from unbraid.base_encoders.static_encoder import StaticEncoder
     from unbraid.base_encoders.text_encoder import TextEncoder
-    from unbraid.distill.recipe import StaticTraining, read_recipe
+    from unbraid.distill.recipe import StaticTraining, TextTraining, read_recipe
     from unbraid.mappers import LinearMapper, LowRankMapper, save_mapper
     from unbraid.runtime.preprocess import ImagePreprocess
     from unbraid.training.record import write_record
 
     torch.manual_seed(0)
-    recipe = read_recipe(Path("starter"))
+    recipe = structs.replace(
+        read_recipe(Path("starter")),
+        text={"small": TextTraining()},
+        backbone_licence="all-MiniLM-L6-v2 (backbone): Apache-2.0",
+    )
     (run / "small").mkdir(parents=True)
     (run / "mappers").mkdir()
 
@@ -165,10 +169,13 @@ def tiered(tiny: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     shutil.copytree(tiny.run, folder / "run")
     torch.manual_seed(1)
     small = load_text_encoder(tiny.run / "small")
-    settings = {"base": TextTraining(english=True), "multi": TextTraining(split_identifiers=False)}
+    settings = {
+        "small": TextTraining(english=True),
+        "base": TextTraining(english=True),
+        "multi": TextTraining(split_identifiers=False),
+    }
     recipe = read_recipe(Path("starter"))
-    settings["small"] = structs.replace(recipe.text["small"], english=True)
-    recipe = structs.replace(recipe, text=recipe.text | settings)
+    recipe = structs.replace(recipe, text=settings)
     write_record(folder / "run" / "small", recipe, {}, {"items": 0, "energy kept by base": 1.0})
     write_record(
         folder / "run" / "nano",

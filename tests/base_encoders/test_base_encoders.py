@@ -132,14 +132,6 @@ def test_an_encoder_of_kept_layers_is_saved_and_loaded_whole(kind, backbone, tmp
     assert torch.equal(load_text_encoder(tmp_path)(*batch(30, 4)), encoder(*batch(30, 4)))
 
 
-@stacked
-def test_eager_attention_gives_the_same_vectors(kind, backbone, tmp_path):
-    encoder = start(backbone(kind), layers=(0, 3))
-    encoder.save(tmp_path)
-    eager = load_text_encoder(tmp_path, attention="eager")
-    torch.testing.assert_close(eager(*batch(30, 4)), encoder(*batch(30, 4)), atol=1e-5, rtol=0)
-
-
 def test_all_layers_kept_is_the_backbone_as_it_is(backbone):
     whole, kept = start(backbone("bert")), start(backbone("bert"), layers=(0, 1, 2, 3))
     assert torch.equal(whole(*batch(9, 4)), kept(*batch(9, 4)))

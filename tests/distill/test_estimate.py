@@ -51,7 +51,7 @@ def data(v4, tmp_path_factory):
 @pytest.fixture
 def quick(monkeypatch):
     """No timing: a second a token, an item and a picture of training, a tenth of it for encoding."""
-    monkeypatch.setattr(module, "_text_seconds", lambda plan, backbone: (1.0, 0.1))
+    monkeypatch.setattr(module, "_text_seconds", lambda plan, config, backbone: (1.0, 0.1))
     monkeypatch.setattr(module, "_nano_seconds", lambda plan, backbone: 1.0)
     monkeypatch.setattr(module, "_image_seconds", lambda plan: 1.0)
     monkeypatch.setattr(module, "backbone_folder", lambda name, data: Path(name))
@@ -60,10 +60,10 @@ def quick(monkeypatch):
 def test_the_full_path_is_estimated_without_the_weights(v4, data, quick, monkeypatch):
     monkeypatch.setattr(module, "load", None)  # whoever loads a teacher fails
     said = estimate_run(v4, data, device="cpu")
-    assert "4 routes of 2,048 dimensions" in said
+    assert "4 passes of 2,048 dimensions" in said
     assert "A100" in said
     assert "150 pictures; " in said
-    for stage in ("label", "text", "nano", "image", "mappers", "in all", "free on the disk"):
+    for stage in ("label", "small", "nano", "image", "mappers", "in all", "free on the disk"):
         assert any(line.startswith(stage) for line in said.splitlines())
 
 
@@ -73,24 +73,19 @@ def test_every_source_of_the_full_path_has_a_licence_and_so_has_the_teacher(v4):
     assert v4.image.own_vector > 0
 
 
-def test_the_shipped_starter_has_no_source_that_the_full_path_lacks(v4):
-    starter = read_recipe(Path("starter"))
-    assert {source.file for source in starter.source} == {source.file for source in v4.source}
-
-
 def test_hours_follow_from_tokens_epochs_and_seconds_a_token(v4, data, quick):
     plan = replace(v4, nano=StaticTraining(epochs=3), image=replace(v4.image, drawings=10, epochs=2))
     items = recipe_items(plan, data)
     amount = measure(plan, data, items)
     stages = {one.stage: one for one in module._students(plan, data, amount)}
-    assert stages["text"].seconds == amount.student_tokens * sum(plan.text.epochs)
+    assert stages["small"].seconds == amount.student_tokens * sum(plan.text["small"].epochs)
     assert stages["nano"].seconds == len(items) * 3
     assert stages["image"].seconds == (150 + 10) * 2
 
 
 def test_what_is_counted(v4, data):
     items = recipe_items(v4, data)
-    amount = measure(replace(v4, text=replace(v4.text, max_tokens=3)), data, items)
+    amount = measure(replace(v4, text={"small": replace(v4.text["small"], max_tokens=3)}), data, items)
     assert amount.texts + amount.code == len(items)
     assert amount.code == sum(item.modality == "code" for item in items)
     assert amount.pictures == 5 * 30  # a fourth is kept out
@@ -112,17 +107,17 @@ def test_the_size_of_labels_is_near_what_a_shard_takes(tmp_path):
 
 def test_a_teacher_that_is_here_is_timed(v4, data, quick, tiny_v4):
     said = estimate_run(replace(v4, teacher=str(tiny_v4), nano=None), data, device="cpu")
-    assert "4 routes of 64 dimensions" in said
+    assert "4 passes of 64 dimensions" in said
     assert "24 items timed through the teacher" in said
     assert "A100" not in said
 
 
 def test_students_are_timed_on_their_own_backbone(v4, data, tiny_bert):
-    text = replace(v4.text, backbone=str(tiny_bert), layers=(0,), batch_tokens=64)
-    plan = replace(v4, text=text, nano=StaticTraining(batch=8))
+    small = replace(v4.text["small"], backbone=str(tiny_bert), layers=(0,), batch_tokens=64)
+    plan = replace(v4, text={"small": small, "base": small}, nano=StaticTraining(batch=8))
     plan = replace(plan, image=replace(plan.image, tower="timm:test_efficientnet", size=32, batch=2))
     stages = module._students(plan, data, measure(plan, data, recipe_items(plan, data)))
-    assert [one.stage for one in stages] == ["text", "nano", "image", "mappers"]
+    assert [one.stage for one in stages] == ["small", "base", "nano", "image", "mappers"]
     assert all(one.seconds > 0 for one in stages)
 
 

@@ -12,11 +12,12 @@ from torch.nn.functional import normalize
 
 from unbraid.base_encoders.text_encoder import load_text_encoder
 from unbraid.distill import fit_search_mode as module
+from unbraid.distill.data.member_items import compared
 from unbraid.distill.fit_mappers import fit_mappers, read_outs, training_rows
 from unbraid.distill.fit_search_mode import Pairs, fit_mode, held_out_score
 from unbraid.distill.labels.label_shard import Labels, text_key
 from unbraid.distill.labels.label_store import Description, open_labels, read_shards
-from unbraid.distill.recipe import ImageTraining, MapperTraining, Recipe, TextTraining
+from unbraid.distill.recipe import MapperTraining, Recipe, TextTraining
 from unbraid.distill.space.base_space import fit_base_space, load_base_space
 from unbraid.distill.space.task_space import task_target
 from unbraid.distill.trained_students import encode, load_students
@@ -260,7 +261,7 @@ def write_rows(path, rows):
 def run(tiny, tmp_path):
     """The tiny run's text encoder, a shard of labels and their base space."""
     folder = tmp_path / "run"
-    shutil.copytree(tiny.run / "text", folder / "text")
+    shutil.copytree(tiny.run / "small", folder / "small")
     texts = [f"{first} {second}" for first in NOUNS for second in NOUNS]
     vectors = {"plain": np.random.default_rng(1).standard_normal((len(texts), 24)).astype(np.float32)}
     keys = [text_key("text", text) for text in texts]
@@ -291,7 +292,7 @@ def data(tmp_path):
 
 def recipe(**mappers):
     return Recipe(
-        "tiny", "1", 5, "fake", 0, "float32", (), TextTraining(max_tokens=24), ImageTraining(), mappers
+        "tiny", "1", 5, dtype="float32", text={"small": TextTraining(max_tokens=24)}, mapper=mappers
     )
 
 
@@ -322,10 +323,10 @@ def test_the_held_out_score_of_the_read_out_is_that_of_the_dev_rows_among_all_po
     with gzip.open(data / "pairs.jsonl.gz", "rt") as lines:
         pairs = sorted(map(json.loads, lines), key=is_dev, reverse=True)
     count = sum(map(is_dev, pairs))
-    students = load_students(run, max_tokens=24, dtype=torch.float32)
+    students = load_students(recipe(), run, dtype=torch.float32)
     weight = read_outs(run, students)["query"]
     left, right = (
-        normalize(students["text"]([row[side] for row in pairs]) @ weight.T, dim=-1)
+        normalize(students["small"]([row[side] for row in pairs], "text") @ weight.T, dim=-1)
         for side in ("anchor", "positive")
     )
     scores = (left[:count] @ right.T).numpy()
@@ -344,7 +345,7 @@ def test_a_read_out_without_students_gives_the_teachers_task_vectors(run):
 
 
 def tokenizer_of(run):
-    tokenizer = Tokenizer.from_file(str(run / "text" / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(run / "small" / "tokenizer.json"))
     tokenizer.no_padding()
     return tokenizer
 
@@ -371,6 +372,15 @@ def test_whole_held_out_sources_are_never_trained_on(data):
     assert train
 
 
+def test_no_row_with_a_text_of_a_dev_set_is_trained_on(data):
+    """However it is written; the held-out rows stay."""
+    config = replace(QUICK, files=("pairs.jsonl.gz",))
+    train, dev = training_rows(config, data, 0)
+    banned = {compared(train[0]["anchor"].upper() + "!"), compared(train[1]["positive"])}
+    left, still = training_rows(config, data, 0, banned)
+    assert still == dev and [row for row in train if row not in left] == train[:2]
+
+
 def test_labels_that_lack_a_task_of_the_recipe_are_refused_by_name(run, data):
     manifest = run / "labels" / "labels.json"
     about = json.loads(manifest.read_text())
@@ -386,7 +396,7 @@ def test_files_without_held_out_pairs_are_refused(run, data):
 
 
 def test_encoding_keeps_the_order_of_the_texts(run):
-    encoder, tokenizer = load_text_encoder(run / "text").eval(), tokenizer_of(run)
+    encoder, tokenizer = load_text_encoder(run / "small").eval(), tokenizer_of(run)
     texts = ["the cat", "a " * 20, "moon", "", "dog house river", "moon"]
     together = encode(encoder, tokenizer, texts)
     alone = torch.cat([encode(encoder, tokenizer, [text]) for text in texts])

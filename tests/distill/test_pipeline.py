@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +22,10 @@ ensure_torchvision()
 
 @pytest.fixture
 def plan():
-    return replace(read_recipe(Path("starter")), nano=StaticTraining())
+    """The starter's, with one tier and a teacher that is not joined."""
+    text = {"small": TextTraining()}
+    starter = replace(read_recipe(Path("starter")), members={}, unseen=(), text=text)
+    return replace(starter, teacher="starter", nano=StaticTraining())
 
 
 class Stop(Exception):
@@ -59,21 +63,26 @@ def teacher(monkeypatch):
 
 
 def test_finished_stages_are_not_run_again(plan, tmp_path):
-    for stage in ("text", "nano", "image", "mappers"):
+    for stage in ("small", "nano", "image", "mappers"):
         write_record(tmp_path / stage, plan, {}, {})
     lines = list(stages.run_stages(plan, tmp_path, tmp_path))
-    assert [line.split(":")[0] for line in lines] == ["text", "nano", "image", "mappers"]
+    assert [line.split(":")[0] for line in lines] == ["small", "nano", "image", "mappers"]
 
 
 @pytest.mark.parametrize(
-    ("section", "other"),
-    [("text", TextTraining(epochs=(9,))), ("nano", StaticTraining(epochs=9)), ("image", ImageTraining())],
+    ("stage", "section", "other"),
+    [
+        ("small", "text", {"small": TextTraining(epochs=(9,))}),
+        ("nano", "nano", StaticTraining(epochs=9)),
+        ("image", "image", ImageTraining()),
+    ],
 )
-def test_a_stage_made_with_another_recipe_is_refused(section, other, plan, tmp_path):
-    for stage in ("text", "nano", "image"):
-        write_record(tmp_path / stage, plan, {}, {})
-    write_record(tmp_path / section, replace(plan, **{section: other}), {}, {})
-    with pytest.raises(DataError, match=f"made with another {section}"):
+def test_a_stage_made_with_another_recipe_is_refused(stage, section, other, plan, tmp_path):
+    for finished in ("small", "nano", "image"):
+        write_record(tmp_path / finished, plan, {}, {})
+    write_record(tmp_path / stage, replace(plan, **{section: other}), {}, {})
+    name = "[text.small]" if section == "text" else section
+    with pytest.raises(DataError, match=re.escape(f"made with another {name}")):
         list(stages.run_stages(plan, tmp_path, tmp_path))
 
 
@@ -83,7 +92,7 @@ def test_captions_are_not_encoded_by_another_teacher_than_the_labels(
 ):
     plan = replace(plan, nano=None)
     if text_is_done:
-        write_record(tmp_path / "text", plan, {}, {})
+        write_record(tmp_path / "small", plan, {}, {})
     with open_labels(tmp_path / "labels", Description("other", {}, ("plain",), 4)) as store:
         store.want({"a"})
         store.append(Labels(["a"], ["text"], [""], {"plain": np.eye(1, 4)}, ["a"]))
@@ -116,7 +125,7 @@ def test_labels_are_looked_at_again_when_the_recipe_wants_others(
 
 def test_other_training_on_the_same_labels_needs_no_teacher(plan, teacher, tmp_path, monkeypatch):
     monkeypatch.setattr(stages, "fit_space", stop)
-    other = replace(plan, text=TextTraining(epochs=(9,)), image=replace(plan.image, epochs=1))
+    other = replace(plan, text={"small": TextTraining(epochs=(9,))}, image=replace(plan.image, epochs=1))
     for wanted in (plan, other):
         with pytest.raises(Stop):
             list(stages.run_stages(wanted, tmp_path, tmp_path))

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from unbraid.distill.recipe import ImageTraining, Source, TextTraining, read_recipe
+from unbraid.distill.data.item_sources import SOURCES
+from unbraid.distill.recipe import ImageTraining, Source, TextTraining, read_recipe, recipe_licences
 from unbraid.errors import DataError
 from unbraid.training.record import recipe_table
 
@@ -49,12 +50,47 @@ def test_a_recipe_is_read_into_its_types(written):
 
 def test_what_a_recipe_leaves_out_has_its_default(written):
     recipe = read_recipe(written(SMALL))
-    assert (recipe.text, recipe.image, recipe.mapper) == (TextTraining(), ImageTraining(), {})
+    assert (recipe.text, recipe.image, recipe.mapper) == ({"small": TextTraining()}, ImageTraining(), {})
 
 
 def test_a_whole_number_is_good_enough_for_a_share(written):
-    recipe = read_recipe(written(SMALL + "[text]\nkl_weight = 1\n"))
-    assert recipe.text.kl_weight == 1.0 and isinstance(recipe.text.kl_weight, float)
+    recipe = read_recipe(written(SMALL + "[text.small]\nkl_weight = 1\n"))
+    found = recipe.text["small"].kl_weight
+    assert found == 1.0 and isinstance(found, float)
+
+
+def test_each_tier_of_text_has_its_own_training(written):
+    tiers = '[text.small]\n[text.base]\nlayers = []\nstart = "isometry"\n[text.multi]\nvocabulary = 9\n'
+    recipe = read_recipe(written(SMALL + tiers))
+    assert recipe.text == {
+        "small": TextTraining(),
+        "base": TextTraining(layers=(), start="isometry"),
+        "multi": TextTraining(vocabulary=9),
+    }
+    assert recipe_table(recipe)["text"]["multi"]["vocabulary"] == 9
+
+
+@pytest.mark.parametrize("names", [[], ["mbpp", "stsb.en", "jsquad.ja"], ["afriqa.hau", "mgsm.de"]])
+def test_unseen_sets_are_named_as_dev_sets_are(names, written):
+    assert read_recipe(written(f"unseen = {names}" + SMALL)).unseen == tuple(names)
+
+
+@pytest.mark.parametrize("name", ["squad", "mbpp.py", "afriqa", "afriqa.", "stsb.xx", ""])
+def test_an_unseen_set_that_there_is_not_is_refused_by_name(name, written):
+    with pytest.raises(DataError, match=rf"recipe.toml: unseen: no dev set {name}: .*mbpp.*afriqa\.LANG"):
+        read_recipe(written(f'unseen = ["mbpp", "{name}"]' + SMALL))
+
+
+@pytest.mark.parametrize(
+    ("tiers", "message"),
+    [
+        ("[text.base]\n[text.multi]\n", r"\[text.base\], \[text.multi\] without \[text.small\]"),
+        ("[text]\n", r"\[text\] without \[text.small\]: .*add it"),
+    ],
+)
+def test_a_recipe_without_the_small_tier_is_refused(tiers, message, written):
+    with pytest.raises(DataError, match=message):
+        read_recipe(written(SMALL + tiers))
 
 
 def test_a_recipe_in_the_working_folder_comes_before_the_shipped_one(written, monkeypatch, tmp_path):
@@ -69,6 +105,25 @@ def test_a_folder_of_the_same_name_does_not_hide_the_shipped_recipe(monkeypatch,
     assert read_recipe(Path("starter")).name == "starter"
 
 
+def test_a_recipe_may_name_members_in_place_of_a_teacher(written):
+    joined = SMALL.replace('teacher = "minilm"', "members = {e5 = 1, mpnet = 0.5}")
+    recipe = read_recipe(written(joined))
+    assert (recipe.members, recipe.teacher) == ({"e5": 1.0, "mpnet": 0.5}, "")
+    assert recipe_licences(recipe).keys() >= {"a.jsonl.gz", f"{SOURCES[0].file}.jsonl.gz"}
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ('teacher = "minilm"\nmembers = {e5 = 1}', "names the teacher minilm and members: expected one"),
+        ("members = {e6 = 1, e5 = 1}", "unknown member e6: expected some of .*e5"),
+    ],
+)
+def test_members_that_there_are_not_and_a_teacher_beside_them_are_refused(members, message, written):
+    with pytest.raises(DataError, match=message):
+        read_recipe(written(SMALL.replace('teacher = "minilm"', members)))
+
+
 MAPPER = '[mapper.code]\nkind = "linear"\nloss = "ranking"\nfiles = ["a"]\n'
 
 
@@ -81,9 +136,11 @@ MAPPER = '[mapper.code]\nkind = "linear"\nloss = "ranking"\nfiles = ["a"]\n'
         ),
         ("epochs = 3" + SMALL, "recipe.toml: .* unknown field `epochs`; known fields: name, version"),
         (
-            SMALL + "[text]\nepoch = 3",
-            r"recipe.toml: text: .* unknown field `epoch`; known fields: backbone, layers",
+            SMALL + "[text.small]\nepoch = 3",
+            r"recipe.toml: text\[\.\.\.\]: .* unknown field `epoch`; known fields: backbone, layers",
         ),
+        (SMALL + "[text.large]", r"recipe.toml: key in text: .*'large': expected small, base, multi"),
+        (SMALL + '[text.small]\nstart = "random"', "'random': expected ridge, isometry"),
         (SMALL + "[image]\nepochz = 3", r"recipe.toml: image: .* unknown field `epochz`"),
         (
             SMALL + MAPPER + "ranks = 3",
@@ -100,7 +157,10 @@ MAPPER = '[mapper.code]\nkind = "linear"\nloss = "ranking"\nfiles = ["a"]\n'
             r"source\[0\].text: Expected `array`, got `str`",
         ),
         (SMALL.replace('"positive"]', "7]"), r"source\[0\].text\[1\]: Expected `str`, got `int`"),
-        (SMALL + "[text]\nbatch_tokens = 2.5", r"text.batch_tokens: Expected `int`, got `float`"),
+        (
+            SMALL + "[text.small]\nbatch_tokens = 2.5",
+            r"text\[...\].batch_tokens: Expected `int`, got `float`",
+        ),
         (SMALL + MAPPER.replace("linear", "liner"), "kind: .*'liner': expected linear, low-rank, gated"),
         (SMALL + MAPPER.replace("ranking", "rank"), "loss: .*'rank': expected ranking, cosent"),
         (
@@ -136,6 +196,11 @@ def test_the_table_of_a_recipe_holds_every_value_as_plain_data(starter):
     assert table["source"][0]["licence"] == starter.source[0].licence
 
 
+@pytest.mark.parametrize("name", ["starter", "starter-tower", "tower", "smoke", "v4"])
+def test_every_shipped_recipe_is_read(name):
+    assert "small" in read_recipe(Path(name)).text
+
+
 # -- the shipped starter ---------------------------------------------------------------------------------------
 
 
@@ -150,7 +215,7 @@ def test_every_source_of_the_starter_names_a_licence(starter):
 
 
 def test_everything_the_starter_trains_on_is_among_its_licensed_sources(starter):
-    licensed = {source.file for source in starter.source}
+    licensed = recipe_licences(starter).keys()
     assert {file for mapper in starter.mapper.values() for file in mapper.files} <= licensed
     assert {f"{name}.jsonl.gz" for name in starter.image.photos} <= licensed
 

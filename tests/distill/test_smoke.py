@@ -20,7 +20,7 @@ from unbraid.training.torchvision_shim import ensure_torchvision
 
 ensure_torchvision()
 
-STAGES = {"labels", "base space", "text", "nano", "image", "mappers", "bundle"}
+STAGES = {"labels", "base space", "small", "nano", "image", "mappers", "bundle"}
 
 
 class Result:
@@ -72,8 +72,8 @@ def test_the_plan_and_every_stage_are_told(made):
     said = (made / "said").read_text()
     assert "texts, 198 code, 16 pictures; " in said  # two of the code rows are held out
     assert {line.split(":")[0] for line in said.splitlines()} >= STAGES
-    assert "4 routes of 64 dimensions" in said
-    for name in ("ceiling.json", "ceiling.png", "text/curves.png", "nano/curves.png", "image/curves.png"):
+    assert "4 passes of 64 dimensions" in said
+    for name in ("ceiling.json", "ceiling.png", "small/curves.png", "nano/curves.png", "image/curves.png"):
         assert (made / "run" / name).is_file()
 
 
@@ -193,6 +193,6 @@ def test_the_data_are_the_same_every_time(data, tmp_path):
 
 
 def test_students_reach_for_their_targets_from_random_weights(made):
-    curves = json.loads((made / "run" / "text" / "record.json").read_text())["curves"]
+    curves = json.loads((made / "run" / "small" / "record.json").read_text())["curves"]
     assert np.isfinite(curves["loss"]).all()
     assert np.mean(curves["loss"][-5:]) < np.mean(curves["loss"][:5])

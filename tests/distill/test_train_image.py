@@ -27,7 +27,7 @@ from unbraid.distill.data.training_items import TrainingItem
 from unbraid.distill.labels.label_shard import Labels, text_key
 from unbraid.distill.labels.label_store import Description, open_labels
 from unbraid.distill.labels.write_labels import label
-from unbraid.distill.recipe import ImageTraining, Recipe, TextTraining
+from unbraid.distill.recipe import ImageTraining, Recipe
 from unbraid.distill.space.base_space import fit_base_space
 from unbraid.distill.train_image import (
     augment,
@@ -55,7 +55,7 @@ PREPROCESS = ImagePreprocess(32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
 
 def recipe(training=TRAINING):
-    return Recipe("tiny", "1", 5, "fake", 0, "float32", (), TextTraining(), training, {})
+    return Recipe("tiny", "1", 5, "fake", dtype="float32", image=training)
 
 
 ROUTES = {"query": "search", "document": "search", "symmetric": "match", "code": "match"}

@@ -13,7 +13,7 @@ from unbraid.distill import static_closed_form
 from unbraid.distill import train_static as stage
 from unbraid.distill.labels.label_shard import Labels
 from unbraid.distill.labels.label_store import Description, open_labels
-from unbraid.distill.recipe import ImageTraining, Recipe, StaticTraining, TextTraining, read_recipe
+from unbraid.distill.recipe import Recipe, StaticTraining, TextTraining, read_recipe
 from unbraid.distill.space.base_space import fit_base_space
 from unbraid.distill.static_closed_form import factorize, fit_rows, prior_rows, token_shares
 from unbraid.distill.train_static import train_static
@@ -29,9 +29,8 @@ RNG = np.random.default_rng(0)
 
 
 def recipe(nano=NANO):
-    return Recipe(
-        "tiny", "1", 5, "fake", 0, "float32", (), TextTraining(max_tokens=8), ImageTraining(), {}, nano=nano
-    )
+    text = {"small": TextTraining(max_tokens=8)}
+    return Recipe("tiny", "1", 5, dtype="float32", text=text, nano=nano)
 
 
 # -- closed form -----------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 from msgspec.structs import replace
 
 from unbraid.distill.data.training_items import TrainingItem, recipe_items, sentences, training_items
-from unbraid.distill.recipe import ImageTraining, Recipe, Source, TextTraining
+from unbraid.distill.recipe import Recipe, Source
 
 DEV_OF_300 = [213, 217, 227]
 
@@ -94,7 +94,7 @@ def test_the_seed_decides_the_order_of_the_items(pairs):
 
 def test_a_recipes_items_are_the_first_of_its_sources(pairs):
     sources = (Source("pairs.jsonl.gz", "MIT", text=("anchor",)),)
-    recipe = Recipe("tiny", "1", 3, "fake", 5, "float32", sources, TextTraining(), ImageTraining(), {})
+    recipe = Recipe("tiny", "1", 3, items=5, source=sources)
     every = training_items(sources, pairs.parent, seed=3)
     assert recipe_items(recipe, pairs.parent) == every[:5]
     assert recipe_items(recipe, pairs.parent, most=7) == every[:7]

@@ -57,7 +57,7 @@ def test_a_card_states_the_limits(about, record, tmp_path):
         .split("## Limits")[1]
         .split("\n## ")[0]
     )
-    for word in ("English", "256 word pieces", "teacher", "jina-embeddings-v4", "textbook", "slants"):
+    for word in ("256 word pieces", "teacher", "jina-embeddings-v4", "textbook", "slants"):
         assert word in limits
 
 
@@ -68,15 +68,29 @@ def test_a_card_says_how_the_bundle_was_made(about, record, tmp_path):
         .split("\n## ")[0]
     )
     assert "212,992 items" in making and "99.65% of" in making
-    assert "layers [0, 2, 5] of minilm, 1,024 neurons in each" in making
+    assert "Teacher: 1 e5 + 1 mpnet + 0.8 minilm" in making
+    assert "Tier base of text and code: all layers of minilm" in making and "Tier multi" in making
     for mode in ("retrieval", "symmetric", "code"):
         assert f"- Mapper {mode}: " in making
 
 
 def test_a_card_names_the_layers_that_a_student_keeps(about, record, tmp_path):
-    text = {**record["recipe"]["text"], "backbone": "minilm", "layers": [0, 2, 5], "feed_forward": 0}
-    made = card(about, {**record["recipe"], "text": text}, record, [PARITY], tmp_path, SIZES)
-    assert "layers [0, 2, 5] of minilm, at most the last three pooled" in made
+    small = {
+        **record["recipe"]["text"]["small"],
+        "layers": [0, 2, 5],
+        "feed_forward": 1024,
+        "pooled_layers": 3,
+    }
+    made = card(about, {**record["recipe"], "text": {"small": small}}, record, [PARITY], tmp_path, SIZES)
+    assert "layers [0, 2, 5] of minilm, 1,024 neurons in each, the mean hidden states of the last 3" in made
+
+
+def test_a_card_names_the_languages_of_each_tier(about, record, tmp_path):
+    text = {**about["modalities"]["text"], "languages": ["en"]}
+    tiers = {"base": {"text": text}, "multi": {"text": {**text, "languages": ["de", "en"]}}}
+    told = about | {"modalities": {**about["modalities"], "text": text}, "tiers": tiers}
+    limits = card(told, record["recipe"], record, [PARITY], tmp_path, SIZES).split("## Limits")[1]
+    assert "Trained languages of small, base: en." in limits and "of multi: de, en." in limits
 
 
 def test_a_card_speaks_of_pictures_only_where_a_tower_was_trained(about, record, tmp_path):

@@ -302,11 +302,13 @@ def run(tiny, tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Write empty graphs, for what does not depend on them."""
-    writer = "unbraid.export.bundle_writer"
-    for name in ("export_text", "export_mapper", "export_static", "quantize"):
-        monkeypatch.setattr(f"{writer}.{name}", lambda made, path, *more, **named: path.write_bytes(b""))
+    tiers, writer = "unbraid.export.text_tiers", "unbraid.export.bundle_writer"
+    written = {tiers: ("export_text", "export_static", "quantize"), writer: ("export_mapper", "quantize")}
     parity = Parity("text.fp32.onnx", 1, 0.0, 1.0, 1.0)
-    monkeypatch.setattr(f"{writer}.compare", lambda module, path, *more, **named: parity)
+    for module, names in written.items():
+        for name in names:
+            monkeypatch.setattr(f"{module}.{name}", lambda made, path, *more, **named: path.write_bytes(b""))
+        monkeypatch.setattr(f"{module}.compare", lambda module, path, *more, **named: parity)
 
 
 def test_an_exported_bundle_encodes_as_the_trained_encoder(tiny, exact):
@@ -335,7 +337,7 @@ def test_int8_graphs_are_smaller(bundle_folder):
 
 def test_a_bundle_lists_the_licence_of_every_source(bundle_folder):
     bundle = read_bundle(bundle_folder)
-    record = json.loads((bundle_folder.parent / "run" / "text" / "record.json").read_text())
+    record = json.loads((bundle_folder.parent / "run" / "small" / "record.json").read_text())
     sources = {source["file"]: source["licence"] for source in record["recipe"]["source"]}
     assert sources.items() <= dict(bundle.licences).items()
     assert any("MiniLM" in name for name in bundle.licences)
@@ -408,7 +410,7 @@ def test_a_run_whose_nano_tier_is_unfinished_is_refused(run, tmp_path):
         export_bundle(run, tmp_path / "bundle")
 
 
-@pytest.mark.parametrize("file", ["text/encoder.json", "text/record.json", "mappers/record.json"])
+@pytest.mark.parametrize("file", ["small/encoder.json", "small/record.json", "mappers/record.json"])
 def test_an_unfinished_run_is_refused_with_what_is_missing(file, run, tmp_path):
     (run / file).unlink()
     with pytest.raises(DataError, match=f"{file}: not found: finish `unbraid train distill`"):
@@ -465,7 +467,7 @@ def test_an_export_that_fails_leaves_the_bundle_that_was_there(run, quick, tmp_p
     export_bundle(run, tmp_path / "bundle")
     before = (tmp_path / "bundle" / "bundle.json").read_bytes()
 
-    def strays(module, path, *more):
+    def strays(module, path, *more, **named):
         raise ParityError(f"{path}: differs from torch")
 
     monkeypatch.setattr("unbraid.export.bundle_writer.compare", strays)

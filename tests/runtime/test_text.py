@@ -148,7 +148,7 @@ def test_a_vector_is_what_torch_computes(text, tiny):
 
     from unbraid.base_encoders.text_encoder import load_text_encoder
 
-    encoder = load_text_encoder(tiny.run / "text").eval()
+    encoder = load_text_encoder(tiny.run / "small").eval()
     ids, _ = text.tokenize(sentences(5))
     with torch.inference_mode():
         expected = [encoder(torch.tensor([one]), torch.ones(1, len(one), dtype=torch.long)) for one in ids]
