@@ -133,6 +133,9 @@ class Recipe(Table, frozen=True):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     source: tuple[Source, ...] = ()
     text: dict[TextTier, TextTraining] = field(default_factory=lambda: {"small": TextTraining()})
+    # Of English texts and code where a user names no tier; documents and queries may differ, since one space holds both.
+    document_tier: TextTier = "small"
+    query_tier: TextTier = "small"
     unseen: tuple[str, ...] = ()  # dev sets of item_sources.HELD_OUT that score a tier while it is trained
     image: ImageTraining = ImageTraining()
     mapper: dict[SearchMode, MapperTraining] = field(default_factory=dict)
@@ -156,6 +159,10 @@ def read_recipe(path: Path) -> Recipe:
     if unknown := [name for name in recipe.unseen if not _is_dev_set(name)]:
         names = dict.fromkeys(f"{held.name}.LANG" if held.by else held.name for held in HELD_OUT)
         raise DataError(f"{path}: unseen: no dev set {', '.join(unknown)}: expected {', '.join(names)}")
+    if untrained := sorted({recipe.document_tier, recipe.query_tier} - set(recipe.text)):
+        raise DataError(
+            f"{path}: document_tier or query_tier is {untrained[0]}, and there is no [text.{untrained[0]}]"
+        )
     if recipe.members and recipe.teacher:
         raise DataError(f"{path}: names the teacher {recipe.teacher} and members: expected one of them")
     if unknown := sorted(recipe.members.keys() - MEMBERS.keys()):

@@ -186,6 +186,8 @@ def _manifest(
         "dims": DIMS,
         "modalities": modalities,
         **({"tiers": tiers} if tiers else {}),
+        "document_tier": recipe["document_tier"],
+        "query_tier": recipe["query_tier"],
         "mappers": mappers,
         "search_modes": {mode: tasks for mode, tasks in SEARCH_MODES.items() if set(tasks) <= set(mappers)},
         "licences": _licences(recipe, run / "labels" / "record.json"),

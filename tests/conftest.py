@@ -175,7 +175,7 @@ def tiered(tiny: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
         "multi": TextTraining(split_identifiers=False),
     }
     recipe = read_recipe(Path("starter"))
-    recipe = structs.replace(recipe, text=settings)
+    recipe = structs.replace(recipe, text=settings, query_tier="base")
     write_record(folder / "run" / "small", recipe, {}, {"items": 0, "energy kept by base": 1.0})
     write_record(
         folder / "run" / "nano",
@@ -245,17 +245,9 @@ def bundle_copy(bundle_folder: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def tiers_folder(tiered: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiers_folder(tiered: TinyRun) -> Path:
     """The bundle with the tiers base and multi, base for English queries. Tests must not change it."""
-    from unbraid.bundle import manifest_hash
-
-    folder = tmp_path_factory.mktemp("tiers") / "bundle"
-    shutil.copytree(tiered.bundle, folder)
-    about = json.loads((folder / "bundle.json").read_text())
-    about["query_tier"] = "base"
-    about["sha256"] = manifest_hash(about)
-    (folder / "bundle.json").write_text(json.dumps(about))
-    return folder
+    return tiered.bundle
 
 
 @pytest.fixture(scope="session")

@@ -355,10 +355,14 @@ class Embedder:
         key = (tier or self.tier, kind)
         if key not in self._texts:
             spec = self.bundle.tiers[key[0]][kind]
-            shared = next((one for one in list(self._texts.values()) if one.serves(spec)), None)
-            self._texts[key] = (
-                shared.with_spec(spec) if shared else TextRuntime(self.bundle.folder, spec, self.precision)
-            )
+            opened = list(self._texts.values())
+            if shared := next((one for one in opened if one.serves(spec)), None):
+                self._texts[key] = shared.with_spec(spec)
+            else:
+                tokens = next(
+                    (one.tokens for one in opened if one.spec.token_graphs == spec.token_graphs), None
+                )
+                self._texts[key] = TextRuntime(self.bundle.folder, spec, self.precision, tokens=tokens)
         return self._texts[key]
 
     def _mapper(self, task: str) -> Session:

@@ -72,3 +72,15 @@ def test_batches_of_a_chain_keep_their_order(tiered):
 def test_parity_of_every_graph_is_written(tiered):
     graphs = {one["graph"] for one in json.loads((tiered.bundle / "parity.json").read_text())}
     assert {"tokens.int8.onnx", "base.int8.onnx", "multi.fp32.onnx", "text.fp32.onnx"} <= graphs
+
+
+def test_default_tiers_are_those_of_the_recipe(tiered, bundle_folder):
+    bundle, plain = read_bundle(tiered.bundle), read_bundle(bundle_folder)
+    assert (bundle.document_tier, bundle.query_tier) == ("small", "base")
+    assert (plain.document_tier, plain.query_tier) == ("small", "small")
+
+
+def test_tiers_of_one_model_share_the_open_token_graph(tiered):
+    model = unbraid.load(tiered.bundle, threads=1)
+    small, base = (model._text_runtime("text", tier) for tier in ("small", "base"))
+    assert small.tokens is base.tokens is not None

@@ -20,15 +20,21 @@ from unbraid.runtime.word_cache import library_ids, word_cache
 class TextRuntime:
     """One text or code encoder of a bundle, ready to run."""
 
-    def __init__(self, folder: Path, spec: TextSpec, precision: str | None) -> None:
-        """Open the graph and the tokenizer. Raises BundleError when either cannot be opened."""
+    def __init__(
+        self, folder: Path, spec: TextSpec, precision: str | None, *, tokens: Session | None = None
+    ) -> None:
+        """Open the graphs and the tokenizer; `tokens` is the token graph where another tier has opened it.
+
+        Raises BundleError when one of them cannot be opened.
+        """
         self.spec = spec
         shape = (None, None)
-        self.tokens: Session | None = None
+        self.tokens = tokens
         inputs: dict[str, tuple[int | None, ...]] = {"input_ids": shape, "attention_mask": shape}
         if spec.token_graphs:
-            token_graph = folder / pick_graph(spec.token_graphs, precision)
-            self.tokens = open_graph(token_graph, {"input_ids": shape}, ["token_vectors"])
+            if self.tokens is None:
+                token_graph = folder / pick_graph(spec.token_graphs, precision)
+                self.tokens = open_graph(token_graph, {"input_ids": shape}, ["token_vectors"])
             inputs = {"token_vectors": output_shape(self.tokens, "token_vectors"), "attention_mask": shape}
         self.session = open_graph(folder / pick_graph(spec.graphs, precision), inputs, ["base_vector"])
         try:
