@@ -67,9 +67,9 @@ def test_label_then_check(command, texts, tmp_path):
 
 
 def test_label_takes_teacher_and_dtype_from_the_recipe(command, texts, tmp_path, fake_teacher):
-    command("train", "label", texts, "--out", tmp_path / "a")
+    command("train", "label", texts, "--out", tmp_path / "a", "--recipe", "v4")
     about = json.loads((tmp_path / "a" / "labels.json").read_text())["about"]
-    plan = read_recipe(Path("starter"))
+    plan = read_recipe(Path("v4"))
     assert about == {"model": plan.teacher, "dtype": str(torch_dtype(plan))}
     command("train", "label", texts, "--out", tmp_path / "b", "--teacher", "org/other")
     about = json.loads((tmp_path / "b" / "labels.json").read_text())["about"]
@@ -95,7 +95,7 @@ def test_label_after_ctrl_c_says_how_far_it_came(command, texts, tmp_path, fake_
         raise KeyboardInterrupt
 
     monkeypatch.setattr(FakeTeacher, "encode", stop)
-    result = command("train", "label", texts, "--out", tmp_path / "labels")
+    result = command("train", "label", texts, "--out", tmp_path / "labels", "--teacher", "one")
     assert result.code == 130
     assert result.err == ("unbraid: interrupted; 0 of 9 items are labelled; run it again to resume\n")
 
@@ -135,9 +135,14 @@ def test_wrong_use_of_label_is_one_clear_line(command, texts, tmp_path, fake_tea
     (tmp_path / "bad.jsonl").write_text('{"body": "x"}\n')
     (tmp_path / "picture.jsonl").write_text('{"image": "red.png"}\n')
     Image.new("RGB", (4, 4), "red").save(tmp_path / "red.png")
-    result = command("train", "label", *(word.format(tmp=tmp_path) for word in words))
+    result = command("train", "label", *(word.format(tmp=tmp_path) for word in words), "--teacher", "one")
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
     assert says in result.err
+
+
+def test_a_recipe_that_joins_members_needs_one_of_them(command, texts, tmp_path):
+    result = command("train", "label", texts, "--out", tmp_path / "labels")
+    assert result.code == 2 and "the recipe names no teacher" in result.err and "--teacher" in result.err
 
 
 def test_a_member_that_reads_english_alone_labels_the_english_sides(command, tmp_path):

@@ -139,6 +139,7 @@ def test_a_converted_index_is_as_if_it_had_been_encoded_again(store, new, conver
         for entries, vectors, _ in converted.store.items():
             for entry, vector in zip(entries, vectors, strict=True):
                 same, rows = again.store.file(entry.path)
+                same = [replace(one, tier="") for one in same]  # a converted vector comes from no tier
                 assert entry in same
                 assert rows[same.index(entry)] @ vector > 0.9
         report = converted.add(notes)
