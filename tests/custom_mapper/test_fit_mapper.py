@@ -27,7 +27,7 @@ class Model:
         self.matrices["document"] = own if document is None else document
         self.encoded = []
 
-    def encode(self, items, *, on_truncate, progress):
+    def encode(self, items, *, on_truncate, progress, side=None):
         self.encoded += items
         return normalize(np.array([self.vector(item) for item in items]))
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -126,20 +127,28 @@ def _text(line: Line, *names: str) -> str:
 
 
 def encode_pairs(model: Embedder, pairs: Pairs, progress: bool | None = None) -> EncodedPairs:
-    """`pairs` with the base vectors of their texts; each distinct text is encoded once."""
-    number: dict[tuple[type, str], int] = {}
-    sides = [
-        np.array(
-            [-1 if text is None else number.setdefault((type(text), text), len(number)) for text in side]
-        )
-        for side in (pairs.left, pairs.right, pairs.negative)
-    ]
-    vectors = model.encode([text for _, text in number], on_truncate="ignore", progress=progress)
-    queries, left = np.unique(sides[0], return_inverse=True)
-    has = sides[2] >= 0
-    documents, rows = np.unique(np.concatenate([sides[1], sides[2][has]]), return_inverse=True)
+    """`pairs` with the base vectors of their texts; each distinct text of a side is encoded once.
+
+    The left side is encoded as queries are; both sides of graded pairs are alike.
+    """
+    wanted = [(row, text) for row, text in enumerate(pairs.negative) if text is not None]
+    queries, left = _distinct(pairs.left)
+    documents, right = _distinct([*pairs.right, *(text for _, text in wanted)])
     negative = np.full(len(pairs), -1)
-    negative[has] = rows[len(pairs) :]
+    negative[[row for row, _ in wanted]] = right[len(pairs) :]
+    side: Literal["query"] | None = "query" if pairs.grades is None else None
     return EncodedPairs(
-        vectors[queries], vectors[documents], left, rows[: len(pairs)], negative, pairs.grades
+        model.encode(queries, on_truncate="ignore", progress=progress, side=side),
+        model.encode(documents, on_truncate="ignore", progress=progress),
+        left,
+        right[: len(pairs)],
+        negative,
+        pairs.grades,
     )
+
+
+def _distinct(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Every text once, and the row int64 [n] of each in them. Code is another item than a text of its characters."""
+    number: dict[tuple[type, str], int] = {}
+    rows = [number.setdefault((type(text), text), len(number)) for text in texts]
+    return [text for _, text in number], np.array(rows, np.int64)

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from unbraid.evaluation.metrics import RANKING_METRICS, Score, Scorer, dense, ra
 from unbraid.evaluation.stored_vectors import stored_forms
 from unbraid.evaluation.tables import json_value, markdown_table
 from unbraid.index.search.hybrid import mixed
+from unbraid.runtime.routing import Side
 
 METRICS = (*RANKING_METRICS, "Spearman")
 
@@ -36,8 +38,10 @@ class Model(Protocol):
     def search_modes(self) -> Mapping[str, tuple[str, str]]:
         """Search mode -> (task of the query, task of the document)."""
 
-    def encode(self, items: Sequence[Any], *, progress: bool | None = None) -> Vectors:
-        """Base vectors of the items."""
+    def encode(
+        self, items: Sequence[Any], *, progress: bool | None = None, side: Side | None = None
+    ) -> Vectors:
+        """Base vectors of the items; queries and documents may be encoded differently."""
 
     def map(self, base: Vectors, task: str) -> Vectors:
         """Task vectors of base vectors."""
@@ -108,7 +112,8 @@ def _evaluate_retrieval(
     def scores_of(scorer: Scorer) -> dict[str, Score]:
         return retrieval_scores(dataset, scorer)
 
-    (base_q, base_d), speed = _encode(model.encode, queries, documents, progress)
+    as_query = partial(model.encode, side="query")
+    (base_q, base_d), speed = _encode(model.encode, queries, documents, progress, as_query=as_query)
 
     def cosine(mode: str) -> Scorer:
         query_task, document_task = model.search_modes[mode]
@@ -184,18 +189,27 @@ def _evaluate_sts(
 
 
 def _encode(
-    encode: Callable[..., Vectors], first: Sequence[Any], second: Sequence[Any], progress: bool | None
+    encode: Callable[..., Vectors],
+    first: Sequence[Any],
+    second: Sequence[Any],
+    progress: bool | None,
+    *,
+    as_query: Callable[..., Vectors] | None = None,
 ) -> tuple[tuple[Vectors, Vectors], float]:
-    """Vectors of both lists, and items encoded per second; each distinct item is encoded once."""
-    # The type is part of the key: Code("x") == "x", but different encoders encode them.
-    unique = {(type(item), item): item for item in (*first, *second)}
-    position = {key: i for i, key in enumerate(unique)}
+    """Vectors of both lists, and items encoded per second; each distinct item of a list is encoded once.
+
+    `as_query` encodes the first list, if it is encoded otherwise than the second.
+    """
     encode([first[0]])  # opens graphs and threads, outside the timing
-    start = time.perf_counter()
-    vectors = encode(list(unique.values()), progress=progress)
-    speed = len(unique) / (time.perf_counter() - start)
-    both = tuple(vectors[[position[type(item), item] for item in items]] for items in (first, second))
-    return (both[0], both[1]), speed
+    start, count, both = time.perf_counter(), 0, []
+    for items, given in ((first, as_query or encode), (second, encode)):
+        # The type is part of the key: Code("x") == "x", but different encoders encode them.
+        unique = {(type(item), item): item for item in items}
+        position = {key: row for row, key in enumerate(unique)}
+        vectors = given(list(unique.values()), progress=progress)
+        both.append(vectors[[position[type(item), item] for item in items]])
+        count += len(unique)
+    return (both[0], both[1]), count / (time.perf_counter() - start)
 
 
 # --- output ---
