@@ -1,5 +1,6 @@
 """All stages of a recipe in order, from data to mappers. A stage with a record is finished and not run again."""
 
+import hashlib
 import json
 import random
 from collections import Counter
@@ -11,7 +12,8 @@ from unbraid.bundle import SMALL
 from unbraid.distill.cut_backbone import cut_backbone
 from unbraid.distill.data.captioned_pictures import picture_items
 from unbraid.distill.data.dev_sets import DevSet, dev_sets
-from unbraid.distill.data.item_sources import SOURCES
+from unbraid.distill.data.encoded_items import EncodedItems, encode_items
+from unbraid.distill.data.item_sources import ENGLISH, SOURCES
 from unbraid.distill.data.member_items import ordered_items, with_english_sides
 from unbraid.distill.data.training_items import TrainingItem, recipe_items
 from unbraid.distill.fit_mappers import fit_mappers
@@ -25,6 +27,7 @@ from unbraid.distill.space.fit_space import fit_space
 from unbraid.distill.train_image import train_image
 from unbraid.distill.train_static import train_static
 from unbraid.distill.train_text import train_text
+from unbraid.distill.trained_students import load_students
 from unbraid.errors import DataError
 from unbraid.teacher import load
 from unbraid.teacher.members.member_spec import MEMBERS
@@ -64,7 +67,7 @@ def run_stages(plan: Recipe, data: Path, run: Path, *, device: str | None = None
         if not finished(run / "nano", plan, (*LABELLED, "nano")):
             with silence_transformers():
                 backbone = backbone_folder(plan.text[SMALL].backbone, data)
-                train_static(plan, labels, run, backbone=backbone)
+                train_static(plan, labels, run, backbone=backbone, more=_encoded(plan, data, run))
         yield f"nano: {run / 'nano'}"
     if plan.image.photos or plan.image.drawings:
         if not finished(run / "image", plan, (*LABELLED, "image")):
@@ -129,6 +132,18 @@ def _backbone(config: TextTraining, data: Path, run: Path) -> Path:
     if not smaller.exists():
         cut_backbone(run_items(data, run, 0), backbone, config.vocabulary, smaller)
     return smaller
+
+
+def _encoded(plan: Recipe, data: Path, run: Path) -> EncodedItems | None:
+    """The items that nano learns from beside the labelled ones, none of them among those."""
+    if plan.nano is None or not plan.nano.items:
+        return None
+    tier = "base" if "base" in plan.text else SMALL
+    rest = run_items(data, run, 0)[plan.items :] if plan.items else []
+    english = [item for item in rest if item.modality == "code" or item.language == ENGLISH]
+    weights = hashlib.sha256((run / tier / "projection.safetensors").read_bytes()).hexdigest()
+    to_base = load_students(plan, run, dtype=torch_dtype(plan), tiers=[tier])[tier]
+    return encode_items(english[: plan.nano.items], run / "nano_items", to_base, weights)
 
 
 def _unseen(plan: Recipe, data: Path) -> list[DevSet]:

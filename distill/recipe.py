@@ -63,6 +63,8 @@ class StaticTraining(Table, frozen=True):
     """How the nano tier, a static encoder, is trained; tokens and targets are those of the text student."""
 
     width: int = 256  # of a token's row
+    # Further English texts and code of a joined teacher's items, whose targets the tier base (or small) encodes.
+    items: int = 0
     epochs: int = 3
     batch: int = 1024
     learning_rate: float = 2e-3
@@ -163,6 +165,8 @@ def read_recipe(path: Path) -> Recipe:
         raise DataError(
             f"{path}: document_tier or query_tier is {untrained[0]}, and there is no [text.{untrained[0]}]"
         )
+    if recipe.nano and recipe.nano.items and not recipe.members:
+        raise DataError(f"{path}: nano.items are those of a joined teacher: it needs [members]")
     if recipe.members and recipe.teacher:
         raise DataError(f"{path}: names the teacher {recipe.teacher} and members: expected one of them")
     if unknown := sorted(recipe.members.keys() - MEMBERS.keys()):

@@ -15,12 +15,14 @@ import torch
 from unbraid.base_encoders.static_encoder import StaticEncoder
 from unbraid.base_encoders.text_encoder import token_embeddings
 from unbraid.bundle import SMALL
+from unbraid.distill.data.encoded_items import EncodedItems
 from unbraid.distill.data.text_set import TextSet, held_out_cosine, tensors, text_set, text_tokenizer
 from unbraid.distill.labels.label_store import read_shards
 from unbraid.distill.recipe import Recipe, StaticTraining
 from unbraid.distill.space.base_space import load_base_space
 from unbraid.distill.static_closed_form import factorize, fit_rows, prior_rows, token_shares
 from unbraid.errors import DataError
+from unbraid.runtime.code_text import split_identifiers
 from unbraid.training.checkpoint import Curves
 from unbraid.training.loop import train
 from unbraid.training.losses import student_loss
@@ -31,11 +33,14 @@ CHOSEN_ON = 64  # dimensions; all 512 choose the same strength and take eight ti
 SAVE_EVERY = 200  # steps between resumable checkpoints
 
 
-def train_static(recipe: Recipe, labels: Path, run: Path, *, backbone: Path) -> StaticEncoder:
+def train_static(
+    recipe: Recipe, labels: Path, run: Path, *, backbone: Path, more: EncodedItems | None = None
+) -> StaticEncoder:
     """Train the nano tier of `recipe` on the shards in `labels`; everything it makes goes to run/nano.
 
     `backbone` is the folder of the pre-trained encoder and its tokenizer: its token embeddings are what rare tokens
-    lean on. Reads run/base_space.safetensors. Interrupted training goes on from its last checkpoint and ends where
+    lean on. `more` are items that another tier has encoded; the held-out ones are labelled by the teacher all the same.
+    Reads run/base_space.safetensors. Interrupted training goes on from its last checkpoint and ends where
     it would have ended. Raises DataError for a recipe without [nano], a run without a base space and fewer than
     ten items.
     """
@@ -53,6 +58,13 @@ def train_static(recipe: Recipe, labels: Path, run: Path, *, backbone: Path) -> 
     data = text_set(read_shards(labels), space, tokenizer, small)
     if not data.held_out:
         raise DataError(f"{labels}: {len(data.ids)} labelled items, at least 10 are needed")
+    if more:
+        texts = [
+            split_identifiers(item.text) if item.modality == "code" and small.split_identifiers else item.text
+            for item in more.items
+        ]
+        ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
+        data = TextSet([*data.ids, *ids], np.concatenate([data.targets, more.targets]))
     encoder, strength = closed_form(data, token_embeddings(backbone).numpy(), config.width)
     before = held_out_cosine(encoder, data)
     curves = _fit(encoder, data, config, recipe.seed, run / "nano.checkpoint.pt")

@@ -1,6 +1,6 @@
 """The trained students of a run, as functions from texts to base vectors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeAlias
@@ -22,14 +22,19 @@ ToBase: TypeAlias = Callable[[list[str], str], Tensor]  # texts and their modali
 MULTI = "multi"
 
 
-def load_students(recipe: Recipe, run: Path, *, dtype: torch.dtype) -> dict[str, ToBase]:
-    """The trained text tiers of `recipe` in `run`, by name.
+def load_students(
+    recipe: Recipe, run: Path, *, dtype: torch.dtype, tiers: Sequence[str] | None = None
+) -> dict[str, ToBase]:
+    """The trained text tiers of `recipe` in `run`, by name; those among `tiers` if given.
 
-    Where the run has the tier multi, the others give it texts in other languages, as they do in use.
+    Where multi is one of them, the others give it texts in other languages, as they do in use.
     """
-    encoders: dict[str, nn.Module] = {tier: load_text_encoder(run / tier).eval() for tier in recipe.text}
+    chosen = [*recipe.text, *(["nano"] if recipe.nano else [])] if tiers is None else tiers
+    encoders: dict[str, nn.Module] = {
+        tier: load_text_encoder(run / tier).eval() for tier in recipe.text if tier in chosen
+    }
     splits: dict[str, bool] = {tier: config.split_identifiers for tier, config in recipe.text.items()}
-    if recipe.nano:
+    if "nano" in chosen:
         encoders["nano"] = load_static_encoder(run / "nano").eval()
     own = {
         name: partial(

@@ -11,6 +11,9 @@ from safetensors.torch import load_file
 from unbraid.base_encoders.static_encoder import load_static_encoder
 from unbraid.distill import static_closed_form
 from unbraid.distill import train_static as stage
+from unbraid.distill.data.encoded_items import EncodedItems
+from unbraid.distill.data.text_set import text_tokenizer
+from unbraid.distill.data.training_items import TrainingItem
 from unbraid.distill.labels.label_shard import Labels
 from unbraid.distill.labels.label_store import Description, open_labels
 from unbraid.distill.recipe import Recipe, StaticTraining, TextTraining, read_recipe
@@ -145,6 +148,22 @@ def test_training_gains_on_the_closed_form(trained):
     results = record(trained[0])["results"]
     assert results["items"] == 400 and results["ridge"] in stage.STRENGTHS
     assert results["held-out cosine"] > results["held-out cosine of the closed form"] > 0.8
+
+
+def test_items_that_another_tier_encoded_are_learned_too(trained, labels, backbone, tmp_path):
+    """A word that no label holds gets the direction that the other tier gives it."""
+    target = np.zeros(512, np.float16)
+    target[7] = 1
+    items = [TrainingItem(f"word29 word{number % 29}", "text") for number in range(200)]
+    more = EncodedItems(items, np.tile(target, (len(items), 1)))
+    encoder = train_static(recipe(), labels, with_space(tmp_path), backbone=backbone, more=more)
+    assert record(tmp_path)["results"]["items"] == 600
+    tokenizer = text_tokenizer(backbone / "tokenizer.json", 8)
+    ids = torch.tensor([tokenizer.encode("word29").ids])
+    mask = torch.ones_like(ids)
+    with torch.no_grad():
+        learned, before = (float(one(ids, mask)[0, 7]) for one in (encoder, trained[1]))
+    assert learned > 0.8 > before
 
 
 def test_a_run_leaves_encoder_tokenizer_record_and_curves(trained):
