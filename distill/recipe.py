@@ -55,8 +55,10 @@ class TextTraining(Table, frozen=True):
     prefix_weight: float = 0.25  # cosine at each Matryoshka prefix
     code_anchor: float = 0.5  # share of the description's vector in the target of a code snippet
     average: float = (
-        0.0  # decay a step of the running average of the weights, which is kept; 0 = the last weights
+        0.0  # decay a step of the running average of the weights that is kept; 0 = the last weights
     )
+    # Shares of the trained weights that are tried, the rest being those of the start; the unseen sets choose one.
+    shares: tuple[float, ...] = (1.0,)
 
 
 class StaticTraining(Table, frozen=True):
@@ -165,6 +167,15 @@ def read_recipe(path: Path) -> Recipe:
         raise DataError(
             f"{path}: document_tier or query_tier is {untrained[0]}, and there is no [text.{untrained[0]}]"
         )
+    for tier, config in recipe.text.items():
+        if not config.shares or not all(0 < share <= 1 for share in config.shares):
+            raise DataError(
+                f"{path}: shares of [text.{tier}] are {list(config.shares)}: expected numbers from 0 to 1"
+            )
+        if len(config.shares) > 1 and not recipe.unseen:
+            raise DataError(
+                f"{path}: [text.{tier}] tries several shares, and no unseen set is named to choose one"
+            )
     if recipe.nano and recipe.nano.items and not recipe.members:
         raise DataError(f"{path}: nano.items are those of a joined teacher: it needs [members]")
     if recipe.members and recipe.teacher:

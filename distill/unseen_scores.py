@@ -12,11 +12,13 @@ from unbraid.distill.data.training_items import TrainingItem
 from unbraid.distill.trained_students import encode
 from unbraid.runtime.code_text import split_identifiers
 
+MEAN = ", mean"  # what the names of means end in
+
 
 def unseen_scores(
     sets: Sequence[DevSet], encoder: nn.Module, tokenizer: Tokenizer, split_code: bool, dtype: torch.dtype
 ) -> dict[str, float]:
-    """The score of each set (nDCG@10, or Spearman for similarity), and the mean of each kind where it has several.
+    """The score of each set (nDCG@10, or Spearman for similarity), and the mean of each kind.
 
     `split_code` says whether the student reads the names of code split.
     """
@@ -30,9 +32,7 @@ def unseen_scores(
             sides.append(encode(encoder, tokenizer, texts, dtype).numpy())
         found[one.name] = score(one, *sides)
     for kind in dict.fromkeys(one.kind for one in sets):
-        scores = [found[one.name] for one in sets if one.kind == kind]
-        if len(scores) > 1:
-            found[f"{kind}, mean"] = float(np.mean(scores))
+        found[f"{kind}{MEAN}"] = float(np.mean([found[one.name] for one in sets if one.kind == kind]))
     return found
 
 

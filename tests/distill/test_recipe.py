@@ -251,3 +251,26 @@ def test_published_weights_of_a_tower_need_their_licence(written):
 def test_a_tower_of_no_known_library_is_refused(written):
     with pytest.raises(DataError, match="unknown tower 'torchvision:resnet18'"):
         read_recipe(written(SMALL + '\n[image]\ntower = "torchvision:resnet18"\n'))
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("shares = [0.0, 1.0]", r"shares of \[text.small\] are \[0.0, 1.0\]: expected numbers from 0 to 1"),
+        ("shares = []", "expected numbers from 0 to 1"),
+        ("shares = [0.5, 1.0]", "tries several shares, and no unseen set is named"),
+    ],
+)
+def test_shares_that_cannot_be_chosen_from_are_refused(written, line, says):
+    with pytest.raises(DataError, match=says):
+        read_recipe(written(f"{SMALL}\n[text.small]\n{line}\n"))
+
+
+def test_a_default_tier_that_is_not_trained_is_refused(written):
+    with pytest.raises(DataError, match=r"is base, and there is no \[text.base\]"):
+        read_recipe(written('query_tier = "base"\n' + SMALL))
+
+
+def test_more_items_for_nano_need_members(written):
+    with pytest.raises(DataError, match="nano.items are those of a joined teacher"):
+        read_recipe(written(SMALL + "\n[nano]\nitems = 5\n"))

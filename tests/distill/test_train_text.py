@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
-from unbraid.base_encoders.text_encoder import load_backbone, load_text_encoder
+from unbraid.base_encoders.text_encoder import load_backbone, load_text_encoder, start_text_encoder
 from unbraid.distill import train_text as stage
 from unbraid.distill.data.dev_sets import DevSet
 from unbraid.distill.data.text_set import TextSet, held_out_cosine, tensors
@@ -472,3 +472,36 @@ def test_each_cycle_warms_up_and_peaks_at_half_the_last_ones_rate():
     assert rates[99] < 0.001
     assert max(rates[100:150]) == pytest.approx(0.49, abs=0.02)
     assert rates[150] == pytest.approx(0)
+
+
+# -- mixing with the start ------------------------------------------------------------------------------------------
+
+
+def test_the_share_that_scores_best_is_kept_and_mixes_every_weight(backbone):
+    encoder = start_text_encoder(backbone, 16)
+    begun = {name: weight.clone() for name, weight in encoder.state_dict().items()}
+    with torch.no_grad():
+        for weight in encoder.parameters():
+            weight.add_(1.0)
+
+    def measure(mixed):
+        """Kinds count alike, and sets that are no mean do not count: best at a share of .5."""
+        moved = float((mixed.projection.bias - begun["projection.bias"]).mean())
+        return {"a": moved, "sts, mean": -abs(moved - 0.5), "code, mean": 0.1}
+
+    assert stage.best_share(encoder, begun, (1.0, 0.75, 0.5), measure) == 0.5
+    for name, weight in encoder.state_dict().items():
+        if weight.is_floating_point():
+            torch.testing.assert_close(weight, begun[name] + 0.5)
+
+
+def test_one_share_is_taken_without_measuring(backbone):
+    encoder = start_text_encoder(backbone, 16)
+    begun = {name: torch.zeros_like(weight) for name, weight in encoder.state_dict().items()}
+    before = {name: weight.clone() for name, weight in encoder.state_dict().items()}
+
+    def measure(_):
+        raise AssertionError("measured")
+
+    assert stage.best_share(encoder, begun, (1.0,), measure) == 1.0
+    assert all(torch.equal(weight, before[name]) for name, weight in encoder.state_dict().items())
