@@ -486,7 +486,7 @@ def test_the_share_that_scores_best_is_kept_and_mixes_every_weight(backbone):
 
     def measure(mixed):
         """Kinds count alike, and sets that are no mean do not count: best at a share of .5."""
-        moved = float((mixed.projection.bias - begun["projection.bias"]).mean())
+        moved = float((mixed.projection.bias.detach() - begun["projection.bias"]).mean())
         return {"a": moved, "sts, mean": -abs(moved - 0.5), "code, mean": 0.1}
 
     assert stage.best_share(encoder, begun, (1.0, 0.75, 0.5), measure) == 0.5
