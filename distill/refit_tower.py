@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn.functional import normalize
 
 from unbraid.base_encoders.image_encoder import ImageEncoder
 from unbraid.bundle import read_bundle
@@ -22,7 +23,7 @@ from unbraid.distill.data.captions import Captions, caption_vectors, distinct_ca
 from unbraid.distill.labels.label_shard import text_key
 from unbraid.distill.recipe import Recipe, read_recipe
 from unbraid.distill.recipe_models import torch_dtype
-from unbraid.distill.train_image import BATCH, dev_recall, new_image_encoder, remove_mean
+from unbraid.distill.train_image import BATCH, dev_recall, new_image_encoder
 from unbraid.distill.train_tower import SAMPLE, start_from_graph
 from unbraid.distill.trained_students import load_students
 from unbraid.errors import DataError
@@ -80,7 +81,10 @@ def fit_projection(encoder: ImageEncoder, pictures: list[Picture], captions: Cap
         before = {name: one.clone() for name, one in encoder.state_dict().items()}
         encoder.projection.weight.copy_(torch.from_numpy(weight))
         encoder.projection.bias.copy_(torch.from_numpy(-weight @ mean))
-        remove_mean(encoder, pictures, captions)
+        raw = normalize(encoder.projection(torch.from_numpy(seen[train])), dim=-1)
+        encoder.mean.copy_(
+            raw.mean(0) - captions.targets[torch.from_numpy(train)].mean(0)
+        )  # as in train_image
         recalls = dev_recall(encoder, pictures, captions)
         if (found := float(np.mean(list(recalls.values())))) > best[0]:
             best = (found, recalls)

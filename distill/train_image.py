@@ -74,7 +74,7 @@ def fit_image(
     """
     captions = caption_vectors(pictures, stored, own=recipe.image.own_vector)
     curves = _fit(encoder, pictures, captions, recipe, run / "image.checkpoint.pt", captions_by)
-    remove_mean(encoder, pictures, captions)
+    _remove_mean(encoder, pictures, captions)
     encoder.save(run / "image")
     results = dev_recall(encoder, pictures, captions)
     write_record(run / "image", recipe, curves, {**results, "captions by": captions_by})
@@ -234,7 +234,7 @@ def _raw_vectors(encoder: ImageEncoder, pictures: list[Picture]) -> Tensor:
     return torch.cat(vectors)
 
 
-def remove_mean(encoder: ImageEncoder, pictures: list[Picture], captions: Captions) -> None:
+def _remove_mean(encoder: ImageEncoder, pictures: list[Picture], captions: Captions) -> None:
     """Set the encoder's mean so that the training pictures have the mean vector of their captions."""
     train = [row for row, picture in enumerate(pictures) if not picture.dev]
     batches = [train[start : start + BATCH] for start in range(0, len(train), BATCH)]
