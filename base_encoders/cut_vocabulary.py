@@ -14,10 +14,8 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 CODE = "code"  # counted as a language of its own
-WEIGHTS = {
-    "en": 8.0,
-    CODE: 4.0,
-}  # beside 1 of any other language: files of every country hold English and code
+# Beside 1 of any other language: files of every country hold English and code.
+WEIGHTS = {"en": 8.0, CODE: 4.0}
 
 
 def count_pieces(tokenizer: Tokenizer, texts: Mapping[str, Iterable[str]]) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from minilm_int8 import minilm_runtime
@@ -26,16 +27,18 @@ from unbraid.distill.data.dev_sets import DevSet, dev_sets, score
 from unbraid.distill.data.item_sources import ENGLISH
 from unbraid.distill.data.training_items import TrainingItem
 from unbraid.distill.space.fit_members import StoredMembers, open_members
-from unbraid.distill.space.task_space import task_target
+from unbraid.distill.space.members_report import group_means, group_of, member_alone, members_joined
+from unbraid.distill.space.task_space import DIM, task_target
+from unbraid.evaluation.tables import markdown_table
 from unbraid.runtime.code_text import split_identifiers
 from unbraid.runtime.text import TextRuntime
 from unbraid.tasks import SEARCH_MODES
 from unbraid.teacher.members.member_space import MemberSpace, load_member_space
-from unbraid.teacher.members.member_spec import stored_route_of
 from unbraid.teacher.members.members_teacher import SPACE
-from unbraid.vectors import normalize
 
-Sides = tuple[np.ndarray, np.ndarray]  # vectors of queries and of documents
+Sides: TypeAlias = tuple[np.ndarray, np.ndarray]  # vectors of queries and of documents
+SHORTER = ((256, "float32"), (128, "float32"), (512, "int8"))
+TEACHER, MINILM = "teacher", "minilm int8"
 
 
 def encode_tier(model: unbraid.Embedder, items: Sequence[TrainingItem]) -> np.ndarray:
@@ -50,60 +53,68 @@ def encode_minilm(runtime: TextRuntime, items: Sequence[TrainingItem]) -> np.nda
     return runtime.encode(runtime.tokenize(texts)[0], threads=1, progress=False)
 
 
-def stored(members: StoredMembers, space: MemberSpace, one: DevSet) -> dict[str, Sides]:
-    """Task vectors of the joined teacher, and those of each member that reads both sides, from their labels."""
-    if not all(members.covers(item) for item in (*one.queries, *one.documents)):
+def taught(members: StoredMembers, space: MemberSpace, one: DevSet) -> dict[str, Sides]:
+    """Task vectors of the joined teacher, and vectors of each member that reads both sides, where all is labelled."""
+    items = (*one.queries, *one.documents)
+    if not all(members.covers(item) for item in items):
         return {}
-    found: dict[str, list[np.ndarray]] = {}
-    for items, task in zip((one.queries, one.documents), one.tasks, strict=True):
-        joined = np.empty((len(items), space.dim), np.float32)
-        for modality in {item.modality for item in items}:
-            rows = [row for row, item in enumerate(items) if item.modality == modality]
-            vectors, present, chosen = members.block(
-                [items[row] for row in rows], members.routes.tasks[task], modality
-            )
-            joined[rows] = space.join(vectors, chosen, present)
-        found.setdefault("teacher", []).append(task_target(joined))
-        for spec in members.specs:
-            if spec.english and any(item.language != ENGLISH for item in (*one.queries, *one.documents)):
-                continue
-            kinds = {item.modality for item in items}
-            own = np.empty((len(items), spec.dim), np.float32)
-            for modality in kinds:
-                rows = [row for row, item in enumerate(items) if item.modality == modality]
-                route = stored_route_of(spec.routes, task, modality)
-                own[rows] = members.stores[spec.name].vectors(
-                    [(modality, items[row].text) for row in rows], route
-                )
-            found.setdefault(spec.name, []).append(normalize(own))
-    return {name: (sides[0], sides[1]) for name, sides in found.items()}
-
-
-def group(one: DevSet) -> str:
-    """What a set is averaged with."""
-    english = [all(item.language == ENGLISH for item in side) for side in (one.queries, one.documents)]
-    return one.kind + ("" if all(english) else ", to English" if english[1] else ", other languages")
-
-
-def table(head: str, rows: Mapping[str, Mapping[str, float]], columns: Sequence[str]) -> str:
-    """A Markdown table; cells without a value are empty."""
-    lines = [f"| {head} | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
-    for name, row in rows.items():
-        cells = [f"{row[column]:.3f}" if column in row else "" for column in columns]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def means(rows: Mapping[str, Mapping[str, float]], groups: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """For each group the mean of every column that all of its rows have."""
+    english = all(item.language == ENGLISH for item in items)
+    systems = {
+        spec.name: member_alone(members, spec) for spec in members.specs if english or not spec.english
+    }
+    systems[TEACHER] = members_joined(members, space, DIM)
     found = {}
-    for name in dict.fromkeys(groups.values()):
-        own = [rows[one] for one, of in groups.items() if of == name]
-        shared = [column for column in own[0] if all(column in row for row in own)]
-        found[f"**{name}, mean of {len(own)}**"] = {
-            column: float(np.mean([row[column] for row in own])) for column in shared
-        }
+    for name, encode in systems.items():
+        query, document = (
+            encode(side, task) for side, task in zip((one.queries, one.documents), one.tasks, strict=True)
+        )
+        found[name] = (query, document)
+    found[TEACHER] = tuple(map(task_target, found[TEACHER]))  # where the mappers end
     return found
+
+
+def mapped(model: unbraid.Embedder, base: Sides, tasks: tuple[str, str], dim: int, numbers: str) -> Sides:
+    """Task vectors of both sides; only documents are stored in `numbers`, as in an index."""
+    query = model.map(base[0], tasks[0], dim=dim)
+    return query, model.map(base[1], tasks[1], dim=dim, numbers=numbers).astype(np.float32)
+
+
+def scores_of(
+    one: DevSet, base: Mapping[str, Sides], others: Mapping[str, Sides], model: unbraid.Embedder
+) -> list[dict[str, float]]:
+    """The rows of one set in the four tables."""
+    own = {name: mapped(model, pair, one.tasks, DIM, "float32") for name, pair in base.items()}
+    alone = {name: score(one, *pair) for name, pair in {**own, **others}.items()}
+    alone |= {f"{name}, no mapper": score(one, *pair) for name, pair in base.items()}
+    documents = {name: pair[1] for name, pair in {**own, **others}.items() if name in own or name == TEACHER}
+    crossed = {
+        f"{left} on {right}": score(one, query, documents[right]) / alone[right]
+        for left, (query, _) in own.items()
+        for right in documents
+        if left != right
+    }
+    modes = {
+        f"{name}, {mode}": score(one, *mapped(model, pair, tasks, DIM, "float32"))
+        for name, pair in base.items()
+        for mode, tasks in SEARCH_MODES.items()
+    }
+    shorter = {
+        f"{name}, {dim} {numbers}": score(one, *mapped(model, pair, one.tasks, dim, numbers)) / alone[name]
+        for name, pair in base.items()
+        for dim, numbers in SHORTER
+    }
+    return [alone, crossed, modes, shorter]
+
+
+def shown(head: str, rows: Sequence[Mapping[str, object]]) -> str:
+    """A table of the rows and of the means of their groups."""
+    columns = list(
+        dict.fromkeys(name for row in rows for name, value in row.items() if isinstance(value, float))
+    )
+    named = [(str(row["set"]), row) for row in rows]
+    named += [(f"mean of {row['sets']} {row['mean of']}", row) for row in group_means(rows)]
+    cells = [[name, *(f"{row[one]:.3f}" if one in row else "" for one in columns)] for name, row in named]
+    return markdown_table([[head, *columns], *cells], numbers_from=1)
 
 
 def main() -> None:
@@ -113,27 +124,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--queries", type=int, default=150)
     parser.add_argument("--documents", type=int, default=400)
-    parser.add_argument("--teacher", type=Path)
+    parser.add_argument("--teacher", type=Path, help="folder of `unbraid train join`")
     parser.add_argument("--dev-labels", type=Path, nargs="*", default=[])
     parser.add_argument("--sets", nargs="*", default=[], help="names, or their beginnings")
-    arguments = parser.parse_args()
-    tiers = {
-        name: unbraid.load(arguments.bundle, tier=name)
-        for name in unbraid.load(arguments.bundle).bundle.tiers
-    }
-    mapped = next(iter(tiers.values()))
-    sets = [
-        one
-        for one in dev_sets(arguments.data, queries=arguments.queries, documents=arguments.documents)
-        if not arguments.sets or one.name.startswith(tuple(arguments.sets))
-    ]
-    members = open_members(arguments.dev_labels) if arguments.dev_labels else None
-    space = load_member_space(arguments.teacher / SPACE) if arguments.teacher else None
-    own: dict[str, dict[str, float]] = {}
-    crossed: dict[str, dict[str, float]] = {}
-    modes: dict[str, dict[str, float]] = {}
-    coarse: dict[str, dict[str, float]] = {}
-    groups = {one.name: group(one) for one in sets}
+    given = parser.parse_args()
+    if (given.teacher is None) != (not given.dev_labels):
+        parser.error("--teacher goes with --dev-labels")
+    bundle = unbraid.load(given.bundle).bundle
+    tiers = {name: unbraid.load(given.bundle, tier=name) for name in bundle.tiers}
+    sets = dev_sets(given.data, queries=given.queries, documents=given.documents)
+    sets = [one for one in sets if not given.sets or one.name.startswith(tuple(given.sets))]
+    if not sets:
+        parser.error(f"no set begins with {' or '.join(given.sets)}")
+    members = open_members(given.dev_labels) if given.teacher else None
+    space = load_member_space(given.teacher / SPACE) if given.teacher else None
+    tables: list[list[dict[str, object]]] = [[], [], [], []]
     with tempfile.TemporaryDirectory() as folder:
         minilm = minilm_runtime(Path(folder))
         for one in sets:
@@ -144,43 +149,13 @@ def main() -> None:
                 name: (encode_tier(model, one.queries), encode_tier(model, one.documents))
                 for name, model in tiers.items()
             }
-            sides = {
-                name: tuple(mapped.map(side, task) for side, task in zip(pair, one.tasks, strict=True))
-                for name, pair in base.items()
-            }
-            others = stored(members, space, one) if members and space else {}
-            sides |= {"minilm": (encode_minilm(minilm, one.queries), encode_minilm(minilm, one.documents))}
-            own[one.name] = {name: score(one, *pair) for name, pair in (sides | others).items()}
-            own[one.name] |= {f"{name}, no mapper": score(one, *pair) for name, pair in base.items()}
-            if one.kind != "sts":
-                known = {name: pair for name, pair in (sides | others).items() if name in (*tiers, "teacher")}
-                crossed[one.name] = {
-                    f"{left} on {right}": score(one, known[left][0], known[right][1]) / own[one.name][right]
-                    for left in tiers
-                    for right in known
-                    if left != right
-                }
-            modes[one.name] = {
-                f"{name}, {mode}": score(
-                    one, *(mapped.map(side, task) for side, task in zip(base[name], tasks, strict=True))
-                )
-                for name in tiers
-                for mode, tasks in SEARCH_MODES.items()
-            }
-            coarse[one.name] = {}
-            for name in tiers:
-                for dim, numbers in ((256, "float32"), (128, "float32"), (512, "int8")):
-                    short = [
-                        mapped.map(side, task, dim=dim)
-                        for side, task in zip(base[name], one.tasks, strict=True)
-                    ]
-                    if numbers == "int8":  # as a search does: the query stays exact
-                        short[1] = np.round(short[1] * 127) / 127
-                    coarse[one.name][f"{name}, {dim} {numbers}"] = score(one, *short) / own[one.name][name]
-    for head, rows in (("set", own), ("share", crossed), ("modes", modes), ("share kept", coarse)):
-        of = {name: groups[name] for name in rows}
-        columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-        print(f"\n{table(head, {**rows, **means(rows, of)}, columns)}", flush=True)
+            others = taught(members, space, one) if members and space else {}
+            others[MINILM] = (encode_minilm(minilm, one.queries), encode_minilm(minilm, one.documents))
+            rows = scores_of(one, base, others, tiers[bundle.document_tier])
+            for table, row in zip(tables, rows, strict=True):
+                table.append({"set": one.name, "group": group_of(one), **row})
+    for head, table in zip(("set", "share", "mode", "share kept"), tables, strict=True):
+        print(f"\n{shown(head, table)}", flush=True)
 
 
 main()

@@ -23,8 +23,7 @@ from unbraid.base_encoders.prune_feed_forward import narrow_feed_forward
 from unbraid.base_encoders.static_encoder import StaticEncoder
 from unbraid.base_encoders.text_encoder import start_text_encoder, token_embeddings
 from unbraid.bundle import SMALL
-from unbraid.distill.data.item_sources import SOURCES
-from unbraid.distill.data.member_items import ordered_items
+from unbraid.distill.data.member_items import joined_items
 from unbraid.distill.data.training_items import TrainingItem, recipe_items
 from unbraid.distill.fit_mappers import READ_OUT, ROWS_PER_FILE
 from unbraid.distill.labels.member_labels import readable_items
@@ -88,7 +87,7 @@ def estimate_run(plan: Recipe, data: Path, *, device: str | None = None) -> str:
 
     Raises DataError when a file of the recipe is not in `data`, and as loading the teacher does.
     """
-    items = ordered_items(SOURCES, data)[: plan.items or None] if plan.members else recipe_items(plan, data)
+    items = joined_items(data)[: plan.items or None] if plan.members else recipe_items(plan, data)
     amount = measure(plan, data, items)
     with silence_transformers():
         if plan.members:

@@ -13,8 +13,8 @@ from unbraid.distill.cut_backbone import cut_backbone
 from unbraid.distill.data.captioned_pictures import picture_items
 from unbraid.distill.data.dev_sets import DevSet, dev_sets
 from unbraid.distill.data.encoded_items import EncodedItems, encode_items
-from unbraid.distill.data.item_sources import ENGLISH, SOURCES
-from unbraid.distill.data.member_items import ordered_items, with_english_sides
+from unbraid.distill.data.item_sources import ENGLISH
+from unbraid.distill.data.member_items import joined_items
 from unbraid.distill.data.training_items import TrainingItem, recipe_items
 from unbraid.distill.fit_mappers import fit_mappers
 from unbraid.distill.labels.label_members import label_by_members, run_items
@@ -35,13 +35,8 @@ from unbraid.teacher.silence_transformers import silence_transformers
 from unbraid.training.record import recipe_table, write_record
 
 UNSEEN_QUERIES, UNSEEN_DOCUMENTS = 80, 250  # of a dev set that is scored at every checkpoint
-LABELLED = (
-    "seed",
-    "teacher",
-    "members",
-    "items",
-    "source",
-)  # the parts of a recipe that decide what is labelled
+# The parts of a recipe that decide what is labelled.
+LABELLED = ("seed", "teacher", "members", "items", "source")
 
 
 def run_stages(plan: Recipe, data: Path, run: Path, *, device: str | None = None) -> Iterator[str]:
@@ -86,7 +81,7 @@ def items_to_label(plan: Recipe, data: Path, labels: Path, *, most: int | None =
     Pictures are unpacked into labels/pictures. The order is random, so any first part is a fair sample.
     """
     if plan.members:
-        items = with_english_sides(ordered_items(SOURCES, data), data)[: most or plan.items or None]
+        items = joined_items(data)[: most or plan.items or None]
     else:
         items = recipe_items(plan, data, most=most)
     if plan.image.own_vector:
@@ -108,9 +103,8 @@ def _label(plan: Recipe, data: Path, labels: Path, device: str | None) -> Iterat
             )
         languages = Counter(one.language for one in run_items(data, labels.parent, plan.items))
         made_by = read_description(labels)["teacher"]
-        licences = {MEMBERS[name].hub_id: MEMBERS[name].licence for name in plan.members} | recipe_licences(
-            plan
-        )
+        licences = {MEMBERS[name].hub_id: MEMBERS[name].licence for name in plan.members}
+        licences |= recipe_licences(plan)
         results = {"teacher": made_by, "languages": dict(languages), "licences": licences}
         write_record(labels, plan, {}, results)
         return
@@ -139,8 +133,10 @@ def _encoded(plan: Recipe, data: Path, run: Path) -> EncodedItems | None:
     if plan.nano is None or not plan.nano.items:
         return None
     tier = "base" if "base" in plan.text else SMALL
-    rest = run_items(data, run, 0)[plan.items :] if plan.items else []
+    rest = run_items(data, run, 0)[plan.items :] if plan.items else []  # 0 items: all of them are labelled
     english = [item for item in rest if item.modality == "code" or item.language == ENGLISH]
+    if not english:
+        return None
     weights = hashlib.sha256((run / tier / "projection.safetensors").read_bytes()).hexdigest()
     to_base = load_students(plan, run, dtype=torch_dtype(plan), tiers=[tier])[tier]
     return encode_items(english[: plan.nano.items], run / "nano_items", to_base, weights)

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from msgspec import structs
 from PIL import Image
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from unbraid.base_encoders.image_encoder import ImageEncoder
@@ -43,10 +45,11 @@ def refit_tower(recipe: Recipe, bundle: Path, data: Path, run: Path) -> dict[str
 
     Raises DataError when the bundle has no tower, or one of another kind than the recipe's.
     """
-    image = read_bundle(bundle).image
+    origin = read_bundle(bundle)
+    image = origin.image
     if image is None:
         raise DataError(f"{bundle}: has no image tower")
-    sized = replace_image(recipe, image.preprocess.size)
+    sized = structs.replace(recipe, image=structs.replace(recipe.image, size=image.preprocess.size))
     pictures = recipe_pictures(sized.image, data)
     encoder = new_image_encoder(sized)
     encoder.preprocess = replace(encoder.preprocess, mean=image.preprocess.mean, std=image.preprocess.std)
@@ -59,45 +62,40 @@ def refit_tower(recipe: Recipe, bundle: Path, data: Path, run: Path) -> dict[str
     captions = caption_vectors(pictures, stored)
     results = fit_projection(encoder, pictures, captions)
     encoder.save(run / "image")
-    about = {"captions by": "the run's own tiers", "tower of": str(read_bundle(bundle).id)}
+    about = {"captions by": "the run's own tiers", "tower of": origin.id}
     write_record(run / "image", recipe, {}, results | about)
     return results
 
 
 @torch.inference_mode()
 def fit_projection(encoder: ImageEncoder, pictures: list[Picture], captions: Captions) -> dict[str, float]:
-    """Fit the projection in place to the training pictures' targets; returns Recall@10 of the dev pictures."""
+    """Fit projection and mean in place to the training pictures' targets; returns Recall@10 of the dev pictures."""
     encoder.eval()
     features = []
     for first in track(range(0, len(pictures), BATCH), "read pictures", unit="batches"):
         pixels = np.stack([_pixels(encoder, one) for one in pictures[first : first + BATCH]])
         features.append(encoder.tower(torch.from_numpy(pixels)))
-    seen = torch.cat(features).numpy()
-    train = np.array([not one.dev for one in pictures])
-    mean, target = seen[train].mean(0), captions.targets.numpy()[train]
-    best: tuple[float, dict[str, float]] = (-1.0, {})
+    seen = torch.cat(features)[torch.tensor([not one.dev for one in pictures])]
+    target = captions.targets[torch.tensor([not one.dev for one in pictures])]
+    fitted = []
     for penalty in PENALTIES:
-        weight = ridge(seen[train] - mean, target, penalty * float(seen[train].var()) * int(train.sum()))
-        before = {name: one.clone() for name, one in encoder.state_dict().items()}
-        encoder.projection.weight.copy_(torch.from_numpy(weight))
-        encoder.projection.bias.copy_(torch.from_numpy(-weight @ mean))
-        raw = normalize(encoder.projection(torch.from_numpy(seen[train])), dim=-1)
-        encoder.mean.copy_(
-            raw.mean(0) - captions.targets[torch.from_numpy(train)].mean(0)
-        )  # as in train_image
+        _fit_once(encoder, seen, target, penalty)
         recalls = dev_recall(encoder, pictures, captions)
-        if (found := float(np.mean(list(recalls.values())))) > best[0]:
-            best = (found, recalls)
-        else:
-            encoder.load_state_dict(before)
-    return best[1]
+        fitted.append((float(np.mean(list(recalls.values()))), penalty, recalls))
+    _, best, recalls = max(fitted, key=lambda one: one[0])
+    _fit_once(encoder, seen, target, best)
+    return recalls
 
 
-def replace_image(recipe: Recipe, size: int) -> Recipe:
-    """The recipe with pictures of `size` pixels."""
-    from msgspec import structs
-
-    return structs.replace(recipe, image=structs.replace(recipe.image, size=size))
+def _fit_once(encoder: ImageEncoder, seen: Tensor, target: Tensor, penalty: float) -> None:
+    """Set projection and mean from the training pictures' features [n, width] and targets [n, D]."""
+    mean, middle = seen.mean(0), target.mean(0)
+    penalty *= float(seen.var()) * len(seen)
+    weight = ridge((seen - mean).numpy(), (target - middle).numpy(), penalty)
+    encoder.projection.weight.copy_(torch.from_numpy(weight))
+    encoder.projection.bias.copy_(middle - torch.from_numpy(weight).float() @ mean)
+    # As training ends: pictures get the mean vector of their captions.
+    encoder.mean.copy_(normalize(encoder.projection(seen), dim=-1).mean(0) - middle)
 
 
 def _pixels(encoder: ImageEncoder, picture: Picture) -> np.ndarray:

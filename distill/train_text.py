@@ -115,16 +115,17 @@ def start(config: TextTraining, backbone: Path, data: TextSet, dtype: torch.dtyp
             parts.append(encoder.pooled(ids, mask).double().numpy())
             targets.append(target.double().numpy())
     pooled, target = np.concatenate(parts), np.concatenate(targets)
-    mean = pooled.mean(0)
+    mean, middle = pooled.mean(0), np.zeros(target.shape[1])
     if config.start == "isometry":
         left, _, right = np.linalg.svd(target.T @ (pooled - mean), full_matrices=False)
         weight = left @ right
     else:
+        middle = target.mean(0)  # far from zero where the teacher's vectors are not centred
         penalty = START_RIDGE * float(pooled.var()) * len(pooled)
-        weight = ridge(pooled - mean, target, penalty)
+        weight = ridge(pooled - mean, target - middle, penalty)
     with torch.no_grad():
         encoder.projection.weight.copy_(torch.from_numpy(weight))
-        encoder.projection.bias.copy_(torch.from_numpy(-weight @ mean))
+        encoder.projection.bias.copy_(torch.from_numpy(middle - weight @ mean))
     return encoder
 
 

@@ -16,7 +16,8 @@ from unbraid.distill.recipe import Recipe
 from unbraid.progress import track
 from unbraid.runtime.batching import token_budget_batches
 from unbraid.runtime.code_text import split_identifiers
-from unbraid.runtime.text_language import is_english
+from unbraid.runtime.routing import ENGLISH
+from unbraid.runtime.text_language import language_of
 
 ToBase: TypeAlias = Callable[[list[str], str], Tensor]  # texts and their modality -> base vectors [n, D]
 MULTI = "multi"
@@ -69,7 +70,9 @@ def _routed(
     english: ToBase, other: Callable[[tuple[str, ...]], Tensor], texts: list[str], modality: str
 ) -> Tensor:
     """Base vectors of texts, those of other languages by `other`."""
-    if modality == "code" or not (foreign := [row for row, text in enumerate(texts) if not is_english(text)]):
+    if modality == "code" or not (
+        foreign := [row for row, text in enumerate(texts) if language_of(text) != ENGLISH]
+    ):
         return english(texts, modality)
     base = other(tuple(texts[row] for row in foreign))
     if len(foreign) == len(texts):

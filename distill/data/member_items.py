@@ -15,6 +15,7 @@ from pathlib import Path
 from unbraid.distill.data.item_sources import (
     ENGLISH,
     HELD_OUT,
+    SOURCES,
     STSB_LANGUAGES,
     Group,
     ItemSource,
@@ -31,6 +32,11 @@ SEED = 17
 SHARES: dict[Group, float] = {"english": 0.32, "code": 0.20, "foreign": 0.48}
 FLATTEN = 0.35  # a language's or file's share is its rows to this power: 1 counts rows, 0 makes all alike
 LONGEST = 3000  # characters of an item; no member reads on after 512 tokens
+
+
+def joined_items(folder: Path) -> list[TrainingItem]:
+    """The items of a joined teacher below `folder`, in order, translations with their English sides."""
+    return with_english_sides(ordered_items(SOURCES, folder), folder)
 
 
 def ordered_items(sources: Sequence[ItemSource], folder: Path, *, seed: int = SEED) -> list[TrainingItem]:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import torch
 
-from unbraid.distill.data.item_sources import SOURCES
-from unbraid.distill.data.member_items import ordered_items, with_english_sides, write_items
+from unbraid.distill.data.member_items import joined_items, write_items
 from unbraid.distill.data.training_items import TrainingItem, file_items
 from unbraid.distill.labels.member_labels import readable_items
 from unbraid.distill.labels.write_labels import label
@@ -52,7 +51,7 @@ def label_by_members(
 def run_items(data: Path, run: Path, items: int) -> list[TrainingItem]:
     """The first `items` (0 = all) of the run's items, which are collected from `data` once."""
     if not (run / ITEMS).exists():
-        write_items(run / ITEMS, with_english_sides(ordered_items(SOURCES, data), data))
+        write_items(run / ITEMS, joined_items(data))
     return file_items(run / ITEMS, most=items or None)
 
 

@@ -25,8 +25,8 @@ def score_table(
     The systems are the members and the joined vectors at each of DIMS. A member that reads English alone has no score
     of a set with another language.
     """
-    systems = {spec.name: _alone(members, spec) for spec in members.specs}
-    systems |= {f"joined {dim}": _joined(members, space, dim) for dim in DIMS}
+    systems = {spec.name: member_alone(members, spec) for spec in members.specs}
+    systems |= {f"joined {dim}": members_joined(members, space, dim) for dim in DIMS}
     english_only = {spec.name for spec in members.specs if spec.english}
     rows: list[dict[str, object]] = []
     for one in sets:
@@ -34,7 +34,7 @@ def score_table(
             continue
         foreign = any(item.language != ENGLISH for item in (*one.queries, *one.documents))
         row: dict[str, object] = {"set": one.name, "kind": one.kind, "queries": len(one.queries)}
-        row |= {"documents": len(one.documents), "group": _group(one)}
+        row |= {"documents": len(one.documents), "group": group_of(one)}
         for name, encode in systems.items():
             if foreign and name in english_only:
                 continue
@@ -58,7 +58,7 @@ def group_means(rows: Sequence[Mapping[str, object]]) -> list[dict[str, object]]
     return found
 
 
-def _group(one: DevSet) -> str:
+def group_of(one: DevSet) -> str:
     """What a set is averaged with: its kind, and whether its queries and documents are English."""
     sides = [{item.language for item in side} == {ENGLISH} for side in (one.queries, one.documents)]
     if all(sides):
@@ -66,7 +66,7 @@ def _group(one: DevSet) -> str:
     return f"{one.kind}, other language to English" if sides[1] else f"{one.kind}, other languages"
 
 
-def _alone(members: StoredMembers, spec: MemberSpec) -> Encode:
+def member_alone(members: StoredMembers, spec: MemberSpec) -> Encode:
     """The member's own vectors, as published."""
 
     def encode(items: Sequence[TrainingItem], task: str) -> np.ndarray:
@@ -81,7 +81,7 @@ def _alone(members: StoredMembers, spec: MemberSpec) -> Encode:
     return encode
 
 
-def _joined(members: StoredMembers, space: MemberSpace, dim: int) -> Encode:
+def members_joined(members: StoredMembers, space: MemberSpace, dim: int) -> Encode:
     """The first `dim` dimensions of the joined vectors."""
 
     def encode(items: Sequence[TrainingItem], task: str) -> np.ndarray:

@@ -43,7 +43,7 @@ def data(tmp_path, monkeypatch):
         (folder / f"{name}.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
     for module in (item_sources, dev_sets, member_items):
         monkeypatch.setattr(module, "HELD_OUT", HELD_OUT)
-    monkeypatch.setattr(item_sources, "SOURCES", SOURCES)
+    monkeypatch.setattr(member_items, "SOURCES", SOURCES)
     monkeypatch.setattr(member_items, "with_english_sides", lambda items, folder: items)
     for spec in SPECS:
         monkeypatch.setitem(MEMBERS, spec.name, spec)

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from unbraid.distill import estimate as module
-from unbraid.distill.data.training_items import recipe_items
+from unbraid.distill.data.training_items import TrainingItem, recipe_items
 from unbraid.distill.estimate import Amount, estimate_run, label_bytes, measure
 from unbraid.distill.labels.label_shard import Labels, write_shard
 from unbraid.distill.recipe import StaticTraining, read_recipe
@@ -124,3 +124,14 @@ def test_students_are_timed_on_their_own_backbone(v4, data, tiny_bert):
 def test_a_missing_file_is_named_before_anything_else(v4, tmp_path):
     with pytest.raises(DataError, match="squad_sentences"):
         estimate_run(v4, tmp_path, device="cpu")
+
+
+def test_each_member_of_a_joined_teacher_is_a_stage_of_its_own(v4, data, quick, monkeypatch, fake_member):
+    items = [TrainingItem(f"text {number} a", "text") for number in range(8)]
+    items.append(TrainingItem("ein Text b", "text", language="de"))
+    monkeypatch.setattr(module, "joined_items", lambda folder: items)
+    monkeypatch.setattr(module, "load_member", lambda spec, *, device, dtype: fake_member(spec))
+    said = estimate_run(replace(v4, teacher="", members={"e5": 1.0, "minilm": 0.8}, nano=None), data)
+    lines = [line.split("  ")[0] for line in said.splitlines()]
+    assert said.startswith("v4: teacher e5 + minilm")
+    assert {"label, e5", "label, minilm", "small"} <= set(lines)

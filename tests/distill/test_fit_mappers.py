@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 import torch
 from msgspec.structs import replace
+from PIL import Image
 from scipy.stats import spearmanr
 from tokenizers import Tokenizer
 from torch.nn.functional import normalize
 
+from unbraid.base_encoders.image_encoder import load_image_encoder
 from unbraid.base_encoders.text_encoder import load_text_encoder
+from unbraid.distill import fit_mappers as stage
 from unbraid.distill import fit_search_mode as module
+from unbraid.distill.data.captioned_pictures import Picture
 from unbraid.distill.data.member_items import compared
 from unbraid.distill.fit_mappers import fit_mappers, read_outs, training_rows
 from unbraid.distill.fit_search_mode import Pairs, fit_mode, held_out_score
@@ -401,3 +405,43 @@ def test_encoding_keeps_the_order_of_the_texts(run):
     together = encode(encoder, tokenizer, texts)
     alone = torch.cat([encode(encoder, tokenizer, [text]) for text in texts])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+
+
+# -- pictures as pairs ---------------------------------------------------------------------------------------------
+
+
+def test_first_captions_and_their_pictures_are_pairs_of_every_student(tiny, run, monkeypatch):
+    """The picture's vector is the tower's, the same beside each student's caption; dev pictures are held out."""
+    shutil.copytree(tiny.run / "image", run / "image")
+    rng = np.random.default_rng(0)
+    pictures = [
+        Picture(
+            rng.integers(0, 255, (24, 24, 3)).astype(np.uint8), (f"{noun} one", "other"), "photos", row >= 6
+        )
+        for row, noun in enumerate(NOUNS)
+    ]
+    monkeypatch.setattr(stage, "photographs", lambda data, names: pictures if names == ("a",) else [])
+    students = load_students(recipe(), run, dtype=torch.float32)
+    doubled = {"one": students["small"], "two": students["small"]}
+    train, dev = stage._picture_pairs(("a",), run, run, doubled)
+    assert train.left.shape == train.right.shape == (2, 6, 512) and dev.left.shape == (2, 2, 512)
+    torch.testing.assert_close(
+        train.left[0], students["small"]([f"{noun} one" for noun in NOUNS[:6]], "text")
+    )
+    assert torch.equal(train.right[0], train.right[1])
+    tower = load_image_encoder(run / "image")
+    pixels = torch.from_numpy(np.stack([tower.preprocess(Image.fromarray(one.pixels)) for one in pictures]))
+    with torch.no_grad():
+        torch.testing.assert_close(torch.cat([train.right[0], dev.right[0]]), tower(pixels))
+
+
+def test_a_mode_with_captions_is_fitted_on_pictures_too(tiny, run, data, monkeypatch):
+    shutil.copytree(tiny.run / "image", run / "image")
+    rng = np.random.default_rng(0)
+    pictures = [
+        Picture(rng.integers(0, 255, (24, 24, 3)).astype(np.uint8), (f"{noun} one",), "photos", row % 2 == 0)
+        for row, noun in enumerate(NOUNS)
+    ]
+    monkeypatch.setattr(stage, "photographs", lambda data, names: pictures)
+    results = fit_mappers(recipe(retrieval=replace(QUICK, captions=("a",))), data, run)
+    assert {"retrieval, pictures, read-out", "retrieval, pictures, mapped"} <= results.keys()

@@ -505,3 +505,14 @@ def test_one_share_is_taken_without_measuring(backbone):
 
     assert stage.best_share(encoder, begun, (1.0,), measure) == 1.0
     assert all(torch.equal(weight, before[name]) for name, weight in encoder.state_dict().items())
+
+
+def test_a_ridge_start_knows_the_mean_of_targets_that_are_not_centred(backbone):
+    """Targets that all lie around one direction: a projection of centred vectors alone would miss it."""
+    rng = np.random.default_rng(0)
+    ids = [[2, 3 + number % 17, 4 + number % 13] for number in range(400)]
+    target = rng.standard_normal((400, 512)) * 0.01
+    target[:, 3] += 1
+    data = TextSet(ids, (target / np.linalg.norm(target, axis=1, keepdims=True)).astype(np.float16))
+    started = stage.start(TextTraining(layers=()), backbone, data, torch.float32)
+    assert held_out_cosine(started, data) > 0.95

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from unbraid.bundle import Bundle
+from unbraid.runtime.routing import ENGLISH, trained_languages
 
 if TYPE_CHECKING:  # loads Qdrant Edge
     from unbraid.index.index import Stats
-from unbraid.runtime.routing import trained_languages
 
 
 def languages_of(bundle: Bundle) -> str:
@@ -25,7 +25,7 @@ def default_tiers(bundle: Bundle) -> str:
     trained = trained_languages(bundle)
     if not trained:
         return found
-    others = [tier for tier, known in trained.items() if set(known) - {"en"}]
+    others = [tier for tier, known in trained.items() if set(known) - {ENGLISH}]
     return f"in English {found}; other languages {', '.join(others)}"
 
 

@@ -75,13 +75,12 @@ def items(
     The sources and the dev sets stand in unbraid.distill.data.item_sources.
     """
     from unbraid.distill.data.dev_sets import dev_items, dev_sets
-    from unbraid.distill.data.item_sources import SOURCES
-    from unbraid.distill.data.member_items import ordered_items, with_english_sides, write_items
+    from unbraid.distill.data.member_items import joined_items, write_items
 
     if dev:
         found = dev_items(dev_sets(data, queries=queries, documents=documents))
     else:
-        found = with_english_sides(ordered_items(SOURCES, data), data)
+        found = joined_items(data)
     write_items(out, found)
     typer.echo(f"{len(found)} items in {out}")
 
@@ -96,7 +95,10 @@ def label(
         Path, typer.Option("--out", "-o", help="Folder of the labels; existing labels there are kept.")
     ],
     teacher: Annotated[
-        str | None, typer.Option(help="Name, folder or hub id; the recipe's if left out.")
+        str | None,
+        typer.Option(
+            help="Name, folder or hub id; the recipe's if left out. A recipe with [members] has none."
+        ),
     ] = None,
     tasks: Annotated[str, typer.Option(help="Tasks, separated by commas, or all.")] = "all",
     recipe: Annotated[

@@ -16,9 +16,8 @@ import numpy as np
 UNKNOWN = "und"
 READ = 600  # characters that are looked at
 LEAST_SURE = 0.4  # probability below which a language is not named
-# A text shorter than SHORT characters is read as English unless another language is TIMES as likely. So 13, 5 and 2 % of
-# one, two and three English words from docs/ are not read as English, and 82, 90 and 92 % of as many words in ten other
-# languages; for the likeliest language from LEAST_SURE on it is 17, 6 and 4 %, and 80, 87 and 86 %.
+# A text shorter than SHORT characters is read as English unless another language is TIMES as likely: names and commands
+# look like many languages (docs/experiments.md).
 SHORT, TIMES = 40, 5.0
 # Another script than Latin is the text's own from this share of its letters: other languages quote English terms.
 LEAST_SHARE = 0.25

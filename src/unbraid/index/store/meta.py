@@ -29,9 +29,8 @@ class Provenance:
     bundle_id: str = ""
     encoders: Mapping[str, str] = field(default_factory=dict)  # modality -> id
     mappers: Mapping[str, str] = field(default_factory=dict)  # task -> id
-    languages: Sequence[
-        str
-    ] = ()  # that one of its tiers at least was trained on; empty where it does not say
+    # That one of its tiers at least was trained on; empty where it does not say.
+    languages: Sequence[str] = ()
     # Where items were converted instead of encoded: what they were converted from.
     converted: Mapping[str, Any] = field(default_factory=dict)
 

@@ -22,9 +22,8 @@ from unbraid.index.store.scan import Damage
 
 # Seconds without a word from the child: a damaged table of ids can keep the library busy for ever.
 STALL = 120.0
-Tell = Callable[
-    [int, int], None
-]  # called with the number of further items that are done, and the number of all
+# Called with the number of further items that are done, and the number of all.
+Tell = Callable[[int, int], None]
 
 
 @dataclass

@@ -103,9 +103,8 @@ class BundleEngine:
     def encode(self, items: Sequence[QueueItem], multi: bool) -> np.ndarray:
         """float32 [n, dim]."""
         base = np.empty((len(items), self.dim), dtype=np.float32)
-        alike: dict[
-            tuple[Literal["text", "code"], str], dict[int, list[int]]
-        ] = {}  # each may have its own graph
+        # By kind and tier: each may have its own graph.
+        alike: dict[tuple[Literal["text", "code"], str], dict[int, list[int]]] = {}
         for row, item in enumerate(items):
             if item.kind != "image" and isinstance(item.content, list):
                 alike.setdefault((item.kind, item.tier), {})[row] = item.content
