@@ -359,7 +359,7 @@ def test_a_ridge_start_is_the_best_linear_fit(backbone):
     above = np.concatenate([centred, np.sqrt(penalty) * np.eye(centred.shape[1])])
     right = np.concatenate([target, np.zeros((centred.shape[1], 512))])
     np.testing.assert_allclose(weight, np.linalg.lstsq(above, right, rcond=None)[0].T, atol=1e-4)
-    np.testing.assert_allclose(bias, -weight @ pooled.mean(0), atol=1e-4)
+    np.testing.assert_allclose(bias, target.mean(0) - weight @ pooled.mean(0), atol=1e-4)
 
 
 def test_a_linear_teacher_is_met_before_any_training(backbone):
