@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import typer
+from rich.text import Text
 
 import unbraid
 from unbraid.cli.main import app
@@ -148,3 +149,20 @@ def test_anchors_lead_to_headings(page):
         headings = re.findall(r"^#+ (.*)", BLOCK.sub("", target.read_text(encoding="utf-8")), re.MULTILINE)
         slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
         assert anchor in slugs, f"{link}#{anchor}"
+
+
+def help_texts(command: Any, name: str = "unbraid") -> Iterator[tuple[str, str]]:
+    """Every help text of a command, its options and its subcommands, with where it stands."""
+    yield name, command.help or ""
+    for parameter in command.params:
+        yield f"{name} {parameter.name}", getattr(parameter, "help", None) or ""
+    for word, inner in getattr(command, "commands", {}).items():
+        yield from help_texts(inner, f"{name} {word}")
+
+
+def test_no_help_text_loses_a_word_in_brackets() -> None:
+    """Help is drawn as rich markup, where [word] is a style: it would not be shown."""
+    texts = dict(help_texts(COMMANDS))
+    assert len(texts) > 100
+    lost = {place: text for place, text in texts.items() if Text.from_markup(text).plain != text}
+    assert not lost

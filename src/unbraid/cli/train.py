@@ -97,7 +97,7 @@ def label(
     teacher: Annotated[
         str | None,
         typer.Option(
-            help="Name, folder or hub id; the recipe's if left out. A recipe with [members] has none."
+            help="Name, folder or hub id; the recipe's if left out. A recipe that joins members has none."
         ),
     ] = None,
     tasks: Annotated[str, typer.Option(help="Tasks, separated by commas, or all.")] = "all",
