@@ -1,7 +1,7 @@
 """Every tier of a bundle on whole sources that nothing was trained on, beside its teacher and what people use instead.
 
     python benchmarks/tiers.py BUNDLE --data DATA [--queries 150] [--documents 400]
-        [--teacher FOLDER --dev-labels LABELS...] [--sets NAME...]
+        [--teacher FOLDER --dev-labels LABELS...] [--sets NAME...] [--record FILE]
 
 The sets are those of `unbraid.distill.data.item_sources.HELD_OUT`. Scores are nDCG@10, or Spearman for similarity. Texts
 are encoded once for each tier; everything else is arithmetic on their base vectors. all-MiniLM-L6-v2 runs in int8, as
@@ -29,6 +29,7 @@ from unbraid.distill.data.training_items import TrainingItem
 from unbraid.distill.space.fit_members import StoredMembers, open_members
 from unbraid.distill.space.members_report import group_means, group_of, member_alone, members_joined
 from unbraid.distill.space.task_space import DIM, task_target
+from unbraid.evaluation.score_file import add_scores
 from unbraid.evaluation.tables import markdown_table
 from unbraid.runtime.code_text import split_identifiers
 from unbraid.runtime.text import TextRuntime
@@ -127,6 +128,9 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, help="folder of `unbraid train join`")
     parser.add_argument("--dev-labels", type=Path, nargs="*", default=[])
     parser.add_argument("--sets", nargs="*", default=[], help="names, or their beginnings")
+    parser.add_argument(
+        "--record", type=Path, help="add the tables to this file, for a card; the last option"
+    )
     given = parser.parse_args()
     if (given.teacher is None) != (not given.dev_labels):
         parser.error("--teacher goes with --dev-labels")
@@ -154,8 +158,11 @@ def main() -> None:
             rows = scores_of(one, base, others, tiers[bundle.document_tier])
             for table, row in zip(tables, rows, strict=True):
                 table.append({"set": one.name, "group": group_of(one), **row})
-    for head, table in zip(("set", "share", "mode", "share kept"), tables, strict=True):
-        print(f"\n{shown(head, table)}", flush=True)
+    heads = ("set", "share", "mode", "share kept")
+    text = "\n\n".join(shown(head, table) for head, table in zip(heads, tables, strict=True))
+    print(f"\n{text}", flush=True)
+    if given.record:
+        add_scores(given.record, text, program="python benchmarks/tiers.py")
 
 
 main()

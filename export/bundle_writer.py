@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,22 +138,25 @@ def _image(run: Path, folder: Path) -> tuple[dict[str, Any], Parity]:
 
 
 def _mappers(run: Path, folder: Path, *, dim: int) -> tuple[dict[str, Any], list[Parity]]:
-    """Mapper graphs; fp32 is the default, since int8 activations would make a linear mapper not quite linear."""
+    """Mapper graphs. fp32 (float16 weights) is the default: int8 activations would make a mapper not quite linear."""
     entries: dict[str, Any] = {}
     parities: list[Parity] = []
     for path in sorted((run / "mappers").glob("*.safetensors")):
         mapper, task = load_mapper(path), path.stem
         graphs = {precision: f"{task}.mapper.{precision}.onnx" for precision in ("fp32", "int8")}
         export_mapper(mapper, folder / graphs["fp32"], dim)
+        check = partial(
+            compare,
+            nn.Sequential(mapper, _Unit()),
+            names=["base"],
+            cases=mapper_cases(dim),
+            output="task_vector",
+        )
+        check(path=folder / graphs["fp32"])  # exact before its weights are rounded
         quantize(folder / graphs["fp32"], folder / graphs["int8"])
+        store_in_half(folder / graphs["fp32"])
         entries[task] = {"id": file_hash(path), "kind": mapper.kind, "graphs": graphs}
-        unit = nn.Sequential(mapper, _Unit())
-        parities += [
-            compare(
-                unit, folder / name, ["base"], mapper_cases(dim), "task_vector", rounded=precision == "int8"
-            )
-            for precision, name in graphs.items()
-        ]
+        parities += [check(path=folder / name, rounded=True) for name in graphs.values()]
     return entries, parities
 
 

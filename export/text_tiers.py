@@ -6,7 +6,6 @@ graph of their own, so that nothing is stored twice.
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -85,8 +84,8 @@ def transformer_tiers(
 def nano_tier(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str, Any], list[Parity]]:
     """The static tier, as `transformer_tiers`. It shares the tokenizer file of small if the tokenizers are equal."""
     encoder = load_static_encoder(run / "nano")
-    same = (run / "nano" / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
-    name = "tokenizer.json" if same else "nano.tokenizer.json"
+    of_nano, of_small = (Tokenizer.from_file(str(run / tier / "tokenizer.json")) for tier in ("nano", SMALL))
+    name = "tokenizer.json" if of_nano.to_str() == of_small.to_str() else "nano.tokenizer.json"
     tokenizer, max_tokens = _copy_tokenizer(run / "nano", folder / name)
     names, cases = ["input_ids", "attention_mask"], text_cases(tokenizer)
     graphs = {precision: f"nano.{precision}.onnx" for precision in precisions}
@@ -177,9 +176,12 @@ def _labelled_languages(record: Path) -> list[str]:
 
 
 def _copy_tokenizer(source: Path, target: Path) -> tuple[Tokenizer, int]:
-    """Copy the tokenizer of a trained encoder; the tokenizer and the length it cuts at. Raises DataError for none."""
-    shutil.copy(source / "tokenizer.json", target)
-    tokenizer = Tokenizer.from_file(str(target))
+    """Copy the tokenizer of a trained encoder, without the spaces that make half of its JSON.
+
+    Returns the tokenizer and the length it cuts at. Raises DataError for none.
+    """
+    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
+    tokenizer.save(str(target), pretty=False)
     if not tokenizer.truncation:
         raise DataError(f"{source / 'tokenizer.json'}: sets no truncation length")
     return tokenizer, int(tokenizer.truncation["max_length"])

@@ -309,6 +309,7 @@ def quick(monkeypatch):
         for name in names:
             monkeypatch.setattr(f"{module}.{name}", lambda made, path, *more, **named: path.write_bytes(b""))
         monkeypatch.setattr(f"{module}.compare", lambda module, path, *more, **named: parity)
+    monkeypatch.setattr(f"{writer}.store_in_half", lambda path: None)
 
 
 def test_an_exported_bundle_encodes_as_the_trained_encoder(tiny, exact):

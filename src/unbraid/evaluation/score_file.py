@@ -24,9 +24,9 @@ def read_scores(path: Path) -> dict[str, Any]:
     raise DataError(f"{path}: not what `unbraid evaluate --record` writes")
 
 
-def add_scores(path: Path, text: str) -> None:
+def add_scores(path: Path, text: str, *, program: str = "unbraid") -> None:
     """Add the table `text` under the command line of this process. Raises DataError as `read_scores` does."""
-    shown = " ".join(["unbraid", *sys.argv[1:]]).split(" --record")[0]
+    shown = " ".join([program, *sys.argv[1:]]).split(" --record")[0]
     about = read_scores(path)
     about["tables"][shown] = text
     write_atomic(path, json.dumps(about, indent=1, ensure_ascii=False).encode())
