@@ -121,7 +121,7 @@ def add(
         )
         typer.echo(", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.seconds.items()))
         if report.words_read:
-            typer.echo(f"words read in {report.words_read} pictures, found in {report.words_found}")
+            typer.echo(f"words looked for in {_pictures(report.words_read)}, found in {report.words_found}")
         if report.words_unread:
             typer.echo(_say_unread(report))
         by_reason: dict[str, list[str]] = {}
@@ -294,7 +294,11 @@ def delete(
 def _say_unread(report: Any) -> str:
     """How many pictures were not read, and what helps."""
     missing = "read them with: pip install 'unbraid[ocr]'"
-    return f"the words in {report.words_unread} pictures were not read; {report.words_fault or missing}"
+    return f"the words in {_pictures(report.words_unread)} were not read; {report.words_fault or missing}"
+
+
+def _pictures(count: int) -> str:
+    return f"{count:,} picture{'s' * (count != 1)}"
 
 
 def _origin(converted: Mapping[str, Any]) -> str:

@@ -54,10 +54,13 @@ class Report:
     chunks: int = 0  # encoded and written
     words_read: int = 0  # files with pictures that were read
     words_found: int = 0  # of these, with words in them
-    words_unread: int = 0  # files with pictures that were not read, since that needs unbraid[ocr] or its models are damaged
+    words_unread: int = (
+        0  # files with pictures that were not read, since that needs unbraid[ocr] or its models are damaged
+    )
     words_fault: str | None = None  # what is wrong with the models
     skipped: list[Skipped] = field(default_factory=list)  # every file and folder left out, with its reason
-    seconds: dict[str, float] = field(default_factory=dict)  # by phase: walk, read, encode, write, words
+    # By phase: walk, read, encode, write; words, where any were looked for.
+    seconds: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False  # by Ctrl-C: what is counted above is in the index, the rest is not
 
 
@@ -91,7 +94,7 @@ class _Run:
 
     def __init__(self, store: Store, model: Model, fields: Fields, page_images: bool) -> None:
         self.store, self.model, self.fields, self.page_images = store, model, fields, page_images
-        self.report = Report(seconds=dict.fromkeys(("walk", "read", "encode", "write", "words"), 0.0))
+        self.report = Report(seconds=dict.fromkeys(("walk", "read", "encode", "write"), 0.0))
         self.known: dict[str, FileState] = {}
         self.present: set[str] = set()  # paths that the index holds as they are on disk
         self.renewed: list[tuple[str, str, int, Fields]] = []  # same content, another time or other fields
@@ -290,22 +293,21 @@ class _Run:
 
     def read_words(self, progress: bool | None) -> None:
         """The second pass: read the words in the pictures that the index holds of the files of this run."""
-        with self._timed("words"):
-            todo = unread(self.store.files(), sorted(self.present))
-            if not todo:
-                return
-            if not can_read_words():
-                self.report.words_unread = len(todo)
-                return
-            shown = counting("reading words", unit="pictures", total=len(todo), bar=progress)
-            silent = nullcontext(lambda count: None)
-            with WordReader() as reader, silent if progress is False else shown as tell:
-                read = add_words(self.store, self.model, todo, reader, tell)
-            self.report.words_read, self.report.words_found = read.files, read.with_words
-            self.report.chunks += read.chunks
-            self.report.skipped += read.skipped
-            if read.fault is not None:
-                self.report.words_fault, self.report.words_unread = read.fault, len(todo)
+        todo = unread(self.store.files(), sorted(self.present))
+        if not todo:
+            return
+        if not can_read_words():
+            self.report.words_unread = len(todo)
+            return
+        shown = counting("reading words", unit="pictures", total=len(todo), bar=progress)
+        silent = nullcontext(lambda count: None)
+        with self._timed("words"), WordReader() as reader, silent if progress is False else shown as tell:
+            read = add_words(self.store, self.model, todo, reader, tell)
+        self.report.words_read, self.report.words_found = read.files, read.with_words
+        self.report.chunks += read.chunks
+        self.report.skipped += read.skipped
+        if read.fault is not None:
+            self.report.words_fault, self.report.words_unread = read.fault, len(todo)
 
     def _write(self, group: list[Row]) -> None:
         """Encode and store one group, then delete the older content of each file that ends in it."""
@@ -344,7 +346,8 @@ class _Run:
         try:
             yield
         finally:
-            self.report.seconds[phase] += time.perf_counter() - start
+            before = self.report.seconds.get(phase, 0.0)
+            self.report.seconds[phase] = before + time.perf_counter() - start
 
 
 def _below(path: str, tops: Iterable[Path]) -> bool:

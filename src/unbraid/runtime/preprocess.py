@@ -56,9 +56,7 @@ _HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _JPEG = {"JPEG", "MPO"}  # MPO is a JPEG with more pictures behind it, as phones write
 
 
-def decode(
-    source: Path | bytes | Image.Image, *, at_least: int | None = None, frame: int = 0
-) -> Image.Image:
+def decode(source: Path | bytes | Image.Image, *, at_least: int | None = None, frame: int = 0) -> Image.Image:
     """The picture as RGB: upright, transparency on white, and of several frames the first, or page `frame` of a TIFF.
 
     A JPEG file may be decoded at 1/2, 1/4 or 1/8 of its size while its longer side keeps `at_least` pixels: a

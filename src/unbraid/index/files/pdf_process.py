@@ -9,12 +9,11 @@ import re
 import unicodedata
 from typing import Any
 
-import pypdfium2
-from PIL import Image
-
 # PDFium writes these for a hyphen at the end of a line where it has put the word together again.
 _CUT_WORD = re.compile("[\x02\ufffe]\\r?\\n?")
-_LIGATURE = re.compile("[\ufb00-\ufb06]")  # one character for fi, fl, ffi ...: words are looked for by their letters
+_LIGATURE = re.compile(
+    "[\ufb00-\ufb06]"
+)  # one character for fi, fl, ffi ...: words are looked for by their letters
 _PASSWORD = 4  # FPDF_ERR_PASSWORD
 _open: list[Any] = []  # the document that was sent last
 
@@ -25,6 +24,8 @@ def reply(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], byte
     {"max_pages", "max_characters"} with a PDF's content opens it: {"pages": [text, ...], "blank": [page, ...]}, where
     blank pages, from 1, have nothing on them. {"page", "side", "format"} draws a page: its picture as a file.
     """
+    import pypdfium2
+
     try:
         if content:
             return _read(content, request["max_pages"], request["max_characters"]), b""
@@ -37,6 +38,8 @@ def reply(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], byte
 
 
 def _read(data: bytes, max_pages: int, max_characters: int) -> dict[str, Any]:
+    import pypdfium2
+
     document = pypdfium2.PdfDocument(data)
     _open[:] = [document]
     if len(document) > max_pages:
@@ -69,8 +72,7 @@ def _draw(page: int, side: int, form: str) -> bytes:
     """Page `page`, from 1, with a longer side of `side` pixels, as a picture file in Pillow's format `form`."""
     drawn = _open[0][page - 1]
     scale = side / max(*drawn.get_size(), 1)
-    image: Image.Image = drawn.render(scale=scale).to_pil().convert("RGB")
-    drawn.close()
     out = io.BytesIO()
-    image.save(out, form, quality=90)
+    drawn.render(scale=scale).to_pil().convert("RGB").save(out, form, quality=90)
+    drawn.close()
     return out.getvalue()

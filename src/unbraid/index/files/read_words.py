@@ -17,7 +17,9 @@ LOAD_SECONDS = 60.0  # the models
 MAX_FRAMES = 200  # pages of a TIFF
 _PROGRAM = Path(__file__).with_name("words_process.py")
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom as shares of the picture's width and height
+Box = tuple[
+    float, float, float, float
+]  # left, top, right, bottom as shares of the picture's width and height
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,21 @@ import numpy as np
 from PIL import Image
 
 from unbraid.errors import ImageError
-from unbraid.runtime.preprocess import count_frames, decode
+from unbraid.runtime.preprocess import count_frames, decode, picture_size
 
 # Pictures in which no word can be: measured in docs/experiments.md.
-MIN_SIDE, MIN_SPREAD = 16, 4.0
+MIN_SIDE, MIN_CONTRAST = 10, 16
 ENLARGED = 448  # pixels of the longer side: a smaller picture is enlarged to this, at most twice
 MAX_SIDE = 2000  # of the longer side; the text of a picture of 50 megapixels is large
-LONG, MAX_SHORT_SIDE = 3, 1600  # of a picture LONG times as long as wide, such as a whole web page, the shorter side
-TILE_PIXELS, OVERLAP = 1_250_000, 64  # read at a time, which bounds the memory: strips, so that no line is cut
-MIN_SCORE = 0.6  # the recogniser's confidence in a line; what is below is noise (docs/experiments.md)
+LONG, MAX_SHORT_SIDE = (
+    3,
+    1600,
+)  # of a picture LONG times as long as wide, such as a whole web page, the shorter side
+TILE_PIXELS, OVERLAP = (
+    1_250_000,
+    64,
+)  # read at a time, which bounds the memory: strips, so that no line is cut
+MIN_SCORE = 0.7  # the recogniser's confidence in a line; what is below is noise (docs/experiments.md)
 SURE = 0.9  # mean confidence below which a picture may be upside down
 
 Line = tuple[str, tuple[float, float, float, float]]  # and its box: left, top, right, bottom
@@ -33,8 +39,8 @@ Line = tuple[str, tuple[float, float, float, float]]  # and its box: left, top, 
 def reply(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
     """{"lines": [[text, left, top, right, bottom], ...], "frames": count} of a picture file's content, or {"reason": ...}.
 
-    {"frame"} is the page of a TIFF, from 0; only of these more than one counts. Numbers are shares of the upright picture's width and height. {"fault": ...} where nothing can be read at all;
-    without content, {} where it can.
+    {"frame"} is the page of a TIFF, from 0; of other pictures one frame counts. Numbers are shares of the upright
+    picture's width and height. {"fault": ...} where nothing can be read at all; without content, {} where it can.
     """
     try:
         reader = _reader()
@@ -43,7 +49,9 @@ def reply(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], byte
     if not content:
         return {}, b""
     try:
-        image = decode(content, at_least=MAX_SIDE, frame=request["frame"])
+        longer, shorter = sorted(picture_size(content), reverse=True)
+        at_least = MAX_SIDE if longer <= LONG * shorter else None
+        image = decode(content, at_least=at_least, frame=request["frame"])
         frames = count_frames(content)
     except ImageError as error:
         return {"reason": str(error).partition(": ")[2]}, b""
@@ -53,10 +61,8 @@ def reply(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], byte
 
 def is_hopeless(image: Image.Image) -> bool:
     """Whether an RGB picture is too small or too even to hold a word."""
-    if min(image.size) < MIN_SIDE:
-        return True
-    grey = np.asarray(image.convert("L").resize((min(image.width, 512), min(image.height, 512))), np.float32)
-    return float(grey.std()) < MIN_SPREAD
+    darkest, lightest = image.convert("L").getextrema()
+    return min(image.size) < MIN_SIDE or lightest - darkest < MIN_CONTRAST  # type: ignore[operator]
 
 
 def read(reader: Any, image: Image.Image) -> list[Line]:
@@ -141,7 +147,13 @@ def _reader() -> Any:
     threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
     models = {f"{part}.model_path": str(file) for part, file in files.items()}
     # "max" and no limit: the picture comes in the size that it is to be read in.
-    size = {"Det.limit_type": "max", "Det.limit_side_len": MAX_SIDE, "Global.max_side_len": MAX_SIDE}
+    # Lines one at a time: six long ones together take 1 GB.
+    size = {
+        "Rec.rec_batch_num": 1,
+        "Det.limit_type": "max",
+        "Det.limit_side_len": MAX_SIDE,
+        "Global.max_side_len": MAX_SIDE,
+    }
     # No classifier of upside-down lines: it turns sound ones too (48 words of a sample became 40).
     others = {"Global.use_cls": False, "Global.text_score": 0.0, "Global.log_level": "critical"}
     return rapidocr.RapidOCR(params={**threads, **models, **size, **others})

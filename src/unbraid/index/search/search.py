@@ -15,11 +15,11 @@ from uuid import UUID
 import numpy as np
 
 from unbraid.errors import ItemError
+from unbraid.index.files.language import PICTURE
+from unbraid.index.files.read_words import Box
 from unbraid.index.protocol import Model, Scores, Vectors
 from unbraid.index.search.folding import Foldings, folding_for
 from unbraid.index.search.hybrid import mixed
-from unbraid.index.files.language import PICTURE
-from unbraid.index.files.read_words import Box
 from unbraid.index.search.merge_adjacent import join_boxes, join_chunks, merge_adjacent
 from unbraid.index.search.rescore import Ranked, rescore
 from unbraid.index.store.bm25 import query_words
@@ -188,9 +188,7 @@ def _hits(
         chunks = [found[number][2] for number in result]
         modality = "image" if best.language == PICTURE else best.modality
         both = [float(part[row]) for part in parts] if parts else [None, None]
-        hits.append(
-            Hit(rank, score, best.path, modality, *join_chunks(chunks), *both, join_boxes(chunks))
-        )
+        hits.append(Hit(rank, score, best.path, modality, *join_chunks(chunks), *both, join_boxes(chunks)))
     return hits
 
 
