@@ -66,10 +66,10 @@ class WordReader:
         or takes over MAX_SECONDS a page.
         """
         lines, frames = self._read_frame(picture, 0)
-        if frames == 1:
-            return {None: lines}
-        others = range(1, min(frames, MAX_FRAMES))
-        return {1: lines} | {frame + 1: self._read_frame(picture, frame)[0] for frame in others}
+        pages: dict[int | None, list[Line]] = {1 if frames > 1 else None: lines}
+        for frame in range(1, min(frames, MAX_FRAMES)):
+            pages[frame + 1], _ = self._read_frame(picture, frame)
+        return pages
 
     def _read_frame(self, picture: bytes, frame: int) -> tuple[list[Line], int]:
         try:

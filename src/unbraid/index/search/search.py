@@ -186,9 +186,11 @@ def _hits(
     for rank, result in enumerate(results, start=1):
         row, score, best = found[result[0]]
         chunks = [found[number][2] for number in result]
+        first, last, snippet = join_chunks(chunks)
         modality = "image" if best.language == PICTURE else best.modality
-        both = [float(part[row]) for part in parts] if parts else [None, None]
-        hits.append(Hit(rank, score, best.path, modality, *join_chunks(chunks), *both, join_boxes(chunks)))
+        cosine, bm25 = [float(part[row]) for part in parts] if parts else (None, None)
+        boxes = join_boxes(chunks)
+        hits.append(Hit(rank, score, best.path, modality, first, last, snippet, cosine, bm25, boxes))
     return hits
 
 

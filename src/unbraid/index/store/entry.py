@@ -117,8 +117,8 @@ def file_states(payloads: Iterable[Mapping[str, Any]]) -> dict[str, FileState]:
     """The state of each file, by path, from the payload of every chunk."""
     states: dict[str, FileState] = {}
     for payload in payloads:
-        known = (payload[name] for name in PAYLOAD[1:-1])
-        state = states.setdefault(payload["path"], FileState(*known, payload.get("seen", "")))
+        known = (payload.get(name, "") for name in PAYLOAD[1:])  # "seen" is left out where it is empty
+        state = states.setdefault(payload["path"], FileState(*known))
         if payload["sha256"] == state.sha256:
             state.points += 1
         else:
