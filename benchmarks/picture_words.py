@@ -1,6 +1,6 @@
 """Recall@10 of pictures by what they show, by the words in them, and by both; and what reading the words takes.
 
-    python benchmarks/picture_words.py [--data DATA] [--count 40]
+    python benchmarks/picture_words.py [SET...] [--data DATA] [--count 100]
 
 It draws charts (matplotlib) and screenshots (Pillow) whose words are known, and indexes them as `unbraid index` does.
 A chart is asked for by a question with its product, place and years, a screenshot by four words that stand in it. With
@@ -40,10 +40,11 @@ SETS = {"vega_lite": "caption", "openstax_graphics": "alt"}
 def main() -> None:
     """Make the sets, index each, print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sets", nargs="*", help="charts, screenshots, vega_lite, openstax_graphics.")
     parser.add_argument(
         "--data", type=Path, help="A folder with image/vega_lite and image/openstax_graphics."
     )
-    parser.add_argument("--count", type=int, default=40, help="Pictures of each set.")
+    parser.add_argument("--count", type=int, default=100, help="Pictures of each set.")
     arguments = parser.parse_args()
     print(
         "| set | pictures | with words | visual | words, dense | words, BM25 | all mixed | core-s a picture |"
@@ -51,11 +52,11 @@ def main() -> None:
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder)
-        sets = {"charts": charts(made / "charts", arguments.count)}
-        sets["screenshots"] = screenshots(made / "screenshots", arguments.count)
-        for name, key in SETS.items() if arguments.data else ():
-            sets[name] = captioned(arguments.data / "image" / name, key, made / name, arguments.count)
-        for name, queries in sets.items():
+        for name in arguments.sets or ["charts", "screenshots", *(SETS if arguments.data else ())]:
+            if name in SETS:
+                queries = captioned(arguments.data / "image" / name, made / name, arguments.count)
+            else:
+                queries = (charts if name == "charts" else screenshots)(made / name, arguments.count)
             print(f"| {name} | {measure(made / name, queries)} |", flush=True)
 
 
@@ -146,9 +147,10 @@ def screenshots(folder: Path, count: int) -> list[tuple[str, str]]:
     return queries
 
 
-def captioned(source: Path, key: str, folder: Path, count: int) -> list[tuple[str, str]]:
+def captioned(source: Path, folder: Path, count: int) -> list[tuple[str, str]]:
     """Every n-th picture of a set, with its caption's first 300 characters as the query."""
     folder.mkdir()
+    key = SETS[source.name]
     rows = [line.row for line in read_rows(Path(f"{source}.jsonl.gz")) if line.row.get(key)]
     queries = []
     with tarfile.open(f"{source}.tar") as archive:

@@ -84,7 +84,7 @@ def page_lines(pages: list[str]) -> tuple[Lines, list[Section]]:
     sections: list[Section] = []
     for number, page in enumerate(pages, start=1):
         first = len(lines)
-        lines += split_lines(page)
+        lines += [*split_lines(page.strip("\r\n")), ""]  # a blank line, at which a section may be cut
         numbers += [number] * (len(lines) - first)
         sections.append(Section(first, len(lines)))
     return Lines(lines, numbers), sections

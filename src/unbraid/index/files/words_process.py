@@ -20,7 +20,7 @@ from unbraid.runtime.preprocess import count_frames, decode, picture_size
 
 # Pictures in which no word can be: measured in docs/experiments.md.
 MIN_SIDE, MIN_CONTRAST = 8, 13
-ENLARGED = 448  # pixels of the longer side: a smaller picture is enlarged to this, at most twice
+ENLARGED = 672  # pixels of the longer side: a smaller picture is enlarged to this, at most twice
 MAX_SIDE = 2000  # of the longer side; the text of a picture of 50 megapixels is large
 LONG, MAX_SHORT_SIDE = (
     3,
