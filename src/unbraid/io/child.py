@@ -9,7 +9,6 @@ is limited where the system can do that.
 """
 
 import json
-import runpy
 import signal
 import subprocess
 import sys
@@ -123,6 +122,8 @@ def main(program: str) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     except (ImportError, ValueError, OSError):  # Windows, or a lower limit already
         pass
+    import runpy  # not needed where this file is imported
+
     reply: Callable[[dict[str, Any], bytes], Message] = runpy.run_path(program)["reply"]
     output = sys.stdout.buffer
     sys.stdout = sys.stderr  # a library that prints must not spoil an answer
