@@ -4,39 +4,32 @@
 array. Training, export and the CPU runtime all call both, so they agree.
 """
 
+import importlib
 import re
 import stat
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Literal, TypeVar
 
 import numpy as np
-from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    IcoImagePlugin,
-    Image,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image
 
 from unbraid.errors import ImageError
 
 # By content, not by suffix. Naming them keeps Pillow's forty other parsers away from untrusted bytes.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "ICO", "AVIF")
+_PLUGINS = ("Png", "Jpeg", "WebP", "Gif", "Bmp", "Tiff", "Ico", "Avif")
 # 50 megapixels are 150 MB as RGB. Pillow refuses from 179 on; a 20 KB file of 169 megapixels takes 821 MB.
 MAX_PIXELS = 50_000_000
 # The limit of JPEG and GIF. A PNG of 95 KB and 1 × 49,000,000 pixels takes 1 GB: Pillow keeps a pointer for each row.
 MAX_SIDE = 65_535
 # The WebP reader takes the whole file into memory before it knows the picture's size.
 MAX_BYTES = 1 << 29
-
-# Registered here, so that Image.open need not import every plugin to find one.
-assert all((AvifImagePlugin, BmpImagePlugin, IcoImagePlugin, TiffImagePlugin, WebPImagePlugin))
 
 T = TypeVar("T")
 _WHITE = (255, 255, 255)
@@ -174,7 +167,15 @@ def _open(file: IO[bytes]) -> Image.Image:
     file.seek(0)
     if head[4:8] == b"ftyp" and head[8:12] in _HEIC and "HEIF" not in Image.OPEN:  # pillow-heif registers it
         raise ImageError("HEIC, which Pillow cannot read: save it as JPEG or PNG")
+    _register()
     return Image.open(file, formats=[*FORMATS, *(["HEIF"] if "HEIF" in Image.OPEN else [])])
+
+
+@cache
+def _register() -> None:
+    """Load the readers of FORMATS, with the first picture; Image.open would load all fifty to find one."""
+    for name in _PLUGINS:
+        importlib.import_module(f"PIL.{name}ImagePlugin")
 
 
 def _without_text(file: IO[bytes]) -> bytes:

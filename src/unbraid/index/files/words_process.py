@@ -18,19 +18,17 @@ from PIL import Image
 from unbraid.errors import ImageError
 from unbraid.runtime.preprocess import count_frames, decode, picture_size
 
-# Pictures in which no word can be: measured in docs/experiments.md.
+# Below these no word is read (docs/experiments.md): pixels of the shorter side, levels between darkest and lightest.
 MIN_SIDE, MIN_CONTRAST = 8, 13
 ENLARGED = 672  # pixels of the longer side: a smaller picture is enlarged to this, at most twice
 MAX_SIDE = 2000  # of the longer side; the text of a picture of 50 megapixels is large
 LONG, MAX_SHORT_SIDE = (
     3,
     1600,
-)  # of a picture LONG times as long as wide, such as a whole web page, the shorter side
-TILE_PIXELS, OVERLAP = (
-    1_250_000,
-    64,
-)  # read at a time, which bounds the memory: strips, so that no line is cut
-MIN_SCORE = 0.7  # the recogniser's confidence in a line; what is below is noise (docs/experiments.md)
+)  # limits the shorter side where the longer is so many times as long: a whole web page
+TILE_PIXELS = 900_000  # read at a time, which bounds the memory; tiles are strips, so that no line is cut
+OVERLAP = 64  # pixels of two tiles
+MIN_SCORE = 0.7  # the recogniser's confidence in a line; what is below is noise
 SURE = 0.9  # mean confidence below which a picture may be upside down
 
 Line = tuple[str, tuple[float, float, float, float]]  # and its box: left, top, right, bottom
