@@ -1,6 +1,7 @@
 import io
 import math
 import os
+import random
 import struct
 import warnings
 import zlib
@@ -324,6 +325,21 @@ def test_bmp_tiff_ico_and_avif_are_read(saved, kind):
     one = Image.new("RGB", (48, 48), (200, 30, 30))
     read = decode(saved(encoded(one, kind)))
     assert (read.mode, read.size) == ("RGB", (48, 48)) and abs(read.getpixel((9, 9))[0] - 200) < 8
+
+
+@pytest.mark.parametrize("kind", ["BMP", "TIFF", "ICO", "AVIF", "PNG"])
+def test_damaged_bytes_are_read_or_refused(kind):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8))
+    whole, rng = encoded(noise, kind), random.Random(0)
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(rng.randrange(1, 12)):
+            data[rng.randrange(min(len(data), 400))] = rng.randrange(256)
+        for read in (decode, picture_size, count_frames):
+            try:
+                read(bytes(data))
+            except ImageError:
+                pass
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "I;16", "1", "L", "P", "LAB", "YCbCr", "F"])
