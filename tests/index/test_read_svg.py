@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from unbraid.errors import DataError
@@ -27,7 +27,7 @@ def test_a_drawing_without_words_has_its_reason(text: str) -> None:
         read_text_chunks(text, ".svg")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(["<svg>", "</svg", "<text", ">", "word", "\n", "<!--", "<svg:text>", "'"])))
 def test_any_text_is_read_or_has_its_reason(parts: list[str]) -> None:
     try:
