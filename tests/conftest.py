@@ -26,6 +26,14 @@ PICTURE = 32  # pixels
 WORDS = "the a of and to in is was cat dog house river red green bright moon search vector model code def return self"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_ocr() -> Iterator[None]:
+    """Pictures are indexed without reading their words, which takes a second each; the tests of that set it back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unbraid.index.add.can_read_words", lambda: False)
+        yield
+
+
 @dataclass(frozen=True)
 class TinyRun:
     """A finished training run, as `unbraid train distill` leaves it, and the bundle exported from it."""

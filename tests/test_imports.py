@@ -48,7 +48,16 @@ INDEX_SHELVES = {
 HEAVY = {"torch", "torchvision", "transformers", "timm", "open_clip", "sentence_transformers"}
 LATE = HEAVY | {
     *("starlette", "qdrant_edge", "huggingface_hub", "pyarrow", "onnx", "scipy", "matplotlib", "rich"),
-    *("tree_sitter", "pypdf", "ray", "qdrant_client", "uvicorn", "orjson", "prometheus_client"),
+    *(
+        "tree_sitter",
+        "pypdfium2",
+        "rapidocr",
+        "ray",
+        "qdrant_client",
+        "uvicorn",
+        "orjson",
+        "prometheus_client",
+    ),
 }
 
 
@@ -202,7 +211,7 @@ def test_importing_the_index_loads_nothing_of_an_extra():
     assert not [
         name
         for name in loaded
-        if name.startswith(("tree_sitter", "pypdf", "qdrant_client", "pyarrow", "ray"))
+        if name.startswith(("tree_sitter", "pypdfium2", "rapidocr", "qdrant_client", "pyarrow", "ray"))
     ]
 
 

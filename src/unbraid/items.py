@@ -11,7 +11,7 @@ from unbraid.errors import ItemError
 Modality: TypeAlias = Literal["text", "code", "image"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
+IMAGE_SUFFIXES = frozenset(".png .jpg .jpeg .jfif .webp .gif .bmp .tif .tiff .ico .avif .heic .heif".split())
 CODE_SUFFIXES = frozenset(
     ".py .pyi .ipynb .js .mjs .cjs .jsx .ts .mts .cts .tsx .java .kt .kts .scala .c .h .cc .cpp .cxx .hh .hpp .hxx"
     " .cs .go .rs .rb .php .swift .m .lua .pl .r .jl .sh .bash .zsh .fish .ps1 .sql .hs .ml .ex .exs .erl .clj"

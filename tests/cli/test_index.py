@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 import qdrant_edge as edge
+from PIL import Image
 
 from unbraid.index.store.entry import point_id
 from unbraid.index.store.file_hashes import write_file_hashes
@@ -213,3 +214,11 @@ def test_an_index_of_another_bundle_says_what_to_do(unbraid, index, notes):
     assert result.code == 2
     assert "convert it: unbraid index convert INDEX --into ANOTHER_FOLDER" in result.err
     assert "encode again: unbraid index PATH... --into ANOTHER_FOLDER" in result.err
+
+
+def test_unread_words_are_counted_with_what_helps(unbraid, notes, bundle_folder):
+    Image.new("RGB", (30, 30), "red").save(notes / "p.png")
+    said = unbraid("index", notes, "--into", notes.parent / "a", "--model", bundle_folder)
+    assert "the words in 1 picture were not read; read them with: pip install 'unbraid[ocr]'" in said.out
+    said = unbraid("index", notes, "--into", notes.parent / "b", "--model", bundle_folder, "--no-ocr")
+    assert "not read" not in said.out

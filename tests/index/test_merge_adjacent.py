@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbraid.index.search.merge_adjacent import MERGED, join_chunks, merge_adjacent
+from unbraid.index.files.language import PICTURE
+from unbraid.index.search.merge_adjacent import MERGED, join_boxes, join_chunks, merge_adjacent
 from unbraid.index.store.entry import Entry
 from unbraid.items import Modality
 
@@ -32,16 +33,38 @@ def test_a_short_file_alone_is_not_one_result() -> None:
     assert merge_adjacent([entry(n) for n in range(2 * MERGED)], 10) == [[0, 1, 2], [3, 4, 5]]
 
 
-def test_pictures_modalities_files_and_versions_stay_apart() -> None:
+def test_code_files_versions_and_pages_stay_apart() -> None:
     entries = [
         entry(1),
         entry(2, modality="code"),
         entry(2, path="/b.md"),
         entry(2, sha256="older"),
-        Entry("/p.png", "image", None, None, "", "s", 1, 1, 0, 2),
-        Entry("/p.png", "image", None, None, "", "s", 1, 1, 1, 2),
+        Entry("/p.png", "image", None, None, "", "s", 1, 1, 0, 1),
+        Entry("/p.tif", "image", None, None, "", "s", 1, 1, 0, 2),
+        Entry("/p.tif", "text", 2, 2, "a", "s", 1, 1, 1, 2, PICTURE, boxes="0,0,1,1"),
+        Entry("/s.pdf", "text", 1, 1, "a", "s", 1, 1, 0, 2, "pdf", boxes="0,0,1,1"),
+        Entry("/s.pdf", "text", 2, 2, "a", "s", 1, 1, 1, 2, "pdf", boxes="0,0,1,1"),
     ]
-    assert merge_adjacent(entries, 10) == [[n] for n in range(6)]
+    assert merge_adjacent(entries, 10) == [[n] for n in range(9)]
+
+
+def test_a_picture_and_all_words_in_it_are_one_result_with_a_box_for_each_line() -> None:
+    words = [
+        Entry("/p.png", "text", None, None, f"a\n{n}", "s", 1, 1, n, 9, PICTURE, boxes=f"0,0,1,1\n0,0,1,.{n}")
+        for n in range(1, 6)
+    ]
+    parts = [words[2], Entry("/p.png", "image", None, None, "", "s", 1, 1, 0, 9), *words[:2], *words[3:]]
+    assert merge_adjacent(parts, 10) == [list(range(6))]
+    assert join_chunks(parts) == (None, None, "a\n1\na\n2\na\n3\na\n4\na\n5")
+    assert join_boxes(parts)[-1] == (0, 0, 1, 0.5) and len(join_boxes(parts)) == 10
+    assert join_chunks(parts[1:2]) == (None, None, "") and join_boxes(parts[1:2]) == []
+
+
+def test_a_page_as_a_picture_joins_the_text_of_that_page() -> None:
+    parts = [Entry("/a.pdf", "text", n, n, f"page {n}", "s", 1, 1, n, 9, "pdf") for n in (1, 5)]
+    parts += [Entry("/a.pdf", "image", n, n, "", "s", 1, 1, n + 2, 9) for n in (5, 6)]
+    assert merge_adjacent(parts, 10) == [[0], [1, 2], [3]]
+    assert join_chunks(parts[1:3]) == (5, 5, "page 5") and join_boxes(parts[1:3]) == []
 
 
 def test_parts_of_one_line_or_page_are_one_result() -> None:

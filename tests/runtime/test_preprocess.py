@@ -1,6 +1,7 @@
 import io
 import math
 import os
+import random
 import struct
 import warnings
 import zlib
@@ -10,11 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from unbraid.errors import ImageError
 from unbraid.runtime import preprocess as unbraid_image
-from unbraid.runtime.preprocess import ImagePreprocess, decode, picture_size
+from unbraid.runtime.preprocess import ImagePreprocess, count_frames, decode, picture_size
 
 RED, GREEN, BLUE, WHITE = (220, 30, 40), (30, 200, 60), (20, 40, 210), (255, 255, 255)
 PLAIN = ImagePreprocess(32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -314,9 +315,73 @@ def test_what_is_no_picture_is_refused(saved, data):
     refused(saved(data))
 
 
-@pytest.mark.parametrize("kind", ["BMP", "TIFF", "PPM", "ICO", "PDF"])
-def test_formats_beyond_the_four_are_refused(saved, kind):
-    refused(saved(encoded(picture(), kind)), r"not a picture of a known kind \(PNG, JPEG, WEBP, GIF\)")
+@pytest.mark.parametrize("kind", ["PPM", "PDF"])
+def test_formats_beyond_the_known_are_refused(saved, kind):
+    refused(saved(encoded(picture(), kind)), r"not a picture of a known kind \(PNG, JPEG, WEBP, GIF, ")
+
+
+@pytest.mark.parametrize("kind", ["BMP", "TIFF", "ICO", "AVIF"])
+def test_bmp_tiff_ico_and_avif_are_read(saved, kind):
+    one = Image.new("RGB", (48, 48), (200, 30, 30))
+    read = decode(saved(encoded(one, kind)))
+    assert (read.mode, read.size) == ("RGB", (48, 48)) and abs(read.getpixel((9, 9))[0] - 200) < 8
+
+
+@pytest.mark.parametrize("kind", ["BMP", "TIFF", "ICO", "AVIF", "PNG"])
+def test_damaged_bytes_are_read_or_refused(kind):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8))
+    whole, rng = encoded(noise, kind), random.Random(0)
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(rng.randrange(1, 12)):
+            data[rng.randrange(min(len(data), 400))] = rng.randrange(256)
+        for read in (decode, picture_size, count_frames):
+            try:
+                read(bytes(data))
+            except ImageError:
+                pass
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "I;16", "1", "L", "P", "LAB", "YCbCr", "F"])
+def test_a_tiff_of_any_mode_is_read(mode):
+    assert decode(encoded(Image.new(mode, (9, 9)), "TIFF")).mode == "RGB"
+
+
+def test_each_page_of_a_tiff_is_read_and_of_others_the_first_frame():
+    stream = io.BytesIO()
+    pages = [Image.new("RGB", (20 + n, 20), "red") for n in range(3)]
+    pages[0].save(stream, "TIFF", save_all=True, append_images=pages[1:])
+    assert count_frames(stream.getvalue()) == 3
+    assert [decode(stream.getvalue(), frame=n).width for n in range(3)] == [20, 21, 22]
+    stream = io.BytesIO()
+    frames = [Image.new("P", (20, 20), n) for n in range(2)]
+    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:])
+    assert count_frames(stream.getvalue()) == 1 and decode(stream.getvalue()).size == (20, 20)
+
+
+def test_heic_says_what_to_do(saved):
+    refused(
+        saved(b"\0\0\0\x18ftypheic" + bytes(50)), "HEIC, which Pillow cannot read: save it as JPEG or PNG"
+    )
+
+
+@pytest.mark.parametrize("where", ["before", "after", "profile", "many"])
+def test_a_png_with_large_text_or_profile_is_read(where):
+    about, others = PngImagePlugin.PngInfo(), {}
+    if where == "profile":
+        others["icc_profile"] = bytes(4_000_000)
+    elif where == "many":
+        for number in range(70):
+            about.add_text(f"key {number}", "x" * 1_000_000)
+    else:
+        packed = b"key\0\0" + zlib.compress(b"y" * 2_000_000)
+        about.add(b"zTXt", packed, after_idat=where == "after")
+    stream = io.BytesIO()
+    Image.new("RGB", (50, 40), "red").save(stream, "PNG", pnginfo=about, **others)
+    assert decode(stream.getvalue()).getpixel((9, 9)) == (255, 0, 0)
+    assert picture_size(stream.getvalue()) == (50, 40)
+    with pytest.raises(ImageError):  # damage is still damage
+        decode(stream.getvalue()[: 60 if where == "after" else -200])
 
 
 def test_missing_directory_and_pipe_are_refused(tmp_path):

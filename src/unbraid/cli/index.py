@@ -72,6 +72,13 @@ def add(
             help="For a new index: find candidates exactly (exact), or in a copy in int8 or binary."
         ),
     ] = None,
+    no_ocr: Annotated[
+        bool, typer.Option("--no-ocr", help="Leave the words in pictures and in scanned pages unread.")
+    ] = False,
+    page_images: Annotated[
+        bool,
+        typer.Option("--page-images", help="Find every page of a PDF by what it shows too, not only scans."),
+    ] = False,
     url: cli_qdrant.Url = None,
     name: cli_qdrant.Name = None,
     model: Model = None,
@@ -95,7 +102,13 @@ def add(
         numbers=numbers,  # type: ignore[arg-type]  # checked there
         candidates=candidates,  # type: ignore[arg-type]
     ) as index:
-        report = index.add(paths, fields=fields, progress=sys.stderr.isatty())
+        report = index.add(
+            paths,
+            fields=fields,
+            ocr=not no_ocr,
+            page_images=page_images,
+            progress=True if sys.stderr.isatty() else None,
+        )
         total = index.count()
     if as_json:
         skipped = [{"path": printable(one.path), "reason": one.reason} for one in report.skipped]
@@ -107,6 +120,10 @@ def add(
             f"{report.deleted} gone; {report.chunks} chunks encoded, {total} in {into or index.place}"
         )
         typer.echo(", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.seconds.items()))
+        if report.words_read:
+            typer.echo(f"words looked for in {_pictures(report.words_read)}, found in {report.words_found}")
+        if report.words_unread:
+            typer.echo(_say_unread(report))
         by_reason: dict[str, list[str]] = {}
         for one in report.skipped:
             by_reason.setdefault(one.reason, []).append(printable(one.path))
@@ -272,6 +289,16 @@ def delete(
             f"{tally.count:,} file{'s' * (tally.count != 1)} removed, {total:,} chunks left in {place}"
         )
     tally.exit_if_interrupted("gone")
+
+
+def _say_unread(report: Any) -> str:
+    """How many pictures were not read, and what helps."""
+    missing = "read them with: pip install 'unbraid[ocr]'"
+    return f"the words in {_pictures(report.words_unread)} were not read; {report.words_fault or missing}"
+
+
+def _pictures(count: int) -> str:
+    return f"{count:,} picture{'s' * (count != 1)}"
 
 
 def _origin(converted: Mapping[str, Any]) -> str:

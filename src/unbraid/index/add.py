@@ -4,34 +4,42 @@ A file's new chunks are written beside its old ones, which are deleted when the 
 misses the file. A new file whose content the index holds under another path, moved or copied, gets that file's vectors.
 A run that is cut off, by Ctrl-C or kill -9, loses at most the group of chunks being encoded. The next run finds the
 file it stopped in, because the index has fewer chunks than the file, and reads it again.
+
+Words in pictures are read at the end, by add_words.py: by then everything can be searched by what it shows.
 """
 
 import hashlib
+import io
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from unbraid.errors import DataError, ImageError
-from unbraid.index.files.chunk import Chunk
+from unbraid.index.add_words import add_words, unread
+from unbraid.index.encode_rows import Row, encode_rows
+from unbraid.index.files.chunk import Chunk, cut_sections
 from unbraid.index.files.language import language
 from unbraid.index.files.read import read_chunks
-from unbraid.index.files.read_pdf import PDF_SUFFIXES, can_read_pdf
+from unbraid.index.files.read_pdf import PDF_SUFFIXES, Pdf, can_read_pdf, page_lines
+from unbraid.index.files.read_words import WordReader, can_read_words
 from unbraid.index.files.walk import File, Skipped, walk
 from unbraid.index.protocol import Model, Vectors
 from unbraid.index.store.entry import Entry, Fields, FileState
 from unbraid.index.store.filter import merged
 from unbraid.index.store.store import Store
 from unbraid.items import Code, Item, Modality
-from unbraid.progress import track
-from unbraid.runtime.routing import ENGLISH
+from unbraid.progress import counting, track
 
-PICTURE = Chunk(None, None, "")
+PICTURE = Chunk(None, None, "", modality="image")
 GROUP = 512  # chunks encoded and written at once: enough to batch by length and for a sync of the disk, little to lose
-Row = tuple[Item, Entry]  # a chunk on its way into the store: what to encode and what to store with it
+PAGES = 64  # pages among them, which are 1 MB each once they are decoded
+PAGE_SIDE = 640  # pixels of a page's longer side: four times what the starter's image encoder looks at
 
 
 @dataclass
@@ -44,18 +52,38 @@ class Report:
     moved: int = 0  # or copied: their content was in the index under another path, nothing was encoded
     deleted: int = 0  # gone, and not found again elsewhere
     chunks: int = 0  # encoded and written
+    words_read: int = 0  # files with pictures that were read
+    words_found: int = 0  # of these, with words in them
+    words_unread: int = (
+        0  # files with pictures that were not read, since that needs unbraid[ocr] or its models are damaged
+    )
+    words_fault: str | None = None  # what is wrong with the models
     skipped: list[Skipped] = field(default_factory=list)  # every file and folder left out, with its reason
-    seconds: dict[str, float] = field(default_factory=dict)  # by phase: walk, read, encode, write
+    # By phase: walk, read, encode, write; words, where any were looked for.
+    seconds: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False  # by Ctrl-C: what is counted above is in the index, the rest is not
 
 
 def add_files(
-    store: Store, model: Model, roots: Sequence[Path], fields: Fields, progress: bool | None
+    store: Store,
+    model: Model,
+    roots: Sequence[Path],
+    fields: Fields,
+    progress: bool | None,
+    *,
+    ocr: bool = True,
+    page_images: bool = False,
 ) -> Report:
-    """Index the files under `roots`, skip those that have not changed, and delete those that are gone."""
-    run = _Run(store, model, fields)
+    """Index the files under `roots`, skip those that have not changed, and delete those that are gone.
+
+    With `ocr`, words in pictures are then read, where that is installed. With `page_images` every page of a PDF is a
+    picture too; without, only pages that have no text are.
+    """
+    run = _Run(store, model, fields, page_images)
     try:
         run.run(roots, progress)
+        if ocr:
+            run.read_words(progress)
     except KeyboardInterrupt:
         run.report.interrupted = True
     return run.report
@@ -64,8 +92,8 @@ def add_files(
 class _Run:
     """One run under way."""
 
-    def __init__(self, store: Store, model: Model, fields: Fields) -> None:
-        self.store, self.model, self.fields = store, model, fields
+    def __init__(self, store: Store, model: Model, fields: Fields, page_images: bool) -> None:
+        self.store, self.model, self.fields, self.page_images = store, model, fields, page_images
         self.report = Report(seconds=dict.fromkeys(("walk", "read", "encode", "write"), 0.0))
         self.known: dict[str, FileState] = {}
         self.present: set[str] = set()  # paths that the index holds as they are on disk
@@ -85,9 +113,10 @@ class _Run:
         stale = [file for file in stale if file.path.as_posix() not in moved]
         group: list[Row] = []
         for file in track(stale, "indexing", unit="files", shown=progress):
-            for row in self._read(file):
-                group.append(row)
-                if len(group) == GROUP:
+            rows = deque(self._read(file))
+            while rows:  # taken out, since a page of a PDF is large once it is decoded
+                group.append(rows.popleft())
+                if len(group) == GROUP or sum(isinstance(item, Image.Image) for item, _ in group) == PAGES:
                     self._write(group)
                     group = []
         if group:
@@ -116,10 +145,17 @@ class _Run:
 
     def _unchanged_by_stat(self, file: File) -> bool:
         state = self.known.get(file.path.as_posix())
-        if state is None or not state.complete or (state.size, state.mtime_ns) != (file.size, file.mtime_ns):
+        if state is None or not self._holds_all(file, state):
+            return False
+        if (state.size, state.mtime_ns) != (file.size, file.mtime_ns):
             return False
         self._keep(file, state)
         return True
+
+    def _holds_all(self, file: File, state: FileState) -> bool:
+        """Whether the index has all of the content that it has of a file; not its pages as pictures, if asked for now."""
+        pages = self.page_images and file.path.suffix.lower() in PDF_SUFFIXES
+        return state.complete and ("pages" in state.seen.split() or not pages)
 
     def _keep(self, file: File, state: FileState) -> None:
         """Count a file whose content is the one indexed, and note a new time or new fields."""
@@ -190,10 +226,10 @@ class _Run:
             try:
                 data = file.path.read_bytes()
                 sha256 = hashlib.sha256(data).hexdigest()
-                if state is not None and state.complete and state.sha256 == sha256:
+                if state is not None and self._holds_all(file, state) and state.sha256 == sha256:
                     self._keep(file, state)
                     return []
-                chunks = [PICTURE] if file.modality == "image" else read_chunks(data, file.path.suffix)
+                chunks, pictures, seen = self._chunks(file, data, state)
             except OSError:  # deleted or locked since the walk
                 self.report.skipped.append(Skipped(file.path, "unreadable"))
                 return []
@@ -203,7 +239,7 @@ class _Run:
             if not chunks:
                 self.report.skipped.append(Skipped(file.path, "empty"))
             rows: list[Row] = []
-            for number, chunk in enumerate(chunks):
+            for number, (chunk, picture) in enumerate(zip(chunks, pictures, strict=True)):
                 # A notebook has chunks of text and of code; the file's modality where the model does not encode theirs.
                 own = chunk.modality if chunk.modality in self.model.modalities else None
                 modality: Modality = own or file.modality
@@ -222,9 +258,56 @@ class _Run:
                     chunks=len(chunks),
                     language="" if modality == "image" else language(file.path.suffix),
                     fields=merged(state.fields if state else {}, self.fields),
+                    seen=seen,
                 )
-                rows.append((file.path if modality == "image" else text, entry))
+                rows.append((text if picture is None else picture, entry))
             return rows
+
+    def _chunks(
+        self, file: File, data: bytes, state: FileState | None
+    ) -> tuple[list[Chunk], list[Item | None], str]:
+        """Chunks of a file, the picture to encode for each that is one, and what `Entry.seen` says of them."""
+        if file.modality == "image":
+            return [PICTURE], [file.path], ""
+        if file.path.suffix.lower() not in PDF_SUFFIXES:
+            chunks = read_chunks(data, file.path.suffix)
+            return chunks, [None] * len(chunks), ""
+        with Pdf(data) as pdf:
+            chunks = cut_sections(*page_lines(pdf.pages))
+            all_pages = self.page_images or (state is not None and "pages" in state.seen.split())
+            wanted = range(1, len(pdf.pages) + 1) if all_pages else pdf.without_text
+            if "image" not in self.model.modalities:
+                wanted = []
+            if not chunks and not wanted:
+                raise DataError("PDF without text")
+            pages: list[Chunk] = []
+            drawn: list[Item | None] = []
+            for page in wanted:
+                try:  # a file of some 30 KB each, decoded with its group
+                    drawn.append(Image.open(io.BytesIO(pdf.draw(page, PAGE_SIDE, "JPEG"))))
+                    pages.append(Chunk(page, page, "", modality="image"))
+                except DataError as error:
+                    self.report.skipped.append(Skipped(file.path, str(error)))
+            seen = [name for name, holds in (("scans", pdf.without_text), ("pages", all_pages)) if holds]
+            return [*chunks, *pages], [*([None] * len(chunks)), *drawn], " ".join(seen)
+
+    def read_words(self, progress: bool | None) -> None:
+        """The second pass: read the words in the pictures that the index holds of the files of this run."""
+        todo = unread(self.store.files(), sorted(self.present))
+        if not todo:
+            return
+        if not can_read_words():
+            self.report.words_unread = len(todo)
+            return
+        shown = counting("reading words", unit="pictures", total=len(todo), bar=progress)
+        silent = nullcontext(lambda count: None)
+        with self._timed("words"), WordReader() as reader, silent if progress is False else shown as tell:
+            read = add_words(self.store, self.model, todo, reader, tell)
+        self.report.words_read, self.report.words_found = read.files, read.with_words
+        self.report.chunks += read.chunks
+        self.report.skipped += read.skipped
+        if read.fault is not None:
+            self.report.words_fault, self.report.words_unread = read.fault, len(todo)
 
     def _write(self, group: list[Row]) -> None:
         """Encode and store one group, then delete the older content of each file that ends in it."""
@@ -244,32 +327,18 @@ class _Run:
 
     def _encode(self, rows: list[Row]) -> tuple[list[Entry], Vectors]:
         """The entries of those rows that can be encoded, and their vectors; a broken picture is left out."""
-
-        def entries_of(some: list[Row]) -> list[Entry]:
-            routes = self.model.route([item for item, _ in some])
-            return [
-                replace(entry, tier=tier, text_language="" if language == ENGLISH else language)
-                for (_, entry), (tier, language) in zip(some, routes, strict=True)
-            ]
-
-        def encode(some: list[Row]) -> Vectors:
-            # Chunks are cut to the encoder's length: a few are a word too long, which is no reason to warn.
-            return self.model.encode([item for item, _ in some], on_truncate="ignore", progress=False)
-
         try:
-            return entries_of(rows), encode(rows)
+            return encode_rows(self.model, rows)
         except (ImageError, OSError):
             pass  # at least one picture: encode the pictures one by one
-        encoded = [row for row in rows if row[1].modality != "image"]
-        parts = [encode(encoded)]
+        parts = [encode_rows(self.model, [row for row in rows if row[1].modality != "image"])]
         for row in rows:
             if row[1].modality == "image":
                 try:
-                    parts.append(encode([row]))
-                    encoded.append(row)
-                except (ImageError, OSError):
-                    self.report.skipped.append(Skipped(Path(row[1].path), "broken picture"))
-        return entries_of(encoded), np.concatenate(parts)
+                    parts.append(encode_rows(self.model, [row]))
+                except (ImageError, OSError) as error:
+                    self.report.skipped.append(Skipped(Path(row[1].path), _reason(error, row[1].path)))
+        return [entry for some, _ in parts for entry in some], np.concatenate([rows for _, rows in parts])
 
     @contextmanager
     def _timed(self, phase: str) -> Iterator[None]:
@@ -277,9 +346,16 @@ class _Run:
         try:
             yield
         finally:
-            self.report.seconds[phase] += time.perf_counter() - start
+            before = self.report.seconds.get(phase, 0.0)
+            self.report.seconds[phase] = before + time.perf_counter() - start
 
 
 def _below(path: str, tops: Iterable[Path]) -> bool:
     place = Path(path)
     return any(place == top or top in place.parents for top in tops)
+
+
+def _reason(error: Exception, path: str) -> str:
+    """Why a picture cannot be encoded, without its path."""
+    reason = str(error)
+    return reason.removeprefix(f"{path}: ") if reason.startswith(f"{path}: ") else "broken picture"

@@ -16,7 +16,7 @@ from unbraid.index.protocol import Vectors
 from unbraid.index.search.folding import Foldings
 from unbraid.index.search.search import Hit, check_search, search_vectors
 from unbraid.index.store.entry import Entry, Fields
-from unbraid.index.store.filter import Filter, Names, read_filter
+from unbraid.index.store.filter import Names, read_filter
 from unbraid.index.store.folder_store import FolderStore
 from unbraid.index.store.meta import Meta, match, meta_of_model
 from unbraid.index.store.storage import Storage
@@ -146,6 +146,8 @@ class Index:
         paths: str | Path | Sequence[str | Path],
         *,
         fields: Fields = MappingProxyType({}),
+        ocr: bool = True,
+        page_images: bool = False,
         progress: bool | None = None,
     ) -> Report:
         """Index the files under `paths`, skip those that have not changed, and delete those that are gone.
@@ -154,8 +156,11 @@ class Index:
         deleted: what the walk no longer finds, because it is deleted, ignored or no longer readable as text or picture.
         What lies in a folder or file that cannot be read now stays. `fields` are added to those of every file under
         `paths`; an empty value removes one. Ctrl-C ends the run and sets `interrupted`; what was written stays.
-        `progress` None draws a bar where a person watches standard error. Raises DataError for a path that does not
-        exist.
+        `progress` None draws a bar where a person watches standard error.
+
+        Then the words in pictures and in PDF pages without text are read, with `unbraid[ocr]` and unless `ocr` is
+        False; by then the pictures can be found by what they show. `page_images` makes a picture of every PDF page.
+        Raises DataError for a path that does not exist.
         """
         self._check_writable("add")
         roots = resolve_roots([paths] if isinstance(paths, str | Path) else paths)
@@ -164,7 +169,7 @@ class Index:
         if dim is not None and dim not in model.bundle.dims:
             raise DataError(f"dim {dim}: expected one of {', '.join(map(str, model.bundle.dims))}")
         store = self._make(meta_of_model(model, Storage(**{"dim": model.dim, **self._options})))
-        return add_files(store, model, roots, fields, progress)
+        return add_files(store, model, roots, fields, progress, ocr=ocr, page_images=page_images)
 
     def delete(self, paths: str | Path | Sequence[str | Path], *, on_progress: OnProgress = _ignore) -> int:
         """Remove files and folders, which need not exist any more, from the index; returns the number of files.
@@ -393,7 +398,7 @@ class Index:
             )
 
     def _count_pictures(self) -> int:
-        return self.store.count(Filter(modality="image"))
+        return self.store.facet("modality").get("image", 0)
 
     def _check_writable(self, what: str) -> None:
         if self._closed:

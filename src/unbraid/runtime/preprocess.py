@@ -4,23 +4,26 @@
 array. Training, export and the CPU runtime all call both, so they agree.
 """
 
+import importlib
 import re
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, TypeVar
 
 import numpy as np
-from PIL import Image, WebPImagePlugin
+from PIL import Image
 
 from unbraid.errors import ImageError
 
 # By content, not by suffix. Naming them keeps Pillow's forty other parsers away from untrusted bytes.
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "ICO", "AVIF")
+_PLUGINS = ("Png", "Jpeg", "WebP", "Gif", "Bmp", "Tiff", "Ico", "Avif")
 # 50 megapixels are 150 MB as RGB. Pillow refuses from 179 on; a 20 KB file of 169 megapixels takes 821 MB.
 MAX_PIXELS = 50_000_000
 # The limit of JPEG and GIF. A PNG of 95 KB and 1 × 49,000,000 pixels takes 1 GB: Pillow keeps a pointer for each row.
@@ -28,8 +31,7 @@ MAX_SIDE = 65_535
 # The WebP reader takes the whole file into memory before it knows the picture's size.
 MAX_BYTES = 1 << 29
 
-assert WebPImagePlugin  # registered here, so that Image.open need not import every plugin to find it
-
+T = TypeVar("T")
 _WHITE = (255, 255, 255)
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -41,11 +43,14 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_TEXT = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+_HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _JPEG = {"JPEG", "MPO"}  # MPO is a JPEG with more pictures behind it, as phones write
 
 
-def decode(source: Path | bytes | Image.Image, *, at_least: int | None = None) -> Image.Image:
-    """The picture as RGB: the first frame, upright, transparency on white.
+def decode(source: Path | bytes | Image.Image, *, at_least: int | None = None, frame: int = 0) -> Image.Image:
+    """The picture as RGB: upright, transparency on white, and of several frames the first, or page `frame` of a TIFF.
 
     A JPEG file may be decoded at 1/2, 1/4 or 1/8 of its size while its longer side keeps `at_least` pixels: a
     picture of 12 megapixels then takes half the time, and its thumbnail differs by 0.2 grey levels on average.
@@ -62,14 +67,24 @@ def decode(source: Path | bytes | Image.Image, *, at_least: int | None = None) -
             _check_size(source, name)
             return _to_rgb(source)
         if isinstance(source, bytes):
-            return _decode_stream(BytesIO(source), name, at_least)
+            return _decode_stream(BytesIO(source), name, at_least, frame)
         status = source.stat()
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would block
             raise ImageError(f"{name}: {'is a directory' if source.is_dir() else 'is not a regular file'}")
         if status.st_size > MAX_BYTES:
             raise ImageError(f"{name}: {status.st_size:,} bytes, more than the cap of {MAX_BYTES:,}")
         with source.open("rb") as file:
-            return _decode_stream(file, name, at_least)
+            return _decode_stream(file, name, at_least, frame)
+
+
+def count_frames(content: bytes) -> int:
+    """The pages of a TIFF file's `content`, at least 1; 1 for any other picture. Raises ImageError as `decode` does."""
+
+    def count(image: Image.Image) -> int:
+        return getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+
+    with _refusals("picture"):
+        return _opened(BytesIO(content), count)
 
 
 def picture_size(content: bytes) -> tuple[int, int]:
@@ -77,9 +92,13 @@ def picture_size(content: bytes) -> tuple[int, int]:
 
     Raises ImageError as `decode` does.
     """
-    with _refusals("picture"), Image.open(BytesIO(content), formats=FORMATS) as image:
+
+    def size(image: Image.Image) -> tuple[int, int]:
         _check_size(image, "picture")
         return image.size
+
+    with _refusals("picture"):
+        return _opened(BytesIO(content), size)
 
 
 @dataclass(frozen=True)
@@ -127,9 +146,56 @@ class ImagePreprocess:
         return self(decode(source, at_least=4 * self.size))
 
 
-def _decode_stream(file: IO[bytes], name: str, at_least: int | None) -> Image.Image:
+def _opened(file: IO[bytes], use: Callable[[Image.Image], T]) -> T:
+    """What `use` makes of an open picture file; to be called inside `_refusals`.
+
+    Pillow refuses a PNG whose text or colour profile is large, which bears on no pixel: it is then left out.
+    """
+    try:
+        with _open(file) as image:
+            return use(image)
+    except ValueError as error:
+        if "MAX_TEXT" not in str(error):
+            raise
+    file.seek(0)
+    with _open(BytesIO(_without_text(file))) as image:
+        return use(image)
+
+
+def _open(file: IO[bytes]) -> Image.Image:
+    head = file.read(12)
+    file.seek(0)
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIC and "HEIF" not in Image.OPEN:  # pillow-heif registers it
+        raise ImageError("HEIC, which Pillow cannot read: save it as JPEG or PNG")
+    _register()
+    return Image.open(file, formats=[*FORMATS, *(["HEIF"] if "HEIF" in Image.OPEN else [])])
+
+
+@cache
+def _register() -> None:
+    """Load the readers of FORMATS, with the first picture; Image.open would load all fifty to find one."""
+    for name in _PLUGINS:
+        importlib.import_module(f"PIL.{name}ImagePlugin")
+
+
+def _without_text(file: IO[bytes]) -> bytes:
+    """A PNG file without its text and colour profile; damage to it stays."""
+    parts = [file.read(len(_PNG))]
+    while len(head := file.read(8)) == 8:
+        size = int.from_bytes(head[:4])
+        if head[4:] in _PNG_TEXT:
+            file.seek(size + 4, 1)
+        else:
+            parts += [head, file.read(size + 4)]
+    return b"".join([*parts, head])
+
+
+def _decode_stream(file: IO[bytes], name: str, at_least: int | None, frame: int) -> Image.Image:
     """RGB of an open picture file; to be called inside `_refusals`."""
-    with Image.open(file, formats=FORMATS) as image:
+
+    def pixels(image: Image.Image) -> Image.Image:
+        if frame:
+            image.seek(frame)
         _check_size(image, name)
         if at_least and image.format in _JPEG:
             width, height = (max(1, side * at_least // max(image.size)) for side in image.size)
@@ -137,6 +203,8 @@ def _decode_stream(file: IO[bytes], name: str, at_least: int | None) -> Image.Im
         rgb = _to_rgb(image)
         rgb.info = {}  # profiles and EXIF can be megabytes, and a second turn would be wrong
         return rgb
+
+    return _opened(file, pixels)
 
 
 @contextmanager
@@ -146,8 +214,10 @@ def _refusals(name: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\b")
             yield
-    except ImageError:
-        raise
+    except ImageError as error:
+        if str(error).startswith(name):
+            raise
+        raise ImageError(f"{name}: {error}") from error
     except Image.DecompressionBombError as error:
         pixels = re.search(r"\d+", str(error))
         raise ImageError(f"{name}: {_too_large(int(pixels[0]) if pixels else 0)}") from error

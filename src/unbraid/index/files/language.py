@@ -44,7 +44,8 @@ _SUFFIXES = {
 }
 _LANGUAGE = {suffix: name for name, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
 OTHER = "text"  # whatever is read as plain text
-LANGUAGES = (*_SUFFIXES, OTHER)
+PICTURE = "picture"  # of the words that were read in one
+LANGUAGES = (*_SUFFIXES, OTHER, PICTURE)
 
 
 def language(suffix: str) -> str:

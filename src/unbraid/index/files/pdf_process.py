@@ -1,67 +1,78 @@
-"""A program of its own: the text of a PDF's pages, as JSON; standard input and output carry the bytes.
+"""A program of its own: the text of a PDF's pages and their pictures (read_pdf.py asks it; unbraid/io/child.py runs it).
 
-    python -P pdf_process.py MAX_PAGES MAX_CHARACTERS < FILE.pdf    # {"pages": [text, ...]} or {"reason": "..."}
-
-pypdf is written in Python, and a crafted page can take hours or all memory. So it runs in a process that can be ended,
-with limited memory where the system can do that. It imports nothing of unbraid, to start quickly.
+PDFium is written in C++, and a crafted page can take hours, all memory or the process. It imports nothing of unbraid, to
+start quickly.
 """
 
 import io
-import json
-import logging
-import sys
+import re
+import unicodedata
+from typing import Any
 
-MEMORY_BYTES = 2 * 1024**3
+# PDFium writes these for a hyphen at the end of a line where it has put the word together again.
+_CUT_WORD = re.compile("[\x02\ufffe]\\r?\\n?")
+_LIGATURE = re.compile(
+    "[\ufb00-\ufb06]"
+)  # one character for fi, fl, ffi ...: words are looked for by their letters
+_PASSWORD = 4  # FPDF_ERR_PASSWORD
+_open: list[Any] = []  # the document that was sent last
 
 
-def pages(data: bytes, max_pages: int, max_characters: int) -> list[str] | str:
-    """The text of each page, or why there is none."""
-    from pypdf import PdfReader
+def reply(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
+    """Answer one of three requests; {"reason": ...} where that cannot be done.
 
-    reader = PdfReader(io.BytesIO(data))
-    if reader.is_encrypted and not _decrypted(reader):
-        return "encrypted PDF"
-    if len(reader.pages) > max_pages:
-        return f"PDF of over {max_pages} pages"
+    {"max_pages", "max_characters"} with a PDF's content opens it: {"pages": [text, ...], "blank": [page, ...]}, where
+    blank pages, from 1, have nothing on them. {"page", "side", "format"} draws a page: its picture as a file.
+    """
+    import pypdfium2
+
+    try:
+        if content:
+            return _read(content, request["max_pages"], request["max_characters"]), b""
+        return {}, _draw(request["page"], request["side"], request["format"])
+    except pypdfium2.PdfiumError as error:
+        encrypted = getattr(error, "err_code", None) == _PASSWORD
+        return {"reason": "encrypted PDF" if encrypted else "broken PDF"}, b""
+    except (ValueError, MemoryError, OverflowError, OSError):
+        return {"reason": "broken PDF"}, b""
+
+
+def _read(data: bytes, max_pages: int, max_characters: int) -> dict[str, Any]:
+    import pypdfium2
+
+    document = pypdfium2.PdfDocument(data)
+    _open[:] = [document]
+    if len(document) > max_pages:
+        return {"reason": f"PDF of over {max_pages} pages"}
+    if not len(document):
+        return {"reason": "broken PDF"}
     texts: list[str] = []
+    blank: list[int] = []
     characters = 0
-    for page in reader.pages:
-        texts.append(page.extract_text())
+    for number in range(len(document)):
+        page = document[number]
+        text = page.get_textpage()
+        texts.append(_letters(text.get_text_bounded()))
+        if not pypdfium2.raw.FPDFPage_CountObjects(page):
+            blank.append(number + 1)
+        text.close()
+        page.close()
         characters += len(texts[-1])
         if characters > max_characters:
-            return f"PDF of over {max_characters} characters"
-    return texts if any(text.strip() for text in texts) else "PDF without text"
+            return {"reason": f"PDF of over {max_characters} characters"}
+    return {"pages": texts, "blank": blank}
 
 
-def _decrypted(reader: object) -> bool:
-    """Whether the empty password opens it: many PDFs only forbid printing. AES needs a library that is not here."""
-    from pypdf import PdfReader
-    from pypdf.errors import PyPdfError
-
-    assert isinstance(reader, PdfReader)
-    try:
-        return bool(reader.decrypt(""))
-    except (PyPdfError, ValueError, NotImplementedError):
-        return False
+def _letters(text: str) -> str:
+    """Text of a page with words whole that a line end cuts, and ligatures as their letters."""
+    return _LIGATURE.sub(lambda found: unicodedata.normalize("NFKC", found[0]), _CUT_WORD.sub("", text))
 
 
-def main() -> None:
-    """Read standard input, write one line of JSON."""
-    try:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    except (ImportError, ValueError, OSError):  # Windows, or a lower limit already
-        pass
-    logging.disable()  # pypdf reports what it repairs
-    data = sys.stdin.buffer.read()
-    try:
-        found = pages(data, int(sys.argv[1]), int(sys.argv[2]))
-    except Exception:  # noqa: BLE001, a broken file makes pypdf raise anything, from KeyError to RecursionError
-        found = "broken PDF"
-    result = {"reason": found} if isinstance(found, str) else {"pages": found}
-    sys.stdout.write(json.dumps(result))
-
-
-if __name__ == "__main__":
-    main()
+def _draw(page: int, side: int, form: str) -> bytes:
+    """Page `page`, from 1, with a longer side of `side` pixels, as a picture file in Pillow's format `form`."""
+    drawn = _open[0][page - 1]
+    scale = side / max(*drawn.get_size(), 1)
+    out = io.BytesIO()
+    drawn.render(scale=scale).to_pil().convert("RGB").save(out, form, quality=90)
+    drawn.close()
+    return out.getvalue()

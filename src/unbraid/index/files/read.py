@@ -12,6 +12,7 @@ from unbraid.index.files.read_markdown import MARKDOWN_SUFFIXES, markdown_headin
 from unbraid.index.files.read_notebook import NOTEBOOK_SUFFIXES, read_notebook
 from unbraid.index.files.read_pdf import PDF_SUFFIXES, read_pdf
 from unbraid.index.files.read_python import PYTHON_SUFFIXES, read_python
+from unbraid.index.files.read_svg import SVG_SUFFIXES, read_svg
 from unbraid.index.files.walk import is_binary
 
 
@@ -31,11 +32,13 @@ def read_text_chunks(text: str, suffix: str) -> list[Chunk]:
     """Chunks of a file's text, in order, none empty; together they hold every line that is not blank.
 
     Of HTML they hold what is seen, of a notebook the source of its cells. Any text is accepted, code that does not
-    parse is cut at blank lines; only a broken notebook raises DataError.
+    parse is cut at blank lines; only a broken notebook and an SVG without text raise DataError.
     """
     suffix = suffix.lower()
     if suffix in HTML_SUFFIXES:
         return cut_sections(*read_html(text))
+    if suffix in SVG_SUFFIXES:
+        return cut_sections(*read_svg(text))
     if suffix in NOTEBOOK_SUFFIXES:
         return cut_sections(*read_notebook(text))
     source = Lines(split_lines(text))

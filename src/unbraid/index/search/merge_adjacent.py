@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 
+from unbraid.index.files.read_words import Box, read_boxes
 from unbraid.index.store.entry import Entry
 
 # Most chunks in one result. Without a limit, a file that is alone in an index would be one single result.
@@ -13,19 +14,15 @@ def merge_adjacent(entries: Sequence[Entry], k: int) -> list[list[int]]:
     """The `k` best results from `entries`, best first: each the positions of its chunks, the best one first.
 
     Down the ranking, a chunk joins the best result of its file that it follows, precedes or shares a line or page with,
-    if that has fewer than MERGED chunks; otherwise it is a result of its own. Returns fewer than `k` only where
-    `entries` ends. Pictures, other modalities and other versions of a file are never joined.
+    if that has fewer than MERGED chunks; otherwise it is a result of its own. A picture and all words in it are one
+    result. Returns fewer than `k` only where `entries` ends. Code and text, and versions of a file, are never joined.
     """
     results: list[list[int]] = []
-    by_file: dict[tuple[str, str, str], list[list[int]]] = {}
+    by_file: dict[tuple[str, str, bool], list[list[int]]] = {}
     for position, entry in enumerate(entries):
-        same_file = by_file.setdefault((entry.path, entry.sha256, entry.modality), [])
-        near = [
-            result
-            for result in same_file
-            if entry.modality != "image" and any(_touch(entry, entries[other]) for other in result)
-        ]
-        home = next((result for result in near if len(result) < MERGED), None)
+        same_file = by_file.setdefault((entry.path, entry.sha256, entry.modality == "code"), [])
+        near = [result for result in same_file if any(_touch(entry, entries[other]) for other in result)]
+        home = next((result for result in near if len(result) < MERGED or entry.of_picture), None)
         if home is not None:
             home.append(position)
             for result in near:  # the chunk may close the gap between two
@@ -44,6 +41,9 @@ def merge_adjacent(entries: Sequence[Entry], k: int) -> list[list[int]]:
 def join_chunks(chunks: Sequence[Entry]) -> tuple[int | None, int | None, str]:
     """First line, last line and snippet of the chunks of one result, in the order of the file."""
     chunks = sorted(chunks, key=lambda entry: entry.chunk)
+    if any(entry.of_picture or entry.boxes for entry in chunks):  # a line for each box (join_boxes)
+        page = next((entry.first_line for entry in chunks if entry.first_line is not None), None)
+        return page, page, "\n".join(entry.snippet for entry in chunks if entry.snippet)
     snippet = chunks[0].snippet
     for before, after in itertools.pairwise(chunks):
         if after.chunk - before.chunk > 1:
@@ -54,8 +54,21 @@ def join_chunks(chunks: Sequence[Entry]) -> tuple[int | None, int | None, str]:
     return chunks[0].first_line, chunks[-1].last_line, snippet
 
 
+def join_boxes(chunks: Sequence[Entry]) -> list[Box]:
+    """The box of each line of the snippet of `join_chunks`, where all of them were read in a picture; else none."""
+    words = [entry for entry in sorted(chunks, key=lambda entry: entry.chunk) if entry.snippet]
+    if not all(entry.boxes for entry in words):
+        return []
+    return [box for entry in words for box in read_boxes(entry.boxes)]
+
+
 def _touch(a: Entry, b: Entry) -> bool:
-    """Whether two chunks of a file follow each other or share a line: a long one, or a page of a PDF."""
+    """Whether two chunks of a file follow each other or share a line: a long one, or a page of a PDF.
+
+    A picture and the words in it share their page, which is None or 1 for the first; text of a scanned page stays there.
+    """
+    if a.of_picture or b.of_picture or a.boxes or b.boxes:
+        return (a.first_line or 1) <= (b.last_line or 1) and (b.first_line or 1) <= (a.last_line or 1)
     if abs(a.chunk - b.chunk) == 1:
         return True
     if None in (a.first_line, a.last_line, b.first_line, b.last_line):

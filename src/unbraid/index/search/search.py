@@ -9,16 +9,18 @@ A hybrid search also asks for the best BM25 scores and ranks the first chunks of
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import numpy as np
 
 from unbraid.errors import ItemError
+from unbraid.index.files.language import PICTURE
+from unbraid.index.files.read_words import Box
 from unbraid.index.protocol import Model, Scores, Vectors
 from unbraid.index.search.folding import Foldings, folding_for
 from unbraid.index.search.hybrid import mixed
-from unbraid.index.search.merge_adjacent import join_chunks, merge_adjacent
+from unbraid.index.search.merge_adjacent import join_boxes, join_chunks, merge_adjacent
 from unbraid.index.search.rescore import Ranked, rescore
 from unbraid.index.store.bm25 import query_words
 from unbraid.index.store.entry import Entry
@@ -42,7 +44,8 @@ class Hit:
     """One result: a chunk, or up to three adjacent ones of a file.
 
     `score` is the best chunk's cosine in the task space; in a hybrid search the mixed score, of this `cosine` and
-    `bm25`. Lines count from 1; they are pages for a PDF, None for a picture.
+    `bm25`. Lines count from 1; they are pages for a PDF, None for a picture. The snippet of a picture is the words in
+    it that were found; `boxes` says where each of its lines stands.
     """
 
     rank: int
@@ -54,6 +57,7 @@ class Hit:
     snippet: str
     cosine: float | None = None
     bm25: float | None = None
+    boxes: list[Box] = field(default_factory=list)
 
     @property
     def place(self) -> str:
@@ -63,7 +67,7 @@ class Hit:
         if self.first_line is None:
             return path
         one = self.first_line == self.last_line
-        if path.lower().endswith(".pdf"):
+        if path.lower().endswith((".pdf", ".tif", ".tiff")):
             return f"{path} page {self.first_line}" + ("" if one else f"-{self.last_line}")
         return f"{path}:{self.first_line}-{self.last_line}"
 
@@ -181,9 +185,12 @@ def _hits(
     hits = []
     for rank, result in enumerate(results, start=1):
         row, score, best = found[result[0]]
-        place = join_chunks([found[number][2] for number in result])
-        both = [float(part[row]) for part in parts] if parts else []
-        hits.append(Hit(rank, score, best.path, best.modality, *place, *both))
+        chunks = [found[number][2] for number in result]
+        first, last, snippet = join_chunks(chunks)
+        modality = "image" if best.language == PICTURE else best.modality
+        cosine, bm25 = [float(part[row]) for part in parts] if parts else (None, None)
+        boxes = join_boxes(chunks)
+        hits.append(Hit(rank, score, best.path, modality, first, last, snippet, cosine, bm25, boxes))
     return hits
 
 

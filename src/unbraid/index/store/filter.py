@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from pathspec import GitIgnoreSpec
 
 from unbraid.errors import ItemError
-from unbraid.index.files.language import LANGUAGES
+from unbraid.index.files.language import LANGUAGES, PICTURE
 from unbraid.index.store.entry import Fields
 from unbraid.items import MODALITIES, Modality
 
@@ -35,7 +35,7 @@ class Condition:
 class Filter:
     """All that is given must hold; of several paths or languages one is enough.
 
-    `paths` are files and folders, absolute and with forward slashes; `patterns` are lines as in a .gitignore, against
+    `modality` is that of hits: words in a picture are "image". `paths` are files and folders, absolute and with forward slashes; `patterns` are lines as in a .gitignore, against
     absolute paths. Raises ItemError for an unknown modality, language or comparison.
     """
 
@@ -117,7 +117,18 @@ def build_filter(
     must = [group(should=places)] if places else []
     must_not: list[Any] = []
     if filter.modality:
-        must.append(condition("modality", "value", filter.modality))
+        modality, words = (
+            condition("modality", "value", filter.modality),
+            condition("language", "value", PICTURE),
+        )
+        if (
+            filter.modality == "image"
+        ):  # a picture is found by the words in it too, and these are no text of their own
+            must.append(group(should=[modality, words]))
+        else:
+            must.append(modality)
+            if filter.modality == "text":
+                must_not.append(words)
     if filter.languages:
         must.append(condition("language", "any", list(filter.languages)))
     for one in filter.conditions:

@@ -33,7 +33,8 @@ class Pairs:
 
 def kinds_of(store: Store) -> dict[Modality, int]:
     """Items of each kind in `store`."""
-    return {kind: count for kind in MODALITIES if (count := store.count(Filter(modality=kind)))}
+    counts = store.facet("modality")
+    return {kind: counts[kind] for kind in MODALITIES if counts.get(kind)}
 
 
 def make_pairs(
@@ -73,6 +74,8 @@ def _batches(store: Store, kind: Modality) -> Iterator[tuple[list[Item], Vectors
     rows: list[Vectors] = []
     for entries, vectors, _ in store.items(Filter(modality=kind)):
         for entry, vector in zip(entries, vectors, strict=True):
+            if entry.modality != kind:  # words in a picture
+                continue
             mark = entry.sha256 if kind == "image" else entry.text
             if mark in seen:
                 continue
@@ -89,7 +92,9 @@ def _batches(store: Store, kind: Modality) -> Iterator[tuple[list[Item], Vectors
 
 
 def item_of(entry: Entry) -> Item | None:
-    """What was encoded for `entry`; None for a picture whose file is gone or has changed."""
+    """What was encoded for `entry`; None for a page, and for a picture whose file is gone or has changed."""
     if entry.modality == "image":
+        if entry.first_line is not None:
+            return None
         return Path(entry.path) if sha256_of(entry.path) == entry.sha256 else None
     return Code(entry.text) if entry.modality == "code" else entry.text

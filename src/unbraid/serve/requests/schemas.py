@@ -139,6 +139,8 @@ class SearchHit(Struct):
     snippet: str
     cosine: float | None  # cosine and bm25 are there in a hybrid search only; `score` mixes them
     bm25: float | None
+    # Where each line of `snippet` stands, if it was read in a picture: left, top, right, bottom, as shares of its sides.
+    boxes: list[list[float]] = []
     picture: str | None = None  # where a thumbnail is served
 
 

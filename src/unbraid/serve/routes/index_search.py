@@ -74,7 +74,7 @@ class IndexSearch:
             raise ApiError(500, "index_failed", str(error)) from error
         hits = [msgspec.convert(hit, SearchHit, from_attributes=True) for hit in found]
         for hit in hits:
-            if hit.modality == "image":
+            if hit.modality == "image" and not hit.path.lower().endswith(".pdf"):
                 hit.picture = f"/v1/pictures?path={quote(hit.path)}"
         return hits
 

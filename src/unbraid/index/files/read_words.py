@@ -1,0 +1,107 @@
+"""The words in pictures, with the rapidocr that `unbraid[ocr]` installs: PP-OCRv6 small, in a process of its own."""
+
+import importlib.util
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+from unbraid.errors import DataError
+from unbraid.index.files.chunk import MAX_PIECES, PIECE
+from unbraid.io.child import Child
+from unbraid.io.surrogates import replace_lone_surrogates
+
+MAX_SECONDS = 30.0  # of the processor, a picture or page
+LOAD_SECONDS = 60.0  # the models
+MAX_FRAMES = 200  # pages of a TIFF
+_PROGRAM = Path(__file__).with_name("words_process.py")
+
+Box = tuple[
+    float, float, float, float
+]  # left, top, right, bottom as shares of the picture's width and height
+
+
+@dataclass(frozen=True)
+class Line:
+    """Words in one line of a picture, and where it stands."""
+
+    text: str
+    box: Box
+
+
+@cache
+def can_read_words() -> bool:
+    """Whether rapidocr is installed."""
+    return importlib.util.find_spec("rapidocr") is not None
+
+
+class WordReader:
+    """Reads pictures one at a time, on one thread. Use it in a `with` block."""
+
+    def __init__(self) -> None:
+        """Start nothing yet."""
+        self._child = Child(_PROGRAM)
+
+    def __enter__(self) -> Self:
+        """The reader itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process."""
+        self._child.close()
+
+    def fault(self) -> str | None:
+        """Load the models; why they cannot read anything, None if they can."""
+        try:
+            about, _ = self._child.ask({}, seconds=LOAD_SECONDS)
+        except (TimeoutError, EOFError) as error:
+            return f"the OCR process did not start: {error}"
+        return about.get("fault")
+
+    def read(self, picture: bytes) -> dict[int | None, list[Line]]:
+        """The lines of a picture file's content, in reading order, none blank: by page, from 1, of a TIFF of several.
+
+        Other pictures have the one page None. Raises DataError, whose message is the reason, for what cannot be decoded
+        or takes over MAX_SECONDS a page.
+        """
+        lines, frames = self._read_frame(picture, 0)
+        pages: dict[int | None, list[Line]] = {1 if frames > 1 else None: lines}
+        for frame in range(1, min(frames, MAX_FRAMES)):
+            pages[frame + 1], _ = self._read_frame(picture, frame)
+        return pages
+
+    def _read_frame(self, picture: bytes, frame: int) -> tuple[list[Line], int]:
+        try:
+            about, _ = self._child.ask({"frame": frame}, picture, seconds=MAX_SECONDS)
+        except (TimeoutError, EOFError) as error:
+            raise DataError(f"its words were not read: {error}") from None
+        if reason := about.get("reason") or about.get("fault"):
+            raise DataError(f"its words were not read: {reason}")
+        lines = [(replace_lone_surrogates(text), box) for text, *box in about["lines"]]
+        return [Line(text, tuple(box)) for text, box in lines if text.strip()], about["frames"]  # type: ignore[arg-type]
+
+
+def cut_lines(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    """Lines in chunks that the encoder can see whole; a line that is too long is a chunk of its own."""
+    held: list[Line] = []
+    pieces = 0
+    for line in lines:
+        size = len(PIECE.findall(line.text))
+        if held and pieces + size > MAX_PIECES:
+            yield held
+            held, pieces = [], 0
+        held.append(line)
+        pieces += size
+    if held:
+        yield held
+
+
+def write_boxes(lines: Iterable[Line]) -> str:
+    """The boxes of lines as an index stores them: "left,top,right,bottom", one a line."""
+    return "\n".join(",".join(f"{number:.4g}" for number in line.box) for line in lines)
+
+
+def read_boxes(text: str) -> list[Box]:
+    """The boxes that `write_boxes` wrote."""
+    return [tuple(map(float, line.split(","))) for line in text.splitlines()]  # type: ignore[misc]
