@@ -7,15 +7,13 @@ even when it is hidden or ignored. Symbolic links to files are read, links to fo
 
 import codecs
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pathspec import GitIgnoreSpec, PathSpec
-
 from unbraid.errors import DataError
+from unbraid.index.files.gitignore import NAME, IgnoreFile, is_ignored, is_repository, repository_files
 from unbraid.items import Modality, suffix_modality
 
 MAX_TEXT_BYTES = 4 * 1024**2
@@ -78,63 +76,33 @@ def walk(roots: Iterable[Path], skipped: list[Skipped]) -> Iterator[File]:
                 yield file
 
 
-class _Rules:
-    """The patterns of one .gitignore, relative to the folder that holds it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        patterns = []
-        with open(folder / ".gitignore", encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                try:
-                    patterns += list(GitIgnoreSpec.from_lines([line]).patterns)
-                except (ValueError, re.error):  # "!" or "[z-a]": git passes over such a line too
-                    continue
-        self._files = GitIgnoreSpec(patterns)
-        # GitIgnoreSpec ranks "!*/" below "*" even for a folder itself, where git lets the last line win.
-        self._folders = PathSpec(patterns)
-
-    def ignores(self, path: Path, is_folder: bool) -> bool | None:
-        """True when ignored, False when a "!" line takes it back, None when no line matches."""
-        name = path.relative_to(self.folder).as_posix()
-        result = self._folders.check_file(name + "/") if is_folder else self._files.check_file(name)
-        return result.include
-
-
-def _ignored(rules: list[_Rules], path: Path, is_folder: bool) -> bool:
-    """The deepest .gitignore with an opinion decides."""
-    for rule in reversed(rules):
-        verdict = rule.ignores(path, is_folder)
-        if verdict is not None:
-            return verdict
-    return False
-
-
-def _read_rules(folder: Path, skipped: list[Skipped] | None = None) -> list[_Rules]:
+def _read_rules(folder: Path, skipped: list[Skipped] | None = None) -> list[IgnoreFile]:
     """The rules in `folder`, if it has a readable .gitignore."""
-    if not os.path.isfile(folder / ".gitignore"):
+    if not os.path.isfile(folder / NAME):
         return []
     try:
-        return [_Rules(folder)]
+        return [IgnoreFile(folder / NAME, folder)]
     except OSError:
         if skipped is not None:
-            skipped.append(Skipped(folder / ".gitignore", "unreadable"))
+            skipped.append(Skipped(folder / NAME, "unreadable"))
         return []
 
 
-def _outer_rules(root: Path) -> list[_Rules]:
-    """.gitignore files above `root` in its repository, unless they ignore `root`, which was asked for by name."""
+def _outer_rules(root: Path) -> list[IgnoreFile]:
+    """What is ignored above `root` in its repository, unless that ignores `root`, which was asked for by name."""
     above = [root, *root.parents]
-    top = next((i for i, folder in enumerate(above) if os.path.exists(folder / ".git")), 0)
-    rules: list[_Rules] = []
+    top = next((place for place, folder in enumerate(above) if is_repository(folder)), 0)
+    if top == 0:  # `root` itself is one, or there is none
+        return []
+    rules = repository_files(above[top])
     for below, folder in zip(above[:top][::-1], above[1 : top + 1][::-1], strict=True):
         rules += _read_rules(folder)
-        if _ignored(rules, below, is_folder=True):
+        if is_ignored(rules, below, is_folder=True):
             return []
     return rules
 
 
-def _walk_folder(root: Path, rules: list[_Rules], skipped: list[Skipped]) -> Iterator[File]:
+def _walk_folder(root: Path, rules: list[IgnoreFile], skipped: list[Skipped]) -> Iterator[File]:
     """Files of a folder by name, then its folders by name; a stack, since a path can be 2,000 folders deep."""
     stack = [(root, rules)]
     while stack:
@@ -145,8 +113,10 @@ def _walk_folder(root: Path, rules: list[_Rules], skipped: list[Skipped]) -> Ite
         except OSError:
             skipped.append(Skipped(folder, "unreadable"))
             continue
+        if is_repository(folder):  # what lies around a repository does not count in it
+            rules = repository_files(folder)
         rules = rules + _read_rules(folder, skipped)
-        folders: list[tuple[Path, list[_Rules]]] = []
+        folders: list[tuple[Path, list[IgnoreFile]]] = []
         for entry in entries:
             path = Path(entry.path)
             is_folder = entry.is_dir(follow_symlinks=False)
@@ -157,7 +127,7 @@ def _walk_folder(root: Path, rules: list[_Rules], skipped: list[Skipped]) -> Ite
                 continue
             if entry.name.startswith("."):
                 skipped.append(Skipped(path, "hidden"))
-            elif _ignored(rules, path, is_folder):
+            elif is_ignored(rules, path, is_folder):
                 skipped.append(Skipped(path, "ignored"))
             elif is_folder:
                 folders.append((path, rules))
