@@ -103,6 +103,12 @@ class Embedder:
         return tuple(dict.fromkeys([self.tier, self.query_tier, *others]))
 
     @property
+    def max_tokens(self) -> int:
+        """Tokens that every encoder in `tiers` reads of a text or code, special tokens left out."""
+        runtimes = [self._text_runtime(kind, tier) for tier in self.tiers for kind in self.bundle.tiers[tier]]
+        return min(one.spec.max_tokens - len(one.frame) for one in runtimes)
+
+    @property
     def tasks(self) -> tuple[str, ...]:
         """Tasks that have a mapper."""
         return tuple(self.bundle.mappers)
@@ -196,6 +202,16 @@ class Embedder:
         `tier` None is the tier of English documents, here and in the methods below.
         """
         return self._text_runtime(modality, tier).tokenize(texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, whole and without special tokens: the most that it has as text or code in the `tiers`."""
+        runtimes = {}
+        for tier in self.tiers:
+            for kind in self.bundle.tiers[tier]:
+                runtime = self._text_runtime(kind, tier)
+                runtimes[runtime.spec.tokenizer, runtime.spec.split_identifiers] = runtime
+        counts = [runtime.count(texts) for runtime in runtimes.values()]
+        return [max(each) for each in zip(*counts, strict=True)]
 
     def encode_tokens(
         self, ids: list[list[int]], modality: Literal["text", "code"] = "text", *, tier: str | None = None

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from unbraid.errors import DataError
 from unbraid.index.add import PICTURE
-from unbraid.index.files.chunk import MAX_LINES, MAX_PIECES, PIECE, Chunk
-from unbraid.index.files.read import read_chunks, read_text_chunks
+from unbraid.index.files.chunk import MAX_LINES, Chunk
+from unbraid.index.files.read import read_chunks, read_text_chunks, starter_limit
 
 WORDS = "the quick brown fox jumps over the lazy dog near the river bank "
 
@@ -21,6 +21,8 @@ def check(text: str, chunks: list[Chunk]) -> None:
     lines = lines_of(text)
     covered: set[int] = set()
     previous = 0
+    limit = starter_limit()
+    assert max(limit.count([part.encoded for part in chunks]), default=0) <= limit.tokens == 254
     for part in chunks:
         assert part.first_line and part.last_line
         assert previous <= part.first_line <= part.last_line <= len(lines)
@@ -29,7 +31,6 @@ def check(text: str, chunks: list[Chunk]) -> None:
         assert part.snippet in "\n".join(lines[part.first_line - 1 : part.last_line])
         assert lines[part.first_line - 1].strip() and lines[part.last_line - 1].strip()
         assert part.snippet.count("\n") == part.last_line - part.first_line <= MAX_LINES
-        assert len(PIECE.findall(part.snippet)) <= MAX_PIECES
         covered |= set(range(part.first_line, part.last_line + 1))
     assert {number for number, line in enumerate(lines, 1) if line.strip()} <= covered
     assert "".join("".join(part.snippet for part in chunks).split()) == "".join(text.split())

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from unbraid.errors import DataError, ImageError
-from unbraid.index.files.chunk import Chunk
+from unbraid.index.files.chunk import Chunk, limit_of
 from unbraid.index.files.language import language
 from unbraid.index.files.read import read_chunks
 from unbraid.index.files.read_pdf import PDF_SUFFIXES, can_read_pdf
@@ -66,6 +66,7 @@ class _Run:
 
     def __init__(self, store: Store, model: Model, fields: Fields) -> None:
         self.store, self.model, self.fields = store, model, fields
+        self.limit = limit_of(model)
         self.report = Report(seconds=dict.fromkeys(("walk", "read", "encode", "write"), 0.0))
         self.known: dict[str, FileState] = {}
         self.present: set[str] = set()  # paths that the index holds as they are on disk
@@ -193,7 +194,7 @@ class _Run:
                 if state is not None and state.complete and state.sha256 == sha256:
                     self._keep(file, state)
                     return []
-                chunks = [PICTURE] if file.modality == "image" else read_chunks(data, file.path.suffix)
+                chunks = [PICTURE] if file.modality == "image" else read_chunks(data, file.path.suffix, self.limit)
             except OSError:  # deleted or locked since the walk
                 self.report.skipped.append(Skipped(file.path, "unreadable"))
                 return []

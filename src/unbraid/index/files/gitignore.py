@@ -95,7 +95,12 @@ def _own_excludes(top: Path) -> Path:
     command = ["git", "-C", str(top), "config", "--type=path", "--get", "core.excludesFile"]
     try:
         answer = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, timeout=10
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            timeout=10,
+            check=False,
         )
         named = os.fsdecode(answer.stdout.rstrip(b"\n"))
     except (OSError, subprocess.SubprocessError):  # git is not installed
