@@ -86,8 +86,8 @@ def search(
             k=k,
             hybrid=hybrid,
             modality=modality,
-            path=path or (),
-            language=language or (),
+            path=path or None,
+            language=language or None,
             where=where or (),
         )
     for asked, hits in zip(named, results, strict=True):

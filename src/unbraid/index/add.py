@@ -18,7 +18,7 @@ import numpy as np
 from unbraid.errors import DataError, ImageError
 from unbraid.index.files.chunk import Chunk, limit_of
 from unbraid.index.files.language import language
-from unbraid.index.files.read import read_chunks
+from unbraid.index.files.read import FileContent, read_file
 from unbraid.index.files.read_pdf import PDF_SUFFIXES, can_read_pdf
 from unbraid.index.files.walk import File, Skipped, walk
 from unbraid.index.protocol import Model, Vectors
@@ -45,6 +45,7 @@ class Report:
     deleted: int = 0  # gone, and not found again elsewhere
     chunks: int = 0  # encoded and written
     skipped: list[Skipped] = field(default_factory=list)  # every file and folder left out, with its reason
+    assumed: list[Skipped] = field(default_factory=list)  # files read in an encoding that nothing names
     seconds: dict[str, float] = field(default_factory=dict)  # by phase: walk, read, encode, write
     interrupted: bool = False  # by Ctrl-C: what is counted above is in the index, the rest is not
 
@@ -175,7 +176,16 @@ class _Run:
             chunks, vectors = self.store.file(old)
             if new != old and len({one.chunk for one in chunks}) != self.known[old].expected:
                 continue
-            entries += [replace(one, path=new, mtime_ns=mtime_ns, fields=fields) for one in chunks]
+            entries += [
+                replace(
+                    one,
+                    path=new,
+                    mtime_ns=mtime_ns,
+                    fields=fields,
+                    own_fields=" ".join(name for name in one.own_fields.split() if name not in self.fields),
+                )
+                for one in chunks
+            ]
             parts.append(vectors)
             waiting.add(new)
             if len(entries) >= GROUP:
@@ -194,13 +204,23 @@ class _Run:
                 if state is not None and state.complete and state.sha256 == sha256:
                     self._keep(file, state)
                     return []
-                chunks = [PICTURE] if file.modality == "image" else read_chunks(data, file.path.suffix, self.limit)
+                content = (
+                    FileContent([PICTURE])
+                    if file.modality == "image"
+                    else read_file(data, file.path.suffix, self.limit)
+                )
             except OSError:  # deleted or locked since the walk
                 self.report.skipped.append(Skipped(file.path, "unreadable"))
                 return []
             except DataError as error:
                 self.report.skipped.append(Skipped(file.path, str(error)))
                 return []
+            chunks = content.chunks
+            if content.assumed:
+                self.report.assumed.append(Skipped(file.path, content.assumed))
+            given = merged(state.given if state else {}, self.fields)
+            fields = {**content.fields, **given}
+            own_fields = " ".join(name for name in content.fields if name not in given)
             if not chunks:
                 self.report.skipped.append(Skipped(file.path, "empty"))
             rows: list[Row] = []
@@ -222,7 +242,8 @@ class _Run:
                     chunk=number,
                     chunks=len(chunks),
                     language="" if modality == "image" else language(file.path.suffix),
-                    fields=merged(state.fields if state else {}, self.fields),
+                    fields=fields,
+                    own_fields=own_fields,
                 )
                 rows.append((file.path if modality == "image" else text, entry))
             return rows

@@ -19,7 +19,12 @@ MOST_TOKENS, CONTEXT_TOKENS = 254, 34
 CHARACTERS_OF_TOKEN = 16
 SMALL = 60  # a chunk with fewer tokens is joined to the next one
 MAX_LINES = 40
-_CUTS = (r"\n\s*", r"(?<=[.!?;:。！？])\s+", r"\s+", r"(?<=\W)(?=\w)|(?<=\w)(?=\W)")  # where to cut a line, best first
+_CUTS = (
+    r"\n\s*",
+    r"(?<=[.!?;:。！？])\s+",
+    r"\s+",
+    r"(?<=\W)(?=\w)|(?<=\w)(?=\W)",
+)  # where to cut a line, best first
 
 
 @dataclass(frozen=True)
@@ -256,18 +261,24 @@ def _readable(drafts: Sequence[_Draft], limit: Limit) -> Iterator[Chunk]:
             yield from _readable(list(_cut_draft(draft, math.ceil(size / limit.room))), limit)
 
 
-def _ends_of_contexts(contexts: Iterable[tuple[str, ...]], limit: Limit) -> dict[tuple[str, ...], tuple[str, ...]]:
+def _ends_of_contexts(
+    contexts: Iterable[tuple[str, ...]], limit: Limit
+) -> dict[tuple[str, ...], tuple[str, ...]]:
     """Each context -> as many of its last names, and letters of the last one, as fit."""
     found = {context: context for context in contexts}
     too_long = list(found)
     while too_long:
         sizes = limit.sizes([f"{' > '.join(found[context])}:" for context in too_long])
         too_long = [
-            context for context, size in zip(too_long, sizes, strict=True) if size > limit.context and found[context]
+            context
+            for context, size in zip(too_long, sizes, strict=True)
+            if size > limit.context and found[context]
         ]
         for context in too_long:
             *outer, name = found[context]
-            found[context] = (*outer[1:], name) if outer else (name[: len(name) // 2].rstrip(),) * (len(name) > 1)
+            found[context] = (
+                (*outer[1:], name) if outer else (name[: len(name) // 2].rstrip(),) * (len(name) > 1)
+            )
     return found
 
 
@@ -281,7 +292,9 @@ def _cut_draft(draft: _Draft, parts: int) -> Iterator[_Draft]:
         snippet = part.strip()
         if snippet:
             numbers = draft.numbers[line : line + snippet.count("\n") + 1]
-            piece = replace(chunk, first_line=numbers[0], last_line=numbers[-1], snippet=snippet, context=context)
+            piece = replace(
+                chunk, first_line=numbers[0], last_line=numbers[-1], snippet=snippet, context=context
+            )
             yield _Draft(piece, numbers, name)
             context, name = below(context, name), ""
         line += part.lstrip().count("\n")

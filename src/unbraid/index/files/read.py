@@ -4,9 +4,10 @@ A file is read as lines of text in sections: headings, definitions, cells, pages
 module for each format (read_markdown.py and so on). chunk.py cuts and joins the sections to chunks.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 
-from unbraid.errors import DataError
 from unbraid.index.files.chunk import (
     Chunk,
     Limit,
@@ -16,27 +17,42 @@ from unbraid.index.files.chunk import (
     limit_of,
     split_lines,
 )
+from unbraid.index.files.decode import decode
+from unbraid.index.files.front_matter import Value, front_matter_fields
 from unbraid.index.files.read_code import read_code
 from unbraid.index.files.read_html import HTML_SUFFIXES, read_html
 from unbraid.index.files.read_markdown import MARKDOWN_SUFFIXES, markdown_headings
 from unbraid.index.files.read_notebook import NOTEBOOK_SUFFIXES, read_notebook
 from unbraid.index.files.read_pdf import PDF_SUFFIXES, read_pdf
 from unbraid.index.files.read_python import PYTHON_SUFFIXES, read_python
-from unbraid.index.files.walk import is_binary
 
 
-def read_chunks(data: bytes, suffix: str, limit: Limit | None = None) -> list[Chunk]:
-    """Chunks of a file's content, in order, none empty; `suffix` (".md", ".pdf", ...) decides how it is read.
+@dataclass(frozen=True)
+class FileContent:
+    """What a file holds: its chunks, the fields that it gives itself, and the encoding that had to be assumed."""
+
+    chunks: list[Chunk]
+    fields: Mapping[str, Value] = field(default_factory=dict)
+    assumed: str = ""
+
+
+def read_file(data: bytes, suffix: str, limit: Limit | None = None) -> FileContent:
+    """A file's content; its chunks are in order, none empty; `suffix` (".md", ".pdf", ...) decides how it is read.
 
     `limit` says what the encoder reads of a text, by default that of the starter. Raises DataError, whose message is
-    the reason, for what is not UTF-8 text, and for a broken PDF or notebook.
+    the reason, for what is no text, and for a broken PDF or notebook.
     """
     if suffix.lower() in PDF_SUFFIXES:
         lines, sections = read_pdf(data)
-        return cut_sections(lines.within(limit or starter_limit()), sections)
-    if is_binary(data):
-        raise DataError("binary")
-    return read_text_chunks(data.decode("utf-8-sig"), suffix, limit)
+        return FileContent(cut_sections(lines.within(limit or starter_limit()), sections))
+    text, assumed = decode(data)
+    fields = front_matter_fields(split_lines(text)) if suffix.lower() in MARKDOWN_SUFFIXES else {}
+    return FileContent(read_text_chunks(text, suffix, limit), fields, assumed)
+
+
+def read_chunks(data: bytes, suffix: str, limit: Limit | None = None) -> list[Chunk]:
+    """The chunks that `read_file` finds."""
+    return read_file(data, suffix, limit).chunks
 
 
 def read_text_chunks(text: str, suffix: str, limit: Limit | None = None) -> list[Chunk]:

@@ -5,7 +5,6 @@ and .gitignore; then what is not a regular file; then size; then content. A path
 even when it is hidden or ignored. Symbolic links to files are read, links to folders are not followed.
 """
 
-import codecs
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unbraid.errors import DataError
+from unbraid.index.files.decode import is_binary
 from unbraid.index.files.gitignore import NAME, IgnoreFile, is_ignored, is_repository, repository_files
 from unbraid.items import Modality, suffix_modality
 
@@ -174,14 +174,3 @@ def _refusal(path: Path, about: os.stat_result, modality: Modality) -> str | Non
     if modality == "image" or suffix == ".pdf":  # binary by nature
         return None
     return "binary" if is_binary(head, final=len(head) < SNIFF_BYTES) else None
-
-
-def is_binary(data: bytes, *, final: bool = True) -> bool:
-    """Whether `data` holds a NUL byte or is not UTF-8; `final=False` allows a character cut at the end."""
-    if b"\0" in data:
-        return True
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(data, final)
-    except UnicodeDecodeError:
-        return True
-    return False
