@@ -207,7 +207,9 @@ def test_every_token_of_any_text_is_read(kind: str, suffix: str) -> None:
     chunks = read_text_chunks(text, suffix)
     assert max(limit.sizes([part.encoded for part in chunks])) <= limit.tokens
     assert "".join("".join(part.snippet.split()) for part in chunks) == "".join(text.split())
-    assert len(chunks) <= 2 + 1.5 * limit.sizes([text])[0] / limit.room  # and none is much shorter than need be
+    assert (
+        len(chunks) <= 2 + 1.5 * limit.sizes([text])[0] / limit.room
+    )  # and none is much shorter than need be
 
 
 def test_a_long_context_leaves_room_for_the_text() -> None:
@@ -227,7 +229,9 @@ def test_the_limit_is_that_of_the_model() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.sampled_from([*HARD.values(), "\n", "\n\n", " ", "# ", "a" * 300, "```\n"]), max_size=40).map("".join),
+    st.lists(st.sampled_from([*HARD.values(), "\n", "\n\n", " ", "# ", "a" * 300, "```\n"]), max_size=40).map(
+        "".join
+    ),
     st.sampled_from([".md", ".txt", ".py"]),
     st.integers(4, 40),
 )

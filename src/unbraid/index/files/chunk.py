@@ -19,6 +19,7 @@ MOST_TOKENS, CONTEXT_TOKENS = 254, 34
 CHARACTERS_OF_TOKEN = 16
 SMALL = 60  # a chunk with fewer tokens is joined to the next one
 MAX_LINES = 40
+_TYPE = re.compile(r"(class|struct|interface|enum|union|record|trait|impl|object) \S")
 _CUTS = (
     r"\n\s*",
     r"(?<=[.!?;:。！？])\s+",
@@ -163,8 +164,7 @@ def cut_sections(source: Lines, sections: Iterable[Section]) -> list[Chunk]:
     Each is read whole by an encoder of the limit of `source`, behind its context, of which the outer names are left
     out where it is long.
     """
-    pieces = itertools.chain.from_iterable(_split(section, source) for section in sections)
-    found = itertools.chain.from_iterable(_chunks(piece, source) for piece in _join_small(pieces, source))
+    found = itertools.chain.from_iterable(_chunks(piece, source) for piece in _pieces(sections, source))
     return list(_readable(list(found), source.limit))
 
 
@@ -173,15 +173,43 @@ def below(context: tuple[str, ...], name: str) -> tuple[str, ...]:
     return (*context, name) if name else context
 
 
-def _split(section: Section, source: Lines) -> Iterator[Section]:
-    """The section itself when it fits, otherwise parts of it, cut at blank lines or, failing that, at any line."""
-    if source.fit(section.first, section.end):
-        yield section
+def _pieces(sections: Iterable[Section], source: Lines) -> Iterator[Section]:
+    """Sections that fit, or parts of them; a small one is joined to the next: imports to a function, a title to its text."""
+    held: Section | None = None
+    for section in sections:
+        joined = held is not None and source.small(held.first, held.end) and not _is_apart(held, section)
+        if held and joined:
+            context = _shared(held.context, section.context)
+            parts = list(_split(section, source, held.first, context))
+        else:
+            if held:
+                yield held
+            parts = list(_split(section, source, section.first, section.context))
+        *whole, held = parts
+        yield from whole
+    if held:
+        yield held
+
+
+def _is_apart(held: Section, section: Section) -> bool:
+    """Whether `section` is a definition after a type that does not hold it: a function behind a short class."""
+    return bool(section.name and _TYPE.match(held.name)) and held.name not in section.context
+
+
+def _split(section: Section, source: Lines, first: int, context: tuple[str, ...]) -> Iterator[Section]:
+    """The section itself when it fits, otherwise parts of it, cut at blank lines or, failing that, at any line.
+
+    The first part begins at line `first`, which may be before the section, and has its `context`.
+    """
+    if source.fit(first, section.end):
+        yield replace(section, first=first, context=context)
         return
     starts = [n for n in range(section.first + 1, section.end) if source.blank(n - 1) and not source.blank(n)]
-    for first, end in _pack(itertools.pairwise([section.first, *starts, section.end]), source):
-        yield replace(section, first=first, end=end)
-        section = replace(section, context=below(section.context, section.name), name="")
+    lead = [first] if first < section.first else []
+    for start, end in _pack(itertools.pairwise([*lead, section.first, *starts, section.end]), source):
+        yield replace(section, first=start, end=end, context=context)
+        context = below(section.context, section.name)
+        section = replace(section, context=context, name="")
 
 
 def _pack(
@@ -205,21 +233,6 @@ def _pack(
         if not by_line and not source.fit(first, end):
             *whole, held = _pack(((n, n + 1) for n in range(first, end)), source, by_line=True)
             yield from whole
-    if held:
-        yield held
-
-
-def _join_small(sections: Iterable[Section], source: Lines) -> Iterator[Section]:
-    """Joins each small section to the next where both fit: imports to a function, a title to its text."""
-    held: Section | None = None
-    for section in sections:
-        if held:
-            if source.small(held.first, held.end) and source.fit(held.first, section.end):
-                context = _shared(held.context, section.context)
-                section = Section(held.first, section.end, context, modality=section.modality)
-            else:
-                yield held
-        held = section
     if held:
         yield held
 
