@@ -113,6 +113,8 @@ def add(
             by_reason.setdefault(one.reason, []).append(printable(one.path))
         for reason, names in by_reason.items():
             typer.echo(f"skipped {len(names)} {reason}: {', '.join(names[:EXAMPLES])}")
+        if report.left_out:
+            typer.echo(f"left out {report.left_out} passages of base64 or paths of drawings")
         by_encoding: dict[str, list[str]] = {}
         for one in report.assumed:
             by_encoding.setdefault(one.reason, []).append(printable(one.path))

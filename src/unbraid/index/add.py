@@ -45,6 +45,7 @@ class Report:
     deleted: int = 0  # gone, and not found again elsewhere
     chunks: int = 0  # encoded and written
     skipped: list[Skipped] = field(default_factory=list)  # every file and folder left out, with its reason
+    left_out: int = 0  # passages of base64 and of paths of drawings
     assumed: list[Skipped] = field(default_factory=list)  # files read in an encoding that nothing names
     seconds: dict[str, float] = field(default_factory=dict)  # by phase: walk, read, encode, write
     interrupted: bool = False  # by Ctrl-C: what is counted above is in the index, the rest is not
@@ -216,13 +217,16 @@ class _Run:
                 self.report.skipped.append(Skipped(file.path, str(error)))
                 return []
             chunks = content.chunks
+            self.report.left_out += content.left_out
             if content.assumed:
                 self.report.assumed.append(Skipped(file.path, content.assumed))
             given = merged(state.given if state else {}, self.fields)
             fields = {**content.fields, **given}
             own_fields = " ".join(name for name in content.fields if name not in given)
             if not chunks:
-                self.report.skipped.append(Skipped(file.path, "empty"))
+                self.report.skipped.append(
+                    Skipped(file.path, "base64 or a drawing" if content.left_out else "empty")
+                )
             rows: list[Row] = []
             for number, chunk in enumerate(chunks):
                 # A notebook has chunks of text and of code; the file's modality where the model does not encode theirs.

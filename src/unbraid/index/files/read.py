@@ -19,6 +19,7 @@ from unbraid.index.files.chunk import (
 )
 from unbraid.index.files.decode import decode
 from unbraid.index.files.front_matter import Value, front_matter_fields
+from unbraid.index.files.generated import is_data
 from unbraid.index.files.read_code import read_code
 from unbraid.index.files.read_html import HTML_SUFFIXES, read_html
 from unbraid.index.files.read_markdown import MARKDOWN_SUFFIXES, markdown_headings
@@ -34,6 +35,7 @@ class FileContent:
     chunks: list[Chunk]
     fields: Mapping[str, Value] = field(default_factory=dict)
     assumed: str = ""
+    left_out: int = 0  # passages of base64 and of paths of drawings, which `chunks` are without
 
 
 def read_file(data: bytes, suffix: str, limit: Limit | None = None) -> FileContent:
@@ -47,7 +49,9 @@ def read_file(data: bytes, suffix: str, limit: Limit | None = None) -> FileConte
         return FileContent(cut_sections(lines.within(limit or starter_limit()), sections))
     text, assumed = decode(data)
     fields = front_matter_fields(split_lines(text)) if suffix.lower() in MARKDOWN_SUFFIXES else {}
-    return FileContent(read_text_chunks(text, suffix, limit), fields, assumed)
+    found = read_text_chunks(text, suffix, limit)
+    chunks = [chunk for chunk in found if not is_data(chunk.snippet)]
+    return FileContent(chunks, fields, assumed, len(found) - len(chunks))
 
 
 def read_chunks(data: bytes, suffix: str, limit: Limit | None = None) -> list[Chunk]:
@@ -63,7 +67,7 @@ def read_text_chunks(text: str, suffix: str, limit: Limit | None = None) -> list
     """
     suffix, limit = suffix.lower(), limit or starter_limit()
     if suffix in HTML_SUFFIXES:
-        lines, sections = read_html(text)
+        lines, sections = read_html(text, xml=suffix == ".xhtml")
         return cut_sections(lines.within(limit), sections)
     if suffix in NOTEBOOK_SUFFIXES:
         return cut_sections(*read_notebook(text, limit))

@@ -1,8 +1,8 @@
 """Which files of the given paths are indexed, and why the others are not.
 
 Rules, first match wins: version control, virtual environments, caches and indexes are never entered; then hidden names
-and .gitignore; then what is not a regular file; then size; then content. A path named by the user is taken
-even when it is hidden or ignored. Symbolic links to files are read, links to folders are not followed.
+and what git ignores; then what is not a regular file; then size; then content: binary, generated, minified. A path
+named by the user is taken even when it is hidden, ignored or generated. Symbolic links to files are read, links to folders are not followed.
 """
 
 import os
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from unbraid.errors import DataError
 from unbraid.index.files.decode import is_binary
+from unbraid.index.files.generated import generated_by_rule
 from unbraid.index.files.gitignore import NAME, IgnoreFile, is_ignored, is_repository, repository_files
 from unbraid.items import Modality, suffix_modality
 
@@ -69,7 +70,11 @@ def walk(roots: Iterable[Path], skipped: list[Skipped]) -> Iterator[File]:
     """
     seen: set[Path] = set()
     for root in roots:
-        found = _walk_folder(root, _outer_rules(root), skipped) if root.is_dir() else _check(root, skipped)
+        found = (
+            _walk_folder(root, _outer_rules(root), skipped)
+            if root.is_dir()
+            else _check(root, skipped, named=True)
+        )
         for file in found:
             if file.path not in seen:
                 seen.add(file.path)
@@ -140,12 +145,12 @@ def _never_entered(folder: Path) -> bool:
     return folder.name in NEVER_ENTERED or any(os.path.exists(folder / name) for name in NEVER_ENTERED_WITH)
 
 
-def _check(path: Path, skipped: list[Skipped]) -> Iterator[File]:
-    """`path` as a File, or nothing and an entry in `skipped`."""
+def _check(path: Path, skipped: list[Skipped], *, named: bool = False) -> Iterator[File]:
+    """`path` as a File, or nothing and an entry in `skipped`; `named` by the user, it may be generated."""
     try:
         about = os.stat(path)
         modality = suffix_modality(path)
-        reason = _refusal(path, about, modality)
+        reason = _refusal(path, about, modality, named)
     except FileNotFoundError:
         reason = "broken link"
     except OSError:  # also a link that points to itself
@@ -156,7 +161,7 @@ def _check(path: Path, skipped: list[Skipped]) -> Iterator[File]:
         yield File(path, modality, about.st_size, about.st_mtime_ns)
 
 
-def _refusal(path: Path, about: os.stat_result, modality: Modality) -> str | None:
+def _refusal(path: Path, about: os.stat_result, modality: Modality, named: bool) -> str | None:
     """Why this file is not indexed, cheapest question first: a 2 GB file or a socket is never opened."""
     if stat.S_ISDIR(about.st_mode):
         return "linked folder"
@@ -173,4 +178,6 @@ def _refusal(path: Path, about: os.stat_result, modality: Modality) -> str | Non
         head = stream.read(SNIFF_BYTES)
     if modality == "image" or suffix == ".pdf":  # binary by nature
         return None
-    return "binary" if is_binary(head, final=len(head) < SNIFF_BYTES) else None
+    if is_binary(head, final=len(head) < SNIFF_BYTES):
+        return "binary"
+    return None if named else generated_by_rule(path, modality, head)
