@@ -71,7 +71,9 @@ def test_words_names_and_tables_are_read(text):
     assert not is_data(text)
 
 
-@pytest.mark.parametrize("text", ["1" * 20_000, "1.1" * 9_000, "M1 " * 9_000 + "x", "A" * 20_000, "aB3" * 9_000, "- " * 9_000])
+@pytest.mark.parametrize(
+    "text", ["1" * 20_000, "1.1" * 9_000, "M1 " * 9_000 + "x", "A" * 20_000, "aB3" * 9_000, "- " * 9_000]
+)
 def test_no_text_takes_long(text):
     start = time.process_time()
     is_data(text)

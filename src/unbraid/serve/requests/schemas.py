@@ -214,9 +214,10 @@ def _decode(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except msgspec.DecodeError as error:
-        if "surrogate" not in str(error):
-            raise
-    whole = json.dumps(json.loads(body), ensure_ascii=False)
+        try:
+            whole = json.dumps(json.loads(body), ensure_ascii=False)
+        except ValueError:
+            raise error from None
     return msgspec.json.decode(replace_lone_surrogates(whole))
 
 
