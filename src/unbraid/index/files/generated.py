@@ -22,9 +22,10 @@ _SAID = re.compile(
 )
 _TOP = 1000  # bytes
 _ENCODED = re.compile(r"[A-Za-z0-9+/=_-]{40,}")
-# Groups that never give back what they took: otherwise a row of digits takes for ever.
+# Groups never give back what they took, and none begins within a row of numbers: otherwise such a row takes for ever.
 _DRAWN = re.compile(
-    r"(?>[MLHVCSQTAZ]?[\s,]*)(?>(?:-?(?>\d+(?:\.\d*)?|\.\d+)[\s,]*)+)(?=[MLHVCSQTAZ])", re.IGNORECASE
+    r"(?>[MLHVCSQTAZ][\s,]*|(?<![\d.,\s-]))(?>(?:-?(?>\d+(?:\.\d*)?|\.\d+)[\s,]*)+)(?=[MLHVCSQTAZ])",
+    re.IGNORECASE,
 )
 _MOSTLY = 0.7
 
