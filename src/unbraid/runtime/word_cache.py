@@ -16,6 +16,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 MOST_WORDS = 1 << 16  # in the cache, about 20 MB
+SLICE = 2048  # characters that the library counts at once
 LONGEST_WORD = 64  # characters of a cached word: longer words rarely occur twice
 
 # Python splits at these. The pipeline drops them as control characters, and no word ends at them.
@@ -90,7 +91,7 @@ class WordCache:
         return [
             library_counts(self.tokenizer, [text])[0]
             if not text.isprintable() and _SPLIT_BY_PYTHON_ONLY.search(text)
-            else sum(len(words[word]) for word in text.split())
+            else sum(len(words[part]) for word in text.split() for part in slices(word))
             for text in texts
         ]
 
@@ -106,8 +107,15 @@ def library_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[list[list[i
     return ids, cut
 
 
+def slices(text: str) -> Iterable[str]:
+    """A text in slices that are counted apart: the library keeps much for each token beyond its limit."""
+    return (text,) if len(text) <= SLICE else (text[at : at + SLICE] for at in range(0, len(text), SLICE))
+
+
 def library_counts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
     """Tokens of each text before it is cut, without special tokens, by the library alone."""
+    if any(len(text) > SLICE for text in texts):
+        return [sum(library_counts(tokenizer, list(slices(text)))) for text in texts]
     around = tokenizer.num_special_tokens_to_add(is_pair=False)
     encodings: Iterable[Encoding] = tokenizer.encode_batch(texts) if texts else []
     return [sum(len(part.ids) - around for part in (one, *one.overflowing)) for one in encodings]
