@@ -85,14 +85,23 @@ def test_a_single_item_is_told_to_be_wrapped(item):
         check_items(item)
 
 
-@pytest.mark.parametrize(
-    "items", [None, 3, {"a"}, {"a": 1}, iter(["a"]), (text for text in "ab"), np.array(["a"])]
-)
-def test_what_is_not_a_sequence_is_refused(items):
-    with pytest.raises(ItemError, match=r"pass list\(items\)"):
+@pytest.mark.parametrize("items", [None, 3, {"a"}, {"a": 1}, np.array([["a"]]), np.array("a")])
+def test_what_has_no_order_or_is_a_table_is_refused(items):
+    with pytest.raises(ItemError, match="encode takes a list of items, got"):
         check_items(items)
+
+
+@pytest.mark.parametrize("items", [iter(["a", "b"]), (text for text in "ab"), np.array(["a", "b"])])
+def test_arrays_and_generators_become_lists(items):
+    assert check_items(items) == ["a", "b"]
 
 
 def test_an_item_error_is_a_value_error_and_an_unbraid_error():
     assert issubclass(ItemError, ValueError)
     assert issubclass(ItemError, UnbraidError)
+
+
+@pytest.mark.parametrize("text", [None, 5, b"x", ["x"]])
+def test_code_is_made_of_a_str_only(text):
+    with pytest.raises(ItemError, match="Code takes a str"):
+        Code(text)

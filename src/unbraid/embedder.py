@@ -1,8 +1,9 @@
 """The embedder: items in, base or task vectors out. Read `encode` to follow one item through the runtime."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +70,17 @@ class Embedder:
         self._mappers: dict[str, Session] = {}
         self._matrices: dict[str, np.ndarray] = {}
 
+    def __repr__(self) -> str:
+        """Its bundle, what it encodes, and the tiers of its texts."""
+        return (
+            f"<Embedder {self.name}: {', '.join(self.modalities)} in {self.dim} dimensions; tiers "
+            f"{', '.join(self.tiers)}; tasks {', '.join(self.tasks)}>"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but open graphs, which are opened again when they are needed: an embedder may go to another process."""
+        return {**vars(self), "_texts": {}, "_images": None, "_mappers": {}}
+
     @property
     def name(self) -> str:
         """Name and version of the bundle."""
@@ -103,6 +115,12 @@ class Embedder:
         return tuple(dict.fromkeys([self.tier, self.query_tier, *others]))
 
     @property
+    def max_tokens(self) -> int:
+        """Tokens that every encoder in `tiers` reads of a text or code, special tokens left out."""
+        runtimes = [self._text_runtime(kind, tier) for tier in self.tiers for kind in self.bundle.tiers[tier]]
+        return min(one.spec.max_tokens - len(one.frame) for one in runtimes)
+
+    @property
     def tasks(self) -> tuple[str, ...]:
         """Tasks that have a mapper."""
         return tuple(self.bundle.mappers)
@@ -119,7 +137,7 @@ class Embedder:
 
     def encode(
         self,
-        items: Sequence[Item],
+        items: Iterable[Item],
         *,
         task: str | None = None,
         dim: int | None = None,
@@ -131,7 +149,7 @@ class Embedder:
         language: str | None = None,
         side: Side | None = None,
     ) -> np.ndarray:
-        """Vectors of `items`, in their order.
+        """Vectors of `items`, a list, array, column or generator of them, in their order.
 
         An item is a str (text), an unbraid.Code, a PIL image or a pathlib.Path (its suffix tells the modality);
         `modality` overrides. Without `task` the result is base vectors, with it task vectors, of unit length. `numbers`
@@ -148,10 +166,9 @@ class Embedder:
         if on_truncate not in get_args(OnTruncate):
             raise ItemError(f"on_truncate is {on_truncate!r}: expected 'warn', 'error' or 'ignore'")
         choose = self._router(task, tier, language, side)
+        items = check_items(items)
         kinds = self._kinds(items, modality)
-        inputs = [
-            item if kind == "image" else _as_text(item, kind) for item, kind in zip(items, kinds, strict=True)
-        ]
+        inputs = _inputs(items, kinds)
         alike: dict[tuple[Modality, str], list[int]] = {}  # rows by modality and tier; pictures have no tier
         for row, (kind, item) in enumerate(zip(kinds, inputs, strict=True)):
             alike.setdefault((kind, choose(kind, item).tier), []).append(row)
@@ -164,7 +181,7 @@ class Embedder:
 
     def route(
         self,
-        items: Sequence[Item],
+        items: Iterable[Item],
         *,
         task: str | None = None,
         modality: Modality | None = None,
@@ -183,9 +200,11 @@ class Embedder:
         The language is "" where none was looked for, and "und" for letters of an unknown script. Raises as `encode`.
         """
         choose = self._router(task, tier, language, side)
+        items = check_items(items)
+        kinds = self._kinds(items, modality)
         return [
-            choose(kind, "" if kind == "image" else _as_text(item, kind))
-            for item, kind in zip(items, self._kinds(items, modality), strict=True)
+            choose(kind, "" if kind == "image" else item)
+            for item, kind in zip(_inputs(items, kinds), kinds, strict=True)
         ]
 
     def tokenize(
@@ -196,6 +215,16 @@ class Embedder:
         `tier` None is the tier of English documents, here and in the methods below.
         """
         return self._text_runtime(modality, tier).tokenize(texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, whole and without special tokens: the most that it has as text or code in the `tiers`."""
+        runtimes = {}
+        for tier in self.tiers:
+            for kind in self.bundle.tiers[tier]:
+                runtime = self._text_runtime(kind, tier)
+                runtimes[runtime.spec.tokenizer, runtime.spec.split_identifiers] = runtime
+        counts = [runtime.count(texts) for runtime in runtimes.values()]
+        return [max(each) for each in zip(*counts, strict=True)]
 
     def encode_tokens(
         self, ids: list[list[int]], modality: Literal["text", "code"] = "text", *, tier: str | None = None
@@ -218,6 +247,11 @@ class Embedder:
         base = np.asarray(base)
         if base.ndim != 2 or base.shape[1] != self.dim:
             raise ItemError(f"base vectors have shape {list(base.shape)}, expected [n, {self.dim}]")
+        finite = np.isfinite(base).all(axis=1)
+        if not finite.all():
+            raise ItemError(
+                f"base vector {int(finite.argmin())} holds numbers that are not finite (NaN or infinity)"
+            )
         shape = self._finish(np.empty((0, self.dim), dtype=np.float32), dim, numbers)
         result = np.empty((len(base), shape.shape[1]), dtype=shape.dtype)
 
@@ -265,6 +299,7 @@ class Embedder:
             for task, matrix in custom.matrices.items()
         }
         other = copy(self)
+        vars(other).update(vars(self))  # open graphs too
         other.bundle = replace(
             self.bundle,
             mappers={**self.bundle.mappers, **specs},
@@ -292,10 +327,6 @@ class Embedder:
     ) -> np.ndarray:
         """Base vectors of pictures, or of texts or code that are all for one tier."""
         if kind == "image":
-            if wrong := [item for item in items if not isinstance(item, Path | Image.Image)]:
-                raise ItemError(
-                    f"cannot read {repr(wrong[0])[:60]} as a picture: pass a pathlib.Path or a PIL image"
-                )
             if self._images is None:
                 assert self.bundle.image is not None  # `modalities` has been checked
                 self._images = ImageRuntime(self.bundle.folder, self.bundle.image, self.precision)
@@ -311,10 +342,14 @@ class Embedder:
 
     def _kinds(self, items: Sequence[Item], modality: Modality | None) -> list[Modality]:
         """The modality of each item. Raises ItemError for one that the bundle does not encode."""
-        kinds = [item_modality(item) if modality is None else modality for item in check_items(items)]
-        if unknown := [kind for kind in kinds if kind not in self.modalities]:
-            known = ", ".join(self.modalities)
-            raise ItemError(f"{self.name} has no encoder for {unknown[0]!r}; it encodes {known}")
+        kinds: list[Modality] = []
+        for row, item in enumerate(items):
+            with _at(row):
+                kind = item_modality(item) if modality is None else modality
+                if kind not in self.modalities:
+                    known = ", ".join(self.modalities)
+                    raise ItemError(f"{self.name} has no encoder for {kind!r}; it encodes {known}")
+            kinds.append(kind)
         return kinds
 
     def _router(
@@ -374,6 +409,31 @@ class Embedder:
         return self._mappers[task]
 
 
+@contextmanager
+def _at(row: int) -> Iterator[None]:
+    """Name the position of an item in its errors."""
+    try:
+        yield
+    except ItemError as error:
+        raise ItemError(f"item {row}: {error}") from error
+
+
+def _inputs(items: Sequence[Item], kinds: Sequence[Modality]) -> list[Any]:
+    """The characters of texts and code, pictures as they are. Raises ItemError, which names the position."""
+    found: list[Any] = []
+    for row, (item, kind) in enumerate(zip(items, kinds, strict=True)):
+        if kind == "image":
+            if not isinstance(item, Path | Image.Image):
+                raise ItemError(
+                    f"item {row}: cannot read {repr(item)[:60]} as a picture: pass a pathlib.Path or a PIL image"
+                )
+            found.append(item)
+        else:
+            with _at(row):
+                found.append(_as_text(item, kind))
+    return found
+
+
 def _as_text(item: Item, kind: str) -> str:
     """The characters of a text or code item; files are read as UTF-8."""
     if isinstance(item, str):
@@ -382,7 +442,7 @@ def _as_text(item: Item, kind: str) -> str:
         raise ItemError(f"cannot encode {type(item).__name__} as {kind}: expected str or pathlib.Path")
     try:
         if not item.exists() or item.is_file():  # reading a pipe would block
-            return item.read_text(encoding="utf-8")
+            return item.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ItemError(f"{item}: cannot be read as {kind}: {reason}") from error

@@ -1,8 +1,9 @@
 """Items: texts, code snippets and images, and how their modality is found."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, Self, TypeAlias, get_args
 
 from PIL import Image
 
@@ -20,9 +21,15 @@ CODE_SUFFIXES = frozenset(
 
 
 class Code(str):
-    """A code snippet: a `str` that is encoded by the code encoder."""
+    """A code snippet: a `str` that is encoded by the code encoder. Raises ItemError for anything but a str."""
 
     __slots__ = ()
+
+    def __new__(cls, text: str = "") -> Self:
+        """`text` as code."""
+        if not isinstance(text, str):
+            raise ItemError(f"Code takes a str, got {type(text).__name__}")
+        return super().__new__(cls, text)
 
     def __repr__(self) -> str:
         """Show the type: a plain string of the same characters is another item."""
@@ -55,10 +62,21 @@ def item_modality(item: Item) -> Modality:
     )
 
 
-def check_items(items: Sequence[Item]) -> Sequence[Item]:
-    """`items` itself when it is a sequence of items. Raises ItemError for a single item or a non-sequence."""
+def check_items(items: Iterable[Item]) -> Sequence[Item]:
+    """`items` as a sequence: a list, an array, a column, a generator. Raises ItemError for anything else.
+
+    So it does for a single item, for what has no order, and for a table, of which the names would be encoded.
+    """
     if isinstance(items, str | Path | Image.Image | bytes):
         raise ItemError(f"encode takes a list of items, got one {type(items).__name__}: wrap it as [item]")
-    if not isinstance(items, Sequence):
-        raise ItemError(f"encode takes a list of items, got {type(items).__name__}: pass list(items)")
-    return items
+    name = type(items).__name__
+    if isinstance(items, Mapping | AbstractSet) or getattr(items, "ndim", 1) != 1:
+        raise ItemError(
+            f"encode takes a list of items, got a {name}: pass a list of its values, or one column of it"
+        )
+    if isinstance(items, list | tuple):
+        return items
+    try:
+        return list(items)
+    except TypeError:
+        raise ItemError(f"encode takes a list of items, got {name}") from None

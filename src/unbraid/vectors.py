@@ -43,7 +43,8 @@ def store_as(vectors: np.ndarray, numbers: Numbers) -> np.ndarray:
     """Unit vectors [n, d] as float32, float16 or int8 [n, d], or binary uint8 [n, d/8].
 
     int8 scales each vector by its own largest value to ±127. Cosine ignores a vector's scale, so no calibration set is
-    needed. binary keeps the signs, most significant bit first; compare by Hamming distance. Raises ItemError for any
+    needed. A product of int8 vectors has to be taken in wider numbers: `a.astype(np.int32) @ b.T.astype(np.int32)`, as
+    numpy's own overflows silently. binary keeps the signs, most significant bit first; compare by Hamming distance. Raises ItemError for any
     other `numbers`.
     """
     if numbers == "float32":

@@ -1,6 +1,7 @@
 """What the tests of the index share: a model in memory, and stores that are opened or made."""
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -36,6 +37,11 @@ class TinyModel:
         self.matrices = matrices
         self.batches: list[list[Item]] = []
         self.fail: Callable[[Sequence[Item]], Any] = lambda items: None
+
+    max_tokens = 254
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(re.findall(r"\w{1,5}|[^\w\s]", text)) for text in texts]
 
     @property
     def encoded(self) -> list[Item]:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import unbraid
+from unbraid.errors import ItemError
 from unbraid.index import add as add_module
 from unbraid.index.add import Report, add_files
 from unbraid.index.files.walk import resolve_roots
@@ -463,3 +465,63 @@ if __name__ == "__main__":  # the child of test_kill_9_loses_only_the_group_unde
 
     killed.fail = kill
     add(open_folder(Path(sys.argv[1]).parent / "index"), killed, [sys.argv[1]])
+
+
+# -- fields of any value, front matter, encodings ------------------------------------------------------------
+
+
+def test_a_field_may_hold_anything(index_of_files):
+    index, folder = index_of_files
+    for name, fields in {
+        "a": {"version": 1, "commit": 1234567, "day": 20240501, "zip": "00123"},
+        "b": {"version": "1.1", "commit": "1a2b3c4", "day": "2024-05-01", "zip": 123},
+    }.items():
+        (folder / name).mkdir()
+        (folder / name / f"{name}.md").write_text(f"notes {name}")
+        index.add(folder / name, fields=fields)
+
+    def found(where):
+        return sorted(Path(hit.path).stem for hit in index.search("notes", where=where))
+
+    assert found("version=1") == found("zip=00123") == found("commit=1234567") == ["a"]
+    assert found("version=1.1") == found("zip=123") == found("day>=2024-04") == ["b"]
+    assert found("version>=1") == ["a", "b"]
+    with pytest.raises(ItemError, match="did you mean version"):
+        found("versoin=1")
+    assert index.search("notes", path=[]) == index.search("notes", language=[]) == []
+
+
+def test_front_matter_gives_fields_that_change_with_the_file(index_of_files):
+    index, folder = index_of_files
+    note = folder / "a.md"
+    note.write_text("---\ntags: [red, blue]\nteam: x\ndraft: true\n---\n# Kettle\n")
+    index.add(folder, fields={"team": "search"})
+    (entry,) = index.entries(note)
+    assert entry.fields == {"tags": ["red", "blue"], "team": "search", "draft": "true"}
+    assert len(index.search("kettle", where=["tags=red", "team=search"])) == 1
+    assert index.search("kettle", where="tags!=blue") == []
+    note.write_text("---\ntags: green\nteam: y\n---\n# Kettle\n")
+    index.add(folder)
+    (entry,) = index.entries(note)
+    assert entry.fields == {
+        "tags": "green",
+        "team": "search",
+    }  # what the user said stays, what the file says changes
+
+
+def test_a_file_in_an_old_encoding_is_read_and_reported(index_of_files):
+    index, folder = index_of_files
+    (folder / "a.txt").write_bytes("Die Größe der Übertragung für Schüler.".encode("cp1252"))
+    (folder / "b.ps1").write_bytes("Write-Host 'hi'".encode("utf-16"))
+    report = index.add(folder)
+    assert [(one.path.name, one.reason) for one in report.assumed] == [("a.txt", "cp1252")]
+    assert report.added == 2 and not report.skipped
+    assert index.entries(folder / "a.txt")[0].snippet == "Die Größe der Übertragung für Schüler."
+
+
+@pytest.fixture
+def index_of_files(tmp_path, tiny_model):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    with unbraid.open_index(tmp_path / "index", model=tiny_model()) as index:
+        yield index, folder.resolve()

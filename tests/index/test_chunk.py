@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from unbraid.errors import DataError
 from unbraid.index.add import PICTURE
-from unbraid.index.files.chunk import MAX_LINES, MAX_PIECES, PIECE, Chunk
-from unbraid.index.files.read import read_chunks, read_text_chunks
+from unbraid.index.files.chunk import MAX_LINES, Chunk, Limit
+from unbraid.index.files.read import read_chunks, read_text_chunks, starter_limit
 
 WORDS = "the quick brown fox jumps over the lazy dog near the river bank "
 
@@ -21,6 +21,8 @@ def check(text: str, chunks: list[Chunk]) -> None:
     lines = lines_of(text)
     covered: set[int] = set()
     previous = 0
+    limit = starter_limit()
+    assert max(limit.count([part.encoded for part in chunks]), default=0) <= limit.tokens == 254
     for part in chunks:
         assert part.first_line and part.last_line
         assert previous <= part.first_line <= part.last_line <= len(lines)
@@ -29,7 +31,6 @@ def check(text: str, chunks: list[Chunk]) -> None:
         assert part.snippet in "\n".join(lines[part.first_line - 1 : part.last_line])
         assert lines[part.first_line - 1].strip() and lines[part.last_line - 1].strip()
         assert part.snippet.count("\n") == part.last_line - part.first_line <= MAX_LINES
-        assert len(PIECE.findall(part.snippet)) <= MAX_PIECES
         covered |= set(range(part.first_line, part.last_line + 1))
     assert {number for number, line in enumerate(lines, 1) if line.strip()} <= covered
     assert "".join("".join(part.snippet for part in chunks).split()) == "".join(text.split())
@@ -175,8 +176,8 @@ def test_a_picture_has_no_lines() -> None:
     assert (PICTURE.first_line, PICTURE.last_line, PICTURE.encoded) == (None, None, "")
 
 
-@pytest.mark.parametrize("data", [b"a\0b", b"\xff\xfe", "é".encode("latin-1")])
-def test_what_is_not_utf8_is_named_binary(data: bytes) -> None:
+@pytest.mark.parametrize("data", [b"a\0b", b"\xff\xd8\x01\x02\x03", b"a\0\0\0"])
+def test_what_is_no_text_is_named_binary(data: bytes) -> None:
     for suffix in (".txt", ".html", ".ipynb"):
         with pytest.raises(DataError, match="^binary$"):
             read_chunks(data, suffix)
@@ -184,3 +185,58 @@ def test_what_is_not_utf8_is_named_binary(data: bytes) -> None:
 
 def test_a_suffix_in_capitals_is_the_same() -> None:
     assert read_text_chunks("# A\n\n<b>x</b>", ".HTML") == read_text_chunks("# A\n\n<b>x</b>", ".html")
+
+
+HARD = {
+    "chemistry": "Benzenesulfonamide, dichloromethane and dimethylformamide were distilled over phosphorus pentoxide. ",
+    "surnames": "Bhattacharyya, Grzegorczyk, Krzyzanowski, Mkrtchyan, Szczepanik, Tshabalala, Przybylski; ",
+    "German": "Die Versicherungsgesellschaften verlangen Nachweise, weil Zugriffsberechtigungen fehlen. ",
+    "PEM": "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQDc+8iL0Yk2JxV7\n",
+    "Chinese": "数据库连接失败，请检查网络设置。用户名或密码错误。",
+    "Thai": "ไม่สามารถเชื่อมต่อกับฐานข้อมูลได้",
+    "emoji": "😀🎉",
+    "hexadecimal": "deadbeefcafe0123",
+}
+
+
+@pytest.mark.parametrize("kind", HARD)
+@pytest.mark.parametrize("suffix", [".txt", ".md", ".html", ".py"])
+def test_every_token_of_any_text_is_read(kind: str, suffix: str) -> None:
+    limit = starter_limit()
+    text = HARD[kind] * 60
+    chunks = read_text_chunks(text, suffix)
+    assert max(limit.sizes([part.encoded for part in chunks])) <= limit.tokens
+    assert "".join("".join(part.snippet.split()) for part in chunks) == "".join(text.split())
+    assert (
+        len(chunks) <= 2 + 1.5 * limit.sizes([text])[0] / limit.room
+    )  # and none is much shorter than need be
+
+
+def test_a_long_context_leaves_room_for_the_text() -> None:
+    text = "".join(f"{'#' * level} {HARD['chemistry'] * 2}\n\n{WORDS * 30}\n\n" for level in (1, 2, 3, 4))
+    chunks = read_text_chunks(text, ".md")
+    limit = starter_limit()
+    assert max(limit.count([part.encoded for part in chunks])) <= limit.tokens
+    assert any(part.context for part in chunks)
+
+
+def test_the_limit_is_that_of_the_model() -> None:
+    tiny = Limit(20, lambda texts: [len(one.split()) for one in texts])
+    chunks = read_text_chunks("# A\n\n" + "word " * 100, ".md", tiny)
+    assert [len(part.encoded.split()) for part in chunks][:2] == [16, 17]
+    assert max(len(part.encoded.split()) for part in chunks) <= 20
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from([*HARD.values(), "\n", "\n\n", " ", "# ", "a" * 300, "```\n"]), max_size=40).map(
+        "".join
+    ),
+    st.sampled_from([".md", ".txt", ".py"]),
+    st.integers(4, 40),
+)
+def test_chunks_fit_any_limit(text: str, suffix: str, tokens: int) -> None:
+    limit = Limit(tokens, lambda texts: [len(re.findall(r"\w{1,3}|[^\w\s]", one)) for one in texts])
+    chunks = read_text_chunks(text, suffix, limit)
+    assert max(limit.sizes([part.encoded for part in chunks]), default=0) <= tokens
+    assert "".join("".join(part.snippet for part in chunks).split()) == "".join(text.split())

@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unbraid.errors import ItemError
-from unbraid.index.store.filter import Condition, Filter, matching, merged, read_fields, read_filter
+from unbraid.index.store.filter import (
+    Condition,
+    Filter,
+    holds,
+    matching,
+    merged,
+    read_fields,
+    read_filter,
+    values_of,
+)
 
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,8}", fullmatch=True)
 NUMBERS = st.integers(-(10**17), 10**17)
@@ -49,7 +59,7 @@ def test_any_text_is_a_condition_or_an_error(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["year", "=2024", "2024=year", "a b=c", "year<soon", "year>=1.5", "a==b", "year=>2025", "year=<1"]
+    "text", ["year", "=2024", "2024=year", "a b=c", "year<soon", "a==b", "year=>2025", "year=<1"]
 )
 def test_what_is_no_condition_is_refused(text: str) -> None:
     with pytest.raises(ItemError):
@@ -83,3 +93,79 @@ def test_one_path_language_or_condition_needs_no_list() -> None:
     assert read_filter(path="*.md", language="python", where="a=1") == read_filter(
         path=["*.md"], language=["python"], where=["a=1"]
     )
+
+
+# -- values of fields, patterns ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "condition", "passes"),
+    [
+        ("1.1", "version=1.1", True),
+        ("1", "version=1.1", False),
+        ("00123", "zip=123", False),
+        ("123", "zip=123", True),
+        ("2024", "year>=2024", True),
+        ("1.5", "price<2", True),
+        ("10", "count>9", True),
+        ("2024-05-01", "day>=2024-04-30", True),
+        ("2024-05-01", "day>=2024-05", True),
+        ("2024-05-01", "day<2024", False),
+        ("2024-05-01T12:00:00+02:00", "day<2024-05-01T11:00:00", True),
+        ("20240501", "day>=2024-05-01", False),  # a number has no order among dates
+        ("red", "colour!=red", False),
+        ("blue", "colour!=red", True),
+    ],
+)
+def test_values_are_equal_as_they_are_written_and_ordered_as_numbers_and_dates(value, condition, passes):
+    (one,) = read_filter(where=condition).conditions
+    assert holds(value, one.compare, str(one.value)) is passes
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("yaer=2024", "no file of the index has a field yaer: did you mean year?"),
+        ("colour=red", "no file of the index has a field colour; it has day, year"),
+        ("year=soon", "year=soon: the field holds other values here, such as 2023"),
+        ("day>5", "day>5: the field holds other values here, such as 2024-05-01"),
+    ],
+)
+def test_a_condition_that_cannot_hold_says_so(where, message):
+    held = {"year": ["2023", "2024"], "day": ["2024-05-01"]}
+    conditions = read_filter(where=where).conditions
+    with pytest.raises(ItemError, match=re.escape(message)):
+        values_of(conditions, held, held.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [
+        ("#*.md", "/n/#tag.md"),
+        ("!*.md", "/n/!now.md"),
+        ("*résumé*", "/n/re\u0301sume\u0301.md"),
+        ("re\u0301sume\u0301.*", "/n/résumé.md"),
+        ("doc?", "/n/docs/a.md"),
+        ("/n/**/a.md", "/n/x/y/a.md"),
+    ],
+)
+def test_a_pattern_matches_names_as_they_are(pattern, path):
+    assert matching([path, "/other"], [pattern]) == [path]
+
+
+def test_a_path_in_another_form_of_its_letters_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    stored = f"{Path(os.path.realpath(tmp_path)).as_posix()}/re\u0301sume\u0301.md"
+    assert matching([stored], read_filter(path="résumé.md").patterns) == [stored]
+
+
+def test_a_link_stands_for_itself_and_for_its_target(tmp_path):
+    (tmp_path / "real.md").write_text("x")
+    (tmp_path / "link.md").symlink_to("real.md")
+    paths = read_filter(path=tmp_path / "link.md").paths
+    assert {Path(path).name for path in paths} == {"real.md", "link.md"}
+
+
+def test_no_path_at_all_is_not_any_path():
+    assert read_filter(path=[]).paths == () != read_filter().paths
+    assert read_filter(language=[]).languages == () != read_filter().languages

@@ -24,7 +24,7 @@ SAMPLES = {  # suffix -> (a text with {0} where long bodies stand, the contexts 
             "namespace N {{\n  export function f(x: number): void {{\n{0}  }}\n  interface I {{\n    a: string;\n  }}\n"
             "  function g() {{\n{0}  }}\n}}\n"
         ),
-        ["", "namespace N"],
+        ["", "namespace N", "namespace N"],
     ),
     ".java": (
         "class A {{\n  void m() {{\n{0}  }}\n\n  @Override\n  void n() {{\n{0}  }}\n}}\n",
@@ -42,7 +42,7 @@ SAMPLES = {  # suffix -> (a text with {0} where long bodies stand, the contexts 
         "namespace N {{\n  class A {{\n    void M() {{\n{0}    }}\n    void K() {{\n{0}    }}\n  }}\n}}\n",
         ["", "namespace N > class A"],
     ),
-    ".go": ("package p\n\nfunc (s *S) M() {{\n{0}{0}{0}}}\n\nfunc f() {{\n{0}}}\n", ["", "method M", ""]),
+    ".go": ("package p\n\nfunc (s *S) M() {{\n{0}{0}{0}}}\n\nfunc f() {{\n{0}}}\n", ["", "method S.M", ""]),
     ".rs": (
         "impl Draw for Shape {{\n  fn a() {{\n{0}  }}\n\n  #[inline]\n  fn b() {{\n{0}  }}\n}}\n",
         ["", "impl Draw for Shape"],
@@ -65,7 +65,7 @@ SAMPLES = {  # suffix -> (a text with {0} where long bodies stand, the contexts 
 
 def test_every_grammar_is_sampled_and_its_suffixes_are_code() -> None:
     sampled = {suffixes for suffixes in GRAMMARS for suffix in SAMPLES if suffix in suffixes.split()}
-    assert set(GRAMMARS) - sampled == {".tsx"}
+    assert set(GRAMMARS) - sampled == {".tsx", ".py .pyi"}  # Python is tested below
     assert SUFFIXES <= CODE_SUFFIXES
 
 
@@ -126,3 +126,45 @@ def test_no_text_makes_it_fail(data: bytes, suffix: str) -> None:
     text = data.decode("utf-8", "replace")
     parts = read_text_chunks(text, suffix)
     assert "".join("".join(part.snippet for part in parts).split()) == "".join(text.split())
+
+
+def named(lines: str, opening: str, closing: str, suffix: str) -> tuple[str, ...]:
+    """The context of the second chunk of a long definition."""
+    body = "".join(lines.format(number) for number in range(40))
+    return read_text_chunks(f"{opening}\n{body}{closing}\n", suffix)[1].context
+
+
+JS, GO, PY = (
+    "  const v{0} = compute({0}) + x\n",
+    "\tx{0} := compute({0}) + y\n",
+    "    x{0} = compute({0}) + y\n",
+)
+
+
+@pytest.mark.parametrize(
+    ("lines", "opening", "closing", "suffix", "name"),
+    [
+        (JS, "export const Card = memo(() => {", "})", ".tsx", "function Card"),
+        (JS, "const Box = React.forwardRef((props, ref) => {", "})", ".jsx", "function Box"),
+        (JS, "export default memo(forwardRef(function Card(p, ref) {", "}))", ".tsx", "function Card"),
+        (JS, "export const useStore = create(devtools((set) => {", "}))", ".ts", "function useStore"),
+        (GO, "func (s *Server) Run() error {", "}", ".go", "method Server.Run"),
+        (GO, "func (b Box[T]) Run() error {", "}", ".go", "method Box.Run"),
+        (PY, 'print "x"\n\n\ndef work():', "", ".py", "def work"),
+        (PY, "template = t'x'\ntype X[T] = list[T]\n\n\ndef work():", "", ".py", "def work"),
+        (PY, "try: pass\nexcept A, e: pass\n\n@deco\nclass Work(object):", "", ".py", "class Work"),
+    ],
+)
+def test_a_definition_is_named_in_every_form(
+    lines: str, opening: str, closing: str, suffix: str, name: str
+) -> None:
+    assert named(lines, opening, closing, suffix) == (name,)
+
+
+@pytest.mark.parametrize("extra", ["", 'print "Python 2"\n'])
+def test_a_function_is_not_glued_to_the_class_before_it(extra: str) -> None:
+    text = f"{extra}class A: pass\ndef one(): return 1\ndef two(): return 2\n"
+    assert [part.snippet.split("\n")[-1] for part in read_text_chunks(text, ".py")] == [
+        "class A: pass",
+        "def two(): return 2",
+    ]

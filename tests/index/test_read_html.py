@@ -151,3 +151,13 @@ def test_time_grows_with_the_length_and_no_faster(piece: str) -> None:
     start = time.process_time()
     read_html(piece * 60_000)
     assert time.process_time() - start < 10  # html.parser of Python 3.11.7: 353 s for 200,000 of "<a"
+
+
+def test_a_cdata_section_is_text_in_xhtml_only() -> None:
+    page = "<html><body><pre>\n<![CDATA[if (a < b && c) run();]]></pre><p>after</p></body></html>"
+    (part,) = read_text_chunks(page, ".xhtml")
+    assert part.snippet.split("\n")[0] == "if (a < b && c) run();"
+    assert (part.first_line, part.last_line) == (2, 2)
+    assert "after" in part.snippet
+    assert "run" in read_text_chunks(f"<?xml version='1.0'?>{page}", ".html")[0].snippet
+    assert read_text_chunks("<![CDATA[never closed", ".xhtml") != []

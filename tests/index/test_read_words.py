@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
 from unbraid.errors import DataError
-from unbraid.index.files.chunk import MAX_PIECES, PIECE
+from unbraid.index.files.chunk import Limit
 from unbraid.index.files.read_words import Line, WordReader, cut_lines, read_boxes, write_boxes
 
 shares = st.floats(0, 1)
@@ -18,10 +18,12 @@ few = settings(max_examples=50, deadline=None, suppress_health_check=[HealthChec
 @few
 @given(st.lists(lines, max_size=30))
 def test_chunks_hold_every_line_once_and_fit(some: list[Line]) -> None:
-    chunks = list(cut_lines(some))
-    assert [line for chunk in chunks for line in chunk] == some
+    limit = Limit(254, lambda texts: [len(text.split()) for text in texts])
+    chunks = list(cut_lines(some, limit))
+    parts = [(word, line.box) for chunk in chunks for line in chunk for word in line.text.split()]
+    assert parts == [(word, line.box) for line in some for word in line.text.split()]
     for chunk in chunks:
-        assert len(chunk) == 1 or sum(len(PIECE.findall(line.text)) for line in chunk) <= MAX_PIECES
+        assert sum(len(line.text.split()) for line in chunk) <= limit.tokens
 
 
 @few

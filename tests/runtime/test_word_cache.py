@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from unbraid.runtime import word_cache as module
-from unbraid.runtime.word_cache import WordCache, library_ids, word_cache
+from unbraid.runtime.word_cache import WordCache, library_counts, library_ids, word_cache
 
 MAX_TOKENS = 12
 LETTERS = string.ascii_lowercase[:8]
@@ -125,6 +125,9 @@ def test_the_cache_gives_the_librarys_ids_and_cuts(kind, texts):
     expected = library_ids(KINDS[kind], texts)
     assert CACHES[kind].tokenize(texts) == expected
     assert CACHES[kind].tokenize(texts) == expected  # now that every word is known
+    whole = KINDS[kind].encode_batch(texts, add_special_tokens=False) if texts else []
+    lengths = [sum(len(part.ids) for part in (one, *one.overflowing)) for one in whole]
+    assert CACHES[kind].count(texts) == library_counts(KINDS[kind], texts) == lengths
 
 
 def test_the_starters_tokenizer_and_cache_agree_on_real_texts():
@@ -160,10 +163,10 @@ def test_punctuation_splits_what_is_remembered():
     assert set(cache.words) == {"cab.", "(cab)", "cab", "Cab", ".", "(", ")"}
 
 
-def test_texts_with_other_characters_leave_no_words():
+def test_texts_that_python_would_split_elsewhere_leave_no_words():
     cache = cached()
     cache.tokenize(["é cab", "a\x0bb"])
-    assert not cache.words
+    assert set(cache.words) == {"é", "cab"}
 
 
 def test_very_long_words_are_not_kept():

@@ -50,7 +50,6 @@ def test_what_cannot_be_served_is_refused_with_a_code(http, fields, code, refuse
         b"null",
         b'{"input": NaN}',
         b'{"input": "\xff"}',
-        b'{"input": "\\ud800"}',
         b"[" * 90_000,
     ],
 )
@@ -135,3 +134,35 @@ def test_every_answer_is_one_the_document_names(http):
             case.call_and_validate(base_url=str(http.base_url), checks=checks)
 
         ask()
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/embeddings", {"input": "a", "dimension": 64}),
+        ("/v1/map", {"base": [[0.0]], "task": "query", "dimension": 64}),
+        ("/v1/search", {"query": "a", "dimension": 64}),
+    ],
+)
+def test_an_unknown_field_is_refused_by_name(http, refused, path, fields):
+    answer = http.post(path, json=fields)
+    if path != "/v1/search":  # no index is served here
+        refused(answer, 400, "unknown_field")
+        assert answer.json()["error"]["message"] == "dimension: unknown field, did you mean dimensions?"
+
+
+def test_half_a_surrogate_pair_is_the_replacement_character(http):
+    def embed(body: bytes):
+        return http.post("/v1/embeddings", content=body, headers={"content-type": "application/json"})
+
+    cut = embed(rb'{"input": ["sound", "half \ud83d here", "whole \ud83d\ude00"]}')
+    assert cut.status_code == 200
+    whole = embed('{"input": ["sound", "half \ufffd here", "whole \U0001f600"]}'.encode())
+    assert cut.json()["data"] == whole.json()["data"]
+    assert embed(rb'{"input": "\ud800"}').status_code == 200
+    assert embed(rb'{"input": "\ud83d", "x": NaN}').status_code == 400
+
+
+def test_head_is_answered_where_get_is(http):
+    answer = http.head("/health")
+    assert (answer.status_code, answer.content) == (200, b"")

@@ -165,5 +165,5 @@ def _print_report(report: Any, out: Path) -> None:
 def _stdin_lines() -> list[str]:
     if sys.stdin.isatty():
         raise DataError("nothing to encode: give files, or pipe texts in, one a line")
-    lines = sys.stdin.buffer.read().decode("utf-8", "replace").split("\n")
+    lines = sys.stdin.buffer.read().decode("utf-8-sig", "replace").split("\n")
     return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]

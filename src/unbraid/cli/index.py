@@ -112,7 +112,8 @@ def add(
         total = index.count()
     if as_json:
         skipped = [{"path": printable(one.path), "reason": one.reason} for one in report.skipped]
-        about = {**vars(report), "skipped": skipped, "total_chunks": total}
+        assumed = [{"path": printable(one.path), "encoding": one.reason} for one in report.assumed]
+        about = {**vars(report), "skipped": skipped, "assumed": assumed, "total_chunks": total}
         typer.echo(json.dumps(about, ensure_ascii=False))
     else:
         typer.echo(
@@ -129,6 +130,13 @@ def add(
             by_reason.setdefault(one.reason, []).append(printable(one.path))
         for reason, names in by_reason.items():
             typer.echo(f"skipped {len(names)} {reason}: {', '.join(names[:EXAMPLES])}")
+        if report.left_out:
+            typer.echo(f"left out {report.left_out} passages of base64 or paths of drawings")
+        by_encoding: dict[str, list[str]] = {}
+        for one in report.assumed:
+            by_encoding.setdefault(one.reason, []).append(printable(one.path))
+        for encoding, names in by_encoding.items():
+            typer.echo(f"read {len(names)} as {encoding}: {', '.join(names[:EXAMPLES])}")
     if report.interrupted:
         typer.echo(
             "unbraid: interrupted; what is counted above is in the index, run again for the rest", err=True

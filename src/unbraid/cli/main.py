@@ -1,8 +1,10 @@
 """The command line. Results go to standard output, progress to standard error; wrong use is one line and exit code 2."""
 
+import codecs
 import os
 import sys
 import warnings
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -58,6 +60,9 @@ def _options(
 def main() -> None:
     """Run the command line; every error that unbraid raises on purpose is one line and exit code 2."""
     warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=ESCAPES)
     try:
         result = app(standalone_mode=False)
     except KeyboardInterrupt:
@@ -75,6 +80,18 @@ def main() -> None:
             _fail(f"{message} (see unbraid --help)")
         sys.exit(2)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What a console cannot show as JSON writes it, so that JSON stays JSON."""
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    pairs = zip(units[::2], units[1::2], strict=True)
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in pairs), error.end
+
+
+ESCAPES = "unbraid-escapes"
+codecs.register_error(ESCAPES, _escape)
 
 
 def _fail(message: str) -> None:

@@ -86,8 +86,8 @@ def search(
             k=k,
             hybrid=hybrid,
             modality=modality,
-            path=path or (),
-            language=language or (),
+            path=path or None,
+            language=language or None,
             where=where or (),
         )
     for asked, hits in zip(named, results, strict=True):
@@ -132,10 +132,11 @@ def _items(
 def _read_lines(path: Path) -> list[str]:
     """The lines of a file that are not blank. Raises DataError when there are none, or the file is no UTF-8 text."""
     try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        text = data.decode("utf-8-sig")  # whatever the console's own encoding is
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from error
-    found = [line for line in text.splitlines() if line.strip()]
+    found = [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
     if not found:
         raise DataError(f"{path}: holds no query: expected one a line")
     return found

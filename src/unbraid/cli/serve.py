@@ -75,7 +75,7 @@ def serve(
             )
     from unbraid.serve import BundleEngine, Engine, Settings, TeacherEngine, create_app
     from unbraid.serve.http.auth import read_keys
-    from unbraid.serve.uvicorn_server import Server, log_to_stderr
+    from unbraid.serve.uvicorn_server import Server, check_address, log_to_stderr
 
     accepted = read_keys(keys, os.environ.get("UNBRAID_API_KEYS"))
     is_private = socket is not None or _is_loopback(host)
@@ -94,6 +94,8 @@ def serve(
         remote_pictures=remote_pictures,
         limits=_limits(limit or []),
     )
+    if socket is None:
+        check_address(host, port)  # before a model is loaded
     log_to_stderr()
     with ExitStack() as stack:
         search = None

@@ -23,9 +23,9 @@ from PIL import Image
 from unbraid.errors import DataError, ImageError
 from unbraid.index.add_words import add_words, unread
 from unbraid.index.encode_rows import Row, encode_rows
-from unbraid.index.files.chunk import Chunk, cut_sections
+from unbraid.index.files.chunk import Chunk, cut_sections, limit_of
 from unbraid.index.files.language import language
-from unbraid.index.files.read import read_chunks
+from unbraid.index.files.read import FileContent, read_file
 from unbraid.index.files.read_pdf import PDF_SUFFIXES, Pdf, can_read_pdf, page_lines
 from unbraid.index.files.read_words import WordReader, can_read_words
 from unbraid.index.files.walk import File, Skipped, walk
@@ -59,6 +59,8 @@ class Report:
     )
     words_fault: str | None = None  # what is wrong with the models
     skipped: list[Skipped] = field(default_factory=list)  # every file and folder left out, with its reason
+    left_out: int = 0  # passages of base64 and of paths of drawings
+    assumed: list[Skipped] = field(default_factory=list)  # files read in an encoding that nothing names
     # By phase: walk, read, encode, write; words, where any were looked for.
     seconds: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False  # by Ctrl-C: what is counted above is in the index, the rest is not
@@ -94,6 +96,7 @@ class _Run:
 
     def __init__(self, store: Store, model: Model, fields: Fields, page_images: bool) -> None:
         self.store, self.model, self.fields, self.page_images = store, model, fields, page_images
+        self.limit = limit_of(model)
         self.report = Report(seconds=dict.fromkeys(("walk", "read", "encode", "write"), 0.0))
         self.known: dict[str, FileState] = {}
         self.present: set[str] = set()  # paths that the index holds as they are on disk
@@ -210,7 +213,16 @@ class _Run:
             chunks, vectors = self.store.file(old)
             if new != old and len({one.chunk for one in chunks}) != self.known[old].expected:
                 continue
-            entries += [replace(one, path=new, mtime_ns=mtime_ns, fields=fields) for one in chunks]
+            entries += [
+                replace(
+                    one,
+                    path=new,
+                    mtime_ns=mtime_ns,
+                    fields=fields,
+                    own_fields=" ".join(name for name in one.own_fields.split() if name not in self.fields),
+                )
+                for one in chunks
+            ]
             parts.append(vectors)
             waiting.add(new)
             if len(entries) >= GROUP:
@@ -229,15 +241,24 @@ class _Run:
                 if state is not None and self._holds_all(file, state) and state.sha256 == sha256:
                     self._keep(file, state)
                     return []
-                chunks, pictures, seen = self._chunks(file, data, state)
+                content, pictures, seen = self._content(file, data, state)
             except OSError:  # deleted or locked since the walk
                 self.report.skipped.append(Skipped(file.path, "unreadable"))
                 return []
             except DataError as error:
                 self.report.skipped.append(Skipped(file.path, str(error)))
                 return []
+            chunks = content.chunks
+            self.report.left_out += content.left_out
+            if content.assumed:
+                self.report.assumed.append(Skipped(file.path, content.assumed))
+            given = merged(state.given if state else {}, self.fields)
+            fields = {**content.fields, **given}
+            own_fields = " ".join(name for name in content.fields if name not in given)
             if not chunks:
-                self.report.skipped.append(Skipped(file.path, "empty"))
+                self.report.skipped.append(
+                    Skipped(file.path, "base64 or a drawing" if content.left_out else "empty")
+                )
             rows: list[Row] = []
             for number, (chunk, picture) in enumerate(zip(chunks, pictures, strict=True)):
                 # A notebook has chunks of text and of code; the file's modality where the model does not encode theirs.
@@ -257,23 +278,25 @@ class _Run:
                     chunk=number,
                     chunks=len(chunks),
                     language="" if modality == "image" else language(file.path.suffix),
-                    fields=merged(state.fields if state else {}, self.fields),
+                    fields=fields,
+                    own_fields=own_fields,
                     seen=seen,
                 )
                 rows.append((text if picture is None else picture, entry))
             return rows
 
-    def _chunks(
+    def _content(
         self, file: File, data: bytes, state: FileState | None
-    ) -> tuple[list[Chunk], list[Item | None], str]:
-        """Chunks of a file, the picture to encode for each that is one, and what `Entry.seen` says of them."""
+    ) -> tuple[FileContent, list[Item | None], str]:
+        """What a file holds, the picture to encode for each chunk that is one, and what `Entry.seen` says of them."""
         if file.modality == "image":
-            return [PICTURE], [file.path], ""
+            return FileContent([PICTURE]), [file.path], ""
         if file.path.suffix.lower() not in PDF_SUFFIXES:
-            chunks = read_chunks(data, file.path.suffix)
-            return chunks, [None] * len(chunks), ""
+            content = read_file(data, file.path.suffix, self.limit)
+            return content, [None] * len(content.chunks), ""
         with Pdf(data) as pdf:
-            chunks = cut_sections(*page_lines(pdf.pages))
+            lines, sections = page_lines(pdf.pages)
+            chunks = cut_sections(lines.within(self.limit), sections)
             all_pages = self.page_images or (state is not None and "pages" in state.seen.split())
             wanted = range(1, len(pdf.pages) + 1) if all_pages else pdf.without_text
             if "image" not in self.model.modalities:
@@ -289,7 +312,7 @@ class _Run:
                 except DataError as error:
                     self.report.skipped.append(Skipped(file.path, str(error)))
             seen = [name for name, holds in (("scans", pdf.without_text), ("pages", all_pages)) if holds]
-            return [*chunks, *pages], [*([None] * len(chunks)), *drawn], " ".join(seen)
+            return FileContent([*chunks, *pages]), [*([None] * len(chunks)), *drawn], " ".join(seen)
 
     def read_words(self, progress: bool | None) -> None:
         """The second pass: read the words in the pictures that the index holds of the files of this run."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from unbraid.errors import DataError
 from unbraid.index.encode_rows import Row, encode_rows
+from unbraid.index.files.chunk import Limit, limit_of
 from unbraid.index.files.language import PICTURE, language
 from unbraid.index.files.read_pdf import PDF_SUFFIXES, Pdf, can_read_pdf
 from unbraid.index.files.read_words import Line, WordReader, cut_lines, write_boxes
@@ -122,13 +123,14 @@ def _write(
     done: Callable[[int], None],
 ) -> None:
     """Store what was read in some files: the chunks they have, marked, and their words."""
+    limit = limit_of(model)
     rows: list[Row] = []
     entries: list[Entry] = []
     parts = []
     for paths, pages in held:
         for path in paths:
             known, vectors = store.file(path)
-            words = list(_rows(known[0], len(known), pages)) if known else []
+            words = list(_rows(known[0], len(known), pages, limit)) if known else []
             rows += words
             seen = " ".join([*known[0].seen.split(), "words"]) if known else ""
             entries += [replace(one, chunks=len(known) + len(words), seen=seen) for one in known]
@@ -146,10 +148,10 @@ def _write(
     done(count)
 
 
-def _rows(file: Entry, first: int, pages: Pages) -> Iterator[Row]:
+def _rows(file: Entry, first: int, pages: Pages, limit: Limit) -> Iterator[Row]:
     """The words of a file as text chunks, from number `first` on; `file` is any chunk of it."""
     is_picture = suffix_modality(Path(file.path)) == "image"
-    chunks = [(page, part) for page, lines in pages.items() for part in cut_lines(lines)]
+    chunks = [(page, part) for page, lines in pages.items() for part in cut_lines(lines, limit)]
     for number, (page, part) in enumerate(chunks, start=first):
         snippet = "\n".join(line.text for line in part)
         yield (

@@ -43,8 +43,8 @@ class SearchOptions(TypedDict, total=False):
     k: int
     hybrid: bool
     modality: str | None
-    path: Names
-    language: str | Sequence[str]
+    path: Names | None
+    language: str | Sequence[str] | None
     where: str | Sequence[str]
 
 
@@ -214,8 +214,8 @@ class Index:
         k: int = 10,
         hybrid: bool = False,
         modality: str | None = None,
-        path: Names = (),
-        language: str | Sequence[str] = (),
+        path: Names | None = None,
+        language: str | Sequence[str] | None = None,
         where: str | Sequence[str] = (),
     ) -> list[Hit] | list[list[Hit]]:
         """The `k` best hits for a text, an unbraid.Code or a picture (a path or PIL image), best first.
@@ -248,8 +248,8 @@ class Index:
         mode: str = "retrieval",
         k: int = 10,
         modality: str | None = None,
-        path: Names = (),
-        language: str | Sequence[str] = (),
+        path: Names | None = None,
+        language: str | Sequence[str] | None = None,
         where: str | Sequence[str] = (),
     ) -> list[list[Hit]]:
         """`search` for queries that are base vectors [n, dim] already: another mode costs no encoding.

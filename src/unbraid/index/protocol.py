@@ -36,6 +36,15 @@ class Model(Protocol):
         """Search mode -> (task of the query, task of the documents)."""
         ...
 
+    @property
+    def max_tokens(self) -> int:
+        """Tokens that are read of a text, special tokens left out."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> Sequence[int]:
+        """Tokens of each text, whole and without special tokens."""
+        ...
+
     def encode(
         self,
         items: Sequence[Item],

@@ -13,8 +13,9 @@ from unbraid.errors import BundleError, ItemError
 from unbraid.io.surrogates import replace_lone_surrogates
 from unbraid.runtime.batching import run_batches, token_budget_batches
 from unbraid.runtime.code_text import split_identifiers
+from unbraid.runtime.long_text import tokenize_heads
 from unbraid.runtime.onnx_session import Session, open_graph, output_shape, pick_graph, run_graph
-from unbraid.runtime.word_cache import library_ids, word_cache
+from unbraid.runtime.word_cache import library_counts, library_ids, word_cache
 
 
 class TextRuntime:
@@ -60,10 +61,21 @@ class TextRuntime:
 
     def tokenize(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
         """Token ids of each text, and the positions of texts that were cut to max_tokens."""
-        texts = [replace_lone_surrogates(text) for text in texts]
-        if self.spec.split_identifiers:
-            texts = [split_identifiers(text) for text in texts]
-        return self.words.tokenize(texts) if self.words else library_ids(self.tokenizer, texts)
+        return tokenize_heads(self._tokenize, texts, self.spec.max_tokens)
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text before it is cut, without special tokens."""
+        prepared = self._prepared(texts)
+        return self.words.count(prepared) if self.words else library_counts(self.tokenizer, prepared)
+
+    def _tokenize(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
+        prepared = self._prepared(texts)
+        return self.words.tokenize(prepared) if self.words else library_ids(self.tokenizer, prepared)
+
+    def _prepared(self, texts: Sequence[str]) -> list[str]:
+        """The texts as the tokenizer gets them."""
+        valid = map(replace_lone_surrogates, texts)
+        return list(map(split_identifiers, valid) if self.spec.split_identifiers else valid)
 
     def check(self, ids: Sequence[int]) -> None:
         """Raise ItemError for ids that another tokenizer made.

@@ -3,7 +3,7 @@
 A BERT pipeline reads each word (the characters between two spaces) by itself: its normalizer changes single
 characters, its pre-tokenizer splits at spaces and punctuation, and its model sees one part at a time. So the ids of a
 text are the ids of its words, and each word needs to be tokenized only once. The library still defines the ids of
-every part, and it tokenizes every text that is not printable ASCII.
+every part, and it tokenizes every text with control characters at which Python splits and the pipeline does not.
 """
 
 import re
@@ -16,10 +16,11 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 MOST_WORDS = 1 << 16  # in the cache, about 20 MB
+SLICE = 2048  # characters that the library counts at once
 LONGEST_WORD = 64  # characters of a cached word: longer words rarely occur twice
 
 # Python splits at these. The pipeline drops them as control characters, and no word ends at them.
-_SPLIT_BY_PYTHON_ONLY = re.compile("[\x0b\x0c\x1c-\x1f]")
+_SPLIT_BY_PYTHON_ONLY = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
 # The parts of a printable ASCII word: runs of letters and digits, and single punctuation characters.
 _PARTS = re.compile("[0-9A-Za-z]+|[^0-9A-Za-z]")
 
@@ -39,8 +40,9 @@ class _Words(dict[str, list[int]]):
         )
 
     def __missing__(self, word: str) -> list[int]:
-        if not word.isprintable() or self._added.search(word):
-            ids: list[int] = self._tokenizer.encode(word, add_special_tokens=False).ids
+        if not (word.isascii() and word.isprintable()) or self._added.search(word):
+            whole = self._tokenizer.encode(word, add_special_tokens=False)
+            ids: list[int] = [one for part in (whole, *whole.overflowing) for one in part.ids]
         elif len(parts := _PARTS.findall(word)) > 1:
             ids = [one for part in parts for one in self[part]]
         else:
@@ -69,7 +71,7 @@ class WordCache:
         whole: list[int] = []
         ids_of_word = self.words.__getitem__
         for row, text in enumerate(texts):
-            if not text.isascii() or not (text.isprintable() or not _SPLIT_BY_PYTHON_ONLY.search(text)):
+            if not text.isprintable() and _SPLIT_BY_PYTHON_ONLY.search(text):
                 whole.append(row)
                 ids.append([])
                 continue
@@ -83,6 +85,16 @@ class WordCache:
             ids[row] = one
         return ids, sorted([*cut, *(whole[place] for place in cut_whole)])
 
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text before it is cut, without special tokens: equal to the library's."""
+        words = self.words
+        return [
+            library_counts(self.tokenizer, [text])[0]
+            if not text.isprintable() and _SPLIT_BY_PYTHON_ONLY.search(text)
+            else sum(len(words[part]) for word in text.split() for part in slices(word))
+            for text in texts
+        ]
+
 
 def library_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
     """Token ids of each text by the library alone, and the positions of texts that were cut."""
@@ -93,6 +105,20 @@ def library_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[list[list[i
         if encoding.overflowing:
             cut.append(row)
     return ids, cut
+
+
+def slices(text: str) -> Iterable[str]:
+    """A text in slices that are counted apart: the library keeps much for each token beyond its limit."""
+    return (text,) if len(text) <= SLICE else (text[at : at + SLICE] for at in range(0, len(text), SLICE))
+
+
+def library_counts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
+    """Tokens of each text before it is cut, without special tokens, by the library alone."""
+    if any(len(text) > SLICE for text in texts):
+        return [sum(library_counts(tokenizer, list(slices(text)))) for text in texts]
+    around = tokenizer.num_special_tokens_to_add(is_pair=False)
+    encodings: Iterable[Encoding] = tokenizer.encode_batch(texts) if texts else []
+    return [sum(len(part.ids) - around for part in (one, *one.overflowing)) for one in encodings]
 
 
 def word_cache(tokenizer: Tokenizer, max_tokens: int) -> WordCache | None:

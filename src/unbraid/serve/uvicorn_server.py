@@ -1,8 +1,10 @@
 """Running the application under uvicorn: sockets, signals, logs."""
 
 import asyncio
+import errno
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
@@ -13,6 +15,7 @@ import msgspec
 import uvicorn
 from starlette.applications import Starlette
 
+from unbraid.errors import DataError
 from unbraid.serve.context import Context
 
 SWITCH = 0.0002  # seconds a thread keeps the interpreter while another waits; Python's 5 ms are ten requests
@@ -69,6 +72,25 @@ class Server(uvicorn.Server):
         # Not uvicorn's `handle_exit`: it raises the signal again at the end, and the index would stay open.
         loop.call_later(limits.drain_notice, setattr, self, "should_exit", True)
         loop.call_later(limits.drain_notice + limits.drain_seconds, self.context.batcher.close)
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise DataError, in one sentence, where nothing can listen on `host` and `port`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            if os.name == "posix":  # Windows would let two programs listen
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        why = (
+            "is used by another program"
+            if error.errno == errno.EADDRINUSE
+            else f"cannot be used ({error.strerror})"
+        )
+        raise DataError(f"port {port} of {host} {why}: choose another --port") from None
 
 
 class JsonLines(logging.Formatter):

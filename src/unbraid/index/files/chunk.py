@@ -6,18 +6,49 @@ A section that is too long is cut at blank lines into pieces, and pieces too sho
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 from unbraid.items import Modality
 
-# Word pieces without the tokenizer: measured on 900-character windows of the standard library and of Markdown,
-# all-MiniLM-L6-v2's own count is 0.90 to 0.98 of this one (median), 1.14 at the 99th percentile; a count of
-# bytes is off by 1.9 there. 220 of these stay below the encoder's 256 with room for the context.
-PIECE = re.compile(r"[A-Za-z]{1,5}|[0-9]{1,3}|[^\sA-Za-z0-9]|\s{20}")
-MAX_PIECES = 220
-SMALL_PIECES = 60  # a chunk below this is joined to the next one
+# Tokens of a chunk and of its context: longer ones are found less well, whatever the encoder can read.
+MOST_TOKENS, CONTEXT_TOKENS = 254, 34
+# A word that no tokenizer knows, such as base64, may be one token however long it is.
+CHARACTERS_OF_TOKEN = 16
+SMALL = 60  # a chunk with fewer tokens is joined to the next one
 MAX_LINES = 40
+_TYPE = re.compile(r"(class|struct|interface|enum|union|record|trait|impl|object) \S")
+_CUTS = (
+    r"\n\s*",
+    r"(?<=[.!?;:。！？])\s+",
+    r"\s+",
+    r"(?<=\W)(?=\w)|(?<=\w)(?=\W)",
+)  # where to cut a line, best first
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How much of a text an encoder reads: `tokens`, counted by `count` for each of several texts."""
+
+    tokens: int
+    count: Callable[[Sequence[str]], Sequence[int]]
+
+    def sizes(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, and more for one that is very long for its tokens."""
+        tokens = self.count(texts)
+        return [max(size, len(text) // CHARACTERS_OF_TOKEN) for size, text in zip(tokens, texts, strict=True)]
+
+    @property
+    def context(self) -> int:
+        """Tokens that the context of a chunk may take."""
+        return min(CONTEXT_TOKENS, self.tokens // 4)
+
+    @property
+    def room(self) -> int:
+        """Tokens of lines that are put together to a chunk."""
+        return max(1, self.tokens - self.context)
 
 
 @dataclass(frozen=True)
@@ -51,27 +82,42 @@ class Section:
     modality: Modality | None = None
 
 
-class Lines:
-    """Lines of text, where each stands in its file, and the word pieces of any run of them in constant time."""
+def limit_of(model: Any) -> Limit:
+    """What `model` (index/protocol.py) reads of a chunk, at most MOST_TOKENS."""
+    return Limit(min(MOST_TOKENS, model.max_tokens), model.count_tokens)
 
-    def __init__(self, lines: list[str], numbers: list[int] | None = None) -> None:
+
+NO_LIMIT = Limit(1 << 30, lambda texts: [0] * len(texts))
+
+
+class Lines:
+    """Lines of text, where each stands in its file, and the tokens of any run of them in constant time."""
+
+    def __init__(self, lines: list[str], numbers: list[int] | None = None, limit: Limit = NO_LIMIT) -> None:
         """`numbers`, from 1 and never falling, are the file's lines (a PDF's pages) that the text comes from."""
         self.lines = lines
         self.numbers = list(range(1, len(lines) + 1)) if numbers is None else numbers
-        counts = (len(PIECE.findall(line)) for line in lines)
-        self._pieces = list(itertools.accumulate(counts, initial=0))
+        self.limit = limit
 
-    def pieces(self, first: int, end: int) -> int:
-        """Word pieces of lines [first, end)."""
-        return self._pieces[end] - self._pieces[first]
+    def within(self, limit: Limit) -> "Lines":
+        """The same lines for an encoder with this limit."""
+        return Lines(self.lines, self.numbers, limit)
+
+    @cached_property
+    def _tokens(self) -> list[int]:
+        return list(itertools.accumulate(self.limit.sizes(self.lines), initial=0))
+
+    def tokens(self, first: int, end: int) -> int:
+        """Tokens of lines [first, end)."""
+        return self._tokens[end] - self._tokens[first]
 
     def fit(self, first: int, end: int) -> bool:
         """Whether lines [first, end) make one chunk."""
-        return end - first <= MAX_LINES and self.pieces(first, end) <= MAX_PIECES
+        return end - first <= MAX_LINES and self.tokens(first, end) <= self.limit.room
 
     def small(self, first: int, end: int) -> bool:
         """Whether lines [first, end) are too short to be a chunk."""
-        return end - first <= MAX_LINES // 2 and self.pieces(first, end) < SMALL_PIECES
+        return end - first <= MAX_LINES // 2 and self.tokens(first, end) < min(SMALL, self.limit.room // 3)
 
     def blank(self, number: int) -> bool:
         """Whether line `number`, from 0, is blank."""
@@ -113,11 +159,13 @@ def from_headings(
 
 
 def cut_sections(source: Lines, sections: Iterable[Section]) -> list[Chunk]:
-    """Chunks of `sections`, which are in order and hold every line that is not blank; so do the chunks."""
-    pieces = itertools.chain.from_iterable(_split(section, source) for section in sections)
-    return list(
-        itertools.chain.from_iterable(_chunks(piece, source) for piece in _join_small(pieces, source))
-    )
+    """Chunks of `sections`, which are in order and hold every line that is not blank; so do the chunks.
+
+    Each is read whole by an encoder of the limit of `source`, behind its context, of which the outer names are left
+    out where it is long.
+    """
+    found = itertools.chain.from_iterable(_chunks(piece, source) for piece in _pieces(sections, source))
+    return list(_readable(list(found), source.limit))
 
 
 def below(context: tuple[str, ...], name: str) -> tuple[str, ...]:
@@ -125,15 +173,43 @@ def below(context: tuple[str, ...], name: str) -> tuple[str, ...]:
     return (*context, name) if name else context
 
 
-def _split(section: Section, source: Lines) -> Iterator[Section]:
-    """The section itself when it fits, otherwise parts of it, cut at blank lines or, failing that, at any line."""
-    if source.fit(section.first, section.end):
-        yield section
+def _pieces(sections: Iterable[Section], source: Lines) -> Iterator[Section]:
+    """Sections that fit, or parts of them; a small one is joined to the next: imports to a function, a title to its text."""
+    held: Section | None = None
+    for section in sections:
+        joined = held is not None and source.small(held.first, held.end) and not _is_apart(held, section)
+        if held and joined:
+            context = _shared(held.context, section.context)
+            parts = list(_split(section, source, held.first, context))
+        else:
+            if held:
+                yield held
+            parts = list(_split(section, source, section.first, section.context))
+        *whole, held = parts
+        yield from whole
+    if held:
+        yield held
+
+
+def _is_apart(held: Section, section: Section) -> bool:
+    """Whether `section` is a definition after a type that does not hold it: a function behind a short class."""
+    return bool(section.name and _TYPE.match(held.name)) and held.name not in section.context
+
+
+def _split(section: Section, source: Lines, first: int, context: tuple[str, ...]) -> Iterator[Section]:
+    """The section itself when it fits, otherwise parts of it, cut at blank lines or, failing that, at any line.
+
+    The first part begins at line `first`, which may be before the section, and has its `context`.
+    """
+    if source.fit(first, section.end):
+        yield replace(section, first=first, context=context)
         return
     starts = [n for n in range(section.first + 1, section.end) if source.blank(n - 1) and not source.blank(n)]
-    for first, end in _pack(itertools.pairwise([section.first, *starts, section.end]), source):
-        yield replace(section, first=first, end=end)
-        section = replace(section, context=below(section.context, section.name), name="")
+    lead = [first] if first < section.first else []
+    for start, end in _pack(itertools.pairwise([*lead, section.first, *starts, section.end]), source):
+        yield replace(section, first=start, end=end, context=context)
+        context = below(section.context, section.name)
+        section = replace(section, context=context, name="")
 
 
 def _pack(
@@ -161,55 +237,100 @@ def _pack(
         yield held
 
 
-def _join_small(sections: Iterable[Section], source: Lines) -> Iterator[Section]:
-    """Joins each small section to the next where both fit: imports to a function, a title to its text."""
-    held: Section | None = None
-    for section in sections:
-        if held:
-            if source.small(held.first, held.end) and source.fit(held.first, section.end):
-                context = _shared(held.context, section.context)
-                section = Section(held.first, section.end, context, modality=section.modality)
-            else:
-                yield held
-        held = section
-    if held:
-        yield held
-
-
 def _shared(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
     """The names with which both contexts begin."""
     pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False))
     return tuple(name for name, _ in pairs)
 
 
-def _chunks(section: Section, source: Lines) -> Iterator[Chunk]:
-    """The section without the blank lines around it as one chunk; several where it holds a line too long to fit."""
+@dataclass(frozen=True)
+class _Draft:
+    """A chunk before it is measured: its lines, their numbers in the file, and the name of its section."""
+
+    chunk: Chunk
+    numbers: list[int]
+    name: str
+
+
+def _chunks(section: Section, source: Lines) -> Iterator[_Draft]:
+    """The section without the blank lines around it, if any are left."""
     filled = [n for n in range(section.first, section.end) if not source.blank(n)]
-    if not filled:
-        return
-    first, last = filled[0], filled[-1]
-    text, context, numbers = source.text(first, last + 1), section.context, source.numbers
-    if source.pieces(first, last + 1) <= MAX_PIECES:
-        yield Chunk(numbers[first], numbers[last], text, context, section.modality)
-        return
-    line = first
-    for part in _cut(text):
+    if filled:
+        first, last = filled[0], filled[-1]
+        text, numbers = source.text(first, last + 1), source.numbers[first : last + 1]
+        chunk = Chunk(numbers[0], numbers[-1], text, section.context, section.modality)
+        yield _Draft(chunk, numbers, section.name)
+
+
+def _readable(drafts: Sequence[_Draft], limit: Limit) -> Iterator[Chunk]:
+    """Chunks of the drafts, with the end of their contexts; one that is too long is cut as often as it takes."""
+    contexts = _ends_of_contexts({draft.chunk.context for draft in drafts}, limit)
+    chunks = [replace(draft.chunk, context=contexts[draft.chunk.context]) for draft in drafts]
+    sizes = limit.sizes([chunk.encoded for chunk in chunks])
+    for draft, chunk, size in zip(drafts, chunks, sizes, strict=True):
+        if size <= limit.tokens or len(chunk.snippet) < 2:
+            yield chunk
+        else:
+            yield from _readable(list(_cut_draft(draft, math.ceil(size / limit.room))), limit)
+
+
+def _ends_of_contexts(
+    contexts: Iterable[tuple[str, ...]], limit: Limit
+) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Each context -> as many of its last names, and letters of the last one, as fit."""
+    found = {context: context for context in contexts}
+    too_long = list(found)
+    while too_long:
+        sizes = limit.sizes([f"{' > '.join(found[context])}:" for context in too_long])
+        too_long = [
+            context
+            for context, size in zip(too_long, sizes, strict=True)
+            if size > limit.context and found[context]
+        ]
+        for context in too_long:
+            *outer, name = found[context]
+            found[context] = (
+                (*outer[1:], name) if outer else (name[: len(name) // 2].rstrip(),) * (len(name) > 1)
+            )
+    return found
+
+
+def _cut_draft(draft: _Draft, parts: int) -> Iterator[_Draft]:
+    """The draft in about equal parts, at least two, none empty; the first shows the name of the section."""
+    chunk, name = draft.chunk, draft.name
+    context = chunk.context
+    line = 0
+    for part in _cut(chunk.snippet, max(2, parts)):
         line += part[: len(part) - len(part.lstrip())].count("\n")
         snippet = part.strip()
         if snippet:
-            last = line + snippet.count("\n")
-            yield Chunk(numbers[line], numbers[last], snippet, context, section.modality)
-            context = below(section.context, section.name)
+            numbers = draft.numbers[line : line + snippet.count("\n") + 1]
+            piece = replace(
+                chunk, first_line=numbers[0], last_line=numbers[-1], snippet=snippet, context=context
+            )
+            yield _Draft(piece, numbers, name)
+            context, name = below(context, name), ""
         line += part.lstrip().count("\n")
 
 
-def _cut(text: str) -> Iterator[str]:
-    """Equal parts of `text` of at most MAX_PIECES each, never cut inside a word of five letters or fewer."""
-    starts = [match.start() for match in PIECE.finditer(text)]
-    parts = math.ceil(len(starts) / MAX_PIECES)
-    size = math.ceil(len(starts) / parts)
-    for first, end in itertools.pairwise([0, *starts[size::size], len(text)]):
-        yield text[first:end]
+def _cut(text: str, parts: int) -> Iterator[str]:
+    """`text` in about equal parts, cut near a line's end, else near a sentence's, a word's, anywhere."""
+    size = len(text) / parts
+    place = 0
+    for number in range(1, parts):
+        ideal, slack = round(number * size), max(1, int(size / 4))
+        window = range(max(place + 1, ideal - slack), min(len(text), ideal + slack + 1))
+        near = [_nearest(cut, text, window, ideal) for cut in _CUTS]
+        end = next((one for one in near if one is not None), max(place + 1, ideal))
+        yield text[place:end]
+        place = end
+    yield text[place:]
+
+
+def _nearest(cut: str, text: str, window: range, ideal: int) -> int | None:
+    """The place in `window` nearest to `ideal` where the expression `cut` matches, behind the match."""
+    found = [match.end() for match in re.compile(cut).finditer(text, window.start, window.stop)]
+    return min((one for one in found if one in window), key=lambda one: abs(one - ideal), default=None)
 
 
 def in_context(context: str, snippet: str) -> str:

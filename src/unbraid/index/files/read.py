@@ -4,8 +4,22 @@ A file is read as lines of text in sections: headings, definitions, cells, pages
 module for each format (read_markdown.py and so on). chunk.py cuts and joins the sections to chunks.
 """
 
-from unbraid.errors import DataError
-from unbraid.index.files.chunk import Chunk, Lines, cut_sections, from_headings, split_lines
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+from unbraid.index.files.chunk import (
+    Chunk,
+    Limit,
+    Lines,
+    cut_sections,
+    from_headings,
+    limit_of,
+    split_lines,
+)
+from unbraid.index.files.decode import decode
+from unbraid.index.files.front_matter import Value, front_matter_fields
+from unbraid.index.files.generated import is_data
 from unbraid.index.files.read_code import read_code
 from unbraid.index.files.read_html import HTML_SUFFIXES, read_html
 from unbraid.index.files.read_markdown import MARKDOWN_SUFFIXES, markdown_headings
@@ -13,35 +27,55 @@ from unbraid.index.files.read_notebook import NOTEBOOK_SUFFIXES, read_notebook
 from unbraid.index.files.read_pdf import PDF_SUFFIXES, read_pdf
 from unbraid.index.files.read_python import PYTHON_SUFFIXES, read_python
 from unbraid.index.files.read_svg import SVG_SUFFIXES, read_svg
-from unbraid.index.files.walk import is_binary
 
 
-def read_chunks(data: bytes, suffix: str) -> list[Chunk]:
-    """Chunks of a file's content, in order, none empty; `suffix` (".md", ".pdf", ...) decides how it is read.
+@dataclass(frozen=True)
+class FileContent:
+    """What a file holds: its chunks, the fields that it gives itself, and the encoding that had to be assumed."""
 
-    Raises DataError, whose message is the reason, for what is not UTF-8 text, and for a broken PDF or notebook.
+    chunks: list[Chunk]
+    fields: Mapping[str, Value] = field(default_factory=dict)
+    assumed: str = ""
+    left_out: int = 0  # passages of base64 and of paths of drawings, which `chunks` are without
+
+
+def read_file(data: bytes, suffix: str, limit: Limit | None = None) -> FileContent:
+    """A file's content; its chunks are in order, none empty; `suffix` (".md", ".pdf", ...) decides how it is read.
+
+    `limit` says what the encoder reads of a text, by default that of the starter. Raises DataError, whose message is
+    the reason, for what is no text, and for a broken PDF or notebook.
     """
     if suffix.lower() in PDF_SUFFIXES:
-        return cut_sections(*read_pdf(data))
-    if is_binary(data):
-        raise DataError("binary")
-    return read_text_chunks(data.decode("utf-8-sig"), suffix)
+        lines, sections = read_pdf(data)
+        return FileContent(cut_sections(lines.within(limit or starter_limit()), sections))
+    text, assumed = decode(data)
+    fields = front_matter_fields(split_lines(text)) if suffix.lower() in MARKDOWN_SUFFIXES else {}
+    found = read_text_chunks(text, suffix, limit)
+    chunks = [chunk for chunk in found if not is_data(chunk.snippet)]
+    return FileContent(chunks, fields, assumed, len(found) - len(chunks))
 
 
-def read_text_chunks(text: str, suffix: str) -> list[Chunk]:
+def read_chunks(data: bytes, suffix: str, limit: Limit | None = None) -> list[Chunk]:
+    """The chunks that `read_file` finds."""
+    return read_file(data, suffix, limit).chunks
+
+
+def read_text_chunks(text: str, suffix: str, limit: Limit | None = None) -> list[Chunk]:
     """Chunks of a file's text, in order, none empty; together they hold every line that is not blank.
 
     Of HTML they hold what is seen, of a notebook the source of its cells. Any text is accepted, code that does not
     parse is cut at blank lines; only a broken notebook and an SVG without text raise DataError.
     """
-    suffix = suffix.lower()
+    suffix, limit = suffix.lower(), limit or starter_limit()
     if suffix in HTML_SUFFIXES:
-        return cut_sections(*read_html(text))
+        lines, sections = read_html(text, xml=suffix == ".xhtml")
+        return cut_sections(lines.within(limit), sections)
     if suffix in SVG_SUFFIXES:
-        return cut_sections(*read_svg(text))
+        lines, sections = read_svg(text)
+        return cut_sections(lines.within(limit), sections)
     if suffix in NOTEBOOK_SUFFIXES:
-        return cut_sections(*read_notebook(text))
-    source = Lines(split_lines(text))
+        return cut_sections(*read_notebook(text, limit))
+    source = Lines(split_lines(text), limit=limit)
     if suffix in MARKDOWN_SUFFIXES:
         sections = from_headings(markdown_headings(source.lines), len(source.lines))
     elif suffix in PYTHON_SUFFIXES:
@@ -49,3 +83,11 @@ def read_text_chunks(text: str, suffix: str) -> list[Chunk]:
     else:
         sections = read_code(source, suffix)
     return cut_sections(source, sections)
+
+
+@cache
+def starter_limit() -> Limit:
+    """The limit of the bundle in the package."""
+    from unbraid.loading import load
+
+    return limit_of(load())

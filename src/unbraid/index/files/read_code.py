@@ -7,6 +7,7 @@ cut at the definitions within it, so a class gives its methods and a module patt
 import importlib
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,6 +18,7 @@ GRAMMARS = {  # suffixes -> (module, function that gives the language)
     ".js .mjs .cjs .jsx": ("tree_sitter_javascript", "language"),
     ".ts .mts .cts": ("tree_sitter_typescript", "language_typescript"),
     ".tsx": ("tree_sitter_typescript", "language_tsx"),
+    ".py .pyi": ("tree_sitter_python", "language"),  # where Python's own parser fails
     ".java": ("tree_sitter_java", "language"),
     ".c": ("tree_sitter_c", "language"),
     ".h .cc .cpp .cxx .hh .hpp .hxx": ("tree_sitter_cpp", "language"),  # C headers are nearly all valid C++
@@ -57,6 +59,7 @@ _WORDS = {  # word in the context -> kinds of nodes, of any grammar
     "macro": "macro_definition",
 }
 _WORD = {kind: word for word, kinds in _WORDS.items() for kind in kinds.split()}
+_PYTHON_WORDS = {**_WORD, "function_definition": "def"}
 _WITH_BODY = ("_specifier",)  # `struct point p` is a use of a struct, no definition
 _FUNCTIONS = "[(arrow_function) (function_expression) (generator_function)]"
 _NAMED_FUNCTIONS = {  # JavaScript and TypeScript give a function a name in these ways too: kind -> (name, value)
@@ -66,9 +69,11 @@ _NAMED_FUNCTIONS = {  # JavaScript and TypeScript give a function a name in thes
     "field_definition": ("property", "value"),
     "public_field_definition": ("name", "value"),
 }
+# `const Card = memo(function Card(props) {...})`, also within another call: what a call is given first.
+_WRAPPED = 3  # calls, at most
 _WRAPPERS = frozenset(
     "export_statement lexical_declaration variable_declaration expression_statement ambient_declaration"
-    " template_declaration type_declaration".split()
+    " template_declaration type_declaration decorated_definition".split()
 )
 _ABOVE = re.compile("comment|attribute|annotation|decorator")  # what belongs to the definition below it
 _CLOSING = re.compile(r"\W*(end\b\W*|#endif.*|\}\s*(//|/\*).*)?$")
@@ -140,7 +145,8 @@ def _definitions(source: Lines, suffix: str) -> list[_Definition]:
         return []
     found = tree_sitter.QueryCursor(query).captures(tree.root_node).get("definition", [])
     nodes = sorted(found, key=lambda node: (node.start_byte, -node.end_byte))
-    return [_definition(node, name, source.lines) for node in nodes if (name := _name(node))]
+    words = _PYTHON_WORDS if suffix in (".py", ".pyi") else _WORD
+    return [_definition(node, name, source.lines) for node in nodes if (name := _name(node, words))]
 
 
 @cache
@@ -162,14 +168,20 @@ def _language(suffix: str) -> tuple[Any, Any] | None:
     patterns = [f"({kind}{' body: (_)' * kind.endswith(_WITH_BODY)})" for kind in filter(known, _WORD)]
     if known("function_expression"):
         named = ((kind, value) for kind, (_, value) in _NAMED_FUNCTIONS.items() if known(kind))
-        patterns += [f"({kind} {value}: {_FUNCTIONS})" for kind, value in named]
+        patterns.append("(function_expression name: (_))")  # `export default memo(function Card() {...})`
+        for kind, value in named:
+            inner = _FUNCTIONS
+            patterns.append(f"({kind} {value}: {inner})")
+            for _ in range(_WRAPPED):
+                inner = f"(call_expression arguments: (arguments . {inner}))"
+                patterns.append(f"({kind} {value}: {inner})")
     query = tree_sitter.Query(language, f"[{' '.join(patterns)}] @definition")
     return tree_sitter.Parser(language), query
 
 
-def _name(node: Any) -> str:
+def _name(node: Any, words: Mapping[str, str]) -> str:
     """`class Name`, `function name` and so on; empty for a definition without a name."""
-    word = _WORD.get(node.type, "function")
+    word = words.get(node.type, "function")
     if node.type == "impl_item":
         named = [node.child_by_field_name(field) for field in ("trait", "type")]
         text = " for ".join(_text(part) for part in named if part)
@@ -182,7 +194,20 @@ def _name(node: Any) -> str:
             if inner.child_by_field_name("declarator") is None:
                 part = inner
         text = _text(part) if part else ""
+    if text and (receiver := node.child_by_field_name("receiver")) is not None:
+        text = f"{_receiver_type(receiver)}.{text}".lstrip(".")
     return f"{word} {text}" if text else ""
+
+
+def _receiver_type(receiver: Any) -> str:
+    """`Server` of Go's `(s *Server)` and `(s *Server[T])`; empty for another receiver."""
+    found = [receiver]
+    while found:
+        node = found.pop(0)
+        if node.type == "type_identifier":
+            return _text(node)
+        found += node.named_children
+    return ""
 
 
 def _before_a_macro(node: Any) -> tuple[str, str] | None:

@@ -15,7 +15,7 @@ from unbraid.index.files.chunk import Lines, Section, from_headings, split_lines
 
 HTML_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
 
-_OPENING = re.compile(r"<(?:!--|[!?]|(/?)([a-zA-Z][^\s/<>]*))")
+_OPENING = re.compile(r"<(?:!--|!\[CDATA\[|[!?]|(/?)([a-zA-Z][^\s/<>]*))")
 _TAG_END_OR_QUOTE = re.compile(r">|=\s*([\"'])")
 _HEADINGS = {"title": 1, "h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
 _PARAGRAPHS = frozenset(  # a blank line before and after
@@ -28,15 +28,16 @@ _UNSEEN = frozenset("script style template noscript svg iframe".split())
 _NO_TAGS_WITHIN = frozenset({"title", "textarea"})
 
 
-def read_html(text: str) -> tuple[Lines, list[Section]]:
+def read_html(text: str, *, xml: bool = False) -> tuple[Lines, list[Section]]:
     """The text of a page without scripts, styles and other unseen elements, and its sections by heading.
 
-    A paragraph keeps its own line breaks. The page's title is a heading of the first level. Never raises.
+    A paragraph keeps its own line breaks. The page's title is a heading of the first level. In `xml`, and where the text
+    says that it is XML, a CDATA section is text. Never raises.
     """
     page = _Page()
     number, counted = 1, 0
     text = "\n".join(split_lines(text))
-    for start, piece, tag in _tokens(text):
+    for start, piece, tag in _tokens(text, xml or text.lstrip("\ufeff \n\t").startswith("<?xml")):
         number += text.count("\n", counted, start)
         counted = start
         if tag:
@@ -47,7 +48,7 @@ def read_html(text: str) -> tuple[Lines, list[Section]]:
     return Lines(page.lines, page.numbers), from_headings(page.headings, len(page.lines))
 
 
-def _tokens(text: str) -> Iterator[tuple[int, str, bool]]:
+def _tokens(text: str, xml: bool) -> Iterator[tuple[int, str, bool]]:
     """(offset, text, False) and (offset, "name" or "/name", True) of what is seen, in order."""
     position, rest = 0, len(text)
     closings: dict[str, int] = {}  # element -> where its next closing tag starts, `rest` for nowhere
@@ -61,6 +62,12 @@ def _tokens(text: str) -> Iterator[tuple[int, str, bool]]:
         if opening[0] == "<!--":
             end = text.find("-->", opening.start() + 2)  # also "<!-->", which is a comment
             position = rest if end < 0 else end + 3
+            continue
+        if xml and opening[0] == "<![CDATA[":
+            end = text.find("]]>", opening.end())
+            end = rest if end < 0 else end
+            yield opening.end(), html.escape(text[opening.end() : end], quote=False), False
+            position = end + 3
             continue
         position = _tag_end(text, opening.end()) if name else text.find(">", opening.end()) + 1
         if not name:

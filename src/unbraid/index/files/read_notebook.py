@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from unbraid.errors import DataError
-from unbraid.index.files.chunk import Lines, Section, from_headings, split_lines
+from unbraid.index.files.chunk import Limit, Lines, Section, from_headings, split_lines
 from unbraid.index.files.read_code import read_code
 from unbraid.index.files.read_markdown import markdown_headings
 from unbraid.index.files.read_python import PYTHON_SUFFIXES, read_python
@@ -24,7 +24,7 @@ class _Located(str):
     offset: int
 
 
-def read_notebook(text: str) -> tuple[Lines, list[Section]]:
+def read_notebook(text: str, limit: Limit) -> tuple[Lines, list[Section]]:
     """The lines of all cells, and their sections: Markdown cells by heading, code cells as their language is cut.
 
     A heading is the context of the code below it too. Sections of Markdown and raw cells are text, those of code
@@ -45,7 +45,7 @@ def read_notebook(text: str) -> tuple[Lines, list[Section]]:
         for offset, line in _join(pieces):
             lines.append(line)
             numbers.append(bisect.bisect(line_starts, offset))
-        cell = Lines(lines[first:])
+        cell = Lines(lines[first:], limit=limit)
         if kind == "code":
             context = tuple(title for _, title in headings)
             inner = read_python(cell) if suffix in PYTHON_SUFFIXES else read_code(cell, suffix)
@@ -64,7 +64,7 @@ def read_notebook(text: str) -> tuple[Lines, list[Section]]:
             )
             for section in inner
         ]
-    return Lines(lines, numbers), sections
+    return Lines(lines, numbers, limit), sections
 
 
 def _load(text: str) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""Python by definition, with the language's own parser."""
+"""Python by definition, with the language's own parser; where that fails, with tree-sitter (Python 2, newer syntax)."""
 
 import ast
 import warnings
 
 from unbraid.index.files.chunk import Lines, Section, from_starts
+from unbraid.index.files.read_code import read_code
 
 PYTHON_SUFFIXES = frozenset({".py", ".pyi"})
 
@@ -11,14 +12,14 @@ PYTHON_SUFFIXES = frozenset({".py", ".pyi"})
 def read_python(source: Lines) -> list[Section]:
     """One section per top-level definition and per run of other statements; a long class gives one per method.
 
-    One section in all where the text does not parse.
+    Text that this Python does not parse is cut as other code is.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a stray "\d" is not for the person who indexes to fix
             body = ast.parse(source.text(0, len(source.lines))).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        body = []
+        return read_code(source, ".py")
     starts: dict[int, tuple[tuple[str, ...], str]] = {}  # first line -> (context, name)
     after_definition = False
     for node in body:

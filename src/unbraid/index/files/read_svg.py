@@ -14,7 +14,7 @@ _TAG = re.compile(r"(</?)(?:svg:)?(svg|text|desc)(?=[\s/>])", re.IGNORECASE)
 
 def read_svg(text: str) -> tuple[Lines, list[Section]]:
     """The text of labels, titles and descriptions, each line with its place. Raises DataError where there is none."""
-    lines, sections = read_html(_TAG.sub(lambda tag: tag[1] + _AS_HTML[tag[2].lower()], text))
+    lines, sections = read_html(_TAG.sub(lambda tag: tag[1] + _AS_HTML[tag[2].lower()], text), xml=True)
     if not any(line.strip() for line in lines.lines):
         raise DataError("SVG without text")
     return lines, sections

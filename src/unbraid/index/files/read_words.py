@@ -1,14 +1,14 @@
 """The words in pictures, with the rapidocr that `unbraid[ocr]` installs: PP-OCRv6 small, in a process of its own."""
 
 import importlib.util
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Self
 
 from unbraid.errors import DataError
-from unbraid.index.files.chunk import MAX_PIECES, PIECE
+from unbraid.index.files.chunk import Limit, Lines, Section, cut_sections
 from unbraid.io.child import Child
 from unbraid.io.surrogates import replace_lone_surrogates
 
@@ -78,23 +78,18 @@ class WordReader:
             raise DataError(f"its words were not read: {error}") from None
         if reason := about.get("reason") or about.get("fault"):
             raise DataError(f"its words were not read: {reason}")
-        lines = [(replace_lone_surrogates(text), box) for text, *box in about["lines"]]
-        return [Line(text, tuple(box)) for text, box in lines if text.strip()], about["frames"]  # type: ignore[arg-type]
+        lines = [(" ".join(replace_lone_surrogates(text).split()), box) for text, *box in about["lines"]]
+        return [Line(text, tuple(box)) for text, box in lines if text], about["frames"]  # type: ignore[arg-type]
 
 
-def cut_lines(lines: Iterable[Line]) -> Iterator[list[Line]]:
-    """Lines in chunks that the encoder can see whole; a line that is too long is a chunk of its own."""
-    held: list[Line] = []
-    pieces = 0
-    for line in lines:
-        size = len(PIECE.findall(line.text))
-        if held and pieces + size > MAX_PIECES:
-            yield held
-            held, pieces = [], 0
-        held.append(line)
-        pieces += size
-    if held:
-        yield held
+def cut_lines(lines: Sequence[Line], limit: Limit) -> Iterator[list[Line]]:
+    """Lines in chunks that the encoder reads whole; each part of a line that is too long has the box of that line."""
+    source = Lines([line.text for line in lines], limit=limit)
+    for chunk in cut_sections(source, [Section(0, len(lines))]):
+        if chunk.first_line is not None and chunk.last_line is not None:
+            whole = lines[chunk.first_line - 1 : chunk.last_line]
+            texts = chunk.snippet.split("\n")
+            yield [Line(text, one.box) for text, one in zip(texts, whole, strict=True)]
 
 
 def write_boxes(lines: Iterable[Line]) -> str:

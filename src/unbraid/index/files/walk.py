@@ -1,21 +1,20 @@
 """Which files of the given paths are indexed, and why the others are not.
 
 Rules, first match wins: version control, virtual environments, caches and indexes are never entered; then hidden names
-and .gitignore; then what is not a regular file; then size; then content. A path named by the user is taken
-even when it is hidden or ignored. Symbolic links to files are read, links to folders are not followed.
+and what git ignores; then what is not a regular file; then size; then content: binary, generated, minified. A path
+named by the user is taken even when it is hidden, ignored or generated. Symbolic links to files are read, links to folders are not followed.
 """
 
-import codecs
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pathspec import GitIgnoreSpec, PathSpec
-
 from unbraid.errors import DataError
+from unbraid.index.files.decode import is_binary
+from unbraid.index.files.generated import generated_by_rule
+from unbraid.index.files.gitignore import NAME, IgnoreFile, is_ignored, is_repository, repository_files
 from unbraid.items import Modality, suffix_modality
 
 MAX_TEXT_BYTES = 4 * 1024**2
@@ -71,70 +70,44 @@ def walk(roots: Iterable[Path], skipped: list[Skipped]) -> Iterator[File]:
     """
     seen: set[Path] = set()
     for root in roots:
-        found = _walk_folder(root, _outer_rules(root), skipped) if root.is_dir() else _check(root, skipped)
+        found = (
+            _walk_folder(root, _outer_rules(root), skipped)
+            if root.is_dir()
+            else _check(root, skipped, named=True)
+        )
         for file in found:
             if file.path not in seen:
                 seen.add(file.path)
                 yield file
 
 
-class _Rules:
-    """The patterns of one .gitignore, relative to the folder that holds it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        patterns = []
-        with open(folder / ".gitignore", encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                try:
-                    patterns += list(GitIgnoreSpec.from_lines([line]).patterns)
-                except (ValueError, re.error):  # "!" or "[z-a]": git passes over such a line too
-                    continue
-        self._files = GitIgnoreSpec(patterns)
-        # GitIgnoreSpec ranks "!*/" below "*" even for a folder itself, where git lets the last line win.
-        self._folders = PathSpec(patterns)
-
-    def ignores(self, path: Path, is_folder: bool) -> bool | None:
-        """True when ignored, False when a "!" line takes it back, None when no line matches."""
-        name = path.relative_to(self.folder).as_posix()
-        result = self._folders.check_file(name + "/") if is_folder else self._files.check_file(name)
-        return result.include
-
-
-def _ignored(rules: list[_Rules], path: Path, is_folder: bool) -> bool:
-    """The deepest .gitignore with an opinion decides."""
-    for rule in reversed(rules):
-        verdict = rule.ignores(path, is_folder)
-        if verdict is not None:
-            return verdict
-    return False
-
-
-def _read_rules(folder: Path, skipped: list[Skipped] | None = None) -> list[_Rules]:
+def _read_rules(folder: Path, skipped: list[Skipped] | None = None) -> list[IgnoreFile]:
     """The rules in `folder`, if it has a readable .gitignore."""
-    if not os.path.isfile(folder / ".gitignore"):
+    if not os.path.isfile(folder / NAME):
         return []
     try:
-        return [_Rules(folder)]
+        return [IgnoreFile(folder / NAME, folder)]
     except OSError:
         if skipped is not None:
-            skipped.append(Skipped(folder / ".gitignore", "unreadable"))
+            skipped.append(Skipped(folder / NAME, "unreadable"))
         return []
 
 
-def _outer_rules(root: Path) -> list[_Rules]:
-    """.gitignore files above `root` in its repository, unless they ignore `root`, which was asked for by name."""
+def _outer_rules(root: Path) -> list[IgnoreFile]:
+    """What is ignored above `root` in its repository, unless that ignores `root`, which was asked for by name."""
     above = [root, *root.parents]
-    top = next((i for i, folder in enumerate(above) if os.path.exists(folder / ".git")), 0)
-    rules: list[_Rules] = []
+    top = next((place for place, folder in enumerate(above) if is_repository(folder)), 0)
+    if top == 0:  # `root` itself is one, or there is none
+        return []
+    rules = repository_files(above[top])
     for below, folder in zip(above[:top][::-1], above[1 : top + 1][::-1], strict=True):
         rules += _read_rules(folder)
-        if _ignored(rules, below, is_folder=True):
+        if is_ignored(rules, below, is_folder=True):
             return []
     return rules
 
 
-def _walk_folder(root: Path, rules: list[_Rules], skipped: list[Skipped]) -> Iterator[File]:
+def _walk_folder(root: Path, rules: list[IgnoreFile], skipped: list[Skipped]) -> Iterator[File]:
     """Files of a folder by name, then its folders by name; a stack, since a path can be 2,000 folders deep."""
     stack = [(root, rules)]
     while stack:
@@ -145,8 +118,10 @@ def _walk_folder(root: Path, rules: list[_Rules], skipped: list[Skipped]) -> Ite
         except OSError:
             skipped.append(Skipped(folder, "unreadable"))
             continue
+        if is_repository(folder):  # what lies around a repository does not count in it
+            rules = repository_files(folder)
         rules = rules + _read_rules(folder, skipped)
-        folders: list[tuple[Path, list[_Rules]]] = []
+        folders: list[tuple[Path, list[IgnoreFile]]] = []
         for entry in entries:
             path = Path(entry.path)
             is_folder = entry.is_dir(follow_symlinks=False)
@@ -157,7 +132,7 @@ def _walk_folder(root: Path, rules: list[_Rules], skipped: list[Skipped]) -> Ite
                 continue
             if entry.name.startswith("."):
                 skipped.append(Skipped(path, "hidden"))
-            elif _ignored(rules, path, is_folder):
+            elif is_ignored(rules, path, is_folder):
                 skipped.append(Skipped(path, "ignored"))
             elif is_folder:
                 folders.append((path, rules))
@@ -170,12 +145,12 @@ def _never_entered(folder: Path) -> bool:
     return folder.name in NEVER_ENTERED or any(os.path.exists(folder / name) for name in NEVER_ENTERED_WITH)
 
 
-def _check(path: Path, skipped: list[Skipped]) -> Iterator[File]:
-    """`path` as a File, or nothing and an entry in `skipped`."""
+def _check(path: Path, skipped: list[Skipped], *, named: bool = False) -> Iterator[File]:
+    """`path` as a File, or nothing and an entry in `skipped`; `named` by the user, it may be generated."""
     try:
         about = os.stat(path)
         modality = suffix_modality(path)
-        reason = _refusal(path, about, modality)
+        reason = _refusal(path, about, modality, named)
     except FileNotFoundError:
         reason = "broken link"
     except OSError:  # also a link that points to itself
@@ -186,7 +161,7 @@ def _check(path: Path, skipped: list[Skipped]) -> Iterator[File]:
         yield File(path, modality, about.st_size, about.st_mtime_ns)
 
 
-def _refusal(path: Path, about: os.stat_result, modality: Modality) -> str | None:
+def _refusal(path: Path, about: os.stat_result, modality: Modality, named: bool) -> str | None:
     """Why this file is not indexed, cheapest question first: a 2 GB file or a socket is never opened."""
     if stat.S_ISDIR(about.st_mode):
         return "linked folder"
@@ -203,15 +178,6 @@ def _refusal(path: Path, about: os.stat_result, modality: Modality) -> str | Non
         head = stream.read(SNIFF_BYTES)
     if modality == "image" or suffix == ".pdf":  # binary by nature
         return None
-    return "binary" if is_binary(head, final=len(head) < SNIFF_BYTES) else None
-
-
-def is_binary(data: bytes, *, final: bool = True) -> bool:
-    """Whether `data` holds a NUL byte or is not UTF-8; `final=False` allows a character cut at the end."""
-    if b"\0" in data:
-        return True
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(data, final)
-    except UnicodeDecodeError:
-        return True
-    return False
+    if is_binary(head, final=len(head) < SNIFF_BYTES):
+        return "binary"
+    return None if named else generated_by_rule(path, modality, head)

@@ -5,14 +5,14 @@ CRC: docs/decisions.md says why, and what it costs.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from unbraid.index.protocol import Vectors
-from unbraid.index.store.entry import ADDED, Entry, point_id
+from unbraid.index.store.entry import ADDED, Entry, point_id, read_values, stored_values
 
 FIELD = "checksum"
 BYTES = 8
@@ -35,15 +35,17 @@ def checksum(payload: Mapping[str, Any], vector: Vectors) -> str:
     return digest.hexdigest()
 
 
-def to_payload(entry: Entry, vector: Vectors) -> dict[str, Any]:
-    """The payload that `entry` is stored as beside `vector` [dim]."""
+def to_payload(entry: Entry, vector: Vectors, numbers: Collection[str] = ()) -> dict[str, Any]:
+    """The payload that `entry` is stored as beside `vector` [dim]; `numbers` as in `stored_values`."""
     fields = {name: value for name, value in asdict(entry).items() if value or name not in ADDED}
+    fields["fields"] = stored_values(entry.fields, numbers)
     return {**fields, FIELD: checksum(fields, vector)}
 
 
 def to_entry(payload: Mapping[str, Any]) -> Entry:
-    """The entry that `to_payload` made `payload` of. Raises TypeError for other fields."""
-    return Entry(**{name: value for name, value in payload.items() if name != FIELD})
+    """The entry that `to_payload` made `payload` of. Raises TypeError or KeyError for other fields."""
+    values = {name: value for name, value in payload.items() if name != FIELD}
+    return Entry(**{**values, "fields": read_values(values["fields"])})
 
 
 def checked_entry(payload: Mapping[str, Any] | None, vector: Vectors) -> Entry | None:

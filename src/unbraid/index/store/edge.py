@@ -1,7 +1,7 @@
 """The parts of Qdrant Edge that the index uses: making and loading an Edge store, points, filters, errors, room on the disk."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from struct import pack
@@ -15,7 +15,7 @@ from unbraid.index.protocol import Vectors
 from unbraid.index.store.bm25 import document_words
 from unbraid.index.store.checksum import to_payload
 from unbraid.index.store.entry import KEYWORDS, Entry, Fields, new_fields, point_id
-from unbraid.index.store.filter import RANGES
+from unbraid.index.store.filter import FIELDS, field_names
 from unbraid.index.store.storage import Storage
 from unbraid.io.atomic import sync_folder
 
@@ -78,25 +78,34 @@ def make_edge(path: Path, storage: Storage) -> edge.EdgeShard:
         return made
 
 
-def index_fields(known: Mapping[str, "edge.PayloadIndexInfo"], fields: Fields) -> list[edge.UpdateOperation]:
+def number_fields(known: Mapping[str, "edge.PayloadIndexInfo"]) -> list[str]:
+    """Names of the fields that a store of an earlier version keeps as whole numbers."""
+    whole = edge.PayloadSchemaType.Integer
+    return [name for name in field_names(known) if known[FIELDS + name].data_type == whole]
+
+
+def index_fields(
+    known: Mapping[str, "edge.PayloadIndexInfo"], fields: Iterable[Fields]
+) -> list[edge.UpdateOperation]:
     """What gives each of `fields` and KEYWORDS an index over its values where it has none, as in an older store.
 
     Raises StoreError as `new_fields`.
     """
-    kinds = {str: edge.PayloadSchemaType.Keyword, int: edge.PayloadSchemaType.Integer}
-    held = {
-        key: next((kind for kind in kinds if kinds[kind] == info.data_type), None)
-        for key, info in known.items()
-    }
-    missing = {key: str for key in KEYWORDS if key not in known}
+    new = new_fields(fields, field_names(known), number_fields(known))
+    missing = [key for key in KEYWORDS if key not in known]
     return [
-        edge.UpdateOperation.create_field_index(key, kinds[kind])
-        for key, kind in {**missing, **new_fields(held, fields)}.items()
+        edge.UpdateOperation.create_field_index(key, edge.PayloadSchemaType.Keyword)
+        for key in [*missing, *(FIELDS + name for name in new)]
     ]
 
 
-def upsert_points(entries: Sequence[Entry], vectors: Vectors, storage: Storage) -> edge.UpdateOperation:
-    """The write of `entries` with their base vectors [n, dim], each with its checksum and its words."""
+def upsert_points(
+    entries: Sequence[Entry], vectors: Vectors, storage: Storage, numbers: Collection[str] = ()
+) -> edge.UpdateOperation:
+    """The write of `entries` with their base vectors [n, dim], each with its checksum and its words.
+
+    `numbers` are the fields that the store keeps as whole numbers.
+    """
     points = []
     for entry, row in zip(entries, storage.narrow(vectors), strict=True):
         named: dict[str, edge.NamedVector] = {DENSE: row.tolist()}
@@ -104,7 +113,7 @@ def upsert_points(entries: Sequence[Entry], vectors: Vectors, storage: Storage) 
         if words.indices:
             named[WORDS] = words
         identity = point_id(entry.path, entry.sha256, entry.chunk)
-        points.append(edge.Point(identity, named, to_payload(entry, row)))
+        points.append(edge.Point(identity, named, to_payload(entry, row, numbers)))
     return edge.UpdateOperation.upsert_points(points)
 
 
@@ -133,9 +142,7 @@ def require_room(folder: Path, size: int) -> None:
 
 
 def condition(key: str, kind: str, value: Any) -> edge.FieldCondition:
-    """Items whose payload field `key` is `value`, begins with it, is one of it, or compares with it (see `build_filter`)."""
-    if kind in RANGES:
-        return edge.FieldCondition(key, range=edge.RangeFloat(**{RANGES[kind]: float(value)}))
+    """Items whose payload field `key` is `value`, begins with it, or is one of it (see `build_filter`)."""
     match = {"value": edge.MatchValue, "prefix": edge.MatchPrefix, "any": edge.MatchAny}[kind]
     return edge.FieldCondition(key, match=match(value))
 

@@ -1,16 +1,21 @@
 """What the index stores of a chunk beside its vector, the chunk's id, and the state of a file by its chunks."""
 
+import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, TypeAlias
 
-from unbraid.errors import StoreError
+from unbraid.errors import ItemError, StoreError
 from unbraid.index.files.chunk import in_context
 from unbraid.index.files.language import PICTURE
 from unbraid.items import Modality
 
-Fields: TypeAlias = Mapping[str, str | int]  # fields that a user gives a file, by name
+Value: TypeAlias = str | int | list[str]
+Fields: TypeAlias = Mapping[
+    str, Value
+]  # of a file, by name: what a user gives it, and what its front matter says
 
 # Any fixed value: ids must not change between runs.
 _NAMESPACE = uuid.UUID("5d1c6c0e-3c55-5b0e-9f4e-0a6f6c1c2f11")
@@ -44,6 +49,7 @@ class Entry:
     # What was done with the pictures of its file, in these words: "scans" (it is a PDF with pages without text, which
     # are pictures), "pages" (each page of a PDF is one), "words" (those in its pictures were read, if there are any).
     seen: str = ""
+    own_fields: str = ""  # names, with spaces between them, of those of `fields` that its front matter gives
 
     @property
     def text(self) -> str:
@@ -57,32 +63,61 @@ class Entry:
 
 
 # Left out of a payload where empty, so that items of older indexes are the same as they were.
-ADDED = ("tier", "text_language", "boxes", "seen")
+ADDED = ("tier", "text_language", "own_fields", "boxes", "seen")
 KEYWORDS = (
     "modality",
     "language",
     "tier",
     "text_language",
 )  # what a store counts items by, beside their path
+WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 
-def new_fields(known: Mapping[str, type | None], fields: Fields) -> dict[str, type]:
-    """Payload keys of those `fields` that have no index over their values yet, and the type of value each will have.
+def stored_values(fields: Fields, numbers: Collection[str] = ()) -> dict[str, Any]:
+    """`fields` as a payload holds them: words, so that 1, 1.1 and 2024-05-01 may be values of one field.
 
-    `known` has the type by key of those that have one. An empty value, which removes a field, needs none. Raises
-    StoreError for a value of another type than its index has.
+    `numbers` are names of fields that an index of an earlier version keeps as whole numbers. Raises ItemError for a
+    value that is no word, number or list of words.
     """
-    found: dict[str, type] = {}
-    for name, value in fields.items():
-        key, kind = f"fields.{name}", type(value)
-        if value == "":
-            continue
-        if key not in known:
-            found[key] = kind
-        elif known[key] is not kind:
-            held = "words" if kind is int else "whole numbers"
-            raise StoreError(f"the field {name} holds {held} in this index, {value!r} is of another kind")
-    return found
+    return {name: value if name in numbers else _stored(name, value) for name, value in fields.items()}
+
+
+def _stored(name: str, value: object) -> str | list[str]:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | float | date):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [str(_stored(name, one)) for one in value]
+    raise ItemError(f"the field {name} is {value!r}: expected a word, a number, a date or a list of words")
+
+
+def read_values(stored: Mapping[str, Any]) -> dict[str, Value]:
+    """Fields of what `stored_values` gave; a word that is a whole number is one."""
+    return {
+        name: int(value) if isinstance(value, str) and WHOLE_NUMBER.fullmatch(value) else value
+        for name, value in stored.items()
+    }
+
+
+def new_fields(fields: Iterable[Fields], known: Collection[str], numbers: Collection[str]) -> list[str]:
+    """Those names of `fields` that have no index over their values yet.
+
+    `known` are those that have one, `numbers` those of them that hold whole numbers, as earlier versions kept them.
+    Raises StoreError where such a field is given another value.
+    """
+    found: dict[str, None] = {}
+    for some in fields:
+        for name, value in some.items():
+            if name in numbers and not isinstance(value, int):
+                raise StoreError(
+                    f"the field {name} holds whole numbers in this index, as an earlier version kept them, and {value!r} "
+                    "is none; index again into another folder, where a field may hold anything: unbraid index PATH... "
+                    "--into FOLDER"
+                )
+            if name not in known:
+                found[name] = None
+    return list(found)
 
 
 def point_id(path: str, sha256: str, chunk: int) -> uuid.UUID:
@@ -91,7 +126,7 @@ def point_id(path: str, sha256: str, chunk: int) -> uuid.UUID:
 
 
 # Of a chunk, what `file_states` reads.
-PAYLOAD = ["path", "sha256", "size", "mtime_ns", "chunks", "fields", "seen"]
+PAYLOAD = ["path", "sha256", "size", "mtime_ns", "chunks", "fields", "own_fields", "seen"]
 
 
 @dataclass
@@ -103,9 +138,16 @@ class FileState:
     mtime_ns: int
     expected: int
     fields: Fields
+    own_fields: str = ""
     seen: str = ""  # as in an Entry
     points: int = 0
     versions: int = 1
+
+    @property
+    def given(self) -> Fields:
+        """The fields that a user gave."""
+        own = self.own_fields.split()
+        return {name: value for name, value in self.fields.items() if name not in own}
 
     @property
     def complete(self) -> bool:
@@ -117,8 +159,13 @@ def file_states(payloads: Iterable[Mapping[str, Any]]) -> dict[str, FileState]:
     """The state of each file, by path, from the payload of every chunk."""
     states: dict[str, FileState] = {}
     for payload in payloads:
-        known = (payload.get(name, "") for name in PAYLOAD[1:])  # "seen" is left out where it is empty
-        state = states.setdefault(payload["path"], FileState(*known))
+        path = payload["path"]
+        if path not in states:
+            size, mtime_ns, chunks = payload["size"], payload["mtime_ns"], payload["chunks"]
+            # "own_fields" and "seen" are left out of a payload where they are empty.
+            fields, own, seen = read_values(payload["fields"]), payload.get("own_fields", ""), payload.get("seen", "")
+            states[path] = FileState(payload["sha256"], size, mtime_ns, chunks, fields, own, seen)
+        state = states[path]
         if payload["sha256"] == state.sha256:
             state.points += 1
         else:

@@ -3,16 +3,17 @@
 import difflib
 import os
 import re
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from pathspec import GitIgnoreSpec
-
 from unbraid.errors import ItemError
+from unbraid.index.files.glob import Glob, escaped
 from unbraid.index.files.language import LANGUAGES, PICTURE
-from unbraid.index.store.entry import Fields
+from unbraid.index.store.entry import WHOLE_NUMBER, Fields, Value
 from unbraid.items import MODALITIES, Modality
 
 Compare: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">="]
@@ -33,23 +34,24 @@ class Condition:
 
 @dataclass(frozen=True)
 class Filter:
-    """All that is given must hold; of several paths or languages one is enough.
+    """All that is given must hold; of several paths or languages one is enough, and none at all lets nothing through.
 
-    `modality` is that of hits: words in a picture are "image". `paths` are files and folders, absolute and with forward slashes; `patterns` are lines as in a .gitignore, against
-    absolute paths. Raises ItemError for an unknown modality, language or comparison.
+    `modality` is that of hits: words in a picture are "image". `paths` are files and folders, absolute and with forward
+    slashes; `patterns` are patterns of names, or of absolute paths (see `Glob`). Raises ItemError for an unknown modality,
+    language or comparison.
     """
 
     modality: Modality | None = None
-    paths: tuple[str, ...] = ()
+    paths: tuple[str, ...] | None = None
     patterns: tuple[str, ...] = ()
-    languages: tuple[str, ...] = ()
+    languages: tuple[str, ...] | None = None
     conditions: tuple[Condition, ...] = ()
 
     def __post_init__(self) -> None:
         """Check what a type cannot say."""
         if self.modality is not None and self.modality not in MODALITIES:
             raise ItemError(f"unknown modality {self.modality!r}: choose one of {', '.join(MODALITIES)}")
-        for name in self.languages:
+        for name in self.languages or ():
             if name not in LANGUAGES:
                 near = difflib.get_close_matches(name.lower(), LANGUAGES, n=1)
                 meant = f"did you mean {near[0]}? " if near else ""
@@ -59,8 +61,11 @@ class Filter:
                 raise ItemError(
                     f"{one.name!r} {one.compare!r}: expected a name and one of {' '.join(get_args(Compare))}"
                 )
-            if one.compare not in ("=", "!=") and not isinstance(one.value, int):
-                raise ItemError(f"{one.name}{one.compare}{one.value}: only whole numbers have an order")
+            text = str(one.value)
+            if one.compare not in ("=", "!=") and _number(text) is None and _moment(text) is None:
+                raise ItemError(
+                    f"{one.name}{one.compare}{one.value}: only numbers and dates (2024-05-01) have an order"
+                )
 
 
 ANYTHING = Filter()
@@ -71,75 +76,157 @@ Names: TypeAlias = str | Path | Sequence[str | Path]
 def read_filter(
     *,
     modality: str | None = None,
-    path: Names = (),
-    language: str | Sequence[str] = (),
+    path: Names | None = None,
+    language: str | Sequence[str] | None = None,
     where: str | Sequence[str] = (),
 ) -> Filter:
     """A Filter from what a person writes: paths relative to the working folder, "name=value", "year>=2020".
 
-    A path with *, ? or [ that does not exist is a pattern: without a slash for names anywhere, else for paths. Raises
-    ItemError as `Filter`.
+    A path with *, ? or [ that does not exist is a pattern: without a slash for names anywhere, else for paths. A link
+    stands for itself and for what it points to. Raises ItemError as `Filter`.
     """
-    paths = [str(one) for one in ([path] if isinstance(path, str | Path) else path)]
-    patterns = [one for one in paths if _PATTERN.search(one) and not os.path.lexists(one)]
-    plain = [os.path.realpath(one) for one in paths if one not in patterns]
+    paths: tuple[str, ...] | None = None
+    patterns: list[str] = []
+    if path is not None:
+        texts = [os.path.expanduser(str(one)) for one in ([path] if isinstance(path, str | Path) else path)]
+        patterns = [one for one in texts if _PATTERN.search(one) and not os.path.lexists(one)]
+        plain = [one for one in texts if one not in patterns]
+        both = [place(one) for one in plain for place in (os.path.realpath, os.path.abspath)]
+        found = list(dict.fromkeys(Path(one).as_posix() for one in both))
+        paths = tuple(found)
+        # A name may be stored in another form of the same letters than it is typed in.
+        patterns = [*map(_absolute, patterns), *(escaped(one) for one in found if not one.isascii())]
     return Filter(
         modality,  # type: ignore[arg-type]  # Filter checks it
-        tuple(Path(one).as_posix() for one in plain),
-        tuple(_absolute(pattern) for pattern in patterns),
-        (language,) if isinstance(language, str) else tuple(language),
+        paths,
+        tuple(patterns),
+        (language,) if isinstance(language, str) else None if language is None else tuple(language),
         tuple(_condition(text) for text in ([where] if isinstance(where, str) else where)),
     )
 
 
-RANGES = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
+FIELDS = "fields."  # before the name of a field, it is the key of its values in a payload
+
+
+def field_names(known: Iterable[str]) -> list[str]:
+    """Names of the fields among the payload keys that have an index over their values."""
+    return [key.removeprefix(FIELDS) for key in known if key.startswith(FIELDS)]
+
+
+def values_of(
+    conditions: Sequence[Condition], known: Collection[str], values: Callable[[str], Collection[str]]
+) -> dict[str, list[str]]:
+    """The values in the index of each field that `conditions` name; `values` looks one up.
+
+    Raises ItemError for a field that no file has, and a value that is of another kind than those of its field.
+    """
+    found: dict[str, list[str]] = {}
+    for one in conditions:
+        if one.name not in found:
+            found[one.name] = list(values(one.name)) if one.name in known else []
+        held = found[one.name]
+        if not held:
+            near = difflib.get_close_matches(one.name, known, n=1)
+            meant = f": did you mean {near[0]}?" if near else f"; it has {', '.join(sorted(known)) or 'none'}"
+            raise ItemError(f"no file of the index has a field {one.name}{meant}")
+        text = str(one.value)
+        if one.compare in ("=", "!="):
+            unlike = (
+                text not in held
+                and _number(text) is None
+                and all(_number(value) is not None for value in held)
+            )
+        else:
+            unlike = not any(_order(value, text) for value in held)
+        if unlike:
+            raise ItemError(
+                f"{one.name}{one.compare}{text}: the field holds other values here, such as {held[0]}, which do not "
+                "compare with it"
+            )
+    return found
 
 
 def build_filter(
-    filter: Filter, paths: Sequence[str] | None, condition: Callable[[str, str, Any], Any], group: Any
+    filter: Filter,
+    paths: Sequence[str] | None,
+    fields: Mapping[str, Sequence[str]],
+    condition: Callable[[str, str, Any], Any],
+    group: Any,
 ) -> Any:
     """`filter` in the classes of a store's library, None where it lets everything through.
 
-    `paths` are those that its patterns match, None without patterns. `condition` makes one of a payload key, "value",
-    "prefix", "any" or one of RANGES, and a value; `group` is the library's class with must, must_not and should. Any,
-    since two libraries have the same classes.
+    `paths` are those that its patterns match, None without patterns; `fields` are the values in the index of those that
+    its conditions name. `condition` makes one of a payload key, "value", "prefix" or "any", and a value; `group` is the
+    library's class with must, must_not and should. Any, since two libraries have the same classes.
     """
-    places = [
-        place
-        for path in filter.paths
-        for place in (
-            condition("path", "value", path),
-            condition("path", "prefix", path.rstrip("/") + "/"),
-        )
-    ]
-    if paths is not None:
-        places.append(condition("path", "any", list(paths)))
-    must = [group(should=places)] if places else []
+    must: list[Any] = []
     must_not: list[Any] = []
+    if filter.paths is not None or filter.patterns:
+        places = [condition("path", "any", list(paths or ()))]
+        for path in filter.paths or ():
+            places.append(condition("path", "value", path))
+            places.append(condition("path", "prefix", path.rstrip("/") + "/"))
+        must.append(group(should=places))
     if filter.modality:
-        modality, words = (
-            condition("modality", "value", filter.modality),
-            condition("language", "value", PICTURE),
-        )
-        if (
-            filter.modality == "image"
-        ):  # a picture is found by the words in it too, and these are no text of their own
+        modality = condition("modality", "value", filter.modality)
+        words = condition("language", "value", PICTURE)
+        if filter.modality == "image":  # a picture is found by the words in it too, and these are no text of their own
             must.append(group(should=[modality, words]))
         else:
             must.append(modality)
             if filter.modality == "text":
                 must_not.append(words)
-    if filter.languages:
+    if filter.languages is not None:
         must.append(condition("language", "any", list(filter.languages)))
     for one in filter.conditions:
-        kind = one.compare if one.compare in RANGES else "value"
-        (must_not if one.compare == "!=" else must).append(condition(f"fields.{one.name}", kind, one.value))
+        compare: Compare = "=" if one.compare == "!=" else one.compare
+        values = [value for value in fields[one.name] if holds(value, compare, str(one.value))]
+        numbers = [int(value) for value in values if WHOLE_NUMBER.fullmatch(value)]  # of an older index
+        either = [condition(FIELDS + one.name, "any", some) for some in (values, numbers)]
+        (must_not if one.compare == "!=" else must).append(group(should=either))
     return group(must=must, must_not=must_not) if must or must_not else None
+
+
+def holds(value: str, compare: Compare, wanted: str) -> bool:
+    """Whether a field's value passes a condition: equal as it is written, in order as a number or a date."""
+    if compare in ("=", "!="):
+        return (value == wanted) == (compare == "=")
+    pair = _order(value, wanted)
+    if pair is None:
+        return False
+    less, equal = pair[0] < pair[1], pair[0] == pair[1]
+    return {"<": less, "<=": less or equal, ">": not less and not equal, ">=": not less}[compare]
+
+
+def _order(value: str, wanted: str) -> tuple[Any, Any] | None:
+    """What to compare of two values: two numbers or two moments, None where they are of different kinds."""
+    for read in (_number, _moment):
+        pair = read(value), read(wanted)
+        if pair[0] is not None and pair[1] is not None:
+            return pair
+    return None
+
+
+def _number(text: str) -> float | int | None:
+    if not re.fullmatch(r"[+-]?\d{1,30}(\.\d{1,30})?", text):
+        return None
+    return float(text) if "." in text else int(text)
+
+
+def _moment(text: str) -> datetime | None:
+    """The moment of a date, with or without a time; a year or a month is its beginning."""
+    if not re.match(r"\d{4}(-\d{2}|$)", text):
+        return None
+    try:
+        found = datetime.fromisoformat(f"{text}-01-01"[:10] if len(text) in (4, 7) else text)
+    except ValueError:
+        return None
+    return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
 
 
 def read_fields(texts: Sequence[str]) -> Fields:
     """Values by name of "name=value"; a whole number is one. Raises ItemError for another form, or a name given twice."""
-    fields: dict[str, str | int] = {}
+    fields: dict[str, Value] = {}
     for text in texts:
         condition = _condition(text)
         if condition.compare != "=":
@@ -156,28 +243,33 @@ def merged(old: Fields, new: Fields) -> Fields:
 
 
 def matching(paths: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """Those of the absolute `paths` that one of `patterns` matches."""
-    spec = GitIgnoreSpec.from_lines(patterns)
-    return [path for path in paths if spec.match_file(path.lstrip("/"))]
+    """Those of the absolute `paths` that one of `patterns` matches, or a folder that they lie in.
+
+    Different forms of the same letters (é as one character or two) are equal.
+    """
+    globs = [Glob(_composed(pattern)) for pattern in patterns]
+    return [path for path in paths if any(glob.matches_within(_composed(path).lstrip("/")) for glob in globs)]
+
+
+def _composed(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def _absolute(pattern: str) -> str:
     """A pattern with a slash is meant from the working folder; one without matches names in any folder."""
     if "/" not in pattern or os.path.isabs(pattern):
         return pattern
-    folder = re.sub(r"([*?\[\\])", r"\\\1", Path.cwd().as_posix())
-    return os.path.normpath(f"{folder}/{pattern}")
+    return os.path.normpath(f"{escaped(Path.cwd().as_posix())}/{pattern}")
 
 
 def _condition(text: str) -> Condition:
     found = _CONDITION.fullmatch(text.strip())
     if not found:
-        raise ItemError(f"{text!r}: expected NAME=VALUE, or a number after !=, <, <=, >, >=")
+        raise ItemError(f"{text!r}: expected NAME=VALUE, or a number or date after <, <=, >, >=")
     name, value = found[1], found[3].strip()
     compare = _COMPARE[found[2]]
     if value[:1] in ("=", "<", ">"):
         raise ItemError(
             f"{text!r}: there is no {compare + value[0]}, expected one of {' '.join(get_args(Compare))}"
         )
-    number = re.fullmatch(r"[+-]?\d{1,18}", value)
-    return Condition(name, compare, int(value) if number else value)
+    return Condition(name, compare, int(value) if WHOLE_NUMBER.fullmatch(value) else value)

@@ -28,14 +28,24 @@ from unbraid.index.store.edge import (
     edge_errors,
     index_fields,
     load_edge,
+    number_fields,
     require_room,
     room_of,
     stored_rows,
     upsert_points,
 )
-from unbraid.index.store.entry import PAYLOAD, Entry, Fields, FileState, file_states, point_id
+from unbraid.index.store.entry import PAYLOAD, Entry, FileState, file_states, point_id
 from unbraid.index.store.file_hashes import remove_file_hashes, write_file_hashes
-from unbraid.index.store.filter import ANYTHING, Filter, build_filter, matching
+from unbraid.index.store.filter import (
+    ANYTHING,
+    FIELDS,
+    Condition,
+    Filter,
+    build_filter,
+    field_names,
+    matching,
+    values_of,
+)
 from unbraid.index.store.meta import SHARD_FOLDER, Meta, read_meta, write_meta
 from unbraid.index.store.storage import OVERSAMPLING
 from unbraid.index.store.store import SAMPLE, Candidates, Payload, Store, check_vectors
@@ -148,12 +158,11 @@ class FolderStore(Store):
         """Add or replace `entries` with their base vectors [n, dim]; on disk when this returns."""
         check_vectors(vectors, len(entries), self.meta.dim)
         if entries:
-            fields: Fields = {name: value for entry in entries for name, value in entry.fields.items()}
             with edge_errors():
-                operations = index_fields(self.loaded().info().payload_schema, fields)
-            self._update(
-                [*operations, upsert_points(entries, vectors, self.meta.storage)], room_of(entries, vectors)
-            )
+                known = self.loaded().info().payload_schema
+                operations = index_fields(known, [entry.fields for entry in entries])
+            points = upsert_points(entries, vectors, self.meta.storage, number_fields(known))
+            self._update([*operations, points], room_of(entries, vectors))
 
     def delete(self, paths: Iterable[str]) -> None:
         """Remove every chunk of `paths`; gone from the disk when this returns."""
@@ -321,7 +330,13 @@ class FolderStore(Store):
 
     def _filter(self, filter: Filter) -> Any:
         paths = matching(list(self.facet("path")), filter.patterns) if filter.patterns else None
-        return build_filter(filter, paths, condition, edge.Filter)
+        fields = self._values(filter.conditions) if filter.conditions else {}
+        return build_filter(filter, paths, fields, condition, edge.Filter)
+
+    def _values(self, conditions: Sequence[Condition]) -> dict[str, list[str]]:
+        with edge_errors():
+            known = field_names(self.loaded().info().payload_schema)
+        return values_of(conditions, known, lambda name: self.facet(FIELDS + name))
 
     def _scroll(
         self,

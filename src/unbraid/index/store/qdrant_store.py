@@ -35,7 +35,15 @@ from unbraid.index.store.entry import (
     new_fields,
     point_id,
 )
-from unbraid.index.store.filter import ANYTHING, RANGES, Filter, build_filter, matching
+from unbraid.index.store.filter import (
+    ANYTHING,
+    FIELDS,
+    Filter,
+    build_filter,
+    field_names,
+    matching,
+    values_of,
+)
 from unbraid.index.store.meta import FORMAT, Meta, parse_meta
 from unbraid.index.store.storage import OVERSAMPLING, Storage
 from unbraid.index.store.store import SAMPLE, Candidates, Payload, Store, check_vectors
@@ -120,7 +128,7 @@ class QdrantStore(Store):
         """Add or replace `entries` with their base vectors [n, dim]."""
         check_vectors(vectors, len(entries), self.meta.dim)
         self._sample = None
-        self._index_fields({name: value for entry in entries for name, value in entry.fields.items()})
+        numbers = self._index_fields([entry.fields for entry in entries])
         points = []
         for entry, row in zip(entries, self.meta.storage.narrow(vectors), strict=True):
             named: dict[str, Any] = {BASE: row.tolist()}
@@ -128,7 +136,9 @@ class QdrantStore(Store):
             if words.indices:
                 named[WORDS] = _sparse(words)
             identity = str(point_id(entry.path, entry.sha256, entry.chunk))
-            points.append(models.PointStruct(id=identity, vector=named, payload=to_payload(entry, row)))
+            points.append(
+                models.PointStruct(id=identity, vector=named, payload=to_payload(entry, row, numbers))
+            )
         for start in range(0, len(points), POINTS):
             part = points[start : start + POINTS]
             self._ask(partial(self.client.upsert, self.name, part, wait=True))
@@ -245,7 +255,11 @@ class QdrantStore(Store):
 
     def _filter(self, filter: Filter) -> Any:
         paths = matching(list(self.facet("path")), filter.patterns) if filter.patterns else None
-        return build_filter(filter, paths, _condition, models.Filter)
+        fields = {}
+        if filter.conditions:
+            known = field_names(self._ask(lambda: self.client.get_collection(self.name)).payload_schema)
+            fields = values_of(filter.conditions, known, lambda name: self.facet(FIELDS + name))
+        return build_filter(filter, paths, fields, _condition, models.Filter)
 
     def _create(self, meta: Meta) -> None:
         storage = meta.storage
@@ -308,18 +322,19 @@ class QdrantStore(Store):
                 self._index(key, kind)
         return meta
 
-    def _index_fields(self, fields: Fields) -> None:
-        """Give each of `fields` an index of the kind of its value. Raises StoreError where it has one of another kind."""
-        if not fields:
-            return
+    def _index_fields(self, fields: Sequence[Fields]) -> list[str]:
+        """Give each of `fields` an index over its values; returns those that the collection keeps as whole numbers.
+
+        Raises StoreError as `new_fields`.
+        """
+        if not any(fields):
+            return []
         known = self._ask(lambda: self.client.get_collection(self.name)).payload_schema
-        kinds = {str: models.PayloadSchemaType.KEYWORD, int: models.PayloadSchemaType.INTEGER}
-        held = {
-            key: next((kind for kind in kinds if kinds[kind] == info.data_type), None)
-            for key, info in known.items()
-        }
-        for key, kind in new_fields(held, fields).items():
-            self._index(key, kinds[kind])
+        whole = models.PayloadSchemaType.INTEGER
+        numbers = [name for name in field_names(known) if known[FIELDS + name].data_type == whole]
+        for name in new_fields(fields, field_names(known), numbers):
+            self._index(FIELDS + name, models.PayloadSchemaType.KEYWORD)
+        return numbers
 
     def _index(self, key: str, kind: Any) -> None:
         self._ask(lambda: self.client.create_payload_index(self.name, key, field_schema=kind, wait=True))
@@ -347,9 +362,7 @@ class QdrantStore(Store):
 
 
 def _condition(key: str, kind: str, value: Any) -> models.FieldCondition:
-    """Items whose payload field `key` is `value`, begins with it, is one of it, or compares with it (see `build_filter`)."""
-    if kind in RANGES:
-        return models.FieldCondition(key=key, range=models.Range(**{RANGES[kind]: float(value)}))
+    """Items whose payload field `key` is `value`, begins with it, or is one of it (see `build_filter`)."""
     match = {"value": models.MatchValue, "prefix": models.MatchPrefix, "any": models.MatchAny}[kind]
     return models.FieldCondition(key=key, match=match(**{kind: value}))
 

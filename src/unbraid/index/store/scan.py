@@ -189,9 +189,8 @@ def rewrite(store: FolderStore, name: str, say: Callable[[dict[str, Any]], None]
 
     def keep(entries: list[Entry], rows: Any) -> None:
         require_room(store.folder, room_of(entries, rows))
-        given = {name: value for entry in entries for name, value in entry.fields.items()}
         with edge_errors():
-            for operation in index_fields(made.info().payload_schema, given):
+            for operation in index_fields(made.info().payload_schema, [entry.fields for entry in entries]):
                 made.update(operation)
             made.update(upsert_points(entries, rows, store.meta.storage))
 

@@ -1,15 +1,18 @@
 """The JSON that requests and responses hold, in OpenAI's and Jina's forms; /openapi.json is made from it."""
 
+import json
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
 
+from unbraid.io.surrogates import replace_lone_surrogates
 from unbraid.serve.http.errors import ApiError
 from unbraid.serve.limits import Limits
 
-# -- requests. Unknown fields are ignored, as OpenAI-compatible servers do.
+# -- requests. Unknown fields are refused: a misspelt one would silently do nothing.
 
 _TEXT = {"type": "string", "minLength": 1, "pattern": r"\S"}
 _PICTURE = {
@@ -50,7 +53,7 @@ Term = Annotated[str, Meta(max_length=300, pattern=r"^[^\x00*]*(\*+[^\x00*]+){0,
 Terms = Annotated[list[Term], Meta(max_length=20)]
 
 
-class EmbeddingsRequest(Struct):
+class EmbeddingsRequest(Struct, forbid_unknown_fields=True):
     """POST /v1/embeddings."""
 
     input: Items
@@ -69,7 +72,7 @@ class EmbeddingsRequest(Struct):
     user: str | None = None
 
 
-class MapRequest(Struct):
+class MapRequest(Struct, forbid_unknown_fields=True):
     """POST /v1/map."""
 
     base: BaseVectors
@@ -79,7 +82,7 @@ class MapRequest(Struct):
     encoding_format: Literal["float", "base64"] | None = None
 
 
-class SearchRequest(Struct):
+class SearchRequest(Struct, forbid_unknown_fields=True):
     """POST /v1/search: a `query`, or the base vector of one as `base`."""
 
     query: Query = None
@@ -194,6 +197,7 @@ class ErrorResponse(Struct):
 
 _CODES = {  # how msgspec's message begins -> the code of the refusal
     "Object missing": "missing",
+    "Object contains unknown": "unknown_field",
     "Expected `int` >=": "greater_than_equal",
     "Expected `str` of length": "string_too_long",
     "Expected `str` matching": "string_pattern_mismatch",
@@ -207,14 +211,25 @@ _CODES = {  # how msgspec's message begins -> the code of the refusal
 RequestT = TypeVar("RequestT", bound=Struct)
 
 
+def _decode(body: bytes) -> Any:
+    """The JSON of a body. Half of a surrogate pair, as clients send that cut a text within an emoji, is U+FFFD."""
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        try:
+            whole = json.dumps(json.loads(body), ensure_ascii=False)
+        except ValueError:
+            raise error from None
+    return msgspec.json.decode(replace_lone_surrogates(whole))
+
+
 def read_request(schema: type[RequestT], body: bytes, limits: Limits) -> RequestT:
     """`body` as a `schema`. Raises ApiError 400."""
     if body.count(b",") + body.count(b"[") + body.count(b"{") > limits.values:  # before it takes memory
         message = f"the body holds over {limits.values:,} values: send less at a time"
         raise ApiError(400, "too_many_values", message)
     try:
-        # The whole body first: unknown fields have to be JSON too.
-        value = msgspec.json.decode(body)
+        value = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from None
     if not isinstance(value, dict):
@@ -224,10 +239,17 @@ def read_request(schema: type[RequestT], body: bytes, limits: Limits) -> Request
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$.")
         code = next((code for start, code in _CODES.items() if message.startswith(start)), "invalid_field")
-        param = message.split("`")[1] if code == "missing" else place[:-1].replace("[", ".").replace("]", "")
+        param = (
+            message.split("`")[1]
+            if code in ("missing", "unknown_field")
+            else place[:-1].replace("[", ".").replace("]", "")
+        )
         kind = get_args(get_type_hints(schema).get(param))
         if kind and get_origin(kind[0]) is Literal:
             code, message = "literal_error", f"expected one of {', '.join(get_args(kind[0]))}"
         if code == "missing":
             message = "this field is required"
+        if code == "unknown_field":
+            near = get_close_matches(param, schema.__struct_fields__, n=1)
+            message = f"unknown field{f', did you mean {near[0]}?' if near else ''}"
         raise ApiError(400, code, f"{param}: {message}", param=param) from None

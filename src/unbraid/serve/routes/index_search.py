@@ -64,8 +64,8 @@ class IndexSearch:
                     mode=asked.mode,
                     k=asked.k,
                     modality=asked.modality,
-                    path=asked.paths or (),
-                    language=asked.languages or (),
+                    path=asked.paths,
+                    language=asked.languages,
                     where=asked.where or (),
                 )
         except ItemError as error:  # a filter that means nothing
