@@ -170,7 +170,9 @@ def build_filter(
     if filter.modality:
         modality = condition("modality", "value", filter.modality)
         words = condition("language", "value", PICTURE)
-        if filter.modality == "image":  # a picture is found by the words in it too, and these are no text of their own
+        if (
+            filter.modality == "image"
+        ):  # a picture is found by the words in it too, and these are no text of their own
             must.append(group(should=[modality, words]))
         else:
             must.append(modality)
