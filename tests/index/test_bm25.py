@@ -10,6 +10,7 @@ from unbraid.index.store.bm25 import (
     WORDS,
     document_words,
     query_words,
+    read_query,
     word_terms,
 )
 
@@ -18,7 +19,7 @@ def score(query: str, *document: str) -> float:
     """The inner product without IDF."""
     held = document_words(*document)  # type: ignore[arg-type]
     weights = dict(zip(held.indices, held.values, strict=True))
-    asked = query_words(query).terms
+    asked = query_words(query)
     return sum(
         value * weights.get(term, 0.0) for term, value in zip(asked.indices, asked.values, strict=True)
     )
@@ -28,7 +29,7 @@ def test_weights_by_hand():
     # "quick" twice in two words: tf (k1 + 1) / (tf + k1 (1 - b + b length / average))
     (weight,) = document_words("the quick Quick").values
     assert weight == pytest.approx(2 * 2.2 / (2 + 1.2 * (0.25 + 0.75 * 2 / AVERAGE_LENGTH)), rel=1e-6)
-    assert sorted(query_words("quick quick").terms.values) == pytest.approx([NAME, 1.0])
+    assert sorted(query_words("quick quick").values) == pytest.approx([NAME, 1.0])
 
 
 def test_a_word_itself_counts_more_than_its_stem_and_a_part():
@@ -51,7 +52,7 @@ def test_a_chunk_is_found_by_the_names_of_its_file_and_folders():
 
 def test_what_stands_around_a_chunk_counts_less_than_its_own_words():
     own, around = document_words("kettle"), document_words("", context="Tea > Kettle")
-    rare = dict(zip(query_words("kettle").terms.indices, query_words("kettle").terms.values, strict=True))
+    rare = dict(zip(query_words("kettle").indices, query_words("kettle").values, strict=True))
     value = [sum(rare.get(n, 0) * v for n, v in zip(x.indices, x.values, strict=True)) for x in (own, around)]
     assert value[0] > value[1] > 0
 
@@ -88,28 +89,32 @@ def test_the_definition_of_a_name_counts_more_than_its_use(code):
     assert score("parse", "def parse(x):", "", "text") < score("parse", "def parse(x):", "", "code")
 
 
+def test_a_heading_counts_more_than_the_same_words_below_it():
+    assert score("red kettles", "## Red kettles\n\nText") > score("red kettles", "Red kettles\n\nText")
+
+
 def test_a_single_word_and_words_that_look_like_names_are_searched_for_alone():
-    asked = query_words("error E0382 in snake_case of GitHub v1.2 here")
-    expected = [query_words(one).alone[0].indices for one in ("E0382", "snake_case", "GitHub", "v1.2")]
+    asked = read_query("error E0382 in snake_case of GitHub v1.2 here")
+    expected = [read_query(one).alone[0].indices for one in ("E0382", "snake_case", "GitHub", "v1.2")]
     assert [one.indices for one in asked.alone] == expected and not asked.single
-    assert query_words("error").single and len(query_words("error").alone) == 1
-    assert query_words("two words").alone == []
+    assert read_query("error").single and len(read_query("error").alone) == 1
+    assert read_query("two words").alone == []
 
 
 def test_a_very_long_query_is_bounded():
-    asked = query_words(" ".join(f"word{n}" for n in range(10 * WORDS)))
+    asked = read_query(" ".join(f"word{n}" for n in range(10 * WORDS)))
     assert len(asked.alone) == ALONE and len(asked.terms.indices) <= 8 * WORDS
 
 
 @pytest.mark.parametrize("text", ["", "the of", "\x00", "...", "🐝"])
 def test_a_text_without_words_has_none(text):
     assert not document_words(text).indices
-    assert not query_words(text).terms.indices and not query_words(text)
+    assert not query_words(text).indices and not read_query(text)
 
 
 @given(st.text(max_size=200))
 def test_any_text_gives_distinct_words_with_positive_weights_and_is_found_by_each(text):
-    held, asked = document_words(text, "/a/b.py", "code"), query_words(text)
+    held, asked = document_words(text, "/a/b.py", "code"), read_query(text)
     assert len(set(held.indices)) == len(held.indices) == len(held.values)
     assert all(0 < value <= 2.2 + 1e-6 for value in held.values)
     assert bool(asked) == bool(word_terms(text))

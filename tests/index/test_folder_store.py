@@ -233,10 +233,10 @@ def test_the_smaller_copy_is_made_when_enough_was_added(
 
 
 def words_find(store: FolderStore, text: str) -> list[str]:
-    (found,) = store.nearest_words([query_words(text).terms], 9)
+    (found,) = store.nearest_words([query_words(text)], 9)
     ids = found.ids()
     assert (found.scores() > 0).all()
-    (again,) = store.word_scores([query_words(text).terms], [ids])
+    (again,) = store.word_scores([query_words(text)], [ids])
     np.testing.assert_allclose(again, found.scores())
     return sorted(entry.path for entry in store.entries(ids, store.vectors(ids)) if entry)
 
@@ -264,7 +264,7 @@ def test_word_scores_are_bm25_with_idf_over_the_chunks_that_have_words(tmp_path:
         store.upsert(put, vectors(0, 1, 2, 3))
         ids = [point_id(one.path, one.sha256, one.chunk) for one in put]
         query = "the cats ran"
-        (scores,) = store.word_scores([query_words(query).terms], [ids])
+        (scores,) = store.word_scores([query_words(query)], [ids])
     np.testing.assert_allclose(scores, [*WordIndex(texts[:3])(query).bm25, 0], rtol=1e-5)
 
 

@@ -245,7 +245,7 @@ def test_damaged_words_are_a_broken_file_and_are_counted_again(index: Path, mode
     assert repair(index, model).kept == 5
     assert verify(index).intact
     with open_store(index) as store:
-        (found,) = store.nearest_words([query_words("about parts").terms], 9)
+        (found,) = store.nearest_words([query_words("about parts")], 9)
         assert len(found) == 3
 
 

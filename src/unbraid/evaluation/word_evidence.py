@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from unbraid.errors import require
 from unbraid.index.search.relevance import Evidence, idf, rarity
 from unbraid.index.search.search import HYBRID, WORDS_SHARE
-from unbraid.index.store.bm25 import document_words, query_words
+from unbraid.index.store.bm25 import document_words, read_query
 
 LIMIT = HYBRID // WORDS_SHARE  # chunks that a search of ten hits gets of each word
 
@@ -57,7 +57,7 @@ class WordIndex:
 
     def __call__(self, query: str) -> WordScores:
         """What the words of a query find."""
-        asked = query_words(query)
+        asked = read_query(query)
         rare = np.zeros(len(self), np.float32)
         for one in asked.alone:
             scores = self._scores(one)

@@ -23,7 +23,7 @@ from unbraid.index.search.merge_adjacent import join_chunks, merge_adjacent
 from unbraid.index.search.phrases import holds_phrases, quoted_phrases
 from unbraid.index.search.relevance import Evidence, Relevance, Scale, probability, relevance_of
 from unbraid.index.search.rescore import Ranked, rescore
-from unbraid.index.store.bm25 import NO_WORDS, query_words
+from unbraid.index.store.bm25 import NO_WORDS, read_query
 from unbraid.index.store.entry import Entry
 from unbraid.index.store.filter import ANYTHING, Filter
 from unbraid.index.store.store import Candidates, Store, without_damage
@@ -57,7 +57,7 @@ class Hit:
     first_line: int | None
     last_line: int | None
     snippet: str
-    cosine: float
+    cosine: float | None = None
     bm25: float | None = None
 
     @property
@@ -114,7 +114,7 @@ def search_vectors(
     )
     found = store.nearest(folding(queries), max(DEPTH, DEPTH_FACTOR * k), filter)
     texts = [None] * len(base) if words is None else words
-    asked = [NO_WORDS if text is None else query_words(text) for text in texts]
+    asked = [NO_WORDS if text is None else read_query(text) for text in texts]
     limit = max(HYBRID, HYBRID_FACTOR * k)
     near = [some.ids(slice(limit)) if one else [] for some, one in zip(found, asked, strict=True)]
     matches = match_words(store, asked, near, limit // WORDS_SHARE, filter)

@@ -25,12 +25,8 @@ VERSION = 2  # of all this: an index with the words of another version has them 
 AVERAGE_LENGTH = 64
 K1, B = 1.2, 0.75
 STEM, PART, NAME = 0.3, 0.5, 0.6  # a query's weights beside that of a word itself, which is 1 - STEM
-DEFINED, CONTEXT, FOLDER, PICTURE = (
-    1.5,
-    1.0,
-    0.4,
-    2.2,
-)  # a document's weights of names beside that of its file, which is 1
+# A document's weights of names beside that of its file, which is 1: what it defines or is headed, what stands around it.
+DEFINED, CONTEXT, FOLDER, PICTURE = 1.5, 1.0, 0.4, 2.2
 FOLDERS = 3  # the nearest; those further up are the same for the whole index
 WORDS, ALONE = 128, 8  # of a query: that are read, that are also searched for alone
 STOP_WORDS = frozenset(
@@ -44,6 +40,7 @@ _DEFINITION = re.compile(
     r"(?:\([^()\n]*\)[ \t]*)?([^\W\d]\w*)",
     re.MULTILINE,
 )
+_HEADING = re.compile(r"^#{1,6}[ \t]+(.+)$", re.MULTILINE)
 # Names that cameras and programs give, which say nothing of what a picture shows.
 _GIVEN = re.compile(
     r"(?:img|dsc[nf]?|pxl|mvimg|vid|dcim|image|photo|picture|pic|scan|screenshot|untitled|unnamed|p)?[\W_\d]*",
@@ -84,15 +81,20 @@ def document_words(
     spread = K1 * (1 - B + B * length / AVERAGE_LENGTH)
     weights = {term: count * (K1 + 1) / (count + spread) for term, count in counts.items()}
     names = {context: CONTEXT, **_path_names(path, modality)}
-    if modality == "code":
-        names.update((name, DEFINED) for name in _DEFINITION.findall(text))
+    shown = _DEFINITION if modality == "code" else _HEADING
+    names.update((name, DEFINED) for name in shown.findall(text))
     for name, weight in sorted(names.items(), key=lambda one: one[1]):
         weights.update((_NAME + term, weight) for word in split_words(name) for term in _terms(word))
     return _vector(weights)
 
 
-def query_words(text: str) -> QueryWords:
-    """The terms of a query; none for one without words or of stop words alone."""
+def query_words(text: str) -> edge.SparseVector:
+    """The terms of a query with their weights; none for one without words or of stop words alone."""
+    return read_query(text).terms
+
+
+def read_query(text: str) -> QueryWords:
+    """The words of a query; none for one without words or of stop words alone."""
     words = list(dict.fromkeys(word for word in split_words(text) if word.whole not in STOP_WORDS))[:WORDS]
     weights: dict[str, float] = {}
     for word in words:
