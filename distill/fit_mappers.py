@@ -34,7 +34,8 @@ from unbraid.tasks import SEARCH_MODES
 from unbraid.training.data_split import is_dev
 from unbraid.training.record import write_record
 
-ROWS_PER_FILE = 3000
+ROWS_PER_FILE = 1500
+TOKENS = 128  # read of a text: a mapper sees a vector, not a length, and long texts took most of the time
 ROWS_HELD_OUT = 300  # of a source
 PICTURES = 64  # encoded at a time
 LEAST_HELD_OUT = 50  # pairs; files with fewer are scored as one
@@ -49,7 +50,7 @@ def fit_mappers(recipe: Recipe, data: Path, run: Path) -> dict[str, float]:
     graded pairs. They also chose the step, so they are a little too good.
     """
     torch.manual_seed(recipe.seed)
-    students = load_students(recipe, run, dtype=torch_dtype(recipe))
+    students = load_students(recipe, run, dtype=torch_dtype(recipe), max_tokens=TOKENS)
     needed = {task for mode in recipe.mapper for task in SEARCH_MODES[mode]}
     if absent := sorted(needed - read_description(run / "labels")["tasks"].keys()):
         raise DataError(f"{run / 'labels'}: no labels for {', '.join(absent)}: label again, with these tasks")

@@ -24,11 +24,17 @@ MULTI = "multi"
 
 
 def load_students(
-    recipe: Recipe, run: Path, *, dtype: torch.dtype, tiers: Sequence[str] | None = None
+    recipe: Recipe,
+    run: Path,
+    *,
+    dtype: torch.dtype,
+    tiers: Sequence[str] | None = None,
+    max_tokens: int | None = None,
 ) -> dict[str, ToBase]:
     """The trained text tiers of `recipe` in `run`, by name; those among `tiers` if given.
 
-    Where multi is one of them, the others give it texts in other languages, as they do in use.
+    Where multi is one of them, the others give it texts in other languages, as they do in use. Of a text they read the
+    first `max_tokens`, or as many as each was trained on.
     """
     chosen = [*recipe.text, *(["nano"] if recipe.nano else [])] if tiers is None else tiers
     encoders: dict[str, nn.Module] = {
@@ -41,7 +47,7 @@ def load_students(
         name: partial(
             _encode_kind,
             encoder,
-            Tokenizer.from_file(str(run / name / "tokenizer.json")),
+            _tokenizer(run / name / "tokenizer.json", max_tokens),
             splits.get(name, splits[SMALL]),
             dtype,
         )
@@ -51,6 +57,13 @@ def load_students(
         return dict(own)
     other = lru_cache(maxsize=4)(lambda texts: own[MULTI](list(texts), "text"))
     return {name: one if name == MULTI else partial(_routed, one, other) for name, one in own.items()}
+
+
+def _tokenizer(path: Path, max_tokens: int | None) -> Tokenizer:
+    tokenizer = Tokenizer.from_file(str(path))
+    if max_tokens:
+        tokenizer.enable_truncation(max_tokens)
+    return tokenizer
 
 
 def _encode_kind(

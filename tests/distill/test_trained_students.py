@@ -75,3 +75,10 @@ def test_each_tier_reads_code_as_it_was_trained(students):
     assert same(students["small"](CODE[1:], "code"), students["small"](split, "code"))
     assert same(students["multi"](CODE[1:], "code"), students["multi"](CODE[1:], "text"))
     assert not same(students["multi"](CODE[1:], "code"), students["multi"](split, "code"))
+
+
+def test_a_text_is_read_as_far_as_the_tokens_allow(run, students):
+    short = load_students(RECIPE, run, dtype=torch.float32, max_tokens=4)
+    texts = ["the cat", "the cat sleeps here", "the cat sleeps on the warm roof of the house"]
+    near, far = (found["nano"](texts, "text") for found in (short, students))
+    assert same(near, near[[0, 0, 0]]) and same(near[0], far[0]) and not same(far[1], far[2])
