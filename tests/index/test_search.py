@@ -210,7 +210,7 @@ def test_a_hybrid_search_ranks_as_mixing_all_scores_does(
     cosines = model.map(BASE, "document") @ model.map(base[None], "query")[0]
     found = WordIndex([entry.text for entry in entries(ROWS)])(words)
     z = Scale.of(cosines, STARTER)(cosines)  # the sample is the whole index here
-    odds = STARTER.log_odds(found.evidence(z)) if found.bm25.any() else z
+    odds = STARTER.log_odds(found.evidence(z)) if query_words(words).indices else z
     best = np.argsort(-odds)[:k]
     hits = search_vector(store, model, base, k=k, words=[words])
     assert [hit.snippet for hit in hits] == [f"snippet {n}" for n in best]

@@ -75,7 +75,8 @@ def relevance_of(model: Any) -> Relevance:
     about: Mapping[str, Any] | None = getattr(getattr(model, "bundle", None), "relevance", None)
     if not about:
         return STARTER
-    if len(about["words"]) != len(FEATURES) or len(about["vector"]) != len(VECTOR_FEATURES):
+    sizes = len(about.get("words", ())), len(about.get("vector", ()))
+    if sizes != (len(FEATURES), len(VECTOR_FEATURES)) or not {"mean", "spread"} <= about.keys():
         raise BundleError(
             "the map to relevance in bundle.json is of another version of unbraid: fit it again with "
             "benchmarks/fit_relevance.py --write"
@@ -131,11 +132,11 @@ def probability(log_odds: float) -> float:
 
 
 def rarity(score: Scores, most: float) -> Scores:
-    """What Evidence counts a word for that few chunks hold: its BM25 score alone, up to 1.5 of its IDF `most`.
+    """What Evidence counts a word for that few chunks hold: its BM25 score alone, up to 2.5 of its IDF `most`.
 
     So a chunk that is about the word comes before one that only stands below a heading or in a file with it.
     """
-    return np.minimum(score, 1.5 * most)
+    return np.minimum(score, 2.5 * most)
 
 
 def idf(holding: int, chunks: int) -> float:

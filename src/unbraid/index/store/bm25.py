@@ -24,9 +24,9 @@ VERSION = 2  # of all this: an index with the words of another version has them 
 # by half a point of nDCG@10 over 23 sets, 64 and 32 lead (docs/experiments.md).
 AVERAGE_LENGTH = 64
 K1, B = 1.2, 0.75
-STEM, PART, NAME = 0.3, 0.5, 0.6  # a query's weights beside that of a word itself, which is 1 - STEM
+STEM, PART, NAME = 0.3, 0.5, 1.0  # a query's weights beside that of a word itself, which is 1 - STEM
 # A document's weights of names beside that of its file, which is 1: what it defines or is headed, what stands around it.
-DEFINED, CONTEXT, FOLDER, PICTURE = 1.5, 1.0, 0.4, 2.2
+DEFINED, CONTEXT, FOLDER, PICTURE = 1.5, 0.6, 0.4, 2.2
 FOLDERS = 3  # the nearest; those further up are the same for the whole index
 WORDS, ALONE = 128, 8  # of a query: that are read, that are also searched for alone
 STOP_WORDS = frozenset(
