@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from unbraid.errors import BundleError
 from unbraid.index.protocol import Scores
 
-FEATURES = ("one", "z", "z2", "words", "words_z", "single", "single_words", "named", "size")
+FEATURES = ("one", "z", "z2", "words", "words_z", "single", "named", "size")
 VECTOR_FEATURES = ("one", "z", "size")
 FLOOR = 0.02  # where even the best hit is less likely relevant than this, nothing is
 USUAL = (
@@ -63,7 +63,7 @@ class Relevance:
 
 # Fitted on tier nano of starter 0.2 (docs/experiments.md).
 STARTER = Relevance(
-    words=(-7.376, 1.797, -0.498, 1.167, -0.115, 18.0, -2.65, 1.452, -0.4),
+    words=(-7.376, 1.797, -0.498, 1.167, -0.115, 9.0, 1.452, -0.4),
     vector=(-5.898, 1.545, -0.4),
     mean=0.1113,
     spread=0.1019,
@@ -119,7 +119,6 @@ def features(evidence: Evidence) -> NDArray[np.float64]:
         words,
         words * z,
         single,
-        words * (single > 0),
         named,
         size,
     ]

@@ -118,11 +118,13 @@ def search_vectors(
     limit = max(HYBRID, HYBRID_FACTOR * k)
     near = [some.ids(slice(limit)) if one else [] for some, one in zip(found, asked, strict=True)]
     matches = match_words(store, asked, near, limit // WORDS_SHARE, filter)
-    sample = model.map(store.sample()[:SPREAD_SAMPLE], document_task) @ queries.T
+    sample = model.map(store.sample()[:SPREAD_SAMPLE], document_task)
     relevance, chunks = relevance_of(model), store.size()
     results = []
-    for query, candidates, usual, text, one in zip(queries, found, sample.T, texts, matches, strict=True):
-        search = _Search(store, model, document_task, query, Scale.of(usual, relevance), relevance, chunks, k)
+    for query, candidates, text, one in zip(queries, found, texts, matches, strict=True):
+        # One query at a time: a product of matrices differs in the last bit from that of one row.
+        scale = Scale.of(sample @ query, relevance)
+        search = _Search(store, model, document_task, query, scale, relevance, chunks, k)
         if one is None:
             results.append(search.by_vector(candidates, folding.size, block))
         else:
