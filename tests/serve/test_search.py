@@ -39,7 +39,7 @@ def test_words_count_unless_only_vectors_shall(http, picture_file, refused, data
     assert hit["bm25"] is None
     picture = {"image": data_url(picture_file.read_bytes())}
     assert http.post("/v1/search", json={"query": picture}).json()["data"][0]["bm25"] is None
-    refused(http.post("/v1/search", json={"query": "rain", "min_score": 2}), 400, "invalid_input")
+    refused(http.post("/v1/search", json={"query": "rain", "min_score": 2}), 400, "invalid_field")
     assert http.post("/v1/search", json={"query": "rain", "min_score": 1}).json()["data"] == []
 
 

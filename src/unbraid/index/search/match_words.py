@@ -51,9 +51,9 @@ def match_words(
             here, here if filter == ANYTHING else islice(everywhere, len(here)), strict=True
         ):
             if len(counted) < limit:
-                value = idf(len(counted), chunks)
-                for key, score in zip(holding.ids(), holding.scores(), strict=True):
-                    held[key] = max(rarity(score, value), held.get(key, 0.0))
+                values = rarity(holding.scores(), idf(len(counted), chunks))
+                for key, value in zip(holding.ids(), values.tolist(), strict=True):
+                    held[key] = max(float(value), held.get(key, 0.0))
         united.append(list(dict.fromkeys([*ids, *best.ids(), *held])))
         rare.append(held)
     scores = store.word_scores([one.terms for one in asked], united)
