@@ -48,14 +48,10 @@ SOURCES = (  # sets of one source
     {"nl2bash", "tldr"},
 )
 RIDGE = 2.0
-# Words weigh as much as fits best, or by the first of these shares of it with which no set falls behind its cosines by more.
-LEADS = (
-    2.0,
-    1.6,
-    1.3,
-    1.0,
-)  # a single rare word shall lead: its weight by the first of these that allows the same
+# Words weigh as much as fits best, or by the first of these shares of it with which no set falls BEHIND its cosines by more.
 SHARES, BEHIND = (1.0, 0.85, 0.7, 0.6, 0.5, 0.42, 0.35), 0.003
+# A single rare word shall lead: its weight is the first of these multiples of what fits that allows the same.
+LEADS = (8.0, 6.0, 4.0, 3.0, 2.0, 1.5, 1.0)
 
 
 @dataclass(frozen=True)

@@ -469,7 +469,7 @@ def test_whatever_is_added_is_found_by_its_own_words(
     try:
         assert index.add(folder).added == len(texts)
         for text in texts:
-            best, *_ = index.search(text, path=folder, k=1)
+            best, *_ = index.search(text, path=folder, k=1, vectors_only=True)
             np.testing.assert_allclose(best.cosine, 1, atol=1e-5)
     finally:
         index.delete(folder)
