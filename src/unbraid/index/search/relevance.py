@@ -61,7 +61,7 @@ class Relevance:
         return probability(one + per_z * z + size * float(np.log(max(chunks, 2))))
 
 
-# Fitted on tier nano of starter 0.2 (docs/experiments.md).
+# Fitted on tier nano of starter 0.2, but for the weight of `single`, which is 2.3 there: docs/experiments.md.
 STARTER = Relevance(
     words=(-7.137, 1.701, -0.434, 1.189, -0.12, 9.0, 0.897, -0.4),
     vector=(-5.881, 1.546, -0.4),
