@@ -59,7 +59,7 @@ def test_several_queries_are_answered_in_one_run(unbraid, folder, tmp_path):
     (tmp_path / "asked.txt").write_text("the moon\n\na dog\n")
     options = ("--queries", tmp_path / "asked.txt", "--image", folder / "red.png", "-k", "1")
     shown = unbraid("search", "--in", tmp_path / "ix", *options)
-    assert [line for line in shown.out.splitlines() if line.endswith(":")] == [
+    assert [line for line in shown.out.splitlines() if not line.startswith(" ") and line.endswith(":")] == [
         "the moon:",
         "a dog:",
         f"{folder / 'red.png'}:",

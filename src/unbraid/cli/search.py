@@ -50,7 +50,7 @@ def search(
         typer.Option(
             "--min-score",
             help="Leave out results below this probability of being relevant, 0 to 1. By default all are shown when the "
-            "best one may be relevant, and none otherwise.",
+            "best one may be relevant, and none otherwise; --json shows all.",
             min=0,
             max=1,
         ),
@@ -125,7 +125,7 @@ def search(
     found_any = False
     for asked, hits in zip(named, results, strict=True):
         nearest = max((hit.score for hit in hits), default=0.0)
-        nothing_relevant = min_score is None and bool(hits) and nearest < FLOOR
+        nothing_relevant = min_score is None and not as_json and bool(hits) and nearest < FLOOR
         if nothing_relevant:
             hits = []
         found_any |= bool(hits)
