@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -127,7 +128,8 @@ def _encoder(
         with torch.no_grad():
             cases = [(Embeddings(encoder)(ids), mask) for ids, mask in cases]
     check = partial(compare, module, names=names, cases=cases, output="base_vector")
-    return _write(folder, graphs, partial(export, encoder), check)
+    inputs = [dict(zip(names, (part.numpy() for part in case), strict=True)) for case in cases]
+    return _write(folder, graphs, partial(export, encoder), check, inputs)
 
 
 def _write(
@@ -135,13 +137,17 @@ def _write(
     graphs: Mapping[str, str],
     export: Callable[[Path], None],
     check: Callable[..., Parity],
+    inputs: Sequence[Mapping[str, np.ndarray]] = (),
 ) -> list[Parity]:
-    """Write the graph in the precisions asked for. The float32 graph is always compared: int8 is made from it."""
+    """Write the graph in the precisions asked for. The float32 graph is always compared: int8 is made from it.
+
+    `inputs` tell which products int8 has to store in blocks.
+    """
     exact = folder / (graphs["fp32"] if "fp32" in graphs else f"fp32.{graphs['int8']}")
     export(exact)
     parities = [check(path=exact)]
     if "int8" in graphs:
-        quantize(exact, folder / graphs["int8"])
+        quantize(exact, folder / graphs["int8"], inputs)
         parities.append(check(path=folder / graphs["int8"], rounded=True))
     if "fp32" not in graphs:
         exact.unlink()

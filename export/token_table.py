@@ -6,6 +6,7 @@ GatherBlockQuantized, in every release since 1.20.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,14 @@ def store_in_four_bits(path: Path) -> bool:
     graph.node.extend(nodes)
     graph.initializer.extend([*kept, packed, scale])
     model.ir_version = max(model.ir_version, 10)  # the first with 4-bit tensors
-    if all(one.domain != "com.microsoft" for one in model.opset_import):
-        model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    allow_contrib_operators(model)
     onnx.save(model, path)
     return True
+
+
+def allow_contrib_operators(model: Any) -> None:
+    """Let the onnx `model` use onnxruntime's own operators."""
+    import onnx
+
+    if all(one.domain != "com.microsoft" for one in model.opset_import):
+        model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
