@@ -1,12 +1,12 @@
 """What mixing BM25 into the dense search gains, set by set: nDCG@10 of five ways to rank the same documents.
 
-    python benchmarks/hybrid.py DATA [--cache DIR] [--encoder starter|minilm] [--pooled]
+    python benchmarks/hybrid.py DATA [--cache DIR] [--encoder starter|nano|minilm] [--pooled]
 
 DATA is a folder of pair files (rows of "anchor" and "positive"); `unbraid train pairs --out DATA` adds the two of installed
 packages. 400 anchors of each file are searched among up to 3,000 of its positives; with --pooled, 200 among those of
-all files of the kind, some 20,000. The rule and WEIGHT in src/unbraid/index/search/hybrid.py were chosen on the sets marked *, with 600 of their
-documents, these, and the pooled ones; the form on the starter's vectors, WEIGHT on both encoders'. RRF is
-1 / (61 + rank from 0) of either, `half` z-score of the cosine + 0.5 * z-score of BM25. Vectors are kept in --cache.
+all files of the kind, some 20,000. `mixed` is what a search ranks by, with the map of the bundle; benchmarks/fit_relevance.py
+fits that and reports each set by a map that was fitted without its source. RRF is 1 / (61 + rank from 0) of either, `half` z-score
+of the cosine + 0.5 * z-score of BM25. Vectors are kept in --cache.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -25,8 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import unbraid
-from unbraid.evaluation.baselines import index_bm25, minilm
-from unbraid.index.search.hybrid import mixed
+from unbraid.evaluation.baselines import minilm
+from unbraid.evaluation.word_evidence import WordIndex
+from unbraid.index.search.relevance import Scale, relevance_of
 from unbraid.items import Code
 
 Scores = NDArray[np.float32]
@@ -97,23 +99,30 @@ def pool(one: Set, others: Sequence[Set]) -> Set:
 class Vectors:
     """Vectors of texts by an encoder, each text encoded once and kept in a folder."""
 
-    def __init__(self, encoder: str, cache: Path) -> None:
-        """Use `cache` as that folder."""
-        self.encoder, self.cache = encoder, cache
+    def __init__(self, encoder: str, cache: Path, bundle: Path | None = None) -> None:
+        """Use `cache` as that folder. `encoder` is minilm, or a tier of a bundle, the starter by default."""
+        self.encoder, self.cache, self.bundle = encoder, cache, bundle
         cache.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, texts: Sequence[str], code: bool, task: str) -> Scores:
         """Unit vectors float32 [n, D]."""
-        key = hashlib.sha1(json.dumps([self.encoder, code, task, *texts]).encode()).hexdigest()
+        made_by = [self.encoder, str(self.bundle.resolve())] if self.bundle else [self.encoder]
+        key = hashlib.sha1(json.dumps([*made_by, code, task, *texts]).encode()).hexdigest()
         path = self.cache / f"{key[:20]}.npy"
         if not path.exists():
             np.save(path, self._encode(texts, code, task))
         return np.asarray(np.load(path))
 
+    def model(self) -> Any:
+        """The embedder, or None for minilm."""
+        if self.encoder == "minilm":
+            return None
+        return unbraid.load(self.bundle, tier=None if self.encoder == "starter" else self.encoder)
+
     def _encode(self, texts: Sequence[str], code: bool, task: str) -> Scores:
         if self.encoder == "minilm":
             return minilm().encode(texts)
-        model = unbraid.load()
+        model = self.model()
         items = [Code(text) for text in texts] if code and task == "document" else list(texts)
         return model.map(model.encode(items, on_truncate="ignore"), "code" if code else task)
 
@@ -145,13 +154,20 @@ def row(one: Set, vectors: Vectors, parts: Sequence[Set]) -> list[float]:
     full = next(part for part in parts if part.name == one.name)
     queries = vectors(full.queries, one.code, "query")[: len(one.queries)]
     dense = queries @ np.stack([known[text] for text in one.documents]).T
-    words = index_bm25(one.queries, one.documents)(slice(0, len(one.queries)))
+    index = WordIndex(one.documents)
+    found = [index(query) for query in one.queries]
+    words = np.stack([each.bm25 for each in found])
+    relevance = relevance_of(vectors.model())
+    ranked = [
+        relevance.log_odds(each.evidence(Scale.of(row, relevance)(row)))
+        for each, row in zip(found, dense, strict=True)
+    ]
     ways = (
         dense,
         words,
         reciprocal_rank(dense) + reciprocal_rank(words),
         standardized(dense) + 0.5 * standardized(words),
-        mixed(dense, words, dense.std(axis=1), words.max(axis=1)),
+        np.stack(ranked),
     )
     return [ndcg(np.asarray(way), one.gold) for way in ways]
 
@@ -169,10 +185,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--cache", type=Path, default=Path("runs/hybrid"))
-    parser.add_argument("--encoder", choices=("starter", "minilm"), default="starter")
+    parser.add_argument("--encoder", choices=("starter", "nano", "minilm"), default="starter")
+    parser.add_argument("--bundle", type=Path, help="instead of the starter")
     parser.add_argument("--pooled", action="store_true")
     arguments = parser.parse_args()
-    vectors = Vectors(arguments.encoder, arguments.cache)
+    vectors = Vectors(arguments.encoder, arguments.cache, arguments.bundle)
     sets = [one for name in FILES if (one := read(arguments.data, name)) is not None]
     rows: dict[str, list[float]] = {}
     print(f"{'set':20} {'docs':>6}", *(f"{name:>7}" for name in SYSTEMS))
@@ -192,4 +209,5 @@ def main() -> None:
                 print_means(f"{kind}{' *' if chosen else ''}", of)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -107,13 +107,13 @@ def entries(part: Sequence[str], start: int) -> Iterator[Entry]:
 
 
 def ask(
-    index: Index, queries: Sequence[str], *, path: Sequence[str] = (), hybrid: bool = False
+    index: Index, queries: Sequence[str], *, path: Sequence[str] = (), vectors_only: bool = True
 ) -> list[float]:
     """Seconds of each query, encoding included."""
     taken = []
     for query in queries:
         moment = time.perf_counter()
-        index.search(query, k=K, path=path, hybrid=hybrid)
+        index.search(query, k=K, path=path, vectors_only=vectors_only)
         taken.append(time.perf_counter() - moment)
     return taken
 
@@ -163,7 +163,7 @@ def switch(folder: Path, model: unbraid.Embedder, asked: Sequence[str], base: np
         )
         whole, folder_only = ask(index, asked), ask(index, asked, path=["/corpus/7"])
         print(
-            f"  query with its encoding {spread(whole)} ms, hybrid {spread(ask(index, asked, hybrid=True))} ms, filtered by folder {spread(folder_only)} ms, its encoding alone "
+            f"  query with its encoding {spread(whole)} ms, hybrid {spread(ask(index, asked, vectors_only=False))} ms, filtered by folder {spread(folder_only)} ms, its encoding alone "
             f"{spread(encoded(model, asked))} ms"
         )
 

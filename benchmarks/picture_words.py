@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import unbraid
-from unbraid.evaluation.baselines import index_bm25
+from unbraid.evaluation.word_evidence import WordIndex
 from unbraid.io.jsonl import read_rows
 
 SYLLABLES = (
@@ -84,8 +84,9 @@ def measure(folder: Path, queries: list[tuple[str, str]]) -> str:
                 best = visual if entry.modality == "image" else dense
                 best[:, place] = np.maximum(best[:, place], column)
                 texts[place] += "\n" + entry.snippet
-        words = index_bm25(asked, texts)(slice(None))
-        hits = index.search(asked, hybrid=True, k=10)
+        count_words = WordIndex(texts)
+        words = np.stack([count_words(query).bm25 for query in asked])
+        hits = index.search(asked, k=10)
     found = [files[row] in [hit.path for hit in some] for row, some in zip(wanted, hits, strict=True)]
     cells = [f"{recall(scores, wanted):.3f}" for scores in (visual, dense, words)]
     counts = [str(len(files)), str(report.words_found)]

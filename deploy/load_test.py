@@ -80,9 +80,9 @@ class Client(FastHttpUser):
 
     @task(1)
     def search(self) -> None:
-        """A search, hybrid every other time."""
+        """A search, by vectors alone every other time."""
         if self.has_index:
-            self.ask("search", "/v1/search", {"query": words(6), "hybrid": random.random() < 0.5})
+            self.ask("search", "/v1/search", {"query": words(6), "vectors_only": random.random() < 0.5})
 
     @task(1)
     def pictures(self) -> None:

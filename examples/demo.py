@@ -22,7 +22,7 @@ with unbraid.open_index(INDEX) as index:
     queries = [
         ("which process has the index open?", {"modality": "code", "mode": "code"}),
         ("what happens to an index when the process is killed?", {"modality": "text", "path": "*.md"}),
-        ("sync_folder", {"hybrid": True, "language": "python"}),
+        ("sync_folder", {"language": "python"}),
         ("a bar chart", {"modality": "image"}),
         (ROOT / "examples" / "pictures" / "rainfall-bars.png", {"modality": "image", "mode": "symmetric"}),
     ]

@@ -82,6 +82,8 @@ class Bundle:
     licences: Mapping[str, str]
     scores: Mapping[str, Any]
     sizes: Mapping[str, int]  # file -> bytes
+    # What a search ranks by (index/search/relevance.py); empty in bundles that do not say.
+    relevance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def text(self) -> Mapping[str, TextSpec]:
@@ -204,6 +206,7 @@ def _parse(folder: Path, about: dict[str, Any]) -> Bundle:
         licences=dict(about["licences"]),
         scores=dict(about["scores"]),
         sizes={str(name): int(entry["bytes"]) for name, entry in about["files"].items()},
+        relevance=dict(about.get("relevance", {})),
     )
 
 

@@ -5,10 +5,9 @@ import pytest
 from PIL import Image
 
 from unbraid.errors import MissingExtraError
-from unbraid.evaluation.baselines import bm25, chance, index_bm25, minilm, random_features
+from unbraid.evaluation.baselines import bm25, chance, minilm, random_features
 from unbraid.evaluation.datasets.dataset import Retrieval
 from unbraid.evaluation.metrics import rank, ranking_scores
-from unbraid.index.store.bm25 import AVERAGE_LENGTH
 from unbraid.items import Code
 
 DOCUMENTS = ["Bees make honey in the hive", "The planet Mars is red", "A recipe for bread and butter"]
@@ -41,15 +40,6 @@ def test_bm25_scores_nothing_for_words_that_no_document_has(query):
 
 def test_bm25_of_documents_without_words():
     assert not bm25(["honey"], ["", "the"])(slice(0, 1)).any()
-
-
-def test_bm25_of_an_index_by_hand():
-    score = index_bm25(["the cats", "zebra", ""], ["cat sat", "dog ran"])(slice(0, 3))
-    weight = 2.2 / (1 + 1.2 * (0.25 + 0.75 * 2 / AVERAGE_LENGTH))  # frequency one, two words
-    expected = [[np.log(2) * weight, 0], [0, 0], [0, 0]]
-    assert score.dtype == np.float32
-    np.testing.assert_allclose(score, expected, rtol=1e-6)
-    np.testing.assert_allclose(index_bm25(["the cats", "zebra"], ["", "cat"])(slice(1, 2)), [[0, 0]])
 
 
 def test_chance_is_the_mean_of_random_orders():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from unbraid.errors import StoreError
-from unbraid.evaluation.baselines import index_bm25
+from unbraid.evaluation.word_evidence import WordIndex
 from unbraid.index.store.bm25 import query_words
 from unbraid.index.store.edge import upsert_points
 from unbraid.index.store.entry import Entry, point_id
@@ -265,7 +265,7 @@ def test_word_scores_are_bm25_with_idf_over_the_chunks_that_have_words(tmp_path:
         ids = [point_id(one.path, one.sha256, one.chunk) for one in put]
         query = "the cats ran"
         (scores,) = store.word_scores([query_words(query)], [ids])
-    np.testing.assert_allclose(scores, [*index_bm25([query], texts[:3])(slice(0, 1))[0], 0], rtol=1e-5)
+    np.testing.assert_allclose(scores, [*WordIndex(texts[:3])(query).bm25, 0], rtol=1e-5)
 
 
 def test_a_sample_of_vectors_is_there_when_chunks_are(store: FolderStore) -> None:

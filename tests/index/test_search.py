@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbraid.errors import ItemError
-from unbraid.evaluation.baselines import index_bm25
+from unbraid.evaluation.word_evidence import WordIndex
 from unbraid.index.protocol import Vectors
 from unbraid.index.search import search as search_module
-from unbraid.index.search.hybrid import mixed
+from unbraid.index.search.relevance import STARTER, Scale, probability
 from unbraid.index.search.search import Hit, search_vectors
+from unbraid.index.store.bm25 import query_words
 from unbraid.index.store.edge import upsert_points
 from unbraid.index.store.entry import Entry, point_id
 from unbraid.index.store.filter import Filter
@@ -89,7 +90,7 @@ def test_search_ranks_as_materialized_task_vectors_do(
         patch.setattr(search_module, "BLOCK", ROWS)  # where all are scored it is exact, whatever the matrices
         hits = search_vector(store, model, base, mode=mode, k=k)
     assert [hit.snippet for hit in hits] == [f"snippet {n}" for n in best]
-    np.testing.assert_allclose([hit.score for hit in hits], scores[best], atol=1e-5)
+    np.testing.assert_allclose([hit.cosine for hit in hits], scores[best], atol=1e-5)
     assert [hit.rank for hit in hits] == list(range(1, k + 1))
 
 
@@ -134,7 +135,7 @@ def test_a_text_finds_the_chunk_with_its_words(empty: FolderStore, make_model: M
     empty.upsert(entries(3), model.encode(["red green blue", "north south", "one two three"]))
     ((hit,),) = search(empty, model, ["south north"], k=1)
     assert (hit.rank, hit.path, hit.modality, hit.first_line, hit.last_line) == (1, "/000.md", "code", 2, 3)
-    assert hit.score == pytest.approx(1.0)
+    assert hit.cosine == pytest.approx(1.0)
 
 
 def test_modality_keeps_one_kind(store: FolderStore, make_model: Model) -> None:
@@ -163,7 +164,7 @@ def test_neighbouring_hits_are_one_with_the_best_score(
         (71, 79, "part 7"),
         (51, 59, "part 5"),
     ]
-    assert hits[0].score == pytest.approx(float(normalize(near)[1] @ BASE[0]), abs=1e-5)
+    assert hits[0].cosine == pytest.approx(float(normalize(near)[1] @ BASE[0]), abs=1e-5)
     assert [hit.rank for hit in hits] == [1, 2, 3]
 
 
@@ -207,14 +208,18 @@ def test_a_hybrid_search_ranks_as_mixing_all_scores_does(
     model = make_model(query=np.linalg.qr(BASE[:DIM])[0], document=np.linalg.qr(BASE[DIM : 2 * DIM])[0])
     base = BASE[5]
     cosines = model.map(BASE, "document") @ model.map(base[None], "query")[0]
-    bm25 = index_bm25([words], [entry.text for entry in entries(ROWS)])(slice(0, 1))[0]
-    scores = mixed(cosines, bm25, cosines.std(), bm25.max())  # the sample is the whole index here
-    best = np.argsort(-scores)[:k]
+    found = WordIndex([entry.text for entry in entries(ROWS)])(words)
+    z = Scale.of(cosines, STARTER)(cosines)  # the sample is the whole index here
+    odds = STARTER.log_odds(found.evidence(z)) if query_words(words).indices else z
+    best = np.argsort(-odds)[:k]
     hits = search_vector(store, model, base, k=k, words=[words])
     assert [hit.snippet for hit in hits] == [f"snippet {n}" for n in best]
-    np.testing.assert_allclose([hit.score for hit in hits], scores[best], atol=1e-5)
     np.testing.assert_allclose([hit.cosine for hit in hits], cosines[best], atol=1e-5)
-    np.testing.assert_allclose([hit.bm25 for hit in hits], bm25[best], rtol=1e-5)
+    if query_words(words).indices:
+        np.testing.assert_allclose(
+            [hit.score for hit in hits], [probability(odds[n]) for n in best], atol=1e-4
+        )
+        np.testing.assert_allclose([hit.bm25 for hit in hits], found.bm25[best], rtol=1e-5)
 
 
 def test_a_hybrid_search_finds_words_that_are_no_candidate_of_the_vectors(
@@ -227,7 +232,7 @@ def test_a_hybrid_search_finds_words_that_are_no_candidate_of_the_vectors(
     assert f"snippet {fifth}" in {hit.snippet for hit in hits[:3]}
     only_vectors = search_vector(store, make_model(), BASE[0])
     assert len(only_vectors) == 4 and f"snippet {fifth}" not in {hit.snippet for hit in only_vectors}
-    assert all(hit.cosine is None and hit.bm25 is None for hit in only_vectors)
+    assert all(hit.bm25 is None for hit in only_vectors)
 
 
 def test_a_hybrid_search_takes_its_words_from_the_queries_and_keeps_to_the_filter(

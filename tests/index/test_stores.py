@@ -177,7 +177,7 @@ def test_words_are_scored_as_bm25_does_it(collection: Store) -> None:
     snippets = ["moon and moon and river", "a river", "the house", "moonlight", ""]
     put = [replace(entry(f"/{number}"), snippet=text) for number, text in enumerate(snippets)]
     collection.upsert(put, ROWS[:5])
-    queries = [query_words("Moon"), query_words("rivers, houses"), query_words("nothing of it")]
+    queries = [query_words(one) for one in ("Moon", "rivers, houses", "nothing of it")]
     found = collection.nearest_words(queries, 9)
     paths = [[one.path for one in entries_of(collection, some) if one] for some in found]
     assert paths == [["/0"], ["/2", "/1", "/0"], []]

@@ -95,7 +95,7 @@ def test_queries_go_to_the_query_tier_and_chunks_to_that_of_documents(
 def test_a_query_in_the_language_of_a_document_finds_it(made: Path, model: unbraid.Embedder) -> None:
     with unbraid.open_index(made, model=model, read_only=True) as index:
         best = index.search(GERMAN, mode="symmetric")[0]
-    assert Path(best.path).name == "hund.md" and best.score == pytest.approx(1, abs=1e-3)
+    assert Path(best.path).name == "hund.md" and best.cosine == pytest.approx(1, abs=1e-3)
 
 
 def test_a_tier_that_is_named_is_that_of_both_sides(tiers_folder: Path, notes: Path, tmp_path: Path) -> None:

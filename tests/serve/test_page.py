@@ -233,7 +233,9 @@ def test_typing_and_enter_gives_hits_with_snippets_and_scores(visit):
     expect(visit.hits.first).to_contain_text(re.compile(r"^1\d\.\d{3}.*/keys\.md:\d.*text"))
     expect(visit.hits.first).to_contain_text("write the new one into the file")
     expect(visit.said).to_have_text(
-        re.compile(rf"^{COUNT} hits in retrieval mode, \d+ ms\. Scores are cosines\.$")
+        re.compile(
+            rf"^{COUNT} hits in retrieval mode, \d+ ms\. A score is the probability that a hit is relevant, by its meaning and its words\.$"
+        )
     )
     scores = [float(score.split()[1]) for score in visit.hits.locator(".score").all_inner_texts()]
     assert scores == sorted(scores, reverse=True)
@@ -349,7 +351,7 @@ def test_another_mode_reorders_by_the_vector_that_is_there(visit, by):
         expect(visit.said).to_contain_text(f"Nothing was encoded again: {COUNT} hits in {mode} mode")
         expect(visit.mode(mode)).to_be_checked()
         sent, found = visit.asked[-1], answer.value.json()
-        assert sent["mode"] == mode and "query" not in sent and found["encoded"] is False
+        assert sent["mode"] == mode and "base" in sent and found["encoded"] is False
         base = base or sent["base"]
         assert sent["base"] == base == found["base"]
         names = [Path(hit["path"]).name for hit in found["data"]]
@@ -375,7 +377,7 @@ def test_show_keeps_the_vector_and_filters(visit):
     for name, modality, count in [("pictures", "image", 4), ("code", "code", 2), ("text", "text", 5)]:
         visit.show(name).check()
         expect(visit.hits).to_have_count(count)
-        assert visit.asked[-1]["modality"] == modality and "query" not in visit.asked[-1]
+        assert visit.asked[-1]["modality"] == modality and "base" in visit.asked[-1]
     visit.show("everything").check()
     expect(visit.hits).to_have_count(COUNT)
     assert "modality" not in visit.asked[-1]
@@ -386,22 +388,22 @@ def test_words_too_mixes_the_exact_words_in(visit, folder):
     words.check()
     visit.search("QX7")
     expect(visit.hits.first).to_contain_text("disk.md")
-    assert visit.asked[0]["hybrid"] is True
-    expect(visit.said).to_contain_text("with words mixed in")
+    assert "vectors_only" not in visit.asked[0]
+    expect(visit.said).to_contain_text("by its meaning and its words")
     visit.mode("code").check()
     expect(visit.said).to_contain_text("in code mode")
     assert visit.asked[1]["query"] == {"text": "QX7"} and "base" in visit.asked[1]  # for the words alone
     expect(visit.said).to_contain_text("Nothing was encoded again")
     words.uncheck()
     expect(visit.said).to_contain_text("Nothing was encoded again")
-    assert "base" in visit.asked[2] and "hybrid" not in visit.asked[2]
+    assert "base" in visit.asked[2] and visit.asked[2]["vectors_only"] is True
 
     words.check()
-    expect(visit.said).to_contain_text("with words mixed in")
+    expect(visit.said).to_contain_text("by its meaning and its words")
     visit.hand("drop", folder / "pie.png")
     expect(visit.hits.first).to_contain_text("pie.png")
     expect(words).to_be_disabled()
-    assert "hybrid" not in visit.asked[-1]
+    assert visit.asked[-1]["vectors_only"] is True
 
 
 # -- the keyboard -----------------------------------------------------------------------------------------

@@ -13,14 +13,16 @@ from unbraid.serve import Limits, Settings
 
 
 def test_search_answers_under_every_mode_and_again_by_the_base_vector(http, picture_file, data_url):
-    first = http.post("/v1/search", json={"query": "the red house", "k": 5}).json()
+    first = http.post("/v1/search", json={"query": "the red house", "k": 5, "vectors_only": True}).json()
     assert first["encoded"] and {hit["path"] for hit in first["data"]} == {
         str(picture_file),
         str(picture_file.parent / "rain.md"),
     }
     for mode in ("retrieval", "symmetric", "code"):
         again = http.post("/v1/search", json={"base": first["base"], "mode": mode, "k": 5}).json()
-        fresh = http.post("/v1/search", json={"query": "the red house", "mode": mode, "k": 5}).json()
+        fresh = http.post(
+            "/v1/search", json={"query": "the red house", "mode": mode, "k": 5, "vectors_only": True}
+        ).json()
         assert again["data"] == fresh["data"] and again["usage"]["total_tokens"] == 0 and not again["encoded"]
     by_picture = http.post(
         "/v1/search", json={"query": {"image": data_url(picture_file.read_bytes())}, "mode": "symmetric"}
@@ -30,28 +32,29 @@ def test_search_answers_under_every_mode_and_again_by_the_base_vector(http, pict
     assert [hit["path"] for hit in only["data"]] == [str(picture_file.parent / "rain.md")]
 
 
-def test_words_can_be_mixed_in(http, picture_file, refused, data_url):
-    (hit, *_) = http.post("/v1/search", json={"query": "rain", "hybrid": True}).json()["data"]
-    assert hit["path"].endswith("rain.md") and hit["bm25"] > 0 and hit["score"] > hit["cosine"]
+def test_words_count_unless_only_vectors_shall(http, picture_file, refused, data_url):
+    (hit, *_) = http.post("/v1/search", json={"query": "rain"}).json()["data"]
+    assert hit["path"].endswith("rain.md") and hit["bm25"] > 0 and 0 < hit["score"] <= 1
+    (hit, *_) = http.post("/v1/search", json={"query": "rain", "vectors_only": True}).json()["data"]
+    assert hit["bm25"] is None
     picture = {"image": data_url(picture_file.read_bytes())}
-    refused(http.post("/v1/search", json={"query": picture, "hybrid": True}), 400, "no_words")
+    assert http.post("/v1/search", json={"query": picture}).json()["data"][0]["bm25"] is None
+    refused(http.post("/v1/search", json={"query": "rain", "min_score": 2}), 400, "invalid_field")
+    assert http.post("/v1/search", json={"query": "rain", "min_score": 1}).json()["data"] == []
 
 
-def test_words_and_a_base_vector_together_need_no_encoding(http, refused):
-    first = http.post("/v1/search", json={"query": "rain", "hybrid": True}).json()
-    about = {"query": "rain", "base": first["base"], "hybrid": True}
+def test_words_and_a_base_vector_together_need_no_encoding(http):
+    first = http.post("/v1/search", json={"query": "rain"}).json()
+    about = {"query": "rain", "base": first["base"]}
     again = http.post("/v1/search", json=about).json()
     assert first["encoded"] and not again["encoded"]
     assert again["data"] == first["data"] and again["usage"]["total_tokens"] == 0
-    refused(http.post("/v1/search", json={**about, "hybrid": False}), 400, "invalid_input")
-    refused(http.post("/v1/search", json={"base": first["base"], "hybrid": True}), 400, "no_words")
 
 
 @pytest.mark.parametrize(
     "fields",
     [
         {},
-        {"query": "a", "base": "AAAA"},
         {"query": ["a"]},
         {"query": "a", "mode": "x"},
         {"query": "a", "k": 0},

@@ -1,7 +1,9 @@
 """`unbraid search`: find chunks and pictures of an index by words, code or pictures."""
 
 import json
+import os
 import sys
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +12,7 @@ import typer
 
 from unbraid.cli.options import Model, Tier, custom_mapper, one_of
 from unbraid.cli.qdrant import Name, Url, check_one_place
+from unbraid.cli.show_hit import printable, readable
 from unbraid.errors import DataError
 from unbraid.items import MODALITIES, Code, Item
 from unbraid.loading import load, open_index
@@ -37,10 +40,21 @@ def search(
         Path | None, typer.Option("--queries", help="A file with one query per line; - for standard input.")
     ] = None,
     code: Annotated[bool, typer.Option("--code", help="The queries are code snippets.")] = False,
-    hybrid: Annotated[
-        bool, typer.Option("--hybrid", help="Mix in BM25, which scores the words themselves.")
+    vectors_only: Annotated[
+        bool,
+        typer.Option("--vectors-only", help="Search by meaning alone; the words of a query do not count."),
     ] = False,
     k: Annotated[int, typer.Option("-k", help="How many results.", min=1, max=10_000)] = 10,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            "--min-score",
+            help="Leave out results below this probability of being relevant, 0 to 1. By default all are shown when the "
+            "best one may be relevant, and none otherwise; --json shows all.",
+            min=0,
+            max=1,
+        ),
+    ] = None,
     modality: Annotated[
         str | None, typer.Option(help="Only text, code or image results.", callback=one_of(MODALITIES))
     ] = None,
@@ -65,12 +79,28 @@ def search(
             "--query-language", help="Language of the queries, such as de; by default found in each of them."
         ),
     ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            "--context", "-C", help="Show the best line with this many before and after it.", min=0, max=40
+        ),
+    ] = None,
+    files: Annotated[
+        bool, typer.Option("--files-with-matches", "-l", help="Only the file of each result, once.")
+    ] = False,
+    count: Annotated[
+        bool, typer.Option("--count", "-c", help="Only how many results each file has.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a result.")] = False,
 ) -> None:
     """Search an index by words, by code or by pictures. Of several --path or --language one is enough.
 
-    Exits with 1 when nothing is found.
+    A result holds every "phrase in quotes" of the query. Exits with 1 when nothing is found.
     """
+    from unbraid.index.search.relevance import FLOOR
+
+    if files + count + as_json > 1:
+        raise typer.BadParameter("give one of --files-with-matches, --count and --json")
     named, items = _items([] if query is None else [query], image or [], lines, code)
     own = custom_mapper(mode)
 
@@ -84,13 +114,21 @@ def search(
             items,
             mode=own.name if own else mode,
             k=k,
-            hybrid=hybrid,
+            vectors_only=vectors_only,
+            min_score=min_score or 0.0,
             modality=modality,
             path=path or None,
             language=language or None,
             where=where or (),
         )
+    marked = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    found_any = False
     for asked, hits in zip(named, results, strict=True):
+        nearest = max((hit.score for hit in hits), default=0.0)
+        nothing_relevant = min_score is None and not as_json and bool(hits) and nearest < FLOOR
+        if nothing_relevant:
+            hits = []
+        found_any |= bool(hits)
         if as_json:
             for hit in hits:
                 about = {"query": asked, **asdict(hit)} if len(named) > 1 else asdict(hit)
@@ -98,20 +136,26 @@ def search(
             continue
         if len(named) > 1:
             typer.echo(f"{asked}:")
-        for hit in hits:
-            typer.echo(readable(hit))
-        if not hits:
-            typer.echo("nothing found: the index is empty, or no chunk passes the filters", err=True)
-    if not any(results):
+        if files or count:
+            for place, number in Counter(printable(hit.path) for hit in hits).items():
+                typer.echo(f"{place}:{number}" if count else place)
+        else:
+            for hit in hits:
+                typer.echo(readable(hit, asked, context=context, marked=marked))
+        if nothing_relevant:
+            typer.echo(
+                f"nothing relevant: the best result has a probability of {nearest:.3f}; --min-score 0 shows what is nearest",
+                err=True,
+            )
+        elif not hits and min_score:
+            typer.echo(f"nothing found with a score of {min_score} or more", err=True)
+        elif not hits:
+            typer.echo(
+                "nothing found: the index is empty, or no chunk passes the filters or holds the quoted phrase",
+                err=True,
+            )
+    if not found_any:
         raise typer.Exit(1)
-
-
-def readable(hit: Any, *, lines: int = 3, width: int = 110) -> str:
-    """A hit for people: rank, score, file and lines (a PDF's pages), then the first lines of its snippet."""
-    shown = [line for line in hit.snippet.splitlines() if line.strip()][:lines]
-    return "\n".join(
-        [f"{hit.rank:3d}  {hit.score:.3f}  {hit.place}", *(f"            {line[:width]}" for line in shown)]
-    )
 
 
 def _items(

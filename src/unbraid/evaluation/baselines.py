@@ -1,9 +1,8 @@
 """Baselines of every score: BM25, all-MiniLM-L6-v2, and for pictures random features and chance."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,6 @@ from PIL import Image
 from unbraid.errors import require
 from unbraid.evaluation.datasets.dataset import Retrieval
 from unbraid.evaluation.metrics import Score, Scorer
-from unbraid.index.store.bm25 import document_words, query_words
 from unbraid.runtime.code_text import split_identifiers
 from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.training.torchvision_shim import ensure_torchvision
@@ -45,36 +43,6 @@ def bm25(queries: Sequence[str], documents: Sequence[str], *, code: bool = False
             if words and any(corpus):
                 scores[:] = index.get_scores(words)
         return block
-
-    return scorer
-
-
-def index_bm25(queries: Sequence[str], documents: Sequence[str]) -> Scorer:
-    """BM25 of each query with each document as an index scores it (index/store/bm25.py), with the IDF of these documents."""
-    require("scipy", "evaluate")
-    from scipy import sparse
-
-    columns: dict[int, int] = {}
-
-    def matrix(texts: Sequence[str], terms: Callable[[str], Any]) -> tuple[list[float], list[int], list[int]]:
-        values, places, ends = [], [], [0]
-        for text in texts:
-            vector = terms(text)
-            values += vector.values
-            places += [columns.setdefault(word, len(columns)) for word in vector.indices]
-            ends.append(len(values))
-        return values, places, ends
-
-    parts = matrix(documents, document_words), matrix(queries, query_words)
-    stored, asked = (
-        sparse.csr_matrix(part, shape=(len(part[2]) - 1, len(columns)), dtype=np.float32) for part in parts
-    )
-    holding = np.bincount(stored.indices, minlength=len(columns))
-    idf = np.log1p((len(documents) - holding + 0.5) / (holding + 0.5)).astype(np.float32)
-    stored = stored.multiply(idf).T.tocsr()
-
-    def scorer(rows: slice) -> NDArray[np.float32]:
-        return np.asarray((asked[rows] @ stored).toarray(), np.float32)
 
     return scorer
 

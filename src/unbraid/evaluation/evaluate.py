@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unbraid.errors import ItemError
-from unbraid.evaluation.baselines import bm25, chance, index_bm25, minilm, random_features
+from unbraid.evaluation.baselines import bm25, chance, minilm, random_features
 from unbraid.evaluation.datasets.dataset import Retrieval, Sts, sample
 from unbraid.evaluation.metrics import RANKING_METRICS, Score, Scorer, dense, rank, ranking_scores, spearman
 from unbraid.evaluation.stored_vectors import stored_forms
 from unbraid.evaluation.tables import json_value, markdown_table
-from unbraid.index.search.hybrid import mixed
+from unbraid.evaluation.word_evidence import WordIndex
+from unbraid.index.search.relevance import Relevance, Scale, relevance_of
 from unbraid.runtime.routing import Side
 
 METRICS = (*RANKING_METRICS, "Spearman")
@@ -140,18 +141,20 @@ def _evaluate_retrieval(
         rows.append(row("BM25", None, scores, speed))
         reference, speed = _encode(minilm().encode, texts_q, texts_d, progress)
         rows.append(row(minilm().name, None, scores_of(dense(*reference)), speed))
-        both = hybrid(own, index_bm25(texts_q, texts_d))
+        both = by_words(own, texts_q, WordIndex(texts_d), relevance_of(model))
         rows.append(row(f"{model.name} + BM25", modes[0], scores_of(both)))
     return rows
 
 
-def hybrid(cosine: Scorer, words: Scorer) -> Scorer:
-    """The scores of `unbraid search --hybrid`: cosines with BM25 scores mixed in, weighted for each query."""
+def by_words(cosine: Scorer, queries: Sequence[str], words: WordIndex, relevance: Relevance) -> Scorer:
+    """The order of `unbraid search`: log odds of relevance, by the cosines of `cosine` and the words of `queries`."""
 
     def scorer(rows: slice) -> NDArray[np.float32]:
-        cosines, counts = cosine(rows), words(rows)
-        both = mixed(cosines, counts, cosines.std(axis=1), counts.max(axis=1))
-        return np.asarray(both, np.float32)
+        odds = []
+        for query, cosines in zip(queries[rows], cosine(rows), strict=True):
+            z = Scale.of(cosines, relevance)(cosines)
+            odds.append(relevance.log_odds(words(query).evidence(z)))
+        return np.asarray(odds, np.float32)
 
     return scorer
 

@@ -1,6 +1,7 @@
 """`Index`: files in, hits out. `unbraid.open_index` makes one, for a folder or for a collection of a Qdrant server."""
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from unbraid.index.files.walk import resolve_roots
 from unbraid.index.protocol import Vectors
 from unbraid.index.search.folding import Foldings
 from unbraid.index.search.search import Hit, check_search, search_vectors
+from unbraid.index.store.bm25 import VERSION
 from unbraid.index.store.entry import Entry, Fields
 from unbraid.index.store.filter import Names, read_filter
 from unbraid.index.store.folder_store import FolderStore
@@ -41,7 +43,8 @@ class SearchOptions(TypedDict, total=False):
 
     mode: str
     k: int
-    hybrid: bool
+    vectors_only: bool
+    min_score: float
     modality: str | None
     path: Names | None
     language: str | Sequence[str] | None
@@ -212,7 +215,8 @@ class Index:
         *,
         mode: str = "retrieval",
         k: int = 10,
-        hybrid: bool = False,
+        vectors_only: bool = False,
+        min_score: float = 0.0,
         modality: str | None = None,
         path: Names | None = None,
         language: str | Sequence[str] | None = None,
@@ -220,33 +224,30 @@ class Index:
     ) -> list[Hit] | list[list[Hit]]:
         """The `k` best hits for a text, an unbraid.Code or a picture (a path or PIL image), best first.
 
-        A list of queries gives a list of lists. `mode` says what counts as near, `hybrid` mixes in BM25 by the words of
-        the query. The other arguments filter, and all of them must hold: `path` is a file, folder or pattern ("docs",
-        "*.md"), `where` a condition on a field ("year>=2025", "team=search"); of several paths or languages one is
-        enough. Raises ItemError for a mode that the model does not have, a filter that means nothing, a query that
-        cannot be encoded, and a picture in a hybrid search.
+        A list of queries gives a list of lists. `mode` says what counts as near. The words of a query count beside its
+        vector, and "a phrase in quotes" holds in every hit; not so with `vectors_only`. Hits below `min_score`, the
+        probability of being relevant, are left out. The other arguments filter, and all of them must hold: `path` is a
+        file, folder or pattern ("docs", "*.md"), `where` a condition on a field ("year>=2025", "team=search"); of several
+        paths or languages one is enough. Raises ItemError for a mode that the model does not have, a filter that means
+        nothing and a query that cannot be encoded.
         """
         filter = read_filter(modality=modality, path=path, language=language, where=where)
         one = isinstance(query, str | Path | Image.Image)
         queries: Sequence[Any] = [query] if one else query  # type: ignore[assignment,list-item]
-        words = [str(each) for each in queries if isinstance(each, str)] if hybrid else None
-        if words is not None and len(words) < len(queries):
-            raise ItemError("a picture has no words for a hybrid search: leave hybrid out")
-        store, model = self.store, self.model
-        check_search(model, mode, k)
-        base = model.encode(queries, side="query", progress=False)
-        results = search_vectors(
-            store, model, base, mode=mode, k=k, filter=filter, words=words, foldings=self._foldings
-        )
+        words = [str(each) if isinstance(each, str) and not vectors_only else None for each in queries]
+        check_search(self.model, mode, k)
+        base = self.model.encode(queries, side="query", progress=False)
+        results = self._search(base, words, mode, k, filter, min_score)
         return results[0] if one else results
 
     def search_vectors(
         self,
         base: Vectors,
-        words: Sequence[str] | None = None,
+        words: Sequence[str | None] | None = None,
         *,
         mode: str = "retrieval",
         k: int = 10,
+        min_score: float = 0.0,
         modality: str | None = None,
         path: Names | None = None,
         language: str | Sequence[str] | None = None,
@@ -254,12 +255,10 @@ class Index:
     ) -> list[list[Hit]]:
         """`search` for queries that are base vectors [n, dim] already: another mode costs no encoding.
 
-        With `words`, the texts of the queries, it is hybrid.
+        `words` are the texts of the queries; without them, and where one is None, the vector alone counts.
         """
         filter = read_filter(modality=modality, path=path, language=language, where=where)
-        return search_vectors(
-            self.store, self.model, base, mode=mode, k=k, filter=filter, words=words, foldings=self._foldings
-        )
+        return self._search(base, words, mode, k, filter, min_score)
 
     def entries(self, path: str | Path) -> list[Entry]:
         """The undamaged chunks of the file at an absolute `path`; none for a file that the index does not hold."""
@@ -311,6 +310,7 @@ class Index:
     def compact(self) -> None:
         """Give back the room of deleted and replaced chunks. Blocks, even for Ctrl-C; a server does it by itself."""
         self._check_writable("compact")
+        self.store.renew_words()
         self._folder("compact").compact()
 
     # -- to and from other places --------------------------------------------------------------------------
@@ -380,6 +380,29 @@ class Index:
 
     # -- what the methods share ----------------------------------------------------------------------------
 
+    def _search(
+        self,
+        base: Vectors,
+        words: Sequence[str | None] | None,
+        mode: str,
+        k: int,
+        filter: Filter,
+        min_score: float,
+    ) -> list[list[Hit]]:
+        if not 0 <= min_score <= 1:
+            raise ItemError(f"min_score is {min_score}: expected a probability from 0 to 1")
+        if words is not None and self.store.meta.words != VERSION:
+            warnings.warn(
+                f"the words of {self.place} are those of an earlier version, so vectors alone count; renew them, without "
+                "encoding: unbraid index PATH... --into it once more, or unbraid index compact",
+                stacklevel=3,
+            )
+            words = None
+        results = search_vectors(
+            self.store, self.model, base, mode=mode, k=k, filter=filter, words=words, foldings=self._foldings
+        )
+        return [[hit for hit in hits if hit.score >= min_score] for hits in results]
+
     def _make(self, meta: Meta) -> Store:
         """The store to write vectors of `meta` to, made where there is none. Raises StoreError when they do not fit in."""
         if self._store is None and not self._closed:
@@ -389,6 +412,7 @@ class Index:
         changed = match(self.place, self.store.meta, meta, self._count_pictures)
         if changed != self.store.meta:
             self.store.set_meta(changed)
+        self.store.renew_words()
         return self.store
 
     def _check_storage(self, meta: Meta) -> None:

@@ -4,7 +4,8 @@ The cosine of a query vector q with a mapped document is (Wᵀq)·b / ‖W b‖.
 (Wᵀq)·b, corrected for what is known of ‖W b‖ (folding.py), more of them than are wanted, and those are scored exactly
 with the mapper, from the first one down as far as matters (rescore.py). Adjacent chunks are then merged.
 
-A hybrid search also asks for the best BM25 scores and ranks the first chunks of both lists by `hybrid.mixed`.
+A query of words also asks for the best BM25 scores, of all its words and of each alone, and ranks the first chunks of
+all lists by the probability that they are relevant (relevance.py).
 """
 
 import os
@@ -19,10 +20,12 @@ from unbraid.index.files.language import PICTURE
 from unbraid.index.files.read_words import Box
 from unbraid.index.protocol import Model, Scores, Vectors
 from unbraid.index.search.folding import Foldings, folding_for
-from unbraid.index.search.hybrid import mixed
+from unbraid.index.search.match_words import WordMatches, match_words
 from unbraid.index.search.merge_adjacent import join_boxes, join_chunks, merge_adjacent
+from unbraid.index.search.phrases import holds_phrases, quoted_phrases
+from unbraid.index.search.relevance import Evidence, Relevance, Scale, probability, relevance_of
 from unbraid.index.search.rescore import Ranked, rescore
-from unbraid.index.store.bm25 import query_words
+from unbraid.index.store.bm25 import NO_WORDS, read_query
 from unbraid.index.store.entry import Entry
 from unbraid.index.store.filter import ANYTHING, Filter
 from unbraid.index.store.store import Candidates, Store, without_damage
@@ -32,10 +35,12 @@ from unbraid.items import Modality
 # expects: of Thai texts, which the starter cannot read, the ten best are among the first 1,500 but not the first 600.
 DEPTH, DEPTH_FACTOR = 1_500, 50
 BLOCK, BLOCK_FACTOR = 50, 5  # of these, scored exactly at first
-HYBRID, HYBRID_FACTOR = 300, 20  # of these, all scored in a hybrid search, since BM25 may lift any of them
-# BM25 gives a quarter of that: among 20,000 documents the best ten were all there with 25 (docs/experiments.md).
-WORDS_SHARE = 4
-SPREAD_SAMPLE = 256  # chunks that a query's spread of cosines is taken from: 4.4 % standard error
+# Of these, all scored for a query of words, since its words may lift any of them.
+HYBRID, HYBRID_FACTOR = 150, 15
+# BM25 gives half of that: among 20,000 documents the best ten were all there with 25 (docs/experiments.md). So does a
+# word alone, and one that gives fewer is one that few chunks hold.
+WORDS_SHARE = 2
+SPREAD_SAMPLE = 256  # chunks that a query's usual cosines are taken from: their spread has an error of 4.4 %
 READ = 2  # entries read and checked at a time beyond those wanted, down the ranking
 
 
@@ -43,9 +48,9 @@ READ = 2  # entries read and checked at a time beyond those wanted, down the ran
 class Hit:
     """One result: a chunk, or up to three adjacent ones of a file.
 
-    `score` is the best chunk's cosine in the task space; in a hybrid search the mixed score, of this `cosine` and
-    `bm25`. Lines count from 1; they are pages for a PDF, None for a picture. The snippet of a picture is the words in
-    it that were found; `boxes` says where each of its lines stands.
+    `score` is the probability that the best chunk is relevant, in 0..1, by its `cosine` in the task space and, where
+    words count, its `bm25`. Lines count from 1; they are pages for a PDF, None for a picture. The snippet of a picture is
+    the words in it that were found; `boxes` says where each of its lines stands.
     """
 
     rank: int
@@ -95,12 +100,13 @@ def search_vectors(
     mode: str = "retrieval",
     k: int = 10,
     filter: Filter = ANYTHING,
-    words: Sequence[str] | None = None,
+    words: Sequence[str | None] | None = None,
     foldings: Foldings | None = None,
 ) -> list[list[Hit]]:
     """The `k` best hits for each base vector of [n, dim], best first, among the chunks that pass `filter`.
 
-    With `words`, the texts of the queries, the search is hybrid. `foldings` keeps what is fitted from search to search.
+    `words` are the texts of the queries, None for one that is searched by its vector alone; a phrase in quotes holds in
+    every hit. `foldings` keeps what is fitted from search to search.
     """
     query_task, document_task = check_search(model, mode, k)
     if not len(base):
@@ -111,63 +117,105 @@ def search_vectors(
         {} if foldings is None else foldings, store, model, query_task, document_task, block
     )
     found = store.nearest(folding(queries), max(DEPTH, DEPTH_FACTOR * k), filter)
-    if words is not None:
-        return _hybrid(store, model, queries, document_task, found, words, k, filter)
-    results = []
-    for query, candidates in zip(queries, found, strict=True):
-
-        def score(
-            some: slice, query: Vectors = query, candidates: Candidates = candidates
-        ) -> tuple[list[UUID], Vectors, Scores]:
-            ids = candidates.ids(some)
-            vectors = store.vectors(ids)
-            return ids, vectors, _cosines(model, query, document_task, vectors)
-
-        results.append(_hits(store, rescore(candidates.scores(), folding.size, k, block, score), k))
-    return results
-
-
-def _cosines(model: Model, query: Vectors, task: str, vectors: Vectors) -> Scores:
-    """Rounded, since a matrix product gives two identical rows scores that differ in the last bit."""
-    return np.round(model.map(without_damage(vectors), task) @ query, 6)
-
-
-def _hybrid(
-    store: Store,
-    model: Model,
-    queries: Vectors,
-    task: str,
-    found: Sequence[Candidates],
-    words: Sequence[str],
-    k: int,
-    filter: Filter,
-) -> list[list[Hit]]:
-    """Hits among the first candidates of each query [n, dim] and those that BM25 finds for its words."""
+    texts = [None] * len(base) if words is None else words
+    asked = [NO_WORDS if text is None else read_query(text) for text in texts]
     limit = max(HYBRID, HYBRID_FACTOR * k)
-    asked = [query_words(one) for one in words]
-    others = store.nearest_words(asked, limit // WORDS_SHARE, filter)
-    united = [
-        list(dict.fromkeys([*near.ids(slice(limit)), *other.ids()]))
-        for near, other in zip(found, others, strict=True)
-    ]
-    sample = model.map(store.sample()[:SPREAD_SAMPLE], task)
+    near = [some.ids(slice(limit)) if one else [] for some, one in zip(found, asked, strict=True)]
+    matches = match_words(store, asked, near, limit // WORDS_SHARE, filter)
+    sample = model.map(store.sample()[:SPREAD_SAMPLE], document_task)
+    relevance, chunks = relevance_of(model), store.size()
     results = []
-    for query, ids, bm25 in zip(queries, united, store.word_scores(asked, united), strict=True):
-        vectors = store.vectors(ids)
-        cosines = _cosines(model, query, task, vectors)
-        spread = float(np.std(sample @ query)) if len(sample) else 0.0
-        scores = np.round(mixed(cosines, bm25, spread, float(bm25.max(initial=0.0))), 6)
-        ranked = Ranked(ids, vectors, scores, np.argsort(-scores, kind="stable").tolist())
-        results.append(_hits(store, [ranked], k, (cosines, bm25)))
+    for query, candidates, text, one in zip(queries, found, texts, matches, strict=True):
+        # One query at a time: a product of matrices differs in the last bit from that of one row.
+        scale = Scale.of(sample @ query, relevance)
+        search = _Search(store, model, document_task, query, scale, relevance, chunks, k)
+        if one is None:
+            results.append(search.by_vector(candidates, folding.size, block))
+        else:
+            results.append(search.by_words(one, quoted_phrases(text or "")))
     return results
 
 
-def _hits(
-    store: Store, ranking: Iterable[Ranked], k: int, parts: tuple[Scores, Scores] | None = None
-) -> list[Hit]:
-    """The `k` best results of a ranking. Lazy: scores and reads payloads until `k` merged hits are final.
+@dataclass(frozen=True)
+class _Search:
+    """One query of a search: its task vector [dim] and what stands still while its candidates are scored."""
 
-    `parts` are the cosines [n] and BM25 scores [n] that its scores are mixed of.
+    store: Store
+    model: Model
+    task: str  # of the documents
+    query: Vectors
+    scale: Scale
+    relevance: Relevance
+    chunks: int
+    k: int
+
+    def cosines(self, ids: list[UUID]) -> tuple[list[UUID], Vectors, Scores]:
+        """The ids, their vectors as stored and their cosines.
+
+        Cosines are rounded, since a matrix product gives two identical rows scores that differ in the last bit.
+        """
+        vectors = self.store.vectors(ids)
+        return ids, vectors, np.round(self.model.map(without_damage(vectors), self.task) @ self.query, 6)
+
+    def by_vector(self, candidates: Candidates, size: float, block: int) -> list[Hit]:
+        """Hits of the largest cosines."""
+
+        def score(some: slice) -> tuple[list[UUID], Vectors, Scores]:
+            return self.cosines(candidates.ids(some))
+
+        ranking = rescore(candidates.scores(), size, self.k, block, score)
+        return [
+            Hit(
+                rank,
+                self.relevance.by_vector(self.scale(one.score), self.chunks),
+                *one.place,
+                one.score,
+                None,
+                one.boxes,
+            )
+            for rank, one in enumerate(_results(self.store, ranking, self.k), start=1)
+        ]
+
+    def by_words(self, found: WordMatches, phrases: Sequence[str]) -> list[Hit]:
+        """Hits that are most likely relevant, by their cosines and the words that they hold."""
+        ids, vectors, cosines = self.cosines(found.ids)
+        evidence = Evidence(
+            self.scale(cosines),
+            found.bm25,
+            float(found.bm25.max(initial=0.0)),
+            found.rare,
+            found.single,
+            self.chunks,
+        )
+        odds = np.round(self.relevance.log_odds(evidence), 6)
+        ranked = Ranked(ids, vectors, odds, np.argsort(-odds, kind="stable").tolist())
+        return [
+            Hit(
+                rank,
+                probability(one.score),
+                *one.place,
+                float(cosines[one.row]),
+                float(found.bm25[one.row]),
+                one.boxes,
+            )
+            for rank, one in enumerate(_results(self.store, [ranked], self.k, phrases), start=1)
+        ]
+
+
+@dataclass(frozen=True)
+class _Result:
+    """A chunk, or adjacent ones: row and score of the best among the candidates, what a hit says of them, and the boxes of its lines."""
+
+    row: int
+    score: float
+    place: tuple[str, Modality, int | None, int | None, str]
+    boxes: list[Box]
+
+
+def _results(store: Store, ranking: Iterable[Ranked], k: int, phrases: Sequence[str] = ()) -> list[_Result]:
+    """The `k` best results of a ranking. Lazy: scores and reads payloads until `k` merged results are final.
+
+    A chunk that does not hold each of `phrases` is left out.
     """
     found: list[tuple[int, float, Entry]] = []  # number, score and entry of a candidate
     results: list[list[int]] = []
@@ -176,22 +224,18 @@ def _hits(
         found += [
             (row, float(ranked.scores[row]), entry)
             for row, entry in zip(rows, entries, strict=True)
-            if entry is not None
+            if entry is not None and holds_phrases(entry.text, phrases)
         ]
         found.sort(key=lambda one: (-one[1], one[2].path, one[2].chunk))  # which decide between equal scores
         results = merge_adjacent([entry for _, _, entry in found], k)
         if sum(map(len, results)) < len(found):  # the next one belongs to none of them
             break
-    hits = []
-    for rank, result in enumerate(results, start=1):
-        row, score, best = found[result[0]]
-        chunks = [found[number][2] for number in result]
-        first, last, snippet = join_chunks(chunks)
-        modality = "image" if best.language == PICTURE else best.modality
-        cosine, bm25 = [float(part[row]) for part in parts] if parts else (None, None)
-        boxes = join_boxes(chunks)
-        hits.append(Hit(rank, score, best.path, modality, first, last, snippet, cosine, bm25, boxes))
-    return hits
+    return [_result(*found[result[0]], [found[number][2] for number in result]) for result in results]
+
+
+def _result(row: int, score: float, best: Entry, chunks: list[Entry]) -> _Result:
+    modality: Modality = "image" if best.language == PICTURE else best.modality
+    return _Result(row, score, (best.path, modality, *join_chunks(chunks)), join_boxes(chunks))
 
 
 def _batches(ranking: Iterable[Ranked], size: int) -> Iterator[tuple[Ranked, list[int]]]:

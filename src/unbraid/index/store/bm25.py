@@ -1,38 +1,162 @@
 """The words of a text as a sparse vector. Its inner product with a query's vector is BM25, with a fixed average length.
 
-A document's weight of a word is tf (k1 + 1) / (tf + k1 (1 - b + b length / average)), a query's is 1, and the store
-multiplies by the word's IDF when it searches (Robertson & Zaragoza 2009; k1 1.2, b 0.75). Words come from the tokenizer
-of Qdrant Edge: lower case, English stop words, Snowball stems. A word's dimension is its 31-bit murmur3 hash, so no
-vocabulary is kept. A Qdrant server makes the same vectors.
+A document's weight of a term is tf (k1 + 1) / (tf + k1 (1 - b + b length / average)), and the store multiplies by the
+term's IDF when it searches (Robertson & Zaragoza 2009; k1 1.2, b 0.75). Terms are the words that split_words.py finds,
+their parts and, of English words, their Snowball stems; a query weighs a word itself more than its stem and its parts.
+The names of a chunk are terms of their own: its file, its folders, what stands around it and what its code defines. A term's dimension is its
+CRC-32, so no vocabulary is kept. A Qdrant server stores the same vectors.
 """
 
-from functools import cache
+import re
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
 
 import qdrant_edge as edge
 
-from unbraid.io.surrogates import replace_lone_surrogates
-from unbraid.runtime.code_text import split_identifiers
+from unbraid.index.store.split_words import Word, split_words
+from unbraid.items import Modality, suffix_modality
 
+VERSION = 2  # of all this: an index with the words of another version has them counted again
 # Words of a document that is neither short nor long. Fixed, since the true average changes as a store grows: 32 to 128 differ
 # by half a point of nDCG@10 over 23 sets, 64 and 32 lead (docs/experiments.md).
 AVERAGE_LENGTH = 64
+K1, B = 1.2, 0.75
+STEM, PART, NAME = 0.3, 0.5, 1.0  # a query's weights beside that of a word itself, which is 1 - STEM
+# A document's weights of names beside that of its file, which is 1: what it defines or is headed, what stands around it.
+DEFINED, CONTEXT, FOLDER, PICTURE = 1.5, 0.6, 0.4, 2.2
+FOLDERS = 3  # the nearest; those further up are the same for the whole index
+WORDS, ALONE = 128, 8  # of a query: that are read, that are also searched for alone
+STOP_WORDS = frozenset(
+    "a an and are as at be but by do does for from has have how i if in into is it its no not of on or s such t that the "
+    "their then there these they this to was we were what when where which who will with you".split()
+)
+_NAMED = re.compile(r"[0-9_+#]")
+_NAME = "/"  # before the terms of names
+_DEFINITION = re.compile(
+    r"^[ \t]*(?:[a-z]+[ \t]+){0,4}?(?:def|class|fn|func|function|fun|interface|struct|enum|trait|type|module|impl|record)\b[ \t*]*"
+    r"(?:\([^()\n]*\)[ \t]*)?([^\W\d]\w*)",
+    re.MULTILINE,
+)
+_HEADING = re.compile(r"^#{1,6}[ \t]+(.+)$", re.MULTILINE)
+# Names that cameras and programs give, which say nothing of what a picture shows.
+_GIVEN = re.compile(
+    r"(?:img|dsc[nf]?|pxl|mvimg|vid|dcim|image|photo|picture|pic|scan|screenshot|untitled|unnamed|p)?[\W_\d]*",
+    re.IGNORECASE,
+)
 
 
-def document_words(text: str) -> edge.SparseVector:
-    """Word weights of a text or code that is searched; empty for one without words."""
-    return _bm25().embed_document(_words(text))
+@dataclass(frozen=True)
+class QueryWords:
+    """A query as a sparse vector of all its terms, and the words that are also searched for alone, each also as a name.
+
+    `alone` has the only word of a query (`single`), or of several those that look like a name or a number: with a digit,
+    an underscore or parts.
+    """
+
+    terms: edge.SparseVector
+    alone: list[edge.SparseVector]
+    single: bool
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.terms.indices)
+
+
+NO_WORDS = QueryWords(edge.SparseVector([], []), [], False)
+
+
+def document_words(
+    text: str, path: str = "", modality: Modality = "text", context: str = ""
+) -> edge.SparseVector:
+    """Term weights of a chunk: of its text, the path of its file and the headings or definitions around it."""
+    counts: Counter[str] = Counter()
+    length = 0
+    for word in split_words(text):
+        if word.whole not in STOP_WORDS:
+            length += 1
+            counts.update(_terms(word))
+    spread = K1 * (1 - B + B * length / AVERAGE_LENGTH)
+    weights = {term: count * (K1 + 1) / (count + spread) for term, count in counts.items()}
+    names = {context: CONTEXT, **_path_names(path)}
+    shown = _DEFINITION if modality == "code" else _HEADING
+    names.update((name, DEFINED) for name in shown.findall(text))
+    for name, weight in sorted(names.items(), key=lambda one: one[1]):
+        weights.update((_NAME + term, weight) for word in split_words(name) for term in _terms(word))
+    return _vector(weights)
 
 
 def query_words(text: str) -> edge.SparseVector:
-    """The words of a query, weight 1 each."""
-    return _bm25().embed_query(_words(text))
+    """The terms of a query with their weights; none for one without words or of stop words alone."""
+    return read_query(text).terms
 
 
-def _words(text: str) -> str:
-    """Identifiers in parts, in prose and queries too, so that getName, get_name and "get name" match each other."""
-    return replace_lone_surrogates(split_identifiers(text))
+def read_query(text: str) -> QueryWords:
+    """The words of a query; none for one without words or of stop words alone."""
+    words = list(dict.fromkeys(word for word in split_words(text) if word.whole not in STOP_WORDS))[:WORDS]
+    weights: dict[str, float] = {}
+    for word in words:
+        for term, weight in _query_terms(word).items():
+            weights[term] = max(weight, weights.get(term, 0.0))
+    named = {_NAME + term: NAME * weight for term, weight in weights.items()}
+    single = len(words) == 1
+    alone = [word for word in words if single or _NAMED.search(word.whole) or len(word.parts) > 1]
+    return QueryWords(
+        _vector({**weights, **named}),
+        [_vector({word.whole: 1.0, _NAME + word.whole: NAME}) for word in alone[:ALONE]],
+        single,
+    )
 
 
-@cache
-def _bm25() -> edge.Bm25:
-    return edge.Bm25(edge.Bm25Config(k=1.2, b=0.75, avg_len=AVERAGE_LENGTH))
+def word_terms(text: str) -> frozenset[str]:
+    """The terms of the words of a text, stop words aside: two words with a term in common match each other."""
+    words = (word for word in split_words(text) if word.whole not in STOP_WORDS)
+    return frozenset(term for word in words for term in _terms(word))
+
+
+@lru_cache(50_000)
+def _terms(word: Word) -> tuple[str, ...]:
+    """The terms that a document holds for a word: it, its parts, and their stems."""
+    own = (word.whole, *word.parts)
+    return tuple(dict.fromkeys([*own, *map(_stem, own)]))
+
+
+def _query_terms(word: Word) -> dict[str, float]:
+    """The weights of a word's terms in a query."""
+    weights: dict[str, float] = {}
+    for part, share in ((word.whole, 1.0), *((part, PART) for part in word.parts)):
+        for term, weight in ((part, 1 - STEM), (_stem(part), STEM)):
+            weights[term] = weights.get(term, 0.0) + share * weight
+    return weights
+
+
+def _path_names(path: str) -> dict[str, float]:
+    """The names that a path gives, with a document's weight of each; none for one that a camera gave.
+
+    That of a picture counts most, for the words in it too; those of a PDF's pages are none, drawn or not.
+    """
+    place = PurePosixPath(path)
+    names = {folder: FOLDER for folder in place.parent.parts[-FOLDERS:]}
+    if not _GIVEN.fullmatch(place.stem):
+        weight = PICTURE if suffix_modality(Path(path)) == "image" else 1.0
+        names.update({place.stem: weight, place.name: weight})
+    return names
+
+
+def _stem(word: str) -> str:
+    return _stemmer()(word) if word.isascii() and word.isalpha() else word
+
+
+@lru_cache(1)
+def _stemmer():  # type: ignore[no-untyped-def]  # PyStemmer has no types
+    from Stemmer import Stemmer
+
+    return Stemmer("english").stemWord
+
+
+def _vector(weights: dict[str, float]) -> edge.SparseVector:
+    """A sparse vector of weights by term; of two terms in one dimension the last counts."""
+    dimensions = {zlib.crc32(term.encode("utf-8", "replace")): weight for term, weight in weights.items()}
+    return edge.SparseVector(list(dimensions), list(dimensions.values()))

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from struct import pack
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import qdrant_edge as edge
@@ -109,12 +110,22 @@ def upsert_points(
     points = []
     for entry, row in zip(entries, storage.narrow(vectors), strict=True):
         named: dict[str, edge.NamedVector] = {DENSE: row.tolist()}
-        words = document_words(entry.text)  # no checksum holds them, since they follow from the payload
+        words = document_words(
+            entry.snippet, entry.path, entry.modality, entry.context
+        )  # no checksum holds them, since they follow from the payload
         if words.indices:
             named[WORDS] = words
         identity = point_id(entry.path, entry.sha256, entry.chunk)
         points.append(edge.Point(identity, named, to_payload(entry, row, numbers)))
     return edge.UpdateOperation.upsert_points(points)
+
+
+def set_words(words: Mapping[UUID, edge.SparseVector]) -> list[edge.UpdateOperation]:
+    """The write of the words of points by id, in place of those that they have."""
+    some = [edge.PointVectors(one, {WORDS: vector}) for one, vector in words.items() if vector.indices]
+    none: list[edge.PointId] = [one for one, vector in words.items() if not vector.indices]
+    operations = [edge.UpdateOperation.update_vectors(some)] if some else []
+    return operations + ([edge.UpdateOperation.delete_vectors(none, [WORDS])] if none else [])
 
 
 def stored_rows(records: Sequence[edge.Record], dim: int) -> Vectors:

@@ -162,12 +162,8 @@ def file_states(payloads: Iterable[Mapping[str, Any]]) -> dict[str, FileState]:
         path = payload["path"]
         if path not in states:
             size, mtime_ns, chunks = payload["size"], payload["mtime_ns"], payload["chunks"]
-            # "own_fields" and "seen" are left out of a payload where they are empty.
-            fields, own, seen = (
-                read_values(payload["fields"]),
-                payload.get("own_fields", ""),
-                payload.get("seen", ""),
-            )
+            fields = read_values(payload["fields"])
+            own, seen = (payload.get(name, "") for name in ("own_fields", "seen"))  # left out where empty
             states[path] = FileState(payload["sha256"], size, mtime_ns, chunks, fields, own, seen)
         state = states[path]
         if payload["sha256"] == state.sha256:

@@ -170,9 +170,8 @@ def build_filter(
     if filter.modality:
         modality = condition("modality", "value", filter.modality)
         words = condition("language", "value", PICTURE)
-        if (
-            filter.modality == "image"
-        ):  # a picture is found by the words in it too, and these are no text of their own
+        # A picture is found by the words in it too, and these are no text of their own.
+        if filter.modality == "image":
             must.append(group(should=[modality, words]))
         else:
             must.append(modality)

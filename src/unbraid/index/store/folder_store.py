@@ -21,6 +21,7 @@ import qdrant_edge as edge
 
 from unbraid.errors import StoreError
 from unbraid.index.protocol import Vectors
+from unbraid.index.store.bm25 import VERSION
 from unbraid.index.store.edge import (
     DENSE,
     WORDS,
@@ -31,6 +32,7 @@ from unbraid.index.store.edge import (
     number_fields,
     require_room,
     room_of,
+    set_words,
     stored_rows,
     upsert_points,
 )
@@ -99,7 +101,7 @@ class FolderStore(Store):
         folder = Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_meta(folder, replace(meta, shard=SHARD_FOLDER))
+            write_meta(folder, replace(meta, shard=SHARD_FOLDER, words=VERSION))
         except OSError as error:
             raise StoreError(f"cannot make an index in {folder}: {error}") from error
         made = cls.open(folder)
@@ -234,6 +236,9 @@ class FolderStore(Store):
         asked = [edge.Query.Nearest(query, using=WORDS) for query in queries]
         among = [edge.Filter(must=[edge.HasIdCondition(set(some))]) for some in ids]
         return self._query(asked, max(map(len, ids), default=0), among)
+
+    def _set_words(self, words: Mapping[uuid.UUID, edge.SparseVector]) -> None:
+        self._update(set_words(words), sum(8 * len(vector.indices) for vector in words.values()))
 
     def vectors(self, ids: Sequence[uuid.UUID]) -> Vectors:
         """Base vectors [n, dim] as stored, unchecked; NaN where an id is gone."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unbraid.errors import StoreError
+from unbraid.index.store.bm25 import VERSION
 from unbraid.index.store.storage import Storage
 from unbraid.io.atomic import write_atomic
 
@@ -47,6 +48,7 @@ class Meta:
     # The folder of the Edge store beside unbraid.json; a repair writes another folder and changes this last.
     shard: str = SHARD_FOLDER
     provenance: Provenance = field(default_factory=Provenance)
+    words: int = VERSION  # of bm25.py that its words are of
 
 
 def meta_of_model(model: Any, storage: Storage | None = None) -> Meta:
@@ -124,7 +126,8 @@ def parse_meta(about: Mapping[str, Any]) -> Meta:
     """The Meta that `asdict` wrote as `about`. Raises TypeError, KeyError or StoreError for anything else."""
     origin = Provenance(**about["provenance"])
     origin = replace(origin, languages=tuple(origin.languages))
-    return Meta(**{**about, "storage": Storage(**about["storage"]), "provenance": origin})
+    # An index that does not say is from before words had a version.
+    return Meta(**{"words": 1, **about, "storage": Storage(**about["storage"]), "provenance": origin})
 
 
 def write_meta(folder: Path, meta: Meta) -> None:

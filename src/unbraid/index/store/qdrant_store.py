@@ -23,7 +23,7 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 
 from unbraid.errors import StoreError
 from unbraid.index.protocol import Vectors
-from unbraid.index.store.bm25 import document_words
+from unbraid.index.store.bm25 import VERSION, document_words
 from unbraid.index.store.checksum import to_payload
 from unbraid.index.store.entry import (
     KEYWORDS,
@@ -107,7 +107,7 @@ class QdrantStore(Store):
         """A new index in collection `name`, or the one that another process made a moment ago."""
         self = cls(connect(url), name)
         try:
-            self._create(replace(meta, shard=""))
+            self._create(replace(meta, shard="", words=VERSION))
             self.meta = self._read_meta()
         except BaseException:
             self.close()
@@ -132,7 +132,9 @@ class QdrantStore(Store):
         points = []
         for entry, row in zip(entries, self.meta.storage.narrow(vectors), strict=True):
             named: dict[str, Any] = {BASE: row.tolist()}
-            words = document_words(entry.text)  # no checksum holds them, since they follow from the payload
+            words = document_words(
+                entry.snippet, entry.path, entry.modality, entry.context
+            )  # no checksum holds them, since they follow from the payload
             if words.indices:
                 named[WORDS] = _sparse(words)
             identity = str(point_id(entry.path, entry.sha256, entry.chunk))
@@ -202,6 +204,18 @@ class QdrantStore(Store):
         among = [models.Filter(must=[models.HasIdCondition(has_id=list(map(str, some)))]) for some in ids]
         sizes = [max(1, len(some)) for some in ids]
         return self._query(list(map(_words_request, queries, among, sizes)))
+
+    def _set_words(self, words: Mapping[UUID, edge.SparseVector]) -> None:
+        some = [
+            models.PointVectors(id=str(one), vector={WORDS: _sparse(vector)})
+            for one, vector in words.items()
+            if vector.indices
+        ]
+        none = [str(one) for one, vector in words.items() if not vector.indices]
+        if some:
+            self._ask(lambda: self.client.update_vectors(self.name, some, wait=True))
+        if none:
+            self._ask(lambda: self.client.delete_vectors(self.name, [WORDS], none, wait=True))
 
     def vectors(self, ids: Sequence[UUID]) -> Vectors:
         """Base vectors [n, dim] as stored, unchecked; NaN where an id is gone."""

@@ -21,6 +21,7 @@ import qdrant_edge as edge
 
 from unbraid.errors import DataError, StoreError
 from unbraid.index.files.read import read_chunks
+from unbraid.index.store.bm25 import VERSION
 from unbraid.index.store.checksum import damage, identity_of, to_entry
 from unbraid.index.store.edge import (
     edge_errors,
@@ -201,7 +202,7 @@ def rewrite(store: FolderStore, name: str, say: Callable[[dict[str, Any]], None]
     unfinished.rename(path)
     sync_folder(store.folder)
     store.forget_file_hashes()
-    write_meta(store.folder, replace(store.meta, shard=name))
+    write_meta(store.folder, replace(store.meta, shard=name, words=VERSION))
     return items
 
 

@@ -3,7 +3,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 from uuid import UUID
 
@@ -12,6 +12,7 @@ import qdrant_edge as edge
 
 from unbraid.errors import StoreError
 from unbraid.index.protocol import Scores, Vectors
+from unbraid.index.store.bm25 import VERSION, document_words
 from unbraid.index.store.checksum import checked_entry
 from unbraid.index.store.entry import Entry, FileState
 from unbraid.index.store.filter import ANYTHING, Filter
@@ -128,6 +129,10 @@ class Store(ABC):
         """Those of the chunks `ids[i]` that hold words of query i, with their BM25 scores."""
 
     @abstractmethod
+    def _set_words(self, words: Mapping[UUID, edge.SparseVector]) -> None:
+        """Replace the words of points by id."""
+
+    @abstractmethod
     def vectors(self, ids: Sequence[UUID]) -> Vectors:
         """Base vectors [n, dim] as stored, unchecked; NaN where an id is gone."""
 
@@ -189,6 +194,26 @@ class Store(ABC):
         if self._sample is None:  # reading it takes as long as the rest of a search
             self._sample = without_damage(self._read_sample())
         return self._sample
+
+    def renew_words(self) -> int:
+        """Count the words of every chunk again where an earlier version did; returns of how many.
+
+        Nothing is encoded or read from files. It may be cut off and repeated. A damaged chunk keeps its words.
+        """
+        if self.meta.words == VERSION:
+            return 0
+        renewed = 0
+        for ids, payloads, rows in self.records():
+            entries = [checked_entry(payload, row) for payload, row in zip(payloads, rows, strict=True)]
+            words = {
+                one: document_words(entry.snippet, entry.path, entry.modality, entry.context)
+                for one, entry in zip(ids, entries, strict=True)
+                if entry is not None
+            }
+            self._set_words(words)
+            renewed += len(words)
+        self.set_meta(replace(self.meta, words=VERSION))
+        return renewed
 
     def word_scores(
         self, queries: Sequence[edge.SparseVector], ids: Sequence[Sequence[UUID]]

@@ -47,6 +47,7 @@ BaseVector = Annotated[
 ]
 BaseVectors = Annotated[Any, Meta(extra_json_schema={"type": "array", "minItems": 1, "items": _VECTOR})]
 Positive = Annotated[int, Meta(ge=1)]
+Probability = Annotated[float, Meta(ge=0, le=1)]
 # At most six runs of stars, as more make a pattern slow to compare. No run can be split over two groups, so that the
 # expression itself takes linear time.
 Term = Annotated[str, Meta(max_length=300, pattern=r"^[^\x00*]*(\*+[^\x00*]+){0,5}(\*+[^\x00*]*)?$")]
@@ -83,7 +84,7 @@ class MapRequest(Struct, forbid_unknown_fields=True):
 
 
 class SearchRequest(Struct, forbid_unknown_fields=True):
-    """POST /v1/search: a `query`, or the base vector of one as `base`."""
+    """POST /v1/search: a `query`, or the base vector of one as `base`; beside it only the words of `query` are read."""
 
     query: Query = None
     base: BaseVector = None
@@ -95,7 +96,8 @@ class SearchRequest(Struct, forbid_unknown_fields=True):
     where: Terms | None = None  # conditions on fields, such as "year>=2024"; all have to hold
     tier: str | None = None  # which encoder reads a query of words; by default its language chooses
     query_language: str | None = None
-    hybrid: bool = False  # mixes in BM25 of the query's words; `base` may stand beside them
+    vectors_only: bool = False  # leaves the words of the query out
+    min_score: Probability = 0.0  # leaves out hits that are less likely relevant
 
 
 # -- responses
@@ -140,8 +142,8 @@ class SearchHit(Struct):
     first_line: int | None
     last_line: int | None
     snippet: str
-    cosine: float | None  # cosine and bm25 are there in a hybrid search only; `score` mixes them
-    bm25: float | None
+    cosine: float
+    bm25: float | None  # where words count
     # Where each line of `snippet` stands, if it was read in a picture: left, top, right, bottom, as shares of its sides.
     boxes: list[list[float]] = []
     picture: str | None = None  # where a thumbnail is served

@@ -42,7 +42,7 @@ class IndexSearch:
         gone: "asyncio.Future[None]",
         most_seconds: float,
     ) -> list[SearchHit]:
-        """The hits of a query's base vector [1, dim]; with `words`, its text, those of a hybrid search.
+        """The hits of a query's base vector [1, dim] and, unless None, of its `words`.
 
         Raises ApiError 400 for a filter that means nothing and 500 for a broken index, Overloaded when the search did
         not begin within `most_seconds`, ClientGone when it did not begin before `gone` was done.
@@ -60,9 +60,10 @@ class IndexSearch:
             with self._lock:
                 (found,) = self.index.search_vectors(
                     base,
-                    None if words is None else [words],
+                    [words],
                     mode=asked.mode,
                     k=asked.k,
+                    min_score=asked.min_score,
                     modality=asked.modality,
                     path=asked.paths,
                     language=asked.languages,

@@ -23,8 +23,8 @@ async def search(request: Request) -> Response:
         raise ApiError(404, "no_index", "no index is served here: start with --index DIR")
     with stats.phase("read"):
         asked = await context.offload(len(body), read_request, SearchRequest, body, limits)
-        if (asked.query is None) == (asked.base is None) and not (asked.query is not None and asked.hybrid):
-            message = "give either query or base; both only in a hybrid search"
+        if asked.query is None and asked.base is None:
+            message = "give a query, or the base vector of one as base"
             raise ApiError(400, "invalid_input", message, param="query")
         if asked.k > limits.hits:
             raise ApiError(400, "too_many_items", f"k is {asked.k}, at most {limits.hits}", param="k")
@@ -37,15 +37,15 @@ async def search(request: Request) -> Response:
     if isinstance(asked.query, list):
         raise ApiError(400, "invalid_input", "query is a list: expected one item", param="query")
     items = [] if asked.query is None else await read_items(request, asked.query, "text")
-    words = next((item.content for item in items if isinstance(item.content, str)), None)
+    words = (
+        None
+        if asked.vectors_only
+        else next((item.content for item in items if isinstance(item.content, str)), None)
+    )
     if asked.base is not None:
         base = read_vectors([asked.base], context.engine.dim, 1)
     else:
         base, _ = await encode_items(request, items, BASE, truncate=True, encoder=encoder)
-    if not asked.hybrid:
-        words = None
-    elif words is None:
-        raise ApiError(400, "no_words", "a hybrid search needs a query of words", param="hybrid")
     with stats.phase("search"), client_gone(request) as gone:
         hits = await index.search(base, words, asked, gone=gone, most_seconds=limits.queue_seconds)
     sent_base = base64.b64encode(base.tobytes()).decode()

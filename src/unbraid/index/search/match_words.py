@@ -1,0 +1,65 @@
+"""What the words of queries find: the chunks that hold them best, beside those that the vectors found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from uuid import UUID
+
+import numpy as np
+
+from unbraid.index.protocol import Scores
+from unbraid.index.search.relevance import idf, rarity
+from unbraid.index.store.bm25 import QueryWords
+from unbraid.index.store.filter import ANYTHING, Filter
+from unbraid.index.store.store import Candidates, Store
+
+
+@dataclass(frozen=True)
+class WordMatches:
+    """What the words of a query say of n chunks: BM25 scores [n], and the largest IDF [n] of a word that was searched for
+    alone, few chunks hold and this one does, else 0. `single`: that is the query's only word.
+    """
+
+    ids: list[UUID]
+    bm25: Scores
+    rare: Scores
+    single: bool
+
+
+def match_words(
+    store: Store, asked: Sequence[QueryWords], near: Sequence[Sequence[UUID]], limit: int, filter: Filter
+) -> list[WordMatches | None]:
+    """For each query its chunks `near`, the `limit` best by BM25, and those with a word alone that fewer than `limit` hold.
+
+    None for a query without words.
+    """
+    lists = [[one.terms, *one.alone] if one else [] for one in asked]
+    flat = [vector for some in lists for vector in some]
+    if not flat:
+        return [None] * len(asked)
+    found = iter(store.nearest_words(flat, limit, filter))
+    alone = [vector for one in asked for vector in one.alone]
+    # How many chunks hold a word is a question to the whole index, not to those that pass the filter.
+    everywhere = iter(store.nearest_words(alone, limit) if alone and filter != ANYTHING else [])
+    chunks = store.size()
+    united: list[list[UUID]] = []
+    rare: list[dict[UUID, float]] = []
+    for some, ids in zip(lists, near, strict=True):
+        best, *here = islice(found, len(some)) if some else [Candidates(())]
+        held: dict[UUID, float] = {}
+        for holding, counted in zip(
+            here, here if filter == ANYTHING else islice(everywhere, len(here)), strict=True
+        ):
+            if len(counted) < limit:
+                values = rarity(holding.scores(), idf(len(counted), chunks))
+                for key, value in zip(holding.ids(), values.tolist(), strict=True):
+                    held[key] = max(float(value), held.get(key, 0.0))
+        united.append(list(dict.fromkeys([*ids, *best.ids(), *held])))
+        rare.append(held)
+    scores = store.word_scores([one.terms for one in asked], united)
+    return [
+        WordMatches(ids, bm25, np.asarray([held.get(key, 0.0) for key in ids], np.float32), one.single)
+        if one
+        else None
+        for one, ids, bm25, held in zip(asked, united, scores, rare, strict=True)
+    ]

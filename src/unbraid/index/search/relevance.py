@@ -1,0 +1,143 @@
+"""The probability that a chunk is relevant, from what its vector and its words show: what a search ranks by.
+
+A logistic map of a few features. Cosines come as z, their distance from usual ones in standard deviations, since their
+scale differs from task to task. Words come as BM25 over the root of the query's best: BM25 is a sum of log odds, and z has
+log odds of z**2 / 2, so both grow alike. A word that few chunks hold leads where it is the whole query, and less where it
+looks like a name or a number among others. Products with z say that words weigh less where the vectors know the answer. A
+bundle brings its own map as `relevance` in bundle.json, which benchmarks/fit_relevance.py writes; another gets the starter's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unbraid.errors import BundleError
+from unbraid.index.protocol import Scores
+
+FEATURES = ("one", "z", "z2", "words", "words_z", "single", "named", "size")
+VECTOR_FEATURES = ("one", "z", "size")
+FLOOR = 0.03  # where even the best hit is less likely relevant than this, nothing is
+USUAL = (
+    20  # cosines that the map's own mean and spread count as: an index of a few chunks has none to speak of
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of n candidates of one query, among `chunks` in the index.
+
+    `z` [n] are standardized cosines, `bm25` [n] the scores of the query's words and `best` the largest of the index.
+    `rare` [n] is the largest `rarity` of a word that few chunks hold and this one does, else 0: of the query's only word
+    where it is `single`, else of those that look like a name or a number.
+    """
+
+    z: Scores
+    bm25: Scores
+    best: float
+    rare: Scores
+    single: bool
+    chunks: int
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """A map to log odds: weights of FEATURES, of VECTOR_FEATURES for a search without words, and usual cosines."""
+
+    words: tuple[float, ...]
+    vector: tuple[float, ...]
+    mean: float
+    spread: float
+
+    def log_odds(self, evidence: Evidence) -> Scores:
+        """Log odds [n] that candidates are relevant."""
+        return features(evidence) @ np.asarray(self.words)
+
+    def by_vector(self, z: float, chunks: int) -> float:
+        """The probability that a candidate of this z is relevant, where nothing is known of words. It grows with z."""
+        one, per_z, size = self.vector
+        return probability(one + per_z * z + size * float(np.log(max(chunks, 2))))
+
+
+# Fitted on tier nano of starter 0.2, but for the weight of `single`, which is 2.3 there: docs/experiments.md.
+STARTER = Relevance(
+    words=(-7.137, 1.701, -0.434, 1.189, -0.12, 9.0, 0.897, -0.4),
+    vector=(-5.881, 1.546, -0.4),
+    mean=0.1113,
+    spread=0.1019,
+)
+
+
+def relevance_of(model: Any) -> Relevance:
+    """The map of a model's bundle, or else that of the starter."""
+    about: Mapping[str, Any] | None = getattr(getattr(model, "bundle", None), "relevance", None)
+    if not about:
+        return STARTER
+    sizes = len(about.get("words", ())), len(about.get("vector", ()))
+    if sizes != (len(FEATURES), len(VECTOR_FEATURES)) or not {"mean", "spread"} <= about.keys():
+        raise BundleError(
+            "the map to relevance in bundle.json is of another version of unbraid: fit it again with "
+            "benchmarks/fit_relevance.py --write"
+        )
+    return Relevance(tuple(about["words"]), tuple(about["vector"]), about["mean"], about["spread"])
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Turns the cosines of a query into z."""
+
+    mean: float
+    spread: float
+
+    @classmethod
+    def of(cls, usual: Scores, relevance: Relevance) -> "Scale":
+        """From the query's cosines with a sample [n] of the index, and USUAL that the map has seen elsewhere."""
+        n = len(usual) + USUAL
+        mean = (float(usual.sum()) + USUAL * relevance.mean) / n
+        second = (float((usual**2).sum()) + USUAL * (relevance.spread**2 + relevance.mean**2)) / n
+        return cls(mean, max(second - mean**2, 1e-12) ** 0.5)
+
+    def __call__(self, cosines: Any) -> Any:
+        """Cosines, one or [n], as z."""
+        return (cosines - self.mean) / self.spread
+
+
+def features(evidence: Evidence) -> NDArray[np.float64]:
+    """FEATURES of each candidate [n, f]."""
+    z, bm25, rare = (np.asarray(one, np.float64) for one in (evidence.z, evidence.bm25, evidence.rare))
+    size = np.full_like(z, np.log(max(evidence.chunks, 2)))
+    rare, none = rare / size, np.zeros_like(z)
+    single, named = (rare, none) if evidence.single else (none, rare)
+    z = np.clip(z, -3, 12)
+    words = bm25 / max(evidence.best, 1e-6) ** 0.5
+    columns = [
+        np.ones_like(z),
+        z,
+        np.maximum(z, 0) ** 2 / 10,
+        words,
+        words * z,
+        single,
+        named,
+        size,
+    ]
+    return np.stack(columns, axis=-1)
+
+
+def probability(log_odds: float) -> float:
+    """The probability of log odds, in 0..1."""
+    return float(1 / (1 + np.exp(-np.clip(log_odds, -50, 50))))
+
+
+def rarity(score: Scores, most: float) -> Scores:
+    """What Evidence counts a word for that few chunks hold: its BM25 score alone, up to 2.5 of its IDF `most`.
+
+    So a chunk that is about the word comes before one that only stands below a heading or in a file with it.
+    """
+    return np.minimum(score, 2.5 * most)
+
+
+def idf(holding: int, chunks: int) -> float:
+    """IDF of a word that `holding` of `chunks` hold, as the store has it."""
+    return float(np.log1p((max(chunks, holding) - holding + 0.5) / (holding + 0.5)))

@@ -1,0 +1,94 @@
+"""The words of a text, written as one word is looked for: whole, in parts, without what readers do not see or type.
+
+Texts are folded first: compatibility forms (ligatures, full width, half-width kana) become the usual letters, accents
+and vowel points go, so do soft hyphens and zero-width characters, and case does not count. `getName`, `snake_case`,
+`v1.2.3`, `well-known` and `C++` are words, and so are their parts of two letters or more. Scripts without spaces (and
+Hangul, whose particles are joined to words) are pairs of characters. The same function splits documents and queries.
+"""
+
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+LONGEST = 64  # characters of a word; a longer one is data, and its parts mean nothing
+# Not seen, or not typed: accents, Arabic vowel points and tatweel, Hebrew points.
+_DROPPED = re.compile(
+    "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0640\u064b-\u0652\u0670]"
+)
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
+)
+# Written without spaces: Thai, Lao, Myanmar, Khmer, kana, Han; and Hangul.
+_PAIRED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
+    "\U00020000-\U0003ffff"
+)
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+# Vowel signs of Indic scripts, which are not \w.
+_SIGNS = "\u0900-\u0963\u0966-\u0dff"
+_CHARACTER = rf"[^\W{_PAIRED}{_SIGNS}]|[{_SIGNS}]"
+_WORD = re.compile(rf"(?P<paired>[{_PAIRED}]+)|(?:{_CHARACTER})+(?:[.-](?:{_CHARACTER})+)*(?:\+\+|#(?!\w))?")
+_ASCII_WORD = re.compile(r"\w+(?:[.-]\w+)*(?:\+\+|#(?!\w))?", re.ASCII)
+_SEPARATOR = re.compile(r"[_.+#-]+")
+_PIECE = re.compile(r"[A-ZÀ-ÖØ-Þ]+(?![a-zß-öø-ÿ])|[A-ZÀ-ÖØ-Þ]?[a-zß-öø-ÿ]+|[0-9]+|[^A-Za-z0-9À-ÿ]+")
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)+")
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word as it is looked for, and its parts, all distinct; of a script without spaces, pairs and no parts."""
+
+    whole: str
+    parts: tuple[str, ...] = ()
+
+
+def split_words(text: str) -> Iterator[Word]:
+    """The words of a text in their order."""
+    text = visible(text)
+    for found in (_ASCII_WORD if text.isascii() else _WORD).finditer(text):
+        word = found[0]
+        if found.re is _WORD and found["paired"]:
+            yield from _pairs(word)
+        elif word.strip("_"):
+            yield _word(word)
+
+
+def fold(text: str) -> str:
+    """The text as it is compared with another, each run of white space as one space."""
+    return " ".join(visible(text).casefold().split())
+
+
+def visible(text: str) -> str:
+    """The text in the usual letters, without accents and invisible characters; its case stays."""
+    if text.isascii():
+        return text
+    decomposed = unicodedata.normalize("NFKD", _INVISIBLE.sub("", text))
+    return unicodedata.normalize("NFC", _DROPPED.sub("", decomposed))
+
+
+@lru_cache(50_000)
+def _word(word: str) -> Word:
+    whole = word.casefold()[:LONGEST]
+    if len(word) > LONGEST:
+        return Word(whole)
+    parts = dict.fromkeys(_NUMBER.findall(word))
+    for atom in _SEPARATOR.split(word):
+        pieces = _PIECE.findall(atom)
+        parts.update(dict.fromkeys([atom, *pieces] if len(pieces) > 1 else [atom]))
+    folded = dict.fromkeys(part.casefold() for part in parts if len(part) > 1)
+    folded.pop(whole, None)
+    return Word(whole, tuple(folded))
+
+
+def _pairs(run: str) -> Iterator[Word]:
+    """Pairs of neighbours; a single character of Han is a word too, so that it is found alone."""
+    if len(run) == 1:
+        yield Word(run)
+        return
+    for first, second in itertools.pairwise(run):
+        yield Word(first + second, (first,) if _HAN.match(first) else ())
+    if _HAN.match(run[-1]):
+        yield Word(run[-1])
