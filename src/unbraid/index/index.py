@@ -18,7 +18,7 @@ from unbraid.index.search.folding import Foldings
 from unbraid.index.search.search import Hit, check_search, search_vectors
 from unbraid.index.store.bm25 import VERSION
 from unbraid.index.store.entry import Entry, Fields
-from unbraid.index.store.filter import Names, read_filter
+from unbraid.index.store.filter import Filter, Names, read_filter
 from unbraid.index.store.folder_store import FolderStore
 from unbraid.index.store.meta import Meta, match, meta_of_model
 from unbraid.index.store.storage import Storage
