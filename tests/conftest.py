@@ -8,6 +8,7 @@ import string
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,30 @@ def no_ocr() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("unbraid.index.add.can_read_words", lambda: False)
         yield
+
+
+@pytest.fixture(scope="session")
+def local_server() -> Callable[[Path | str], Any]:
+    """Makes Qdrant's client in local mode in a folder, which says as a server does which keys of payloads have an index."""
+    client = pytest.importorskip("qdrant_client")
+    made: dict[tuple[str, str], dict[str, Any]] = {}
+
+    class Local(client.QdrantClient):  # type: ignore[misc,name-defined]
+        def __init__(self, place: str) -> None:
+            super().__init__(path=place)
+            self.place = place
+
+        def create_payload_index(self, collection_name: str, field_name: str, **options: Any) -> Any:
+            kind = client.models.PayloadIndexInfo(data_type=options["field_schema"], points=0)
+            made.setdefault((self.place, collection_name), {})[field_name] = kind
+            return super().create_payload_index(collection_name, field_name, **options)
+
+        def get_collection(self, collection_name: str, **options: Any) -> Any:
+            about = super().get_collection(collection_name, **options)
+            about.payload_schema.update(made.get((self.place, collection_name), {}))
+            return about
+
+    return lambda place: Local(str(place))
 
 
 @dataclass(frozen=True)

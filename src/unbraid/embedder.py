@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from PIL import Image
 
-from unbraid.bundle import Bundle, MapperSpec
+from unbraid.bundle import Bundle, MapperSpec, TextSpec
 from unbraid.custom_mapper.mapper_file import CustomMapper, matrix_id, read_mapper
 from unbraid.errors import BundleError, ItemError
 from unbraid.items import Item, Modality, check_items, item_modality
@@ -30,6 +30,7 @@ from unbraid.runtime.routing import (
 )
 from unbraid.runtime.text import TextRuntime
 from unbraid.runtime.text_language import language_of
+from unbraid.runtime.text_tokenizer import TextTokenizer
 from unbraid.vectors import Numbers, store_as, truncate
 
 OnTruncate: TypeAlias = Literal["warn", "error", "ignore"]
@@ -66,6 +67,7 @@ class Embedder:
         self.threads = threads or usable_cores()
         self.precision = precision
         self._texts: dict[tuple[str, str], TextRuntime] = {}  # by tier and modality
+        self._tokenizers: dict[tuple[str, int], TextTokenizer] = {}  # by file and length
         self._images: ImageRuntime | None = None
         self._mappers: dict[str, Session] = {}
         self._matrices: dict[str, np.ndarray] = {}
@@ -78,8 +80,8 @@ class Embedder:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but open graphs, which are opened again when they are needed: an embedder may go to another process."""
-        return {**vars(self), "_texts": {}, "_images": None, "_mappers": {}}
+        """All but what is open, which is opened again when it is needed: an embedder may go to another process."""
+        return {**vars(self), "_texts": {}, "_tokenizers": {}, "_images": None, "_mappers": {}}
 
     @property
     def name(self) -> str:
@@ -117,8 +119,7 @@ class Embedder:
     @property
     def max_tokens(self) -> int:
         """Tokens that every encoder in `tiers` reads of a text or code, special tokens left out."""
-        runtimes = [self._text_runtime(kind, tier) for tier in self.tiers for kind in self.bundle.tiers[tier]]
-        return min(one.spec.max_tokens - len(one.frame) for one in runtimes)
+        return min(self._tokenizer(spec).room for spec in self._text_specs())
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -218,12 +219,8 @@ class Embedder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, whole and without special tokens: the most that it has as text or code in the `tiers`."""
-        runtimes = {}
-        for tier in self.tiers:
-            for kind in self.bundle.tiers[tier]:
-                runtime = self._text_runtime(kind, tier)
-                runtimes[runtime.spec.tokenizer, runtime.spec.split_identifiers] = runtime
-        counts = [runtime.count(texts) for runtime in runtimes.values()]
+        readers = {(one.tokenizer, one.split_identifiers): self._tokenizer(one) for one in self._text_specs()}
+        counts = [reader.count(texts, split) for (_, split), reader in readers.items()]
         return [max(each) for each in zip(*counts, strict=True)]
 
     def encode_tokens(
@@ -234,7 +231,8 @@ class Embedder:
 
     def check_tokens(self, ids: Sequence[int], *, tier: str | None = None) -> None:
         """Raise ItemError for token ids that another tokenizer made."""
-        self._text_runtime("text", tier).check(ids)
+        self._check_tier(tier)
+        self._tokenizer(self.bundle.tiers[tier or self.tier]["text"]).check(ids)
 
     def map(
         self, base: np.ndarray, task: str, *, dim: int | None = None, numbers: Numbers = "float32"
@@ -384,6 +382,17 @@ class Embedder:
         if tier is not None and tier not in self.bundle.tiers:
             raise BundleError(f"{self.name} has no tier {tier!r}; it has {', '.join(self.bundle.tiers)}")
 
+    def _text_specs(self) -> list[TextSpec]:
+        """What the tiers that a text may go to say of their encoders."""
+        return [spec for tier in self.tiers for spec in self.bundle.tiers[tier].values()]
+
+    def _tokenizer(self, spec: TextSpec) -> TextTokenizer:
+        """The tokenizer of `spec`, which several tiers may share."""
+        key = (spec.tokenizer, spec.max_tokens)
+        if key not in self._tokenizers:
+            self._tokenizers[key] = TextTokenizer(self.bundle.folder / spec.tokenizer, spec.max_tokens)
+        return self._tokenizers[key]
+
     def _text_runtime(self, kind: str, tier: str | None = None) -> TextRuntime:
         """The runtime of text or code in a tier; the two share a graph where the bundle has one for both."""
         self._check_tier(tier)
@@ -397,7 +406,9 @@ class Embedder:
                 tokens = next(
                     (one.tokens for one in opened if one.spec.token_graphs == spec.token_graphs), None
                 )
-                self._texts[key] = TextRuntime(self.bundle.folder, spec, self.precision, tokens=tokens)
+                self._texts[key] = TextRuntime(
+                    self.bundle.folder, spec, self.precision, tokens=tokens, reader=self._tokenizer(spec)
+                )
         return self._texts[key]
 
     def _mapper(self, task: str) -> Session:

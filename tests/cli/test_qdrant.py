@@ -16,13 +16,13 @@ URL = ("--qdrant", "http://server:6333")
 
 
 @pytest.fixture
-def unbraid(command, monkeypatch, bundle_folder, tmp_path):
+def unbraid(command, monkeypatch, bundle_folder, tmp_path, local_server):
     """Run the command with the tiny bundle; every server is the client's local mode in one folder."""
     asked = []
 
     def connect(url: str) -> QdrantClient:
         asked.append(url)
-        return QdrantClient(path=str(tmp_path / "server"))
+        return local_server(tmp_path / "server")
 
     monkeypatch.setattr(qdrant_store, "connect", connect)
 

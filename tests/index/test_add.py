@@ -197,7 +197,7 @@ def test_a_file_cut_off_half_way_is_no_source_of_vectors(
 def test_files_that_became_ignored_or_binary_leave(root: Path, store: FolderStore, model: Any) -> None:
     add(store, model, [root])
     (root / ".gitignore").write_text("a.md\n")
-    (root / "b.md").write_bytes(b"x" * 9000 + b"\xff")
+    (root / "b.md").write_bytes(b"x" * 9000 + b"\0\1\2\xff" * 3000)
     report = add(store, model, [root])
     assert names(store) == ["c.md"] and report.deleted == 2
     assert skipped(report) == {"hidden": 1, "ignored": 1, "binary": 1}

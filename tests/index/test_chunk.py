@@ -223,8 +223,8 @@ def test_a_long_context_leaves_room_for_the_text() -> None:
 def test_the_limit_is_that_of_the_model() -> None:
     tiny = Limit(20, lambda texts: [len(one.split()) for one in texts])
     chunks = read_text_chunks("# A\n\n" + "word " * 100, ".md", tiny)
-    assert [len(part.encoded.split()) for part in chunks][:2] == [16, 17]
-    assert max(len(part.encoded.split()) for part in chunks) <= 20
+    assert len(chunks) > 5
+    assert all(len(part.encoded.split()) <= 20 for part in chunks)
 
 
 @settings(max_examples=60, deadline=None)

@@ -49,9 +49,10 @@ def test_base64_and_paths_of_drawings_are_left_out_and_counted():
     assert content.left_out > 5
     assert all("kettle" in part.snippet for part in content.chunks[:2])
     assert sum(len(part.snippet) for part in content.chunks) < 2 * len(words) + 400
-    content = read_file(DRAWING.encode(), ".svg")
+    content = read_file(DRAWING.encode(), ".xml")
     assert content.left_out
     assert "a red kettle" in content.chunks[0].snippet
+    assert [part.snippet for part in read_file(DRAWING.encode(), ".svg").chunks] == ["a red kettle"]
 
 
 @pytest.mark.parametrize(

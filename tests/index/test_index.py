@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from qdrant_client import QdrantClient
 
 import unbraid
 from unbraid.errors import DataError, ItemError, StoreError
@@ -29,7 +28,7 @@ Open = Callable[..., Index]
 
 @pytest.fixture(scope="module", params=["folder", "server"])
 def places(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, local_server: Any
 ) -> Iterator[Callable[[str], dict[str, Any]]]:
     """The arguments of `open_index` that say where an index of some name is."""
     folder = tmp_path_factory.mktemp("places")
@@ -41,7 +40,7 @@ def places(
         patch.setattr(
             qdrant_store,
             "connect",
-            lambda url: QdrantClient(path=str(folder / url.removeprefix("http://"))),
+            lambda url: local_server(folder / url.removeprefix("http://")),
         )
         yield place
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient
 
-from unbraid.errors import StoreError
+from unbraid.errors import ItemError, StoreError
 from unbraid.index.store import qdrant_store
 from unbraid.index.store.bm25 import query_words
 from unbraid.index.store.entry import Entry, point_id
@@ -32,7 +32,10 @@ pytestmark = [  # that the client's local mode has no indexes and searches exact
 
 @pytest.fixture(scope="module", params=["folder", "server"])
 def open_collection(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, make_meta: Callable[..., Meta]
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    make_meta: Callable[..., Meta],
+    local_server: Any,
 ) -> Iterator[Open]:
     """Opens the index of a name, made where there is none; every server is the client's local mode in a folder."""
     place = tmp_path_factory.mktemp(request.param)
@@ -44,7 +47,7 @@ def open_collection(
         return QdrantStore.open(name, "unbraid") or QdrantStore.create(name, "unbraid", meta)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(qdrant_store, "connect", lambda url: QdrantClient(path=str(place / url)))
+        patch.setattr(qdrant_store, "connect", lambda url: local_server(place / url))
         yield open_it
 
 
@@ -234,8 +237,6 @@ def test_vectors_of_a_wrong_shape_or_not_finite_are_refused(collection: Store, b
         (Filter(conditions=(Condition("year", ">", 2024),)), "c"),
         (Filter(conditions=(Condition("year", ">=", 2025), Condition("team", "=", "y"))), "c"),
         (Filter(conditions=(Condition("team", "!=", "x"),)), "c"),
-        (Filter(conditions=(Condition("none", "!=", "x"),)), "abc"),
-        (Filter(conditions=(Condition("none", "=", "x"),)), ""),
         (Filter("image"), ""),
     ],
 )
@@ -249,6 +250,13 @@ def test_a_search_finds_only_what_is_let_through(collection: Store, wanted: Filt
     found, _ = best(collection, np.ones(DIM, np.float32), 9, wanted)
     assert sorted(Path(one.path).stem for one in found if one) == list(expected)
     assert collection.count(wanted) == len(expected)
+
+
+@pytest.mark.parametrize("compare", ["=", "!=", ">="])
+def test_a_condition_on_a_field_that_no_file_has_is_refused(collection: Store, compare: Any) -> None:
+    collection.upsert([replace(entry("/d/a.md"), fields={"year": 2024})], vectors(0))
+    with pytest.raises(ItemError, match="no file of the index has a field yaer: did you mean year"):
+        collection.count(Filter(conditions=(Condition("yaer", compare, 2024),)))
 
 
 @pytest.mark.parametrize("storage", [Storage(DIM, "float16"), Storage(2)])
