@@ -86,7 +86,7 @@ class WordCache:
         return ids, sorted([*cut, *(whole[place] for place in cut_whole)])
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text before it is cut, without special tokens: equal to the library's."""
+        """Tokens of each text before it is cut, without special tokens: the library's, but for words over SLICE."""
         words = self.words
         return [
             library_counts(self.tokenizer, [text])[0]
@@ -108,7 +108,10 @@ def library_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[list[list[i
 
 
 def slices(text: str) -> Iterable[str]:
-    """A text in slices that are counted apart: the library keeps much for each token beyond its limit."""
+    """A text in slices that are counted apart: the library keeps much for each token beyond its limit.
+
+    A token at the end of a slice may count as two.
+    """
     return (text,) if len(text) <= SLICE else (text[at : at + SLICE] for at in range(0, len(text), SLICE))
 
 

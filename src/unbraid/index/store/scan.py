@@ -154,18 +154,19 @@ def _matching(nameless: dict[str, Damage], path: str, sha256: str | None, chunks
     for chunk in range(chunks if sha256 else 0):
         item = nameless.pop(str(point_id(path, str(sha256), chunk)), None)
         if item:
-            first, last = _lines(path, str(sha256), chunk)
+            first, last = _lines(path, str(sha256), chunk, chunks)
             yield replace(item, path=path, chunk=chunk, sha256=sha256, first_line=first, last_line=last)
 
 
-def _lines(path: str, sha256: str, chunk: int) -> tuple[int | None, int | None]:
-    """The lines of a chunk, from the file itself where it still has this content."""
+def _lines(path: str, sha256: str, chunk: int, chunks: int) -> tuple[int | None, int | None]:
+    """The lines of a chunk, from the file itself where it still has this content and is cut in as many chunks."""
     try:
         data = Path(path).read_bytes()
         if hashlib.sha256(data).hexdigest() == sha256 and suffix_modality(Path(path)) != "image":
-            part = read_chunks(data, Path(path).suffix)[chunk]
-            return part.first_line, part.last_line
-    except (OSError, DataError, IndexError):
+            parts = read_chunks(data, Path(path).suffix)
+            if len(parts) == chunks:  # an earlier version, or another encoder, may have cut it otherwise
+                return parts[chunk].first_line, parts[chunk].last_line
+    except (OSError, DataError):
         pass
     return None, None
 
