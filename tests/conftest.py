@@ -47,7 +47,8 @@ def local_server() -> Callable[[Path | str], Any]:
             self.place = place
 
         def create_payload_index(self, collection_name: str, field_name: str, **options: Any) -> Any:
-            kind = client.models.PayloadIndexInfo(data_type=options["field_schema"], points=0)
+            asked = options["field_schema"]
+            kind = client.models.PayloadIndexInfo(data_type=getattr(asked, "type", asked).value, points=0)
             made.setdefault((self.place, collection_name), {})[field_name] = kind
             return super().create_payload_index(collection_name, field_name, **options)
 

@@ -56,4 +56,4 @@ def test_the_order_of_the_fields_does_not_count() -> None:
 def test_the_order_of_fields_does_not_count() -> None:
     one = to_payload(replace(ENTRY, fields={"a": 1, "b": "x"}), VECTOR)
     assert damage(ID, {**one, "fields": {"b": "x", "a": "1"}}, VECTOR) is None
-    assert damage(ID, {**one, "fields": {"b": "x", "a": "1"}}, VECTOR) is not None
+    assert damage(ID, {**one, "fields": {"b": "x", "a": 1}}, VECTOR) is not None

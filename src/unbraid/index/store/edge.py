@@ -11,7 +11,7 @@ from uuid import UUID
 import numpy as np
 import qdrant_edge as edge
 
-from unbraid.errors import StoreError
+from unbraid.errors import StoreError, UnbraidError
 from unbraid.index.protocol import Vectors
 from unbraid.index.store.bm25 import document_words
 from unbraid.index.store.checksum import to_payload
@@ -166,7 +166,7 @@ def edge_errors() -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        if isinstance(error, StoreError):
+        if isinstance(error, UnbraidError):  # a filter that means nothing, for one
             raise
         if "WouldBlock" in str(error):  # the lock on its write-ahead log is taken
             message = "the index is open in another process, or twice in this one: close it there first"

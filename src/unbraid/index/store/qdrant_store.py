@@ -21,7 +21,7 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
-from unbraid.errors import StoreError
+from unbraid.errors import StoreError, UnbraidError
 from unbraid.index.protocol import Vectors
 from unbraid.index.store.bm25 import VERSION, document_words
 from unbraid.index.store.checksum import to_payload
@@ -360,6 +360,8 @@ class QdrantStore(Store):
         for attempt in range(TRIES):
             try:
                 return request()
+            except UnbraidError:
+                raise
             except (ApiException, QdrantException, ValueError) as error:
                 if attempt + 1 == TRIES or not _transient(error):
                     raise StoreError(self._message(error)) from error
