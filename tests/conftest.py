@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Before numpy and torch are loaded: tiny models are faster on one thread, above all where cores are shared.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -21,6 +22,9 @@ from unbraid.training.torchvision_shim import ensure_torchvision
 from unbraid.vectors import normalize
 
 ensure_torchvision()  # before anything imports timm or transformers
+# Times mean nothing on a machine that is busy with something else.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 MAX_TOKENS = 24
 PICTURE = 32  # pixels
