@@ -61,6 +61,10 @@ def test_the_name_of_a_picture_counts_most():
     picture = score("stonehenge", "", "/p/stonehenge.jpg", "image")
     assert picture == pytest.approx(PICTURE * NAME, rel=1e-6)
     assert picture > score("stonehenge", "Stonehenge " + "and other words " * 30)
+    words_in_it = score("stonehenge", "tickets", "/p/stonehenge.jpg")
+    assert words_in_it == picture
+    page, text = (score("stonehenge", "", "/p/stonehenge.pdf", kind) for kind in ("image", "text"))
+    assert page == text < picture
 
 
 @pytest.mark.parametrize(
