@@ -77,7 +77,8 @@ def taught(members: StoredMembers, space: MemberSpace, one: DevSet) -> dict[str,
 def mapped(model: unbraid.Embedder, base: Sides, tasks: tuple[str, str], dim: int, numbers: str) -> Sides:
     """Task vectors of both sides; only documents are stored in `numbers`, as in an index."""
     query = model.map(base[0], tasks[0], dim=dim)
-    return query, model.map(base[1], tasks[1], dim=dim, numbers=numbers).astype(np.float32)
+    stored = model.map(base[1], tasks[1], dim=dim, numbers=numbers).astype(np.float32)
+    return query, stored / np.linalg.norm(stored, axis=1, keepdims=True)  # int8 has a scale for each vector
 
 
 def scores_of(
