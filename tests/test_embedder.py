@@ -609,7 +609,7 @@ def test_an_index_of_one_tier_is_searched_and_updated_with_the_other(bundle_fold
         report = index.add(notes)
         assert (report.added, report.unchanged) == (1, 1)
         hits = index.search("the cat is in the house", mode="symmetric")
-    scores = {Path(hit.path).name: hit.score for hit in hits}
+    scores = {Path(hit.path).name: hit.cosine for hit in hits}
     assert scores["cat.md"] == pytest.approx(1, abs=1e-3)  # of the tier that asks
     # and the one that the other tier has encoded is compared by its own vector
     asked, found = other.encode(["the cat is in the house"]), made.encode(["bright green moon"])
