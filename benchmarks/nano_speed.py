@@ -84,7 +84,7 @@ def main() -> None:
         nano = nano_runtime(bundle, Path(scratch))
         systems: dict[str, tuple[int, Callable[[list[str]], object]]] = {
             "nano": (TEXTS, encode(nano)),
-            "tokenizers library alone": (TEXTS, lambda texts: library_ids(nano.reader.tokenizer, texts)),
+            "tokenizers library alone": (TEXTS, lambda texts: library_ids(nano.tokenizer, texts)),
             "nano's tokenizing alone, words known": (TEXTS, nano.tokenize),
             "small int8": (SLOW, encode(TextRuntime(bundle.folder, bundle.text["text"], "int8"))),
             "all-MiniLM-L6-v2 int8": (SLOW, encode(minilm_runtime(Path(scratch)))),
@@ -94,7 +94,7 @@ def main() -> None:
         lengths: list[int] = []
         for number in range(len(texts) // TEXTS):
             part = texts[number * TEXTS : (number + 1) * TEXTS]
-            lengths += map(len, nano.reader.tokenizer.encode_batch(part))
+            lengths += map(len, nano.tokenizer.encode_batch(part))
             for name, (count, work) in systems.items():
                 start = time.process_time()
                 work(part[:count])

@@ -46,7 +46,7 @@ def sentences(count: int) -> list[str]:
 
 def test_ids_are_framed_by_the_special_tokens(text):
     ids, _ = text.tokenize(["the cat"])
-    the, cat = text.reader.tokenizer.token_to_id("the"), text.reader.tokenizer.token_to_id("cat")
+    the, cat = text.tokenizer.token_to_id("the"), text.tokenizer.token_to_id("cat")
     assert ids == [[2, the, cat, 3]]
 
 
@@ -86,7 +86,7 @@ def test_code_is_read_with_its_names_split(text, code):
 
 
 def test_text_is_read_as_it_is(text):
-    unknown = text.reader.tokenizer.token_to_id("[UNK]")
+    unknown = text.tokenizer.token_to_id("[UNK]")
     assert text.tokenize(["catDog"])[0] != text.tokenize(["cat Dog"])[0]
     assert unknown not in text.tokenize(["catDog"])[0][0]
 

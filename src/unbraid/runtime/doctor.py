@@ -65,7 +65,7 @@ def speeds(model: Embedder) -> list[Speed]:
         for precision in spec.graphs:
             text = TextRuntime(bundle.folder, spec, precision)
             for count, tokens in ((32, min(32, spec.max_tokens)), (8, spec.max_tokens)):
-                ids = rng.integers(1, text.reader.tokenizer.get_vocab_size(), (count, tokens)).tolist()
+                ids = rng.integers(1, text.tokenizer.get_vocab_size(), (count, tokens)).tolist()
                 jobs[name, precision, f"{tokens} tokens"] = (
                     count,
                     partial(text.encode, ids, threads=1, progress=False),

@@ -6,6 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from unbraid.bundle import TextSpec
 from unbraid.runtime.batching import run_batches, token_budget_batches
@@ -40,6 +41,11 @@ class TextRuntime:
             inputs = {"token_vectors": output_shape(self.tokens, "token_vectors"), "attention_mask": shape}
         self.session = open_graph(folder / pick_graph(spec.graphs, precision), inputs, ["base_vector"])
         self.reader = reader or TextTokenizer(folder / spec.tokenizer, spec.max_tokens)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The library's tokenizer, which cuts at max_tokens and does not pad."""
+        return self.reader.tokenizer
 
     def serves(self, spec: TextSpec) -> bool:
         """Whether `spec` runs the same graph on the same tokens."""
