@@ -284,7 +284,7 @@ def test_a_picture_is_a_query(visit, folder, way):
         chooser.value.set_files(path)
     else:
         visit.hand("drop" if way == "dropped" else "paste", path)
-    expect(visit.hits.first).to_contain_text(re.compile(r"^1(1\.000|0\.99\d).*/pie\.png"))
+    expect(visit.hits.first).to_contain_text(re.compile(r"^1\d\.\d{3}.*/pie\.png"))
     assert visit.asked[0]["query"]["image"].startswith("data:image/png;base64,")
     expect(visit.query).to_have_value("")
     expect(page.get_by_role("img", name="The picture that is searched by")).to_have_js_property(
