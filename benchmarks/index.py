@@ -144,7 +144,7 @@ def switch(folder: Path, model: unbraid.Embedder, asked: Sequence[str], base: np
                 tenth = (
                     min(scores[best[result[0]]] for result in results) - 1e-5
                 )  # equal scores may change places
-                kept.append(np.mean([hit.score >= tenth for hit in hits]))
+                kept.append(np.mean([hit.cosine >= tenth for hit in hits]))
             print(f"  {mode} | {np.mean(kept):.4%} | {spread(ours)} | {spread(plain)}")
         folding = folding_for({}, index.store, model, "query", "document", BLOCK)
         folded, scored = [], []
@@ -271,7 +271,7 @@ def found(index: Index, query: np.ndarray, tenth: float) -> float:
     """Share of the ten best that a search finds; vectors are stored in float16, and adjacent chunks are one result."""
     (hits,) = index.search_vectors(query[None], k=K)
     return float(
-        np.mean([hit.score >= tenth - 2e-4 for hit in hits])
+        np.mean([hit.cosine >= tenth - 2e-4 for hit in hits])
     )  # float16 moves a cosine by 1e-4 at most
 
 

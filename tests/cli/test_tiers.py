@@ -86,7 +86,7 @@ def test_a_search_is_told_the_language_of_its_query(tiered_command, notes, tmp_p
         *("search", "the cat is in the house", "--in", tmp_path / "ix", "--mode", "symmetric", "--json"),
         *("--query-language", "de", "-k", "1"),
     )
-    assert json.loads(found.out)["score"] == pytest.approx(1, abs=1e-3)  # both sides by multi
+    assert json.loads(found.out)["cosine"] == pytest.approx(1, abs=1e-3)  # both sides by multi
 
 
 @pytest.mark.parametrize(
