@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unbraid.index.files import read_code
+from unbraid.index.files.chunk import Lines
 from unbraid.index.files.read import read_text_chunks
 from unbraid.index.files.read_code import GRAMMARS
 from unbraid.items import CODE_SUFFIXES
@@ -168,3 +170,15 @@ def test_a_function_is_not_glued_to_the_class_before_it(extra: str) -> None:
         "class A: pass",
         "def two(): return 2",
     ]
+
+
+def test_a_long_file_is_parsed_as_a_short_one_is_and_keeps_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tree_sitter", reason="pip install 'unbraid[documents]'")
+    text = "".join(f"function größe{n}() {{\n  return '数据 😀 {n}';\n}}\n" for n in range(40))
+    whole = read_code.read_code(Lines(text.split("\n")), ".js")
+    monkeypatch.setattr(read_code, "SHORT", 0)
+    assert read_code.read_code(Lines(text.split("\n")), ".js") == whole and len(whole) > 30
+    data = text.encode()
+    for one in "ö数😀f":
+        places = [place for place in range(len(data)) if data.startswith(one.encode(), place)]
+        assert len({id(read_code._character(data, place)) for place in places}) == 1

@@ -39,6 +39,7 @@ _BY_SUFFIX = {suffix: grammar for suffixes, grammar in GRAMMARS.items() for suff
 # (C: 13 s for 90 KB of quotes), so a parse is given up after MAX_SECONDS.
 MAX_BYTES = 1024**2
 MAX_SECONDS = 10.0
+SHORT = 48 * 1024  # bytes that are parsed in some seconds, whatever they are
 
 _WORDS = {  # word in the context -> kinds of nodes, of any grammar
     "function": "function_definition function_declaration generator_function_declaration function_item"
@@ -130,8 +131,8 @@ def _definitions(source: Lines, suffix: str) -> list[_Definition]:
     parser, query = language
     deadline = time.monotonic() + MAX_SECONDS
 
-    def read(offset: int, _: object) -> bytes:  # given `data` itself, the parser would not ask `late`
-        return data[offset : offset + 65536]
+    def read(offset: int, _: object) -> bytes:
+        return _character(data, offset)
 
     def late(*_: object) -> bool:
         return time.monotonic() > deadline
@@ -139,7 +140,8 @@ def _definitions(source: Lines, suffix: str) -> list[_Definition]:
     import tree_sitter
 
     try:
-        tree = parser.parse(read, progress_callback=late)
+        # Given `data` itself, the parser would not ask `late`.
+        tree = parser.parse(data) if len(data) <= SHORT else parser.parse(read, progress_callback=late)
     except ValueError:  # it was late
         parser.reset()
         return []
@@ -147,6 +149,18 @@ def _definitions(source: Lines, suffix: str) -> list[_Definition]:
     nodes = sorted(found, key=lambda node: (node.start_byte, -node.end_byte))
     words = _PYTHON_WORDS if suffix in (".py", ".pyi") else _WORD
     return [_definition(node, name, source.lines) for node in nodes if (name := _name(node, words))]
+
+
+_characters: dict[bytes, bytes] = {}
+
+
+def _character(data: bytes, offset: int) -> bytes:
+    """The character of UTF-8 at `offset`, always the same object: py-tree-sitter 0.26 never frees what a parser reads."""
+    first = data[offset : offset + 1]
+    if first < b"\x80":
+        return first  # Python has each of these once
+    found = data[offset : offset + (2 if first < b"\xe0" else 3 if first < b"\xf0" else 4)]
+    return _characters.setdefault(found, found)
 
 
 @cache
