@@ -224,7 +224,7 @@ def test_the_matrix_of_a_task_is_the_one_that_was_trained(exact, tiny, task):
     from unbraid.mappers import load_mapper
 
     trained = load_mapper(tiny.run / "mappers" / f"{task}.safetensors").matrix().detach().numpy()
-    np.testing.assert_allclose(exact.matrix(task), trained, rtol=1e-3, atol=1e-6)  # stored in float16
+    np.testing.assert_allclose(exact.matrix(task), trained, atol=5e-4)  # stored in float16
 
 
 def test_folding_the_query_orders_documents_as_the_mappers_do(exact, base):
