@@ -40,7 +40,7 @@ ROWS_HELD_OUT = 300  # of a source
 PICTURES = 64  # encoded at a time
 LEAST_HELD_OUT = 50  # pairs; files with fewer are scored as one
 READ_OUT = 12288  # labelled texts that the read-outs are fitted on
-RIDGE = 1e-4  # ridge penalty an item, towards the teacher's own read-out
+RIDGE = 1e-6  # ridge penalty an item
 
 
 def fit_mappers(recipe: Recipe, data: Path, run: Path) -> dict[str, float]:
@@ -54,7 +54,7 @@ def fit_mappers(recipe: Recipe, data: Path, run: Path) -> dict[str, float]:
     needed = {task for mode in recipe.mapper for task in SEARCH_MODES[mode]}
     if absent := sorted(needed - read_description(run / "labels")["tasks"].keys()):
         raise DataError(f"{run / 'labels'}: no labels for {', '.join(absent)}: label again, with these tasks")
-    starts = read_outs(run, students)
+    starts = read_outs(run)
     banned = held_out_texts(data) if recipe.members else frozenset[str]()
     results: dict[str, float] = {}
     curves: dict[str, list[float]] = {}
@@ -82,32 +82,28 @@ def fit_mappers(recipe: Recipe, data: Path, run: Path) -> dict[str, float]:
     return results
 
 
-def read_outs(run: Path, students: Mapping[str, ToBase]) -> dict[str, Tensor]:
-    """W [D, D] of each task that the labels answer: ridge regression from base vectors to the teacher's task vectors.
+def read_outs(run: Path) -> dict[str, Tensor]:
+    """W [D, D] of each task that the labels answer: least squares from the teacher's base vectors to its task vectors.
 
-    The base vectors are the teacher's and every student's of the first labelled texts together, so that a mapper suits
-    all of them. The ridge pulls W to the read-out from the teacher's base vectors alone.
+    Students are left out. A fit to theirs shrinks every direction that they predict badly, and unseen sources lose by it
+    (docs/experiments.md).
     """
     space = load_base_space(run / "base_space.safetensors")
-    texts: list[str] = []
     vectors: dict[str, list[np.ndarray]] = {route: [] for route in space.routes}
+    rows = 0
     for shard in read_shards(run / "labels"):
         part = shard.take([row for row, modality in enumerate(shard.modalities) if modality == "text"])
-        texts += part.texts
         for route, found in vectors.items():
             found.append(part.vectors[route])
-        if len(texts) >= READ_OUT:
+        rows += len(part.texts)
+        if rows >= READ_OUT:
             break
-    texts = texts[:READ_OUT]
-    by_route = {route: np.concatenate(found)[: len(texts)] for route, found in vectors.items()}
-    teacher = space.project(by_route)
-    base = np.concatenate([teacher, *(to_base(texts, "text").numpy() for to_base in students.values())])
-    solved: dict[str, Tensor] = {}
-    for route, given in by_route.items():
-        target = task_target(given)
-        own = ridge(teacher, target, 1e-6 * len(teacher))
-        targets = np.tile(target, (1 + len(students), 1))
-        solved[route] = torch.from_numpy(ridge(base, targets, RIDGE * len(base), own)).float()
+    by_route = {route: np.concatenate(found)[:READ_OUT] for route, found in vectors.items()}
+    base = space.project(by_route)
+    solved = {
+        route: torch.from_numpy(ridge(base, task_target(given), RIDGE * len(base))).float()
+        for route, given in by_route.items()
+    }
     return {task: solved[route] for task, route in read_description(run / "labels")["tasks"].items()}
 
 
