@@ -1,4 +1,6 @@
+import copy
 import os
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -224,7 +226,7 @@ def test_the_matrix_of_a_task_is_the_one_that_was_trained(exact, tiny, task):
     from unbraid.mappers import load_mapper
 
     trained = load_mapper(tiny.run / "mappers" / f"{task}.safetensors").matrix().detach().numpy()
-    np.testing.assert_allclose(exact.matrix(task), trained, atol=5e-4)  # stored in float16
+    np.testing.assert_allclose(exact.matrix(task), trained, atol=5e-4)  # its parts are stored in float16
 
 
 def test_folding_the_query_orders_documents_as_the_mappers_do(exact, base):
@@ -607,9 +609,70 @@ def test_an_index_of_one_tier_is_searched_and_updated_with_the_other(bundle_fold
         report = index.add(notes)
         assert (report.added, report.unchanged) == (1, 1)
         hits = index.search("the cat is in the house", mode="symmetric")
-    scores = {Path(hit.path).name: hit.score for hit in hits}
+    scores = {Path(hit.path).name: hit.cosine for hit in hits}
     assert scores["cat.md"] == pytest.approx(1, abs=1e-3)  # of the tier that asks
     # and the one that the other tier has encoded is compared by its own vector
     asked, found = other.encode(["the cat is in the house"]), made.encode(["bright green moon"])
     expected = cosine(other.map(asked, "symmetric"), other.map(found, "symmetric"))[0]
     assert scores["moon.md"] == pytest.approx(expected, abs=1e-3)
+
+
+# -- what may be given, and where it may go ----------------------------------------------------------------
+
+
+def test_a_list_may_be_an_array_a_column_or_a_generator(exact):
+    class Column:  # as pandas' Series, which is not installed everywhere
+        ndim = 1
+
+        def __iter__(self):
+            return iter(TEXTS)
+
+    wanted = exact.encode(TEXTS)
+    for given_ in (
+        np.array(TEXTS),
+        np.array(TEXTS, object),
+        tuple(TEXTS),
+        iter(TEXTS),
+        (one for one in TEXTS),
+        Column(),
+    ):
+        np.testing.assert_array_equal(exact.encode(given_), wanted)
+    assert len(exact.route(iter(TEXTS))) == len(TEXTS)
+
+
+@pytest.mark.parametrize("items", [{"a": "b"}, {"a", "b"}, np.array([["a"]]), 5, None])
+def test_what_has_no_order_is_no_list_of_items(exact, items):
+    with pytest.raises(ItemError, match="encode takes a list of items"):
+        exact.encode(items)
+
+
+def test_an_error_names_the_position_of_the_item(exact, tmp_path):
+    with pytest.raises(ItemError, match="^item 2: cannot encode float"):
+        exact.encode(["a", "b", float("nan")])
+    with pytest.raises(ItemError, match="^item 1: .*none.txt"):
+        exact.encode(["a", tmp_path / "none.txt"])
+    with pytest.raises(ItemError, match="^item 0: cannot read 'a' as a picture"):
+        exact.encode(["a"], modality="image")
+
+
+def test_a_used_embedder_is_pickled_and_copied(exact):
+    wanted = exact.encode(TEXTS, task="query")
+    for other in (pickle.loads(pickle.dumps(exact)), copy.deepcopy(exact), copy.copy(exact)):
+        np.testing.assert_array_equal(other.encode(TEXTS, task="query"), wanted)
+
+
+def test_it_says_what_it_is(exact):
+    assert repr(exact).startswith(f"<Embedder {exact.name}: text, code, image in 512 dimensions; tiers ")
+
+
+def test_vectors_that_are_not_finite_are_not_mapped(exact, base):
+    broken = base.copy()
+    broken[3, 5] = np.nan
+    with pytest.raises(ItemError, match="base vector 3 holds numbers that are not finite"):
+        exact.map(broken, "query")
+
+
+def test_tokens_are_counted_whole_and_without_special_ones(exact):
+    counts = exact.count_tokens(["", "the cat", "the cat " * 1000])
+    assert counts[:2] == [0, 2] and counts[2] == 2000
+    assert 0 < exact.max_tokens < 2000
