@@ -67,8 +67,8 @@ def test_a_mapper_of_ones_own_needs_a_side_where_they_differ(
 
 
 def test_damaged_items_are_left_out_and_said(command, index, tmp_path, bundle_folder, monkeypatch) -> None:
-    def wrong(entry, vector):
-        return {**to_payload(entry, vector), "checksum": "0" * 16}
+    def wrong(*parts):
+        return {**to_payload(*parts), "checksum": "0" * 16}
 
     with open_index(index) as opened:
         entries, vectors, _ = next(opened.store.items())
