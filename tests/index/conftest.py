@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -109,3 +109,18 @@ def tiny_model() -> type[TinyModel]:
 @pytest.fixture
 def model() -> TinyModel:
     return TinyModel()
+
+
+@pytest.fixture(scope="module")
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, open_store: Callable[..., FolderStore]
+) -> Iterator[FolderStore]:
+    with open_store(tmp_path_factory.mktemp("store") / "index") as opened:
+        yield opened
+
+
+@pytest.fixture
+def store(shared: FolderStore) -> Iterator[FolderStore]:
+    """An empty store; emptied rather than made for each test, which takes ten syncs of the disk."""
+    yield shared
+    shared.delete(shared.files())

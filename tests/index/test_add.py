@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,21 +44,6 @@ def root(tmp_path: Path) -> Path:
     for name in ("a", "b", "c"):
         (folder / f"{name}.md").write_text(f"about {name}")
     return folder
-
-
-@pytest.fixture(scope="module")
-def shared(
-    tmp_path_factory: pytest.TempPathFactory, open_store: Callable[..., FolderStore]
-) -> Iterator[FolderStore]:
-    with open_store(tmp_path_factory.mktemp("store") / "index") as opened:
-        yield opened
-
-
-@pytest.fixture
-def store(shared: FolderStore) -> Iterator[FolderStore]:
-    """An empty store; emptied rather than made for each test, which takes ten syncs of the disk."""
-    yield shared
-    shared.delete(shared.files())
 
 
 def counts(report: Report) -> tuple[int, int, int, int]:

@@ -7,10 +7,11 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -46,10 +47,9 @@ class FakeReader:
     def read(self, picture: bytes) -> dict[int | None, list[Line]]:
         if len(self.asked) == self.stop:
             raise KeyboardInterrupt
-        colour = Image.open(io.BytesIO(picture)).convert("RGB").getpixel((0, 0))
-        assert isinstance(colour, tuple)
-        self.asked.append(colour)  # type: ignore[arg-type]
-        said = self.words.get(colour, [])  # type: ignore[call-overload]
+        red, green, blue = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))[0, 0].tolist()
+        self.asked.append((red, green, blue))
+        said = self.words.get((red, green, blue), [])
         if said == ["hang"]:
             raise DataError("its words were not read: it takes over 30 seconds")
         return {None: [Line(text, BOX) for text in said]}
@@ -72,20 +72,6 @@ def root(tmp_path: Path, reader: type[FakeReader]) -> Path:
         Image.new("RGB", (20, 20), colour).save(folder / f"{name}.png")
     reader.words.update({(255, 0, 0): ["red words", "second line"], (0, 255, 0): ["hang"]})
     return folder
-
-
-@pytest.fixture(scope="module")
-def shared(
-    tmp_path_factory: pytest.TempPathFactory, open_store: Callable[..., FolderStore]
-) -> Iterator[FolderStore]:
-    with open_store(tmp_path_factory.mktemp("store") / "index") as opened:
-        yield opened
-
-
-@pytest.fixture
-def store(shared: FolderStore) -> Iterator[FolderStore]:
-    yield shared
-    shared.delete(shared.files())
 
 
 def add(store: FolderStore, model: Any, root: Path, **options: bool) -> Report:

@@ -13,11 +13,12 @@ from unbraid.index.store.bm25 import (
     read_query,
     word_terms,
 )
+from unbraid.items import Modality
 
 
-def score(query: str, *document: str) -> float:
+def score(query: str, text: str, path: str = "", modality: Modality = "text", context: str = "") -> float:
     """The inner product without IDF."""
-    held = document_words(*document)  # type: ignore[arg-type]
+    held = document_words(text, path, modality, context)
     weights = dict(zip(held.indices, held.values, strict=True))
     asked = query_words(query)
     return sum(

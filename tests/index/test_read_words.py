@@ -48,7 +48,7 @@ class FakeChild:
 
 def reader(*answers: object) -> WordReader:
     made = WordReader()
-    made._child = FakeChild(*answers)  # type: ignore[assignment]
+    vars(made)["_child"] = FakeChild(*answers)
     return made
 
 

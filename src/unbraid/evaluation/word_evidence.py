@@ -17,7 +17,7 @@ LIMIT = HYBRID // WORDS_SHARE  # chunks that a search of ten hits gets of each w
 
 @dataclass(frozen=True)
 class WordScores:
-    """Of one query and n documents: BM25 scores [n], and IDFs [n] of rare words (see `Evidence`)."""
+    """Of one query and n documents: BM25 scores [n], and what `Evidence` counts for rare words [n]."""
 
     bm25: NDArray[np.float32]
     rare: NDArray[np.float32]

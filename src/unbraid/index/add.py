@@ -54,9 +54,8 @@ class Report:
     chunks: int = 0  # encoded and written
     words_read: int = 0  # files with pictures that were read
     words_found: int = 0  # of these, with words in them
-    words_unread: int = (
-        0  # files with pictures that were not read, since that needs unbraid[ocr] or its models are damaged
-    )
+    # Files with pictures that were not read, since that needs unbraid[ocr] or its models are damaged.
+    words_unread: int = 0
     words_fault: str | None = None  # what is wrong with the models
     skipped: list[Skipped] = field(default_factory=list)  # every file and folder left out, with its reason
     left_out: int = 0  # passages of base64 and of paths of drawings

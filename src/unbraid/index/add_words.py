@@ -27,10 +27,8 @@ from unbraid.index.store.store import Store
 from unbraid.items import suffix_modality
 
 PAGE_SIDE = 2000  # pixels of a page's longer side: a sheet of A4 at 170 dots an inch
-WRITE_SECONDS, WRITE_FILES = (
-    2.0,
-    500,
-)  # a write ends with a sync of the disk, so pictures wait for each other so long
+# A write ends with a sync of the disk, so pictures wait for each other so long.
+WRITE_SECONDS, WRITE_FILES = 2.0, 500
 Pages: TypeAlias = dict[int | None, list[Line]]  # by page from 1; None for a picture
 
 

@@ -31,10 +31,7 @@ def _quota() -> float | None:
         for read in (_quota_of_v2, _quota_of_v1):
             try:
                 quota = read(place)
-            except (
-                OSError,
-                ValueError,
-            ):  # no such file: another version, or a mount that shows the own group alone
+            except (OSError, ValueError):  # another version, or a mount that shows the own group alone
                 continue
             if quota is not None:
                 found.append(quota)

@@ -102,10 +102,8 @@ def _as_declared(data: bytes) -> str | None:
         return None
     name = next(one for one in found.groups() if one).decode().lower()
     try:
-        if not codecs.lookup(name)._is_text_encoding:  # "rot13", "hex"
-            return None
         return data.decode("cp1252" if codecs.lookup(name).name == "iso8859-1" and _c1(data) else name)
-    except (LookupError, ValueError):
+    except (LookupError, ValueError):  # LookupError for "rot13" too, which is no encoding of text
         return None
 
 
@@ -128,11 +126,10 @@ def _found(data: bytes) -> str:
 
     sample = _telling(data)
     best = from_bytes(sample, cp_isolation=list(_CANDIDATES)).best()
-    if best is None or best.encoding in _LATIN:
-        latin = _latin(sample)
-        if latin is None and best is None:
-            raise DataError("unknown encoding")
-        return latin or str(best.encoding)  # type: ignore[union-attr]
+    if (best is None or best.encoding in _LATIN) and (latin := _latin(sample)):
+        return latin
+    if best is None:
+        raise DataError("unknown encoding")
     return str(best.encoding)
 
 

@@ -11,15 +11,14 @@ from typing import Any
 
 # PDFium writes these for a hyphen at the end of a line where it has put the word together again.
 _CUT_WORD = re.compile("[\x02\ufffe]\\r?\\n?")
-_LIGATURE = re.compile(
-    "[\ufb00-\ufb06]"
-)  # one character for fi, fl, ffi ...: words are looked for by their letters
+# One character for fi, fl, ffi ...: words are looked for by their letters.
+_LIGATURE = re.compile("[\ufb00-\ufb06]")
 _PASSWORD = 4  # FPDF_ERR_PASSWORD
 _open: list[Any] = []  # the document that was sent last
 
 
 def reply(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
-    """Answer one of three requests; {"reason": ...} where that cannot be done.
+    """Answer one of two requests; {"reason": ...} where that cannot be done.
 
     {"max_pages", "max_characters"} with a PDF's content opens it: {"pages": [text, ...], "blank": [page, ...]}, where
     blank pages, from 1, have nothing on them. {"page", "side", "format"} draws a page: its picture as a file.
@@ -40,8 +39,10 @@ def reply(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], byte
 def _read(data: bytes, max_pages: int, max_characters: int) -> dict[str, Any]:
     import pypdfium2
 
+    while _open:
+        _open.pop().close()
     document = pypdfium2.PdfDocument(data)
-    _open[:] = [document]
+    _open.append(document)
     if len(document) > max_pages:
         return {"reason": f"PDF of over {max_pages} pages"}
     if not len(document):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeAlias
 
 from unbraid.errors import DataError
 from unbraid.index.files.chunk import Limit, Lines, Section, cut_sections
@@ -17,9 +17,8 @@ LOAD_SECONDS = 60.0  # the models
 MAX_FRAMES = 200  # pages of a TIFF
 _PROGRAM = Path(__file__).with_name("words_process.py")
 
-Box = tuple[
-    float, float, float, float
-]  # left, top, right, bottom as shares of the picture's width and height
+# Left, top, right, bottom as shares of the picture's width and height.
+Box: TypeAlias = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class WordReader:
         if reason := about.get("reason") or about.get("fault"):
             raise DataError(f"its words were not read: {reason}")
         lines = [(" ".join(replace_lone_surrogates(text).split()), box) for text, *box in about["lines"]]
-        return [Line(text, tuple(box)) for text, box in lines if text], about["frames"]  # type: ignore[arg-type]
+        return [Line(text, _box(box)) for text, box in lines if text], about["frames"]
 
 
 def cut_lines(lines: Sequence[Line], limit: Limit) -> Iterator[list[Line]]:
@@ -99,4 +98,9 @@ def write_boxes(lines: Iterable[Line]) -> str:
 
 def read_boxes(text: str) -> list[Box]:
     """The boxes that `write_boxes` wrote."""
-    return [tuple(map(float, line.split(","))) for line in text.splitlines()]  # type: ignore[misc]
+    return [_box(line.split(",")) for line in text.splitlines()]
+
+
+def _box(numbers: Iterable[str | float]) -> Box:
+    left, top, right, bottom = map(float, numbers)
+    return left, top, right, bottom

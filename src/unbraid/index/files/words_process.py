@@ -22,10 +22,8 @@ from unbraid.runtime.preprocess import count_frames, decode, picture_size
 MIN_SIDE, MIN_CONTRAST = 8, 13
 ENLARGED = 672  # pixels of the longer side: a smaller picture is enlarged to this, at most twice
 MAX_SIDE = 2000  # of the longer side; the text of a picture of 50 megapixels is large
-LONG, MAX_SHORT_SIDE = (
-    3,
-    1600,
-)  # limits the shorter side where the longer is so many times as long: a whole web page
+# Limits the shorter side where the longer is so many times as long: a whole web page.
+LONG, MAX_SHORT_SIDE = 3, 1600
 TILE_PIXELS = 900_000  # read at a time, which bounds the memory; tiles are strips, so that no line is cut
 OVERLAP = 64  # pixels of two tiles
 MIN_SCORE = 0.7  # the recogniser's confidence in a line; what is below is noise
@@ -42,7 +40,7 @@ def reply(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], byte
     """
     try:
         reader = _reader()
-    except Exception as error:  # noqa: BLE001  # whatever an import or onnxruntime raises
+    except Exception as error:  # noqa: BLE001 - an import or onnxruntime may raise anything, and it is told
         return {"fault": str(error)}, b""
     if not content:
         return {}, b""
@@ -59,8 +57,8 @@ def reply(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], byte
 
 def is_hopeless(image: Image.Image) -> bool:
     """Whether an RGB picture is too small or too even to hold a word."""
-    darkest, lightest = image.convert("L").getextrema()
-    return min(image.size) < MIN_SIDE or lightest - darkest < MIN_CONTRAST  # type: ignore[operator]
+    levels = np.asarray(image.convert("L"))
+    return min(image.size) < MIN_SIDE or int(levels.max()) - int(levels.min()) < MIN_CONTRAST
 
 
 def read(reader: Any, image: Image.Image) -> list[Line]:
@@ -95,9 +93,16 @@ def _read_tiles(reader: Any, image: Image.Image) -> tuple[list[Line], float]:
                     continue
                 characters, sure = characters + len(text), sure + float(score) * len(text)
                 if score >= MIN_SCORE and any(map(str.isalnum, text)):
-                    box = (x0 / image.width, y0 / image.height, x1 / image.width, y1 / image.height)
-                    lines.append((text.strip(), tuple(round(float(min(max(n, 0), 1)), 4) for n in box)))  # type: ignore[arg-type]
+                    left_top = _share(x0, image.width), _share(y0, image.height)
+                    lines.append(
+                        (text.strip(), (*left_top, _share(x1, image.width), _share(y1, image.height)))
+                    )
     return _in_order(lines), sure / max(1, characters)
+
+
+def _share(place: float, length: int) -> float:
+    """A place on a side as a share of it."""
+    return round(min(max(float(place) / length, 0.0), 1.0), 4)
 
 
 def _tiles(length: int, most: int) -> Iterator[tuple[int, int, float, float]]:

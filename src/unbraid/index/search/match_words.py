@@ -16,8 +16,10 @@ from unbraid.index.store.store import Candidates, Store
 
 @dataclass(frozen=True)
 class WordMatches:
-    """What the words of a query say of n chunks: BM25 scores [n], and the largest IDF [n] of a word that was searched for
-    alone, few chunks hold and this one does, else 0. `single`: that is the query's only word.
+    """What the words of a query say of n chunks.
+
+    `bm25` [n] are scores. `rare` [n] is the largest `rarity` of a word that was searched for alone, that few chunks hold
+    and this one does, else 0. `single`: that is the query's only word.
     """
 
     ids: list[UUID]

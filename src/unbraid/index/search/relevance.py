@@ -20,9 +20,8 @@ from unbraid.index.protocol import Scores
 FEATURES = ("one", "z", "z2", "words", "words_z", "single", "named", "size")
 VECTOR_FEATURES = ("one", "z", "size")
 FLOOR = 0.03  # where even the best hit is less likely relevant than this, nothing is
-USUAL = (
-    20  # cosines that the map's own mean and spread count as: an index of a few chunks has none to speak of
-)
+# Cosines that the map's own mean and spread count as: an index of a few chunks has none to speak of.
+USUAL = 20
 
 
 @dataclass(frozen=True)

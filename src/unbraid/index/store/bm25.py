@@ -10,6 +10,7 @@ CRC-32, so no vocabulary is kept. A Qdrant server stores the same vectors.
 import re
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -150,10 +151,11 @@ def _stem(word: str) -> str:
 
 
 @lru_cache(1)
-def _stemmer():  # type: ignore[no-untyped-def]  # PyStemmer has no types
+def _stemmer() -> Callable[[str], str]:
     from Stemmer import Stemmer
 
-    return Stemmer("english").stemWord
+    stem: Callable[[str], str] = Stemmer("english").stemWord
+    return stem
 
 
 def _vector(weights: dict[str, float]) -> edge.SparseVector:

@@ -43,9 +43,8 @@ class Entry:
     context: str = ""  # the headings or definitions around it, as the encoder read them before the snippet
     tier: str = ""  # that encoded it; none of a picture, nor in indexes from before there was a choice
     text_language: str = ""  # that it is written in, where that was looked for and is not English
-    boxes: str = (
-        ""  # where each line of `snippet` stands in a picture or a scanned page (read_words.write_boxes)
-    )
+    # Where each line of `snippet` stands in a picture or a scanned page (read_words.write_boxes).
+    boxes: str = ""
     # What was done with the pictures of its file, in these words: "scans" (it is a PDF with pages without text, which
     # are pictures), "pages" (each page of a PDF is one), "words" (those in its pictures were read, if there are any).
     seen: str = ""
