@@ -20,6 +20,14 @@ program = importlib.import_module("unbraid.index.files.pdf_process")
 ENCRYPTED = json.loads((Path(__file__).parent / "encrypted_pdfs.json").read_text())
 
 
+@pytest.fixture(autouse=True, scope="module")
+def closed():
+    """The program keeps the last document open, for requests that draw its pages."""
+    yield
+    while program._open:
+        program._open.pop().close()
+
+
 def pdf_of(*pages: str) -> bytes:
     """A PDF with one line of text for each line of each page, written out by hand."""
     kids = " ".join(f"{3 + 2 * n} 0 R" for n in range(len(pages)))
