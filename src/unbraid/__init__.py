@@ -14,6 +14,7 @@ from unbraid.errors import (
 )
 from unbraid.items import Code
 from unbraid.loading import load, open_index
+from unbraid.mix import Mix
 
 __version__ = "0.1.0"
 
@@ -26,6 +27,7 @@ __all__ = [
     "ImageError",
     "ItemError",
     "MissingExtraError",
+    "Mix",
     "StoreError",
     "UnbraidError",
     "fit_mapper",

@@ -16,6 +16,7 @@ from unbraid.bundle import Bundle, MapperSpec, TextSpec
 from unbraid.custom_mapper.mapper_file import CustomMapper, matrix_id, read_mapper
 from unbraid.errors import BundleError, ItemError
 from unbraid.items import Item, Modality, check_items, item_modality
+from unbraid.mix import Query, join_mixes, split_mixes
 from unbraid.runtime.cpu import usable_cores
 from unbraid.runtime.image import ImageRuntime
 from unbraid.runtime.onnx_session import Session, open_graph, pick_graph, run_graph
@@ -34,6 +35,8 @@ from unbraid.runtime.text_tokenizer import TextTokenizer
 from unbraid.vectors import Numbers, store_as, truncate
 
 OnTruncate: TypeAlias = Literal["warn", "error", "ignore"]
+Place: TypeAlias = Callable[[int], str]  # says where an item of a row stood
+_ITEM: Place = "item {}".format
 ROWS = 4096  # base vectors mapped at a time: a thread then holds 16 MB beside input and output
 
 
@@ -138,7 +141,7 @@ class Embedder:
 
     def encode(
         self,
-        items: Iterable[Item],
+        items: Iterable[Query],
         *,
         task: str | None = None,
         dim: int | None = None,
@@ -153,10 +156,11 @@ class Embedder:
         """Vectors of `items`, a list, array, column or generator of them, in their order.
 
         An item is a str (text), an unbraid.Code, a PIL image or a pathlib.Path (its suffix tells the modality);
-        `modality` overrides. Without `task` the result is base vectors, with it task vectors, of unit length. `numbers`
-        is how they are stored: float32, float16 or int8 [n, dim], or binary uint8 [n, dim/8]. Texts over the
-        encoder's length are cut; `on_truncate` says whether that warns, raises or is ignored. `progress` None draws a
-        bar when standard error is a terminal. `tier`, `language` and `side` choose the text encoder as in `route`.
+        `modality` overrides. An unbraid.Mix of them gives one vector. Without `task` the result is base vectors, with it
+        task vectors, of unit length. `numbers` is how they are stored: float32, float16 or int8 [n, dim], or binary uint8
+        [n, dim/8]. Texts over the encoder's length are cut; `on_truncate` says whether that warns, raises or is ignored.
+        `progress` None draws a bar when standard error is a terminal. `tier`, `language` and `side` choose the text encoder
+        as in `route`.
 
         Raises ItemError for an item, task, dim, `numbers`, `language` or `side` that is not supported, BundleError for
         an unknown tier, ImageError for a picture that cannot be decoded.
@@ -168,14 +172,16 @@ class Embedder:
             raise ItemError(f"on_truncate is {on_truncate!r}: expected 'warn', 'error' or 'ignore'")
         choose = self._router(task, tier, language, side)
         items = check_items(items)
-        kinds = self._kinds(items, modality)
-        inputs = _inputs(items, kinds)
+        parts, place = split_mixes(items)
+        kinds = self._kinds(parts, modality, place)
+        inputs = _inputs(parts, kinds, place)
         alike: dict[tuple[Modality, str], list[int]] = {}  # rows by modality and tier; pictures have no tier
         for row, (kind, item) in enumerate(zip(kinds, inputs, strict=True)):
             alike.setdefault((kind, choose(kind, item).tier), []).append(row)
-        base = np.empty((len(items), self.dim), dtype=np.float32)
+        base = np.empty((len(parts), self.dim), dtype=np.float32)
         for (kind, name), rows in alike.items():
             base[rows] = self._encode_alike(kind, name, [inputs[row] for row in rows], on_truncate, progress)
+        base = join_mixes(base, items)
         if task is not None:
             return self.map(base, task, dim=dim, numbers=numbers)
         return self._finish(base, dim, numbers)
@@ -338,11 +344,13 @@ class Embedder:
             warnings.warn(f"{message}; the rest of each was left out", stacklevel=3)
         return runtime.encode(ids, threads=self.threads, progress=progress)
 
-    def _kinds(self, items: Sequence[Item], modality: Modality | None) -> list[Modality]:
+    def _kinds(
+        self, items: Sequence[Item], modality: Modality | None, place: Place = _ITEM
+    ) -> list[Modality]:
         """The modality of each item. Raises ItemError for one that the bundle does not encode."""
         kinds: list[Modality] = []
         for row, item in enumerate(items):
-            with _at(row):
+            with _at(place, row):
                 kind = item_modality(item) if modality is None else modality
                 if kind not in self.modalities:
                     known = ", ".join(self.modalities)
@@ -421,26 +429,26 @@ class Embedder:
 
 
 @contextmanager
-def _at(row: int) -> Iterator[None]:
+def _at(place: Place, row: int) -> Iterator[None]:
     """Name the position of an item in its errors."""
     try:
         yield
     except ItemError as error:
-        raise ItemError(f"item {row}: {error}") from error
+        raise ItemError(f"{place(row)}: {error}") from error
 
 
-def _inputs(items: Sequence[Item], kinds: Sequence[Modality]) -> list[Any]:
+def _inputs(items: Sequence[Item], kinds: Sequence[Modality], place: Place = _ITEM) -> list[Any]:
     """The characters of texts and code, pictures as they are. Raises ItemError, which names the position."""
     found: list[Any] = []
     for row, (item, kind) in enumerate(zip(items, kinds, strict=True)):
         if kind == "image":
             if not isinstance(item, Path | Image.Image):
                 raise ItemError(
-                    f"item {row}: cannot read {repr(item)[:60]} as a picture: pass a pathlib.Path or a PIL image"
+                    f"{place(row)}: cannot read {repr(item)[:60]} as a picture: pass a pathlib.Path or a PIL image"
                 )
             found.append(item)
         else:
-            with _at(row):
+            with _at(place, row):
                 found.append(_as_text(item, kind))
     return found
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Literal, Self, TypeAlias, get_args
+from typing import Literal, Self, TypeAlias, TypeVar, get_args
 
 from PIL import Image
 
@@ -37,6 +37,7 @@ class Code(str):
 
 
 Item: TypeAlias = str | Path | Image.Image
+T = TypeVar("T")
 
 
 def suffix_modality(path: Path) -> Modality:
@@ -62,7 +63,7 @@ def item_modality(item: Item) -> Modality:
     )
 
 
-def check_items(items: Iterable[Item]) -> Sequence[Item]:
+def check_items(items: Iterable[T]) -> Sequence[T]:
     """`items` as a sequence: a list, an array, a column, a generator. Raises ItemError for anything else.
 
     So it does for a single item, for what has no order, and for a table, of which the names would be encoded.

@@ -3,6 +3,9 @@
 import json
 
 import pytest
+from PIL import Image
+
+import unbraid
 
 
 @pytest.fixture
@@ -55,3 +58,66 @@ def test_a_phrase_in_quotes_has_to_be_there(command, index):
     assert command("search", '"moon is bright"', *index)[0] == 0
     code, _, err = command("search", '"bright moon"', *index)
     assert code == 1 and "holds the quoted phrase" in err
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The queries that a search is made for, which finds nothing."""
+    from unbraid.index.index import Index
+
+    queries = []
+    monkeypatch.setattr(Index, "search", lambda _, some, **__: queries.extend(some) or [[] for _ in some])
+    return queries
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    paths = [tmp_path / "red.png", tmp_path / "blue.png"]
+    for path in paths:
+        Image.new("RGB", (8, 8), path.stem).save(path)
+    return paths
+
+
+def test_a_picture_and_words_are_one_query(command, index, asked, pictures):
+    red, blue = pictures
+    command("search", "at night", *index, "--image", red, "--image", blue, "--weight", "0.7")
+    (mix,) = asked
+    assert mix.words == "at night" and len(mix.parts) == 3
+    assert mix.weights == pytest.approx((0.7, 0.15, 0.15))
+    command("search", *index, "--image", red, "--image", blue)
+    assert asked[1].weights == (0.5, 0.5) and asked[1].words is None
+    command("search", "moon", *index, "--image", red)
+    assert asked[2].weights == pytest.approx((0.6, 0.4))
+    command("search", "moon", "--code", *index, "--image", red)
+    assert isinstance(asked[3].parts[0], unbraid.Code)
+
+
+def test_what_is_not_wanted_is_a_picture_or_words(command, index, asked, pictures):
+    command("search", "moon", *index, "--not", pictures[0], "--not", "sun", "--not", "a file.md")
+    (mix,) = asked
+    assert mix.words == "moon" and mix.weights == pytest.approx((1, -0.3, -0.3, -0.3))
+    assert isinstance(mix.parts[1], Image.Image) and mix.parts[2:] == ("sun", "a file.md")
+
+
+def test_each_of_several_queries_is_together_with_the_picture(command, index, asked, pictures, tmp_path):
+    (tmp_path / "asked.txt").write_text("moon\nsun\n")
+    command("search", *index, "--queries", tmp_path / "asked.txt", "--image", pictures[0])
+    assert [mix.words for mix in asked] == ["moon", "sun"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("moon", "--weight", "0.7"), "--weight is the share of words beside pictures"),
+        (("--image", "{red}", "--weight", "0.7"), "--weight is the share of words beside pictures"),
+        (("moon", "--image", "{red}", "--weight", "2"), "0<=x<=1"),
+        (("moon", "--image", "{red}", "--weight", "nan"), "weight 0 is nan"),
+        (("--not", "moon"), "give a QUERY"),
+        (("moon", "--not", " "), "a --not is blank"),
+        (("moon", "--not", "gone.png"), "gone.png"),
+    ],
+)
+def test_mixes_that_mean_nothing_are_wrong_use(command, index, pictures, words, says):
+    filled = [word.format(red=pictures[0]) for word in words]
+    code, _, err = command("search", *filled, *index)
+    assert code == 2 and says in err

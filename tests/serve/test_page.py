@@ -17,6 +17,7 @@ from playwright.sync_api import expect, sync_playwright
 
 import unbraid
 from unbraid.distill.drawings import draw
+from unbraid.mix import shared_weights
 from unbraid.serve import ApiKeys, BundleEngine, Settings
 
 # The system's browser: playwright's own is a download of 170 MB, which pip does not make.
@@ -277,7 +278,6 @@ def test_a_picture_that_is_gone_says_so(browser, url, folder):
 @pytest.mark.parametrize("way", ["chosen", "dropped", "pasted"])
 def test_a_picture_is_a_query(visit, folder, way):
     page, path = visit.page, folder / "pie.png"
-    visit.query.fill("half a thought")
     if way == "chosen":
         with page.expect_file_chooser() as chooser:
             page.get_by_role("button", name="Picture…").click()
@@ -303,12 +303,105 @@ def test_a_picture_is_a_query(visit, folder, way):
     assert visit.asked[2]["query"] == {"text": "rain"}
 
 
-def test_text_typed_after_a_picture_takes_its_place(visit, folder):
+def test_a_picture_and_words_are_one_query(visit, folder):
+    share = visit.page.get_by_role("slider", name="Share of the words")
+    visit.query.fill("a map")
+    expect(share).to_be_hidden()
     visit.hand("drop", folder / "pie.png")
-    expect(visit.hits.first).to_contain_text("pie.png")
-    visit.search("rain")
-    assert visit.asked[1]["query"] == {"text": "rain"}
-    expect(visit.page.get_by_role("button", name="Remove")).to_be_hidden()
+    expect(share).to_be_visible()
+    expect(visit.said).to_contain_text("by its meaning and its words")
+    text, picture = visit.asked[0]["query"]
+    assert text == {"text": "a map"} and list(picture) == ["image"]
+    assert visit.asked[0]["weights"] == pytest.approx(shared_weights([False, True]))
+    assert {"pie.png", "map.png"} <= {re.sub("picture.*", "", name) for name in visit.order()[:4]}
+
+    visit.mode("symmetric").check()
+    expect(visit.said).to_contain_text("Nothing was encoded again")
+    assert visit.asked[1]["query"] == {"text": "a map"} and "weights" not in visit.asked[1]
+
+    with visit.page.expect_response("**/v1/search"):
+        share.fill("0.9")
+        share.dispatch_event("change")
+    assert visit.asked[2]["weights"] == pytest.approx(shared_weights([False, True], 0.9))
+
+    visit.query.fill("")  # the picture alone is what another mode is asked for
+    with visit.page.expect_response("**/v1/search"):
+        visit.mode("code").check()
+    assert list(visit.asked[3]["query"]) == ["image"]
+
+
+def test_a_picture_can_be_what_is_not_wanted(visit, folder):
+    visit.search("a chart")
+    visit.hand("drop", folder / "pie.png")
+    expect(visit.page.get_by_text("mine.png")).to_be_visible()
+    with visit.page.expect_response("**/v1/search"):
+        visit.page.get_by_role("checkbox", name="not this").check()
+    assert visit.asked[2]["weights"] == shared_weights([False], unwanted=1)
+    expect(visit.hits.last).to_contain_text("pie.png")
+    expect(visit.page.get_by_role("slider", name="Share of the words")).to_be_hidden()
+
+    visit.query.fill("")
+    visit.query.press("Enter")
+    expect(visit.said).to_contain_text("Say what you look for too")
+    visit.query.fill("rain")
+    with visit.page.expect_response("**/v1/search"):
+        visit.page.get_by_role("button", name="Remove").click()
+    assert visit.asked[3]["query"] == {"text": "rain"}
+    expect(visit.page.get_by_role("checkbox", name="not this")).to_have_count(0)
+
+
+def test_several_pictures_are_one_query(visit, folder):
+    visit.page.locator("input[type=file]").set_input_files([folder / "pie.png", folder / "map.png"])
+    expect(visit.hits.first).to_be_visible()
+    assert [list(one) for one in visit.asked[0]["query"]] == [["image"], ["image"]]
+    assert visit.asked[0]["weights"] == [0.5, 0.5]
+    assert {"pie.png", "map.png"} == {re.sub("picture.*", "", name) for name in visit.order()[:2]}
+
+
+# -- the words of a query ---------------------------------------------------------------------------------
+
+
+def answered(page, **hit):
+    """Answer every search by one hit."""
+    full = {"rank": 1, "score": 0.5, "path": "/a/b.md", "modality": "text", "first_line": 1, "last_line": 2}
+    full |= {"cosine": 0.5, "bm25": 1.0, "boxes": [], "marks": [], "picture": None, **hit}
+    answer = {"mode": "retrieval", "data": [full], "base": "AAAA", "encoded": True}
+    page.route("**/v1/search", lambda route: route.fulfill(json=answer))
+
+
+def test_the_words_of_a_query_are_marked(visit):
+    visit.search("how to rotate a key")
+    marks = visit.hits.filter(has_text="keys.md").locator("mark").all_inner_texts()
+    assert {"Rotating", "keys", "rotate", "key"} == set(marks)
+    visit.page.get_by_role("checkbox", name="Words too").uncheck()
+    expect(visit.said).to_contain_text("by its meaning.")
+    expect(visit.hits.locator("mark")).to_have_count(0)
+
+
+def test_marks_count_characters_and_what_is_marked_is_text(visit):
+    snippet = f"\N{PILE OF POO}\N{FAMILY} {HOSTILE} end"
+    answered(visit.page, snippet=snippet, marks=[[3, 3 + len(HOSTILE)]])
+    visit.search("x")
+    expect(visit.hits.locator("mark")).to_have_text(HOSTILE)
+    assert visit.hits.locator("pre").inner_text() == snippet
+    assert visit.page.title() == "unbraid search"
+
+
+def test_the_lines_of_a_picture_that_hold_the_words_are_outlined_and_listed(visit, folder):
+    about = {"path": str(folder / "pie.png"), "modality": "image", "first_line": None, "last_line": None}
+    boxes = [[0.1, 0.0, 0.9, 0.1], [0.25, 0.5, 0.75, 0.6], [0, 0.9, 1, 1]]
+    about |= {"snippet": "Rain\nof the year\nin mm", "boxes": boxes, "marks": [[12, 16]]}
+    answered(visit.page, **about, picture=f"/v1/pictures?path={folder / 'pie.png'}")
+    visit.search("year")
+    picture, outline = visit.page.get_by_role("img", name="pie.png"), visit.hits.locator(".frame i")
+    expect(picture).not_to_have_js_property("naturalWidth", 0)
+    expect(outline).to_have_count(1)
+    expect(visit.hits.locator(".words")).to_have_text("of the year")
+    expect(visit.hits.locator("mark")).to_have_text("year")
+    whole, line = picture.bounding_box(), outline.bounding_box()
+    assert (line["x"] - whole["x"]) / whole["width"] == pytest.approx(0.25, abs=0.02)
+    assert (line["y"] - whole["y"]) / whole["height"] == pytest.approx(0.5, abs=0.02)
+    assert line["width"] / whole["width"] == pytest.approx(0.5, abs=0.02)
 
 
 def test_a_found_picture_can_be_dragged_into_the_query(visit):
@@ -400,6 +493,7 @@ def test_words_too_mixes_the_exact_words_in(visit, folder):
 
     words.check()
     expect(visit.said).to_contain_text("by its meaning and its words")
+    visit.query.fill("")
     visit.hand("drop", folder / "pie.png")
     expect(visit.hits.first).to_contain_text("pie.png")
     expect(words).to_be_disabled()

@@ -1,15 +1,20 @@
 """Searching over HTTP, and the thumbnails of an index."""
 
+import base64
 import io
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
+import unbraid
+from unbraid.index.search.search import Hit
 from unbraid.serve import Limits, Settings
+from unbraid.serve.requests.schemas import SearchRequest
 
 
 def test_search_answers_under_every_mode_and_again_by_the_base_vector(http, picture_file, data_url):
@@ -55,7 +60,12 @@ def test_words_and_a_base_vector_together_need_no_encoding(http):
     "fields",
     [
         {},
-        {"query": ["a"]},
+        {"query": []},
+        {"query": [1, 2]},
+        {"query": ["a", [1, 2]]},
+        {"query": ["a", ["b"]]},
+        {"query": "a", "weights": [1]},
+        {"base": [0.1], "weights": [1]},
         {"query": "a", "mode": "x"},
         {"query": "a", "k": 0},
     ]
@@ -68,6 +78,61 @@ def test_words_and_a_base_vector_together_need_no_encoding(http):
 )
 def test_a_search_that_means_nothing_is_refused(http, fields):
     assert http.post("/v1/search", json=fields).status_code == 400
+
+
+def test_several_items_are_one_query(http, engine, picture_file, data_url):
+    picture = {"image": data_url(picture_file.read_bytes())}
+    query, weights = ["the red house", picture, {"text": "rain"}], [0.5, 0.5, -0.2]
+    base = engine.embedder.encode(
+        [unbraid.Mix(["the red house", picture_file, "rain"], weights)], side="query"
+    )
+    answer = http.search(query=query, weights=weights).json()
+    sent = np.frombuffer(base64.b64decode(answer["base"]), "<f4")
+    assert answer["encoded"] and sent == pytest.approx(base[0], abs=1e-5)
+    again = http.search(query="the red house", base=answer["base"]).json()
+    assert again["data"] == answer["data"]  # "rain" is not wanted, so its words do not count
+    alone = http.search(query=["the red house"]).json()
+    assert alone["data"][0]["path"] == http.search(query="the red house").json()["data"][0]["path"]
+
+
+def test_without_weights_words_have_their_share(http, engine, picture_file, data_url):
+    answer = http.search(query=["red", {"image": data_url(picture_file.read_bytes())}]).json()
+    base = engine.embedder.encode([unbraid.Mix(["red", picture_file])], side="query")[0]
+    assert np.frombuffer(base64.b64decode(answer["base"]), "<f4") == pytest.approx(base, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"),
+    [
+        ([1], "2 parts have 1 weights"),
+        ([0, 0], "is positive"),
+        ([1, -1], "cancel out"),
+        ([True, 1], "weights.0: "),
+        (["1", 1], "weights.0: "),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(http, weights, says):
+    error = http.search(query=["rain", "rain"], weights=weights).json()["error"]
+    assert says in error["message"] and error["param"].startswith("weights")
+
+
+def test_the_words_of_a_query_are_marked_in_the_snippets(http):
+    (hit, *_) = http.search(query="houses of rain", languages=["markdown"]).json()["data"]
+    assert [hit["snippet"][start:end] for start, end in hit["marks"]] == ["Rain", "house"]
+    (hit, *_) = http.search(query="rain", vectors_only=True, languages=["markdown"]).json()["data"]
+    assert hit["marks"] == []
+
+
+def test_only_the_first_page_of_a_picture_has_a_thumbnail(index, monkeypatch):
+    hits = [
+        Hit(rank, 0.5, path, "image", page, page, "words", 0.5)
+        for rank, (path, page) in enumerate(
+            [("/a.tif", None), ("/a.tif", 1), ("/a.tif", 2), ("/a.pdf", 1)], 1
+        )
+    ]
+    monkeypatch.setattr(index.index, "search_vectors", lambda *_, **__: [hits])
+    found = index._search(np.zeros((1, 8), np.float32), None, SearchRequest())
+    assert [bool(hit.picture) for hit in found] == [True, True, False, False]
 
 
 def test_a_search_that_fails_is_not_the_clients_fault(http, store, monkeypatch, refused):

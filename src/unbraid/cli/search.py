@@ -14,8 +14,9 @@ from unbraid.cli.options import Model, Tier, custom_mapper, one_of
 from unbraid.cli.qdrant import Name, Url, check_one_place
 from unbraid.cli.show_hit import printable, readable
 from unbraid.errors import DataError
-from unbraid.items import MODALITIES, Code, Item
+from unbraid.items import MODALITIES, Code, Item, suffix_modality
 from unbraid.loading import load, open_index
+from unbraid.mix import NOT, WORDS, Mix, Query, shared_weights
 from unbraid.runtime.preprocess import decode
 
 app = typer.Typer()
@@ -34,7 +35,28 @@ def search(
         typer.Option("--mode", "--task", help="retrieval, symmetric (same meaning), code or a .mapper file."),
     ] = "retrieval",
     image: Annotated[
-        list[Path] | None, typer.Option(help="A picture as a query; may be given several times.")
+        list[Path] | None,
+        typer.Option(
+            help="A picture to search by, alone or together with the words; may be given several times."
+        ),
+    ] = None,
+    unwanted: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--not",
+            metavar="PICTURE|TEXT",
+            help=f"Not like this picture file or these words: counts {NOT:g} against all that is wanted, which is 1; may be "
+            "given several times.",
+        ),
+    ] = None,
+    weight: Annotated[
+        float | None,
+        typer.Option(
+            "--weight",
+            help=f"Share of the words beside --image, 0 to 1; all pictures together have the rest. Default: {WORDS:g}.",
+            min=0,
+            max=1,
+        ),
     ] = None,
     lines: Annotated[
         Path | None, typer.Option("--queries", help="A file with one query per line; - for standard input.")
@@ -93,15 +115,17 @@ def search(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a result.")] = False,
 ) -> None:
-    """Search an index by words, by code or by pictures. Of several --path or --language one is enough.
+    """Search an index by words, by code, by pictures, or by words and pictures together.
 
-    A result holds every "phrase in quotes" of the query. Exits with 1 when nothing is found.
+    Of several --path or --language one is enough. A result holds every "phrase in quotes" of the query. Exits with 1
+    when nothing is found.
     """
     from unbraid.index.search.relevance import FLOOR
 
     if files + count + as_json > 1:
         raise typer.BadParameter("give one of --files-with-matches, --count and --json")
-    named, items = _items([] if query is None else [query], image or [], lines, code)
+    words = _words(query, lines)
+    queries = _queries(words, image or [], unwanted or [], weight, code)
     own = custom_mapper(mode)
 
     def embedder() -> Any:
@@ -111,7 +135,7 @@ def search(
     check_one_place(folder, "--in", url, name)
     with open_index(folder, qdrant=url, collection=name, model=embedder, read_only=True) as index:
         results = index.search(
-            items,
+            queries,
             mode=own.name if own else mode,
             k=k,
             vectors_only=vectors_only,
@@ -123,7 +147,7 @@ def search(
         )
     marked = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     found_any = False
-    for asked, hits in zip(named, results, strict=True):
+    for asked, hits in zip(words or [""], results, strict=True):
         nearest = max((hit.score for hit in hits), default=0.0)
         nothing_relevant = min_score is None and not as_json and bool(hits) and nearest < FLOOR
         if nothing_relevant:
@@ -131,10 +155,10 @@ def search(
         found_any |= bool(hits)
         if as_json:
             for hit in hits:
-                about = {"query": asked, **asdict(hit)} if len(named) > 1 else asdict(hit)
+                about = {"query": asked, **asdict(hit)} if len(words) > 1 else asdict(hit)
                 typer.echo(json.dumps(about, ensure_ascii=False))
             continue
-        if len(named) > 1:
+        if len(words) > 1:
             typer.echo(f"{asked}:")
         if files or count:
             for place, number in Counter(printable(hit.path) for hit in hits).items():
@@ -158,19 +182,40 @@ def search(
         raise typer.Exit(1)
 
 
-def _items(
-    words: list[str], pictures: list[Path], lines: Path | None, code: bool
-) -> tuple[list[str], list[Item]]:
-    """What to call each query and what to encode for it."""
-    words = [*words, *(_read_lines(lines) if lines else [])]
+def _words(query: str | None, lines: Path | None) -> list[str]:
+    """The words of each query; none where pictures alone are the query."""
+    words = [*([] if query is None else [query]), *(_read_lines(lines) if lines else [])]
+    if any(not one.strip() for one in words):
+        raise typer.BadParameter("a QUERY is blank: give it words")
+    return words
+
+
+def _queries(
+    words: list[str], pictures: list[Path], unwanted: list[str], weight: float | None, code: bool
+) -> list[Query]:
+    """Each query of words together with all pictures and without what is not wanted, or one of pictures alone."""
     if not words and not pictures:
         raise typer.BadParameter("give a QUERY, --image FILE or --queries FILE")
     if code and not words:
         raise typer.BadParameter("--code goes with a QUERY, not with --image")
-    if any(not one.strip() for one in words):
-        raise typer.BadParameter("a QUERY is blank: give it words")
+    if weight is not None and not (words and pictures):
+        raise typer.BadParameter("--weight is the share of words beside pictures: give a QUERY and --image")
+    if any(not one.strip() for one in unwanted):
+        raise typer.BadParameter("a --not is blank: give it words or a picture")
     texts: list[Item] = [Code(one) if code else one for one in words]
-    return [*words, *map(str, pictures)], [*texts, *(decode(one) for one in pictures)]
+    if not pictures and not unwanted:
+        return [*texts]
+    shown = [decode(one) for one in pictures]
+    against = [_unwanted(one) for one in unwanted]
+    weights = shared_weights(
+        [False] * bool(words) + [True] * len(shown), WORDS if weight is None else weight, len(against)
+    )
+    return [Mix([one, *shown, *against], weights) for one in texts] or [Mix([*shown, *against], weights)]
+
+
+def _unwanted(given: str) -> Item:
+    """The picture that a --not names, or its words."""
+    return decode(Path(given)) if suffix_modality(Path(given)) == "image" else given
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -23,7 +23,7 @@ from unbraid.index.store.folder_store import FolderStore
 from unbraid.index.store.meta import Meta, match, meta_of_model
 from unbraid.index.store.storage import Storage
 from unbraid.index.store.store import Store, copy_items
-from unbraid.items import Item
+from unbraid.mix import Mix, Query, words_of
 from unbraid.vectors import Numbers
 
 if TYPE_CHECKING:  # what these need is loaded when it is used
@@ -203,15 +203,15 @@ class Index:
 
     @overload
     def search(  # type: ignore[overload-overlap]  # a str is a sequence too, and the first that fits counts
-        self, query: Item, **options: Unpack[SearchOptions]
+        self, query: Query, **options: Unpack[SearchOptions]
     ) -> list[Hit]: ...
 
     @overload
-    def search(self, query: Sequence[Item], **options: Unpack[SearchOptions]) -> list[list[Hit]]: ...
+    def search(self, query: Sequence[Query], **options: Unpack[SearchOptions]) -> list[list[Hit]]: ...
 
     def search(
         self,
-        query: Item | Sequence[Item],
+        query: Query | Sequence[Query],
         *,
         mode: str = "retrieval",
         k: int = 10,
@@ -222,9 +222,9 @@ class Index:
         language: str | Sequence[str] | None = None,
         where: str | Sequence[str] = (),
     ) -> list[Hit] | list[list[Hit]]:
-        """The `k` best hits for a text, an unbraid.Code or a picture (a path or PIL image), best first.
+        """The `k` best hits for a text, an unbraid.Code, a picture (a path or PIL image) or an unbraid.Mix of these.
 
-        A list of queries gives a list of lists. `mode` says what counts as near. The words of a query count beside its
+        The best hit is first. A list of queries gives a list of lists. `mode` says what counts as near. The words of a query count beside its
         vector, and "a phrase in quotes" holds in every hit; not so with `vectors_only`. Hits below `min_score`, the
         probability of being relevant, are left out. The other arguments filter, and all of them must hold: `path` is a
         file, folder or pattern ("docs", "*.md"), `where` a condition on a field ("year>=2025", "team=search"); of several
@@ -232,9 +232,9 @@ class Index:
         nothing and a query that cannot be encoded.
         """
         filter = read_filter(modality=modality, path=path, language=language, where=where)
-        one = isinstance(query, str | Path | Image.Image)
+        one = isinstance(query, str | Path | Image.Image | Mix)
         queries: Sequence[Any] = [query] if one else query  # type: ignore[assignment,list-item]
-        words = [str(each) if isinstance(each, str) and not vectors_only else None for each in queries]
+        words = [None if vectors_only else words_of(each) for each in queries]
         check_search(self.model, mode, k)
         base = self.model.encode(queries, side="query", progress=False)
         results = self._search(base, words, mode, k, filter, min_score)

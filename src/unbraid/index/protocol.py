@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unbraid.items import Item
+from unbraid.mix import Query
 from unbraid.runtime.routing import Side
 
 Vectors = NDArray[np.float32]
@@ -47,7 +48,7 @@ class Model(Protocol):
 
     def encode(
         self,
-        items: Sequence[Item],
+        items: Sequence[Query],
         *,
         on_truncate: Literal["warn", "error", "ignore"] = "warn",
         progress: bool | None = None,

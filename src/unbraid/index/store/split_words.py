@@ -30,7 +30,7 @@ _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff
 # Vowel signs of Indic scripts, which are not \w.
 _SIGNS = "\u0900-\u0963\u0966-\u0dff"
 _CHARACTER = rf"[^\W{_PAIRED}{_SIGNS}]|[{_SIGNS}]"
-_WORD = re.compile(rf"(?P<paired>[{_PAIRED}]+)|(?:{_CHARACTER})+(?:[.-](?:{_CHARACTER})+)*(?:\+\+|#(?!\w))?")
+WORD = re.compile(rf"(?P<paired>[{_PAIRED}]+)|(?:{_CHARACTER})+(?:[.-](?:{_CHARACTER})+)*(?:\+\+|#(?!\w))?")
 _ASCII_WORD = re.compile(r"\w+(?:[.-]\w+)*(?:\+\+|#(?!\w))?", re.ASCII)
 _SEPARATOR = re.compile(r"[_.+#-]+")
 _PIECE = re.compile(r"[A-ZÀ-ÖØ-Þ]+(?![a-zß-öø-ÿ])|[A-ZÀ-ÖØ-Þ]?[a-zß-öø-ÿ]+|[0-9]+|[^A-Za-z0-9À-ÿ]+")
@@ -48,9 +48,9 @@ class Word:
 def split_words(text: str) -> Iterator[Word]:
     """The words of a text in their order."""
     text = visible(text)
-    for found in (_ASCII_WORD if text.isascii() else _WORD).finditer(text):
+    for found in (_ASCII_WORD if text.isascii() else WORD).finditer(text):
         word = found[0]
-        if found.re is _WORD and found["paired"]:
+        if found.re is WORD and found["paired"]:
             yield from _pairs(word)
         elif word.strip("_"):
             yield _word(word)

@@ -39,7 +39,11 @@ Items = Annotated[
     ),
 ]
 Query = Annotated[
-    Any, Meta(description="A text, or an object with text, code or image", extra_json_schema={"anyOf": _ITEM})
+    Any,
+    Meta(
+        description="A text, or an object with text, code or image; or a list of these, which are one query together",
+        extra_json_schema={"anyOf": [*_ITEM, {"type": "array", "items": {"anyOf": _ITEM}, "minItems": 1}]},
+    ),
 ]
 BaseVector = Annotated[
     Any,
@@ -87,6 +91,9 @@ class SearchRequest(Struct, forbid_unknown_fields=True):
     """POST /v1/search: a `query`, or the base vector of one as `base`; beside it only the words of `query` are read."""
 
     query: Query = None
+    # One number for each item of a query that is a list, less than 0 for "not like this"; without them, items count the
+    # same, but words .6 together and pictures .4 where there are both.
+    weights: list[float] | None = None
     base: BaseVector = None
     mode: str = "retrieval"
     k: Positive = 10
@@ -146,6 +153,8 @@ class SearchHit(Struct):
     bm25: float | None  # where words count
     # Where each line of `snippet` stands, if it was read in a picture: left, top, right, bottom, as shares of its sides.
     boxes: list[list[float]] = []
+    # First character and the one after the last, as Unicode counts them, of each of the query's words in `snippet`.
+    marks: list[tuple[int, int]] = []
     picture: str | None = None  # where a thumbnail is served
 
 

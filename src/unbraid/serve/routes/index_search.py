@@ -56,6 +56,9 @@ class IndexSearch:
         return await found
 
     def _search(self, base: np.ndarray, words: str | None, asked: SearchRequest) -> list[SearchHit]:
+        from unbraid.index.store.bm25 import word_terms
+        from unbraid.serve.routes.marks import mark_words
+
         try:
             with self._lock:
                 (found,) = self.index.search_vectors(
@@ -74,8 +77,15 @@ class IndexSearch:
         except UnbraidError as error:
             raise ApiError(500, "index_failed", str(error)) from error
         hits = [msgspec.convert(hit, SearchHit, from_attributes=True) for hit in found]
+        terms = word_terms(words or "")
         for hit in hits:
-            if hit.modality == "image" and not hit.path.lower().endswith(".pdf"):
+            hit.marks = mark_words(hit.snippet, terms)
+            # A thumbnail shows the first page.
+            if (
+                hit.modality == "image"
+                and hit.first_line in (None, 1)
+                and not hit.path.lower().endswith(".pdf")
+            ):
                 hit.picture = f"/v1/pictures?path={quote(hit.path)}"
         return hits
 

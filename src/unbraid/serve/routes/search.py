@@ -1,12 +1,15 @@
 """Searching the index, and thumbnails of its pictures: /v1/search and /v1/pictures."""
 
 import base64
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from unbraid.errors import ItemError
+from unbraid.mix import check_weights, joined_words, mix_vectors, shared_weights
 from unbraid.serve.context import INLINE, body_of, client_gone, context_of, stats_of
-from unbraid.serve.engine.engine import BASE
+from unbraid.serve.engine.engine import BASE, RequestItem
 from unbraid.serve.http.errors import ApiError
 from unbraid.serve.http.responses import json_response
 from unbraid.serve.requests.base_vectors import read_vectors
@@ -16,7 +19,7 @@ from unbraid.serve.routes.encoding import encode_items, read_items
 
 
 async def search(request: Request) -> Response:
-    """The best hits of the index for a query, or for the base vector of one, in any search mode."""
+    """The best hits of the index for a query of one item or several, or for the base vector of one, in any search mode."""
     context, stats, body = context_of(request), stats_of(request), body_of(request)
     index, limits = context.index, context.limits
     if index is None:
@@ -34,23 +37,44 @@ async def search(request: Request) -> Response:
         encoder = choose_encoder(
             context.engine, asked.tier, asked.query_language, "query", field="query_language"
         )
-    if isinstance(asked.query, list):
-        raise ApiError(400, "invalid_input", "query is a list: expected one item", param="query")
     items = [] if asked.query is None else await read_items(request, asked.query, "text")
-    words = (
-        None
-        if asked.vectors_only
-        else next((item.content for item in items if isinstance(item.content, str)), None)
-    )
+    weights = _weights(asked, items)
+    words = None if asked.vectors_only else joined_words([item.content for item in items], weights)
     if asked.base is not None:
         base = read_vectors([asked.base], context.engine.dim, 1)
     else:
         base, _ = await encode_items(request, items, BASE, truncate=True, encoder=encoder)
+        if isinstance(asked.query, list):
+            try:
+                base = mix_vectors(base, weights)[None]
+            except ItemError as error:
+                raise _refused_weights(error) from error
     with stats.phase("search"), client_gone(request) as gone:
         hits = await index.search(base, words, asked, gone=gone, most_seconds=limits.queue_seconds)
     sent_base = base64.b64encode(base.tobytes()).decode()
     usage = Usage(stats.tokens, stats.tokens)
     return json_response(SearchResponse(asked.mode, hits, sent_base, asked.base is None, usage))
+
+
+def _weights(asked: SearchRequest, items: Sequence[RequestItem]) -> Sequence[float]:
+    """The weight of each item of a query. Raises ApiError 400 for weights that do not fit, and for token ids."""
+    if any(isinstance(item.content, list) for item in items):
+        raise ApiError(
+            400, "invalid_input", "query holds token ids: expected texts or pictures", param="query"
+        )
+    if asked.weights is None:
+        return shared_weights([item.kind == "image" for item in items])
+    if not isinstance(asked.query, list):
+        message = "weights go with a query that is a list, one for each item"
+        raise ApiError(400, "invalid_input", message, param="weights")
+    try:
+        return check_weights(asked.weights, len(items))
+    except ItemError as error:
+        raise _refused_weights(error) from error
+
+
+def _refused_weights(error: ItemError) -> ApiError:
+    return ApiError(400, "invalid_input", str(error), param="weights")
 
 
 async def indexed_picture(request: Request) -> Response:
