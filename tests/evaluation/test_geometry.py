@@ -280,6 +280,13 @@ def test_rows_as_json_hold_what_the_vectors_say(analyse, bundle_folder, embedder
     assert row["geometry"]["gap"] == pytest.approx(centroid_gap(captions, images), abs=1e-5)
 
 
+def test_two_bundles_of_one_name_are_told_apart_by_their_place(analyse, bundle_folder, bundle_copy):
+    _, out, _ = analyse(bundle_folder, bundle_copy, "--json")
+    names = [json.loads(line)["model"] for line in out.splitlines()]
+    assert len(set(names)) == 4
+    assert names[0].endswith(f"({bundle_folder})") and names[3].endswith(f"({bundle_copy}), no mapper")
+
+
 @pytest.fixture(scope="module")
 def clip_name(tmp_path_factory):
     """A tiny open_clip architecture with open_clip's own vocabulary."""

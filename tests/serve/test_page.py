@@ -321,7 +321,6 @@ def test_a_picture_and_words_are_one_query(visit, folder):
 
     with visit.page.expect_response("**/v1/search"):
         share.fill("0.9")
-        share.dispatch_event("change")
     assert visit.asked[2]["weights"] == pytest.approx(shared_weights([False, True], 0.9))
 
     visit.query.fill("")  # the picture alone is what another mode is asked for

@@ -85,8 +85,18 @@ def analyse(
 
     # Load data and all models before the first vector, so that a fault of the last model shows at once.
     data = read_captioned(images, split=split, limit=limit, texts=texts)
-    loaded = [_model(name, mode, device) for name in models or [STARTER]]
-    rows = [row for one in loaded for row in measure(one.name, one.encode, data, about=one.about)]
+    given = models or [STARTER]
+    loaded = [_model(name, mode, device) for name in given]
+    names = [one.name for one in loaded]
+    # An old and a new tower may stand in two bundles of one name and version.
+    names = [
+        f"{name} ({one})" if names.count(name) > 1 else name for name, one in zip(names, given, strict=True)
+    ]
+    rows = [
+        row
+        for name, one in zip(names, loaded, strict=True)
+        for row in measure(name, one.encode, data, about=one.about)
+    ]
     report = Report(data, {"split": split, "limit": limit, "sample seed": SEED, "unbraid": __version__}, rows)
     typer.echo(report.json_rows() if as_json else report.tables())
     if out:
