@@ -1,6 +1,5 @@
 """Captions of pictures as base vectors of a run's own text tiers."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from unbraid.distill.data.training_items import TrainingItem
 from unbraid.distill.labels.label_shard import text_key
 from unbraid.distill.recipe import Recipe
 from unbraid.distill.recipe_models import torch_dtype
-from unbraid.distill.trained_students import MULTI, load_students
+from unbraid.distill.trained_students import MULTI, load_students, weights_hash
 
 
 def student_captions(pictures: Sequence[Picture], recipe: Recipe, run: Path) -> dict[str, np.ndarray]:
@@ -25,10 +24,7 @@ def student_captions(pictures: Sequence[Picture], recipe: Recipe, run: Path) -> 
     tier = "base" if "base" in recipe.text else SMALL
     used = [name for name in (tier, MULTI) if name in recipe.text]
     to_base = load_students(recipe, run, dtype=torch_dtype(recipe), tiers=used)[tier]
-    made_by = hashlib.sha256()
-    for name in used:
-        made_by.update((run / name / "projection.safetensors").read_bytes())
     items = [TrainingItem(text, "text") for text in distinct_captions(pictures)]
-    encoded = encode_items(items, run / "captions", to_base, made_by.hexdigest())
+    encoded = encode_items(items, run / "captions", to_base, weights_hash(run, used))
     keys = [text_key("text", item.text) for item in items]
     return dict(zip(keys, encoded.targets.astype(np.float32), strict=True))
