@@ -317,7 +317,7 @@ def test_a_picture_and_words_are_one_query(visit, folder):
 
     visit.mode("symmetric").check()
     expect(visit.said).to_contain_text("Nothing was encoded again")
-    assert visit.asked[1]["query"] == {"text": "a map"} and "weights" not in visit.asked[1]
+    assert visit.asked[1]["query"] == visit.asked[0]["query"] and "base" in visit.asked[1]  # for its words
 
     with visit.page.expect_response("**/v1/search"):
         share.fill("0.9")

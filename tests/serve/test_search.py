@@ -131,7 +131,7 @@ def test_only_the_first_page_of_a_picture_has_a_thumbnail(index, monkeypatch):
         )
     ]
     monkeypatch.setattr(index.index, "search_vectors", lambda *_, **__: [hits])
-    found = index._search(np.zeros((1, 8), np.float32), None, SearchRequest())
+    found = index._search(np.zeros((1, 8), np.float32), None, None, SearchRequest())
     assert [bool(hit.picture) for hit in found] == [True, True, False, False]
 
 

@@ -3,13 +3,14 @@
 import base64
 from collections.abc import Sequence
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
 from unbraid.errors import ItemError
 from unbraid.mix import check_weights, joined_words, mix_vectors, shared_weights
 from unbraid.serve.context import INLINE, body_of, client_gone, context_of, stats_of
-from unbraid.serve.engine.engine import BASE, RequestItem
+from unbraid.serve.engine.engine import BASE, RequestItem, TextEncoder
 from unbraid.serve.http.errors import ApiError
 from unbraid.serve.http.responses import json_response
 from unbraid.serve.requests.base_vectors import read_vectors
@@ -43,14 +44,10 @@ async def search(request: Request) -> Response:
     if asked.base is not None:
         base = read_vectors([asked.base], context.engine.dim, 1)
     else:
-        base, _ = await encode_items(request, items, BASE, truncate=True, encoder=encoder)
-        if isinstance(asked.query, list):
-            try:
-                base = mix_vectors(base, weights)[None]
-            except ItemError as error:
-                raise _refused_weights(error) from error
+        base = await _encode(request, asked, items, weights, encoder)
+    own = await _own_vector(request, asked, items, weights, encoder)
     with stats.phase("search"), client_gone(request) as gone:
-        hits = await index.search(base, words, asked, gone=gone, most_seconds=limits.queue_seconds)
+        hits = await index.search(base, own, words, asked, gone=gone, most_seconds=limits.queue_seconds)
     sent_base = base64.b64encode(base.tobytes()).decode()
     usage = Usage(stats.tokens, stats.tokens)
     return json_response(SearchResponse(asked.mode, hits, sent_base, asked.base is None, usage))
@@ -75,6 +72,38 @@ def _weights(asked: SearchRequest, items: Sequence[RequestItem]) -> Sequence[flo
 
 def _refused_weights(error: ItemError) -> ApiError:
     return ApiError(400, "invalid_input", str(error), param="weights")
+
+
+async def _encode(
+    request: Request,
+    asked: SearchRequest,
+    items: Sequence[RequestItem],
+    weights: Sequence[float],
+    encoder: TextEncoder,
+) -> np.ndarray:
+    """The base vector [1, dim] of a query. Raises ApiError 400 where the items of one cancel out."""
+    base, _ = await encode_items(request, items, BASE, truncate=True, encoder=encoder)
+    if not isinstance(asked.query, list):
+        return base
+    try:
+        return mix_vectors(base, weights)[None]
+    except ItemError as error:
+        raise _refused_weights(error) from error
+
+
+async def _own_vector(
+    request: Request,
+    asked: SearchRequest,
+    items: Sequence[RequestItem],
+    weights: Sequence[float],
+    encoder: TextEncoder,
+) -> np.ndarray | None:
+    """The query as the tier of many languages encodes it, where the index holds texts of that tier and none was named."""
+    index = context_of(request).index
+    tier = index.own_tier if index else None
+    if tier is None or encoder.tier or not items:
+        return None
+    return await _encode(request, asked, items, weights, TextEncoder(tier, None, "query"))
 
 
 async def indexed_picture(request: Request) -> Response:
