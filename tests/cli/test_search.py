@@ -110,8 +110,8 @@ def test_each_of_several_queries_is_together_with_the_picture(command, index, as
     [
         (("moon", "--weight", "0.7"), "--weight is the share of words beside pictures"),
         (("--image", "{red}", "--weight", "0.7"), "--weight is the share of words beside pictures"),
-        (("moon", "--image", "{red}", "--weight", "2"), "0<=x<=1"),
-        (("moon", "--image", "{red}", "--weight", "nan"), "weight 0 is nan"),
+        (("moon", "--image", "{red}", "--weight", "2"), "--weight"),
+        (("moon", "--image", "{red}", "--weight", "nan"), "--weight"),
         (("--not", "moon"), "give a QUERY"),
         (("moon", "--not", " "), "a --not is blank"),
         (("moon", "--not", "gone.png"), "gone.png"),
