@@ -15,7 +15,8 @@ from unbraid.index.add import Report, add_files
 from unbraid.index.files.walk import resolve_roots
 from unbraid.index.protocol import Vectors
 from unbraid.index.search.folding import Foldings
-from unbraid.index.search.search import Hit, check_search, search_vectors
+from unbraid.index.search.hit import Hit
+from unbraid.index.search.search import check_search, search_vectors
 from unbraid.index.store.bm25 import VERSION
 from unbraid.index.store.entry import Entry, Fields
 from unbraid.index.store.filter import Filter, Names, read_filter
