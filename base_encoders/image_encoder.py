@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from unbraid.base_encoders.packaged_tower import load_in_order, packaged_weights
 from unbraid.base_encoders.tower_name import TowerName, read_tower_name
 from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.training.torchvision_shim import ensure_torchvision
@@ -60,8 +61,8 @@ def start_image_encoder(
 ) -> ImageEncoder:
     """An encoder around the tower `name`: "timm:MODEL[.TAG]" or "open_clip:MODEL[/TAG]".
 
-    With `published` the weights of the name's tag are fetched from a hub, else they are random. Raises ValueError for
-    a name of neither kind.
+    With `published` it has the weights of the name's tag, from an installed package (packaged_tower.py) or from a hub,
+    else random ones. Raises ValueError for a name of neither kind.
     """
     tower = _tower(read_tower_name(name), preprocess.size, published=published).eval()
     with torch.inference_mode():
@@ -105,7 +106,10 @@ def _tower(name: TowerName, size: int, *, published: bool) -> nn.Module:
         import timm
 
         model = f"{name.model}.{name.tag}" if name.published else name.model
-        tower: nn.Module = timm.create_model(model, pretrained=published, num_classes=0)
+        packaged = packaged_weights(model) if published else None
+        tower: nn.Module = timm.create_model(model, pretrained=published and not packaged, num_classes=0)
+        if packaged:
+            load_in_order(tower, packaged)
         if hasattr(tower, "set_input_size"):  # transformers; convolutions take any size as they are
             tower.set_input_size(img_size=size)
         return tower

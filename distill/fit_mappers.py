@@ -17,6 +17,7 @@ from torch import Tensor
 
 from unbraid.base_encoders.image_encoder import load_image_encoder
 from unbraid.distill.data.captioned_pictures import photographs
+from unbraid.distill.data.encoded_items import stored
 from unbraid.distill.data.member_items import compared, held_out_texts
 from unbraid.distill.fit_search_mode import Pairs, fit_mode, held_out_score
 from unbraid.distill.labels.label_store import read_description, read_shards
@@ -24,7 +25,7 @@ from unbraid.distill.recipe import MapperTraining, Recipe
 from unbraid.distill.recipe_models import torch_dtype
 from unbraid.distill.space.base_space import load_base_space
 from unbraid.distill.space.task_space import task_target
-from unbraid.distill.trained_students import ToBase, load_students
+from unbraid.distill.trained_students import ToBase, load_students, weights_hash
 from unbraid.errors import DataError
 from unbraid.io.jsonl import read_rows
 from unbraid.mappers import LinearMapper, save_mapper
@@ -50,7 +51,7 @@ def fit_mappers(recipe: Recipe, data: Path, run: Path) -> dict[str, float]:
     graded pairs. They also chose the step, so they are a little too good.
     """
     torch.manual_seed(recipe.seed)
-    students = load_students(recipe, run, dtype=torch_dtype(recipe), max_tokens=TOKENS)
+    students = stored_students(recipe, run)
     needed = {task for mode in recipe.mapper for task in SEARCH_MODES[mode]}
     if absent := sorted(needed - read_description(run / "labels")["tasks"].keys()):
         raise DataError(f"{run / 'labels'}: no labels for {', '.join(absent)}: label again, with these tasks")
@@ -80,6 +81,15 @@ def fit_mappers(recipe: Recipe, data: Path, run: Path) -> dict[str, float]:
         curves[f"{mode}, held out"] = curve
     write_record(run / "mappers", recipe, curves, results)
     return results
+
+
+def stored_students(recipe: Recipe, run: Path) -> dict[str, ToBase]:
+    """Every text tier of `recipe`, as `load_students` gives them; what they encode is kept in run/mapper_items."""
+    students = load_students(recipe, run, dtype=torch_dtype(recipe), max_tokens=TOKENS)
+    return {
+        tier: stored(to_base, run / "mapper_items", f"{tier} {TOKENS} {weights_hash(run, list(students))}")
+        for tier, to_base in students.items()
+    }
 
 
 def read_outs(run: Path) -> dict[str, Tensor]:

@@ -1,6 +1,5 @@
 """All stages of a recipe in order, from data to mappers. A stage with a record is finished and not run again."""
 
-import hashlib
 import json
 import random
 from collections import Counter
@@ -27,7 +26,7 @@ from unbraid.distill.space.fit_space import fit_space
 from unbraid.distill.train_image import train_image
 from unbraid.distill.train_static import train_static
 from unbraid.distill.train_text import train_text
-from unbraid.distill.trained_students import load_students
+from unbraid.distill.trained_students import load_students, weights_hash
 from unbraid.errors import DataError
 from unbraid.teacher import load
 from unbraid.teacher.members.member_spec import MEMBERS
@@ -137,9 +136,8 @@ def _encoded(plan: Recipe, data: Path, run: Path) -> EncodedItems | None:
     english = [item for item in rest if item.modality == "code" or item.language == ENGLISH]
     if not english:
         return None
-    weights = hashlib.sha256((run / tier / "projection.safetensors").read_bytes()).hexdigest()
     to_base = load_students(plan, run, dtype=torch_dtype(plan), tiers=[tier])[tier]
-    return encode_items(english[: plan.nano.items], run / "nano_items", to_base, weights)
+    return encode_items(english[: plan.nano.items], run / "nano_items", to_base, weights_hash(run, [tier]))
 
 
 def _unseen(plan: Recipe, data: Path) -> list[DevSet]:

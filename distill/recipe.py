@@ -79,11 +79,16 @@ class StaticTraining(Table, frozen=True):
 class ImageTraining(Table, frozen=True):
     """How the image tower is trained."""
 
-    # With a tag, as in timm:MODEL.TAG or open_clip:MODEL/TAG, it starts from published weights.
+    # With a tag, as in timm:MODEL.TAG or open_clip:MODEL/TAG, it starts from published weights; its batch normalizations
+    # then keep their statistics.
     tower: str = "timm:mobilenetv4_conv_small"
+    frozen: tuple[str, ...] = ()  # beginnings of the names of weights that stay, such as "blocks.0"
     size: int = 128  # pixels, square, the whole picture padded with white
     first_size: int = 0  # in the first half of the epochs: fewer pixels are faster; 0 = size
     photos: tuple[str, ...] = ()  # NAME for NAME.tar beside NAME.jsonl.gz
+    unseen: tuple[
+        str, ...
+    ] = ()  # the same; whole files that are never trained on and score the tower while it is
     drawings: int = 0  # pictures made by unbraid.distill.drawings
     epoch_drawings: int = 0  # drawings an epoch, the next epoch takes the next ones; 0 = all in each
     # For `unbraid train tower`: "bundle" trains the bundle's own tower further.
@@ -93,8 +98,10 @@ class ImageTraining(Table, frozen=True):
     epochs: int = 20
     batch: int = 64
     learning_rate: float = 1e-3
+    projection_learning_rate: float = 0.0  # 0 = learning_rate
     weight_decay: float = 0.05
     warmup: float = 0.05
+    average: float = 0.0  # decay of the running average of the weights, which is kept; 0 = the last weights
     contrastive_weight: float = 1.0
     temperature: float = 0.07
     neighbour_weight: float = 0.0  # in-batch scores against the captions', temperature as above
@@ -185,6 +192,7 @@ def read_recipe(path: Path) -> Recipe:
     used = {file for mapper in recipe.mapper.values() for file in (*mapper.files, *mapper.held_out)}
     pictures = {
         *recipe.image.photos,
+        *recipe.image.unseen,
         *(name for mapper in recipe.mapper.values() for name in mapper.captions),
     }
     used |= {f"{name}.jsonl.gz" for name in pictures}

@@ -1,5 +1,6 @@
 """The trained students of a run, as functions from texts to base vectors."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -13,13 +14,14 @@ from unbraid.base_encoders.static_encoder import load_static_encoder
 from unbraid.base_encoders.text_encoder import load_text_encoder
 from unbraid.bundle import SMALL
 from unbraid.distill.recipe import Recipe
+from unbraid.items import Modality
 from unbraid.progress import track
 from unbraid.runtime.batching import token_budget_batches
 from unbraid.runtime.code_text import split_identifiers
 from unbraid.runtime.routing import ENGLISH
 from unbraid.runtime.text_language import language_of
 
-ToBase: TypeAlias = Callable[[list[str], str], Tensor]  # texts and their modality -> base vectors [n, D]
+ToBase: TypeAlias = Callable[[list[str], Modality], Tensor]  # texts and their modality -> base vectors [n, D]
 MULTI = "multi"
 
 
@@ -55,8 +57,17 @@ def load_students(
     }
     if MULTI not in own:
         return dict(own)
-    other = lru_cache(maxsize=4)(lambda texts: own[MULTI](list(texts), "text"))
+    other = lru_cache(maxsize=32)(lambda texts: own[MULTI](list(texts), "text"))
     return {name: one if name == MULTI else partial(_routed, one, other) for name, one in own.items()}
+
+
+def weights_hash(run: Path, tiers: Sequence[str]) -> str:
+    """SHA-256 of the projections of trained `tiers` in `run`: other weights have another one."""
+    whole = hashlib.sha256()
+    for tier in tiers:
+        name = "static.safetensors" if tier == "nano" else "projection.safetensors"
+        whole.update((run / tier / name).read_bytes())
+    return whole.hexdigest()
 
 
 def _tokenizer(path: Path, max_tokens: int | None) -> Tokenizer:
@@ -72,7 +83,7 @@ def _encode_kind(
     split_code: bool,
     dtype: torch.dtype,
     texts: list[str],
-    modality: str,
+    modality: Modality,
 ) -> Tensor:
     if split_code and modality == "code":
         texts = [split_identifiers(text) for text in texts]
@@ -80,7 +91,7 @@ def _encode_kind(
 
 
 def _routed(
-    english: ToBase, other: Callable[[tuple[str, ...]], Tensor], texts: list[str], modality: str
+    english: ToBase, other: Callable[[tuple[str, ...]], Tensor], texts: list[str], modality: Modality
 ) -> Tensor:
     """Base vectors of texts, those of other languages by `other`."""
     if modality == "code" or not (

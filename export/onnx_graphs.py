@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from unbraid.base_encoders.static_encoder import StaticEncoder
 from unbraid.base_encoders.text_encoder import TextEncoder
+from unbraid.export.fixed_padding import with_fixed_padding
 from unbraid.export.token_table import store_in_four_bits
 from unbraid.export.wide_products import store_in_blocks, wide_products
 from unbraid.mappers import GatedMapper, Mapper
@@ -139,6 +140,7 @@ def export_static(encoder: StaticEncoder, path: Path, *, int8: bool = False) -> 
 def export_image(encoder: nn.Module, path: Path, size: int) -> None:
     """Write pixel_values float32 [B, 3, size, size] -> base_vector float32 [B, D]."""
     axes = {"pixel_values": {0: "batch"}}
+    encoder = with_fixed_padding(encoder, size)
     _export(encoder, (torch.zeros(2, 3, size, size),), path, ["pixel_values"], ["base_vector"], axes)
 
 

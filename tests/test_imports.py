@@ -32,7 +32,7 @@ ALLOWED = {
     "evaluation": {"index", "runtime", "training", "io"},
     "serve": {"index", "teacher", "runtime", "io"},
     "cluster": {"teacher", "custom_mapper", "io", "runtime"},
-    "base_encoders": {"runtime", "training"},
+    "base_encoders": {"runtime", "training", "io"},
     "mappers": set(),
     "teacher": {"runtime", "training", "evaluation", "io"},
     "distill": {"teacher", "training", "base_encoders", "mappers", "evaluation", "runtime", "io"},

@@ -3,7 +3,7 @@
 import io
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ from unbraid.runtime.preprocess import decode
 from unbraid.training.data_split import is_dev
 
 CAPTIONS = ("caption", "alt", "title")
+LABEL = "label"  # the field that names what a picture shows: a caption of any length
 # Longer side of the copies in memory: a crop of one still has the pixels of a tower's input.
 KEPT_PIXELS = 224
 DRAWN = "drawings"  # the source of drawings
+UNSEEN = "unseen"  # first word of the source of a picture from a file that is never trained on
 DEV_DRAWINGS = 300  # drawings of seeds that training never uses
 SHORTEST = 12  # characters of a caption; shorter ones say too little
 
@@ -58,6 +60,9 @@ class Member:
 def recipe_pictures(config: ImageTraining, data: Path) -> list[Picture]:
     """Every picture of a recipe, dev pictures included. Raises DataError as `photographs` does."""
     pictures = list(photographs(data, config.photos))
+    pictures += [
+        replace(one, dev=True, source=f"{UNSEEN} {one.source}") for one in photographs(data, config.unseen)
+    ]
     if config.drawings:
         pictures += drawn(config.drawings)
     return pictures
@@ -115,8 +120,11 @@ def picture_items(data: Path, names: Sequence[str], folder: Path) -> list[Traini
 
 
 def _captions(row: dict[str, Any]) -> tuple[str, ...]:
-    texts = (str(row.get(field) or "").strip() for field in CAPTIONS)
-    return tuple(dict.fromkeys(text for text in texts if len(text) >= SHORTEST))
+    texts = [str(row.get(field) or "").strip() for field in CAPTIONS]
+    label = str(row.get(LABEL) or "").strip()
+    return tuple(
+        dict.fromkeys([*(text for text in texts if len(text) >= SHORTEST), *([label] if label else [])])
+    )
 
 
 def _small(image: Image.Image) -> np.ndarray:

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from unbraid.distill.data.training_items import TrainingItem
 from unbraid.distill.trained_students import ToBase
 from unbraid.io.atomic import atomic_file
+from unbraid.items import Modality
 from unbraid.progress import track
 
+TEXTS: tuple[Modality, ...] = ("text", "code")
 BLOCK = 4096  # items in a stored file: what an interruption costs
 
 
@@ -38,7 +42,7 @@ def encode_items(items: Sequence[TrainingItem], folder: Path, to_base: ToBase, m
         path = folder / f"{digest.hexdigest()[:16]}.npy"
         if not path.exists():
             found: dict[int, np.ndarray] = {}
-            for modality in ("text", "code"):
+            for modality in TEXTS:
                 rows = [row for row, item in enumerate(block) if item.modality == modality]
                 if rows:
                     base = to_base([block[row].text for row in rows], modality).numpy()
@@ -47,3 +51,16 @@ def encode_items(items: Sequence[TrainingItem], folder: Path, to_base: ToBase, m
                 np.save(file, np.stack([found[row] for row in range(len(block))]).astype(np.float16))
         parts.append(np.load(path))
     return EncodedItems(items, np.concatenate(parts))
+
+
+def stored(to_base: ToBase, folder: Path, made_by: str) -> ToBase:
+    """`to_base`, which `made_by` names, with what it gave kept in `folder`: an interrupted stage encodes nothing twice.
+
+    Vectors are rounded to float16.
+    """
+
+    def encode(texts: list[str], modality: Modality) -> Tensor:
+        items = [TrainingItem(text, modality) for text in texts]
+        return torch.from_numpy(encode_items(items, folder, to_base, made_by).targets.astype(np.float32))
+
+    return encode

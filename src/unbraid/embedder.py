@@ -113,8 +113,18 @@ class Embedder:
         """Every tier that a text may go to; the first is that of English documents."""
         if self.named_tier:
             return (self.named_tier,)
-        others = (tier for tier, known in self._trained.items() if set(known) - {ENGLISH})
-        return tuple(dict.fromkeys([self.tier, self.query_tier, *others]))
+        return tuple(dict.fromkeys([self.tier, self.query_tier, *self._other_languages()]))
+
+    @property
+    def multilingual_tier(self) -> str | None:
+        """The tier with the most languages besides English; None where there is none, or where a tier was named."""
+        if self.named_tier:
+            return None
+        return max(self._other_languages(), key=lambda tier: len(self._trained[tier]), default=None)
+
+    def _other_languages(self) -> list[str]:
+        """The tiers that were trained on languages besides English."""
+        return [tier for tier, known in self._trained.items() if set(known) - {ENGLISH}]
 
     @property
     def max_tokens(self) -> int:

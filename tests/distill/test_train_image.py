@@ -24,19 +24,13 @@ from unbraid.distill.data.captions import (
     stored_base_vectors,
 )
 from unbraid.distill.data.training_items import TrainingItem
+from unbraid.distill.image_batches import augment, batch_captions, epoch_rows, mixed
 from unbraid.distill.labels.label_shard import Labels, text_key
 from unbraid.distill.labels.label_store import Description, open_labels
 from unbraid.distill.labels.write_labels import label
 from unbraid.distill.recipe import ImageTraining, Recipe
 from unbraid.distill.space.base_space import fit_base_space
-from unbraid.distill.train_image import (
-    augment,
-    batch_captions,
-    dev_recall,
-    epoch_rows,
-    mixed,
-    train_image,
-)
+from unbraid.distill.train_image import dev_recall, train_image
 from unbraid.errors import DataError
 from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.vectors import normalize
@@ -475,3 +469,84 @@ def test_dev_recall_does_not_look_at_training_pictures(space, monkeypatch):
     captions = caption_vectors(pictures, stored_vectors(pictures, space))
     encoder = start_image_encoder("timm:test_efficientnet", dim=512, preprocess=PREPROCESS)
     assert dev_recall(encoder, pictures, captions) == {"drawings (1)": 1.0}
+
+
+# -- a tower with published weights --------------------------------------------------------------------------
+
+PUBLISHED = replace(
+    TRAINING, tower="timm:test_efficientnet.made", frozen=("conv_stem", "blocks.0"), average=0.5, epochs=2
+)
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """The tower of PUBLISHED, which comes from no hub: its weights are drawn with a seed of its own."""
+
+    def start(recipe):
+        torch.manual_seed(99)
+        made = start_image_encoder(TRAINING.tower, dim=512, preprocess=PREPROCESS)
+        made.name = PUBLISHED.tower
+        return made
+
+    monkeypatch.setattr(stage, "new_image_encoder", start)
+    return start(None)
+
+
+def test_frozen_weights_and_statistics_of_a_published_tower_stay(published, space, tmp_path):
+    space.save(tmp_path / "base_space.safetensors")
+    trained = train_image(recipe(PUBLISHED), tmp_path, tmp_path, FakeTeacher).tower.state_dict()
+    changed = {
+        name for name, value in published.tower.state_dict().items() if not torch.equal(value, trained[name])
+    }
+    assert changed and not any(name.startswith(("conv_stem.", "blocks.0.")) for name in changed)
+    assert not any("running" in name for name in changed)
+
+
+def test_the_running_average_of_the_weights_is_kept(published, space, tmp_path, monkeypatch):
+    last = {}
+    whole = stage.train
+
+    def watched(name, model, *rest, **named):
+        curves = whole(name, model, *rest, **named)
+        last.update({name: weight.clone() for name, weight in model.state_dict().items()})
+        return curves
+
+    monkeypatch.setattr(stage, "train", watched)
+    space.save(tmp_path / "base_space.safetensors")
+    kept = train_image(recipe(PUBLISHED), tmp_path, tmp_path, FakeTeacher).state_dict()
+    assert not torch.allclose(kept["projection.weight"], last["projection.weight"], atol=1e-6)
+
+
+def test_the_projection_of_a_published_tower_starts_at_the_ridge_regression(published, space):
+    pictures = [one for one in drawn(40) if not one.dev]
+    captions = caption_vectors(pictures, stored_vectors(pictures, space))
+    before = (stage._raw_vectors(published, pictures) * captions.targets).sum(1).mean()
+    stage._fit_projection(published, pictures, captions)
+    after = (stage._raw_vectors(published, pictures) * captions.targets).sum(1).mean()
+    assert after > before + 0.3
+
+
+def test_frozen_parts_that_the_tower_lacks_are_refused_by_name(published):
+    with pytest.raises(DataError, match=r"no weights blocks\.77: its parts are conv_stem, bn1, blocks"):
+        stage._freeze(published, ["blocks.77"])
+    with pytest.raises(DataError, match="no weights block:"):
+        stage._freeze(published, ["block"])
+
+
+def test_dev_recall_counts_each_unseen_file_by_itself(space):
+    pictures = [picture("one", dev=True), picture("two", dev=True, source="unseen image/other_photos")]
+    captions = caption_vectors(pictures, stored_vectors(pictures, space))
+    encoder = start_image_encoder("timm:test_efficientnet", dim=512, preprocess=PREPROCESS)
+    assert set(dev_recall(encoder, pictures, captions)) == {"drawings (1)", "unseen image/other_photos (1)"}
+
+
+def test_unseen_files_are_dev_pictures(tmp_path):
+    rows = [{"file": "a.png", "split": "train", "alt": CAPTION}]
+    picture_set(tmp_path, {"a.png": red()}, rows)
+    (found,) = picture_files.recipe_pictures(ImageTraining(unseen=("set",)), tmp_path)
+    assert (found.dev, found.source) == (True, "unseen set")
+
+
+def test_a_label_is_a_caption_of_any_length(tmp_path):
+    picture_set(tmp_path, {"a.png": red()}, [{"file": "a.png", "alt": CAPTION, "label": "red"}])
+    assert next(photographs(tmp_path, ("set",))).captions == (CAPTION, "red")

@@ -39,6 +39,7 @@ class TinyModel:
         self.fail: Callable[[Sequence[Item]], Any] = lambda items: None
 
     max_tokens = 254
+    multilingual_tier = None
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(re.findall(r"\w{1,5}|[^\w\s]", text)) for text in texts]
@@ -54,6 +55,7 @@ class TinyModel:
         on_truncate: str = "warn",
         progress: bool | None = None,
         side: str | None = None,
+        tier: str | None = None,
     ) -> Vectors:
         self.fail(items)
         self.batches.append(list(items))

@@ -34,6 +34,7 @@ class Turned:
         self.model = model
         self.bundle = replace(model.bundle, base_id="turned")
         self.modalities, self.search_modes = model.modalities, model.search_modes
+        self.multilingual_tier = model.multilingual_tier
         self.route, self.max_tokens, self.count_tokens = model.route, model.max_tokens, model.count_tokens
 
     def encode(self, items, **options) -> np.ndarray:

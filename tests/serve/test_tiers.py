@@ -72,6 +72,15 @@ def test_a_search_encodes_its_query_as_the_index_does(http, model):
     )
 
 
+def test_texts_of_the_multilingual_tier_are_asked_by_its_own_queries(http, model):
+    document = model.encode([GERMAN], task="document")[0]
+    for tier in (None, "small"):
+        query = model.encode([ENGLISH], task="query", tier=tier or "multi")[0]
+        fields = {"tier": tier} if tier else {}
+        (hit,) = http.search(query=ENGLISH, vectors_only=True, **fields).json()["data"]
+        assert hit["cosine"] == pytest.approx(float(query @ document), abs=1e-5)
+
+
 def test_models_list_the_tiers_with_their_languages(http):
     first = http.get("/v1/models").json()["data"][0]
     assert (first["tier"], first["query_tier"]) == ("small", "base")

@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, overload
@@ -14,6 +15,7 @@ from unbraid.errors import DataError, ItemError, StoreError
 from unbraid.index.add import Report, add_files
 from unbraid.index.files.walk import resolve_roots
 from unbraid.index.protocol import Vectors
+from unbraid.index.search.by_tier import search_by_tier
 from unbraid.index.search.folding import Foldings
 from unbraid.index.search.hit import Hit
 from unbraid.index.search.search import check_search, search_vectors
@@ -94,6 +96,9 @@ class Index:
         self._options = options
         self._model: Any = None
         self._foldings: Foldings = {}
+        self._tiers: tuple[int, dict[str, int]] | None = (
+            None  # chunks, and those of each tier, as last counted
+        )
         self._closed = False
         Storage(**{"dim": 1, **options})  # refuses unknown values, also where there is no index yet
         if store is not None and options:
@@ -238,14 +243,23 @@ class Index:
         words = [str(each) if isinstance(each, str) and not vectors_only else None for each in queries]
         check_search(self.model, mode, k)
         base = self.model.encode(queries, side="query", progress=False)
-        results = self._search(base, words, mode, k, filter, min_score)
+        tier = self.own_tier
+        own = self.model.encode(queries, side="query", tier=tier, progress=False) if tier else None
+        results = self._search(base, own, words, mode, k, filter, min_score)
         return results[0] if one else results
+
+    @property
+    def own_tier(self) -> str | None:
+        """The tier of many languages, whose texts are asked by queries of its own; None where it has encoded none here."""
+        tier = self.model.multilingual_tier
+        return tier if tier and self._encoded_by(tier) else None
 
     def search_vectors(
         self,
         base: Vectors,
         words: Sequence[str | None] | None = None,
         *,
+        own: Vectors | None = None,
         mode: str = "retrieval",
         k: int = 10,
         min_score: float = 0.0,
@@ -256,10 +270,11 @@ class Index:
     ) -> list[list[Hit]]:
         """`search` for queries that are base vectors [n, dim] already: another mode costs no encoding.
 
-        `words` are the texts of the queries; without them, and where one is None, the vector alone counts.
+        `words` are the texts of the queries; without them, and where one is None, the vector alone counts. `own` are the
+        queries as `own_tier` encodes them, which then find its texts.
         """
         filter = read_filter(modality=modality, path=path, language=language, where=where)
-        return self._search(base, words, mode, k, filter, min_score)
+        return self._search(base, own, words, mode, k, filter, min_score)
 
     def entries(self, path: str | Path) -> list[Entry]:
         """The undamaged chunks of the file at an absolute `path`; none for a file that the index does not hold."""
@@ -384,6 +399,7 @@ class Index:
     def _search(
         self,
         base: Vectors,
+        own: Vectors | None,
         words: Sequence[str | None] | None,
         mode: str,
         k: int,
@@ -399,10 +415,23 @@ class Index:
                 stacklevel=3,
             )
             words = None
-        results = search_vectors(
-            self.store, self.model, base, mode=mode, k=k, filter=filter, words=words, foldings=self._foldings
+        search = partial(
+            search_vectors, self.store, self.model, mode=mode, k=k, words=words, foldings=self._foldings
         )
+        tier = self.own_tier
+        if tier is None or own is None:
+            results = search(base, filter=filter)
+        else:
+            alone = self._encoded_by(tier) == self.count()
+            results = search_by_tier(search, base, own, tier, filter, k, alone=alone)
         return [[hit for hit in hits if hit.score >= min_score] for hits in results]
+
+    def _encoded_by(self, tier: str) -> int:
+        """How many chunks `tier` has encoded."""
+        chunks = self.count()
+        if self._tiers is None or self._tiers[0] != chunks:
+            self._tiers = chunks, self.store.facet("tier")
+        return self._tiers[1].get(tier, 0)
 
     def _make(self, meta: Meta) -> Store:
         """The store to write vectors of `meta` to, made where there is none. Raises StoreError when they do not fit in."""

@@ -37,6 +37,11 @@ class Model(Protocol):
         ...
 
     @property
+    def multilingual_tier(self) -> str | None:
+        """The tier of many languages, whose texts its own queries find best; None where there is no choice of tiers."""
+        ...
+
+    @property
     def max_tokens(self) -> int:
         """Tokens that are read of a text, special tokens left out."""
         ...
@@ -52,10 +57,12 @@ class Model(Protocol):
         on_truncate: Literal["warn", "error", "ignore"] = "warn",
         progress: bool | None = None,
         side: Side | None = None,
+        tier: str | None = None,
     ) -> Vectors:
         """Base vectors [n, dim]. Raises ImageError for a picture that cannot be decoded.
 
-        `side` "query" is that of a search's queries; the two sides may have different encoders of one space.
+        `side` "query" is that of a search's queries; the two sides may have different encoders of one space. `tier`
+        encodes every text in place of the tier for its language.
         """
         ...
 

@@ -36,7 +36,8 @@ class Condition:
 class Filter:
     """All that is given must hold; of several paths or languages one is enough, and none at all lets nothing through.
 
-    `modality` is that of hits: words in a picture are "image". `paths` are files and folders, absolute and with forward
+    `modality` is that of hits: words in a picture are "image". `tier` is one whose texts pass, `not_tier` one whose texts do
+    not; pictures have none. `paths` are files and folders, absolute and with forward
     slashes; `patterns` are patterns of names, or of absolute paths (see `Glob`). Raises ItemError for an unknown modality,
     language or comparison.
     """
@@ -46,6 +47,8 @@ class Filter:
     patterns: tuple[str, ...] = ()
     languages: tuple[str, ...] | None = None
     conditions: tuple[Condition, ...] = ()
+    tier: str = ""
+    not_tier: str = ""
 
     def __post_init__(self) -> None:
         """Check what a type cannot say."""
@@ -179,6 +182,10 @@ def build_filter(
                 must_not.append(words)
     if filter.languages is not None:
         must.append(condition("language", "any", list(filter.languages)))
+    if filter.tier:
+        must.append(condition("tier", "value", filter.tier))
+    if filter.not_tier:
+        must_not.append(condition("tier", "value", filter.not_tier))
     for one in filter.conditions:
         compare: Compare = "=" if one.compare == "!=" else one.compare
         values = [value for value in fields[one.name] if holds(value, compare, str(one.value))]

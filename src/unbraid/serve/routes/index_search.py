@@ -30,24 +30,26 @@ class IndexSearch:
     def __init__(self, index: "Index") -> None:
         """Serve searches of `index`, one at a time."""
         self.index, self.modes = index, index.model.search_modes
+        self.own_tier = index.own_tier  # now, as counting the chunks of a tier takes the index for itself
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="search")
 
     async def search(
         self,
         base: np.ndarray,
+        own: np.ndarray | None,
         words: str | None,
         asked: SearchRequest,
         *,
         gone: "asyncio.Future[None]",
         most_seconds: float,
     ) -> list[SearchHit]:
-        """The hits of a query's base vector [1, dim] and, unless None, of its `words`.
+        """The hits of a query's base vector [1, dim] and, unless None, of its vector by `own_tier` and of its `words`.
 
         Raises ApiError 400 for a filter that means nothing and 500 for a broken index, Overloaded when the search did
         not begin within `most_seconds`, ClientGone when it did not begin before `gone` was done.
         """
-        submitted = self._thread.submit(self._search, base, words, asked)
+        submitted = self._thread.submit(self._search, base, own, words, asked)
         found = asyncio.wrap_future(submitted)
         either: set[asyncio.Future[Any]] = {found, gone}
         await asyncio.wait(either, timeout=most_seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -55,12 +57,15 @@ class IndexSearch:
             raise ClientGone if gone.done() else Overloaded("seconds", 1)
         return await found
 
-    def _search(self, base: np.ndarray, words: str | None, asked: SearchRequest) -> list[SearchHit]:
+    def _search(
+        self, base: np.ndarray, own: np.ndarray | None, words: str | None, asked: SearchRequest
+    ) -> list[SearchHit]:
         try:
             with self._lock:
                 (found,) = self.index.search_vectors(
                     base,
                     [words],
+                    own=own,
                     mode=asked.mode,
                     k=asked.k,
                     min_score=asked.min_score,

@@ -1,12 +1,14 @@
 """Searching the index, and thumbnails of its pictures: /v1/search and /v1/pictures."""
 
 import base64
+from collections.abc import Sequence
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
 from unbraid.serve.context import INLINE, body_of, client_gone, context_of, stats_of
-from unbraid.serve.engine.engine import BASE
+from unbraid.serve.engine.engine import BASE, RequestItem, TextEncoder
 from unbraid.serve.http.errors import ApiError
 from unbraid.serve.http.responses import json_response
 from unbraid.serve.requests.base_vectors import read_vectors
@@ -46,11 +48,26 @@ async def search(request: Request) -> Response:
         base = read_vectors([asked.base], context.engine.dim, 1)
     else:
         base, _ = await encode_items(request, items, BASE, truncate=True, encoder=encoder)
+    own = await _own_vector(request, items, encoder)
     with stats.phase("search"), client_gone(request) as gone:
-        hits = await index.search(base, words, asked, gone=gone, most_seconds=limits.queue_seconds)
+        hits = await index.search(base, own, words, asked, gone=gone, most_seconds=limits.queue_seconds)
     sent_base = base64.b64encode(base.tobytes()).decode()
     usage = Usage(stats.tokens, stats.tokens)
     return json_response(SearchResponse(asked.mode, hits, sent_base, asked.base is None, usage))
+
+
+async def _own_vector(
+    request: Request, items: Sequence[RequestItem], encoder: TextEncoder
+) -> np.ndarray | None:
+    """The query as the tier of many languages encodes it, where the index holds texts of that tier and none was named."""
+    index = context_of(request).index
+    tier = index.own_tier if index else None
+    if tier is None or encoder.tier or not items:
+        return None
+    vector, _ = await encode_items(
+        request, items, BASE, truncate=True, encoder=TextEncoder(tier, None, "query")
+    )
+    return vector
 
 
 async def indexed_picture(request: Request) -> Response:
