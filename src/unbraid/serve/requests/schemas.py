@@ -132,6 +132,14 @@ class EmbeddingsResponse(Struct, tag_field="object", tag="list"):
     usage: Usage
 
 
+class Place(Struct):
+    """Lines of a file; pages of a PDF."""
+
+    path: str
+    first_line: int | None
+    last_line: int | None
+
+
 class SearchHit(Struct):
     """A result of a search."""
 
@@ -146,6 +154,9 @@ class SearchHit(Struct):
     bm25: float | None  # where words count
     # Where each line of `snippet` stands, if it was read in a picture: left, top, right, bottom, as shares of its sides.
     boxes: list[list[float]] = []
+    match: str = ""  # the line or sentence of `snippet` that answers the query best
+    within: str = ""  # the headings or definitions around it, outermost first
+    copies: list[Place] = []  # where else the same text was found
     picture: str | None = None  # where a thumbnail is served
 
 
