@@ -1,7 +1,7 @@
 """Every tier of a bundle on whole sources that nothing was trained on, beside its teacher and what people use instead.
 
     python benchmarks/tiers.py BUNDLE --data DATA [--queries 150] [--documents 400]
-        [--teacher FOLDER --dev-labels LABELS...] [--sets NAME...] [--record FILE]
+        [--teacher FOLDER --dev-labels LABELS...] [--tiers NAME...] [--sets NAME...] [--record FILE]
 
 The sets are those of `unbraid.distill.data.item_sources.HELD_OUT`. Scores are nDCG@10, or Spearman for similarity. Texts
 are encoded once for each tier; everything else is arithmetic on their base vectors. all-MiniLM-L6-v2 runs in int8, as
@@ -32,6 +32,7 @@ from unbraid.distill.space.task_space import DIM, task_target
 from unbraid.evaluation.score_file import add_scores
 from unbraid.evaluation.tables import markdown_table
 from unbraid.runtime.code_text import split_identifiers
+from unbraid.runtime.routing import Side
 from unbraid.runtime.text import TextRuntime
 from unbraid.tasks import SEARCH_MODES
 from unbraid.teacher.members.member_space import MemberSpace, load_member_space
@@ -39,13 +40,14 @@ from unbraid.teacher.members.members_teacher import SPACE
 
 Sides: TypeAlias = tuple[np.ndarray, np.ndarray]  # vectors of queries and of documents
 SHORTER = ((256, "float32"), (128, "float32"), (512, "int8"))
+ROUTED = "routed"
 TEACHER, MINILM = "teacher", "minilm int8"
 
 
-def encode_tier(model: unbraid.Embedder, items: Sequence[TrainingItem]) -> np.ndarray:
+def encode_tier(model: unbraid.Embedder, items: Sequence[TrainingItem], side: Side) -> np.ndarray:
     """Base vectors float32 [n, 512]."""
     given = [unbraid.Code(item.text) if item.modality == "code" else item.text for item in items]
-    return model.encode(given, on_truncate="ignore", progress=False)
+    return model.encode(given, side=side, on_truncate="ignore", progress=False)
 
 
 def encode_minilm(runtime: TextRuntime, items: Sequence[TrainingItem]) -> np.ndarray:
@@ -128,6 +130,7 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=400)
     parser.add_argument("--teacher", type=Path, help="folder of `unbraid train join`")
     parser.add_argument("--dev-labels", type=Path, nargs="*", default=[])
+    parser.add_argument("--tiers", nargs="*", default=[], help=f"some tiers; {ROUTED}: as languages choose")
     parser.add_argument("--sets", nargs="*", default=[], help="names, or their beginnings")
     parser.add_argument(
         "--record", type=Path, help="add the tables to this file, for a card; the last option"
@@ -136,7 +139,8 @@ def main() -> None:
     if (given.teacher is None) != (not given.dev_labels):
         parser.error("--teacher goes with --dev-labels")
     bundle = unbraid.load(given.bundle).bundle
-    tiers = {name: unbraid.load(given.bundle, tier=name) for name in bundle.tiers}
+    chosen = given.tiers or [*bundle.tiers]
+    tiers = {name: unbraid.load(given.bundle, tier=None if name == ROUTED else name) for name in chosen}
     sets = dev_sets(given.data, queries=given.queries, documents=given.documents)
     sets = [one for one in sets if not given.sets or one.name.startswith(tuple(given.sets))]
     if not sets:
@@ -151,12 +155,15 @@ def main() -> None:
                 f"<!-- {one.name}: {len(one.queries)} queries, {len(one.documents)} documents -->", flush=True
             )
             base = {
-                name: (encode_tier(model, one.queries), encode_tier(model, one.documents))
+                name: (
+                    encode_tier(model, one.queries, "query"),
+                    encode_tier(model, one.documents, "document"),
+                )
                 for name, model in tiers.items()
             }
             others = taught(members, space, one) if members and space else {}
             others[MINILM] = (encode_minilm(minilm, one.queries), encode_minilm(minilm, one.documents))
-            rows = scores_of(one, base, others, tiers[bundle.document_tier])
+            rows = scores_of(one, base, others, next(iter(tiers.values())))
             for table, row in zip(tables, rows, strict=True):
                 table.append({"set": one.name, "group": group_of(one), **row})
     heads = ("set", "share", "mode", "share kept")

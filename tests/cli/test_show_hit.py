@@ -2,27 +2,50 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbraid.cli.show_hit import LINES, WIDTH, best_lines, mark, printable, readable
-from unbraid.index import Hit
+from unbraid.cli.show_hit import LINES, WIDTH, mark, printable, readable
+from unbraid.index import Hit, Place
 from unbraid.index.store.bm25 import word_terms
 
 
-def hit(snippet: str, path: str = "/a.md") -> Hit:
-    return Hit(1, 0.5, path, "text", 1, 9, snippet, 0.4)
+def hit(snippet: str, path: str = "/a.md", **more) -> Hit:
+    return Hit(1, 0.5, path, "text", 1, 9, snippet, 0.4, **more)
 
 
-def shown(*args, **options) -> list[str]:
-    return [line.strip() for line in readable(hit(*args), **options).split("\n")[1:]]
+def shown(found: Hit, **options) -> list[str]:
+    return [line.strip() for line in readable(found, **options).split("\n")[1:]]
 
 
-def test_the_lines_with_most_words_of_the_query_are_shown():
+def test_the_lines_around_the_match_are_shown():
     lines = [f"line {n}" for n in range(20)]
     lines[10] = "Kettles are red"
-    assert shown("\n".join(lines), query="red kettle") == ["line 9", "Kettles are red", "line 11"]
-    assert shown("\n".join(lines), query="red kettle", context=0) == ["Kettles are red"]
-    assert len(shown("\n".join(lines), query="red kettle", context=4)) == 9
-    assert shown("\n".join(lines)) == lines[:LINES]
-    assert shown("\n\n only \n") == ["only"]
+    found = hit("\n".join(lines), match="Kettles are red")
+    assert shown(found) == ["line 9", "Kettles are red", "line 11"]
+    assert shown(found, context=0) == ["Kettles are red"]
+    assert len(shown(found, context=4)) == 9
+    assert shown(hit("\n".join(lines))) == lines[:LINES]
+    assert shown(hit("\n\n only \n", match="only")) == ["only"]
+    assert shown(hit("", match="")) == []
+
+
+def test_a_match_at_the_end_of_a_long_line_is_seen():
+    line = "x " * 200 + "Kettles are red. And blue."
+    assert shown(hit(line, match="Kettles are red.")) == ["…Kettles are red. And blue."]
+    assert shown(hit(line, match=("x " * 200).strip())) == [line[:WIDTH].strip()]
+
+
+def test_a_match_without_a_word_of_the_query_is_marked_whole():
+    found = hit("one\ntwo", match="two")
+    assert "\x1b[1mtwo\x1b[0m" in readable(found, "kettle", marked=True)
+    assert "\x1b[1mone\x1b[0m" not in readable(found, "kettle", marked=True)
+    assert readable(found, "two", marked=True).count("\x1b[1m") == 1
+
+
+def test_what_is_around_a_hit_and_where_its_copies_are():
+    copies = [Place(f"/{n}.md", n, n + 1) for n in range(1, 6)]
+    first, *_, last = readable(hit("text", within="Guide > Keys", copies=copies)).split("\n")
+    assert first == "  1  0.500  /a.md:1-9  in Guide > Keys"
+    assert last.strip() == "5 copies: /1.md:1-2, /2.md:2-3, /3.md:3-4, …"
+    assert shown(hit("text", copies=copies[:1])) == ["text", "1 copy: /1.md:1-2"]
 
 
 def test_the_words_of_the_query_are_marked_whatever_their_form():
@@ -49,17 +72,9 @@ def test_nothing_that_steers_a_terminal_is_shown(text, expected):
 
 @given(st.text(max_size=60), st.text(max_size=20), st.text(max_size=20))
 def test_any_hit_is_readable(snippet, path, query):
-    text = readable(hit(snippet, f"/{path}"), query)
+    found = hit(snippet, f"/{path}", match=snippet, within=path, copies=[Place(f"/{path}", None, None)])
+    text = readable(found, query)
     assert all(one.isprintable() or one in "\n \u00a0\u3000" or not one.isascii() for one in text)
     assert not any(one in text for one in "\x1b\x07\x9b\x7f\r\u2028\u202e")
     assert all(len(line) <= 12 + WIDTH for line in text.split("\n")[1:])
     text.encode("utf-8")
-
-
-@given(st.lists(st.text("ab ", max_size=5), min_size=1, max_size=9), st.integers(1, 12))
-def test_the_best_line_is_among_those_shown(lines, count):
-    terms = word_terms("aa bb")
-    best = best_lines(lines, terms, count)
-    assert len(best) == min(count, len(lines))
-    most = max(len(terms & word_terms(line)) for line in lines)
-    assert max(len(terms & word_terms(line)) for line in best) == most

@@ -20,7 +20,8 @@ from unbraid.index import add as add_module
 from unbraid.index.add import Report, add_files
 from unbraid.index.files.read_words import Line
 from unbraid.index.files.walk import resolve_roots
-from unbraid.index.search.search import Hit, search_vectors
+from unbraid.index.search.hit import Hit
+from unbraid.index.search.search import search_vectors
 from unbraid.index.store.filter import read_filter
 from unbraid.index.store.folder_store import FolderStore
 

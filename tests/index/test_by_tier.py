@@ -7,7 +7,7 @@ import pytest
 
 import unbraid
 from unbraid.index.search.by_tier import merge_hits, search_by_tier
-from unbraid.index.search.search import Hit
+from unbraid.index.search.hit import Hit
 from unbraid.index.store.filter import Filter
 
 GERMAN = "die Katze und der Hund"

@@ -1,8 +1,16 @@
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from unbraid.index.files.language import PICTURE
-from unbraid.index.search.merge_adjacent import MERGED, join_boxes, join_chunks, merge_adjacent
+from unbraid.index.search.merge_adjacent import (
+    MERGED,
+    join_boxes,
+    join_chunks,
+    merge_adjacent,
+    shared_context,
+)
 from unbraid.index.store.entry import Entry
 from unbraid.items import Modality
 
@@ -16,6 +24,13 @@ def test_neighbours_are_one_result_in_the_order_of_the_file() -> None:
     entries = [entry(5), entry(9), entry(4), entry(6)]
     assert merge_adjacent(entries, 10) == [[0, 2, 3], [1]]
     assert join_chunks([entries[i] for i in (0, 2, 3)]) == (41, 69, "part 4\n\npart 5\n\npart 6")
+
+
+def test_the_context_of_a_result_is_what_its_chunks_share() -> None:
+    a, b, c = (replace(entry(1), context=one) for one in ("A > B > C", "A > B", ""))
+    assert shared_context([a, a]) == "A > B > C"
+    assert shared_context([a, b]) == "A > B"
+    assert shared_context([a, b, c]) == shared_context([c]) == ""
 
 
 def test_a_chunk_that_closes_the_gap_joins_both_sides() -> None:

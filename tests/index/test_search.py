@@ -12,8 +12,9 @@ from unbraid.errors import ItemError
 from unbraid.evaluation.word_evidence import WordIndex
 from unbraid.index.protocol import Vectors
 from unbraid.index.search import search as search_module
+from unbraid.index.search.hit import Hit, Place
 from unbraid.index.search.relevance import STARTER, Scale, probability
-from unbraid.index.search.search import Hit, search_vectors
+from unbraid.index.search.search import search_vectors
 from unbraid.index.store.bm25 import query_words
 from unbraid.index.store.edge import upsert_points
 from unbraid.index.store.entry import Entry, point_id
@@ -166,6 +167,31 @@ def test_neighbouring_hits_are_one_with_the_best_score(
     ]
     assert hits[0].cosine == pytest.approx(float(normalize(near)[1] @ BASE[0]), abs=1e-5)
     assert [hit.rank for hit in hits] == [1, 2, 3]
+
+
+def test_copies_of_a_passage_are_one_hit_that_names_their_places(
+    empty: FolderStore, make_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["one text", "other", "one\n text", "last", "one text"]
+    parts = [Entry(f"/{n}.md", "text", 1, 2, text, "s", 1, 1, 0, 1) for n, text in enumerate(texts)]
+    near = BASE[0] + np.arange(5, dtype=np.float32)[:, None] * 0.1 * BASE[1]
+    empty.upsert(parts, normalize(near))
+    for read in (-1, 0, 9):
+        monkeypatch.setattr(search_module, "READ", read)
+        for words in (None, ["nowhere"]):
+            hits = search_vector(empty, make_model(), BASE[0], k=3, words=words)
+            assert [hit.path for hit in hits] == ["/0.md", "/1.md", "/3.md"]
+            assert hits[0].copies == [Place("/2.md", 1, 2), Place("/4.md", 1, 2)]
+            assert hits[1].copies == hits[2].copies == []
+
+
+def test_a_hit_says_which_part_matches_and_what_is_around_it(empty: FolderStore, make_model: Model) -> None:
+    snippet = "Nothing here. A red kettle boils.\nTea"
+    empty.upsert([Entry("/a.md", "text", 1, 2, snippet, "s", 1, 1, 0, 1, context="Guide > Tea")], BASE[:1])
+    (hit,) = search_vector(empty, make_model(), BASE[0], words=["kettles"])
+    assert (hit.match, hit.within) == ("A red kettle boils.", "Guide > Tea")
+    (hit,) = search_vector(empty, make_model(), BASE[0])
+    assert hit.match == "Nothing here."
 
 
 def test_an_empty_index_has_no_hits(empty: FolderStore, make_model: Model) -> None:

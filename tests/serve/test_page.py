@@ -365,7 +365,7 @@ def test_several_pictures_are_one_query(visit, folder):
 def answered(page, **hit):
     """Answer every search by one hit."""
     full = {"rank": 1, "score": 0.5, "path": "/a/b.md", "modality": "text", "first_line": 1, "last_line": 2}
-    full |= {"cosine": 0.5, "bm25": 1.0, "boxes": [], "marks": [], "picture": None, **hit}
+    full |= {"cosine": 0.5, "bm25": 1.0, "boxes": [], "marks": [], "copies": [], "picture": None, **hit}
     answer = {"mode": "retrieval", "data": [full], "base": "AAAA", "encoded": True}
     page.route("**/v1/search", lambda route: route.fulfill(json=answer))
 

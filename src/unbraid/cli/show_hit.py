@@ -1,42 +1,51 @@
-"""A hit as people read it: its place and the lines of its snippet that answer the query, nothing that steers a terminal."""
+"""A hit as people read it: its place, the lines of its snippet around the match, nothing that steers a terminal."""
 
 import re
 import unicodedata
 from typing import Any
 
 LINES, WIDTH = 3, 110
+COPIES = 3  # that are named
 _WORD = re.compile(r"\w+(?:[.-]\w+)*")
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 
 
 def readable(hit: Any, query: str = "", *, context: int | None = None, marked: bool = False) -> str:
-    """Rank, score, file and lines (a PDF's pages), then the lines of its snippet that hold most words of `query`.
+    """Rank, score, file and lines (a PDF's pages), what these are within, then the lines around the match of the hit.
 
-    These are LINES lines, or with `context` the best one with as many before and after it. `marked` shows the query's
-    words in bold.
+    These are LINES lines, or with `context` the best one with as many before and after it. `marked` shows the words of
+    `query` in bold, and the match itself where it holds none. Copies of the text come last.
     """
     from unbraid.index.store.bm25 import word_terms
 
     terms = word_terms(query)
-    lines = [one for one in map(printable, hit.snippet.split("\n")) if one.strip()]
-    shown = best_lines(lines, terms, LINES if context is None else 2 * context + 1)
-    shown = [mark(line[:WIDTH], terms) if marked else line[:WIDTH] for line in shown]
-    return "\n".join(
-        [
-            f"{hit.rank:3d}  {hit.score:.3f}  {printable(hit.place)}",
-            *(f"            {line}" for line in shown),
-        ]
-    )
+    raw = [one for one in hit.snippet.split("\n") if printable(one).strip()]
+    best = next((number for number, line in enumerate(raw) if hit.match in line), 0)
+    count = LINES if context is None else 2 * context + 1
+    first = max(0, min(best - (count - 1) // 2, len(raw) - count))
+    shown = [printable(line)[:WIDTH] for line in raw[first : first + count]]
+    if shown:
+        shown[best - first] = beginning_at(printable(raw[best]), printable(hit.match))
+    if marked:
+        shown = [mark(line, terms) for line in shown]
+        if hit.match and not terms & word_terms(hit.match):
+            shown[best - first] = f"{_BOLD}{shown[best - first]}{_PLAIN}"
+    within = f"  in {printable(hit.within)}" if hit.within else ""
+    lines = [f"{hit.rank:3d}  {hit.score:.3f}  {printable(hit.place)}{within[:WIDTH]}"]
+    lines += (f"            {line}" for line in shown)
+    if hit.copies:
+        named = ", ".join(map(str, hit.copies[:COPIES])) + ", …" * (len(hit.copies) > COPIES)
+        copies = "1 copy" if len(hit.copies) == 1 else f"{len(hit.copies)} copies"
+        lines.append(f"            {copies}: {printable(named)}"[: 12 + WIDTH])
+    return "\n".join(lines)
 
 
-def best_lines(lines: list[str], terms: frozenset[str], count: int) -> list[str]:
-    """`count` lines in a row, or all where there are fewer, around the line with most of `terms`; the first ones at a tie."""
-    from unbraid.index.store.bm25 import word_terms
-
-    held = [len(terms & word_terms(line)) for line in lines]
-    best = held.index(max(held)) if any(held) else 0
-    first = max(0, min(best - (count - 1) // 2, len(lines) - count))
-    return lines[first : first + count]
+def beginning_at(line: str, match: str) -> str:
+    """At most WIDTH characters of the line: from its beginning, or from `match` where that would not be seen whole."""
+    place = max(0, line.find(match))
+    if place + len(match) <= WIDTH:
+        return line[:WIDTH]
+    return f"…{line[place : place + WIDTH - 1]}" if place else line[:WIDTH]
 
 
 def mark(line: str, terms: frozenset[str]) -> str:

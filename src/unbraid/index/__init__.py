@@ -2,9 +2,9 @@
 
 from unbraid.index.add import Report
 from unbraid.index.index import Index, Stats
-from unbraid.index.search.search import Hit
+from unbraid.index.search.hit import Hit, Place
 from unbraid.index.store.entry import Entry
 from unbraid.index.store.filter import Filter
 from unbraid.index.store.storage import Storage
 
-__all__ = ["Entry", "Filter", "Hit", "Index", "Report", "Stats", "Storage"]
+__all__ = ["Entry", "Filter", "Hit", "Index", "Place", "Report", "Stats", "Storage"]

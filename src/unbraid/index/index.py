@@ -17,7 +17,8 @@ from unbraid.index.files.walk import resolve_roots
 from unbraid.index.protocol import Vectors
 from unbraid.index.search.by_tier import search_by_tier
 from unbraid.index.search.folding import Foldings
-from unbraid.index.search.search import Hit, check_search, search_vectors
+from unbraid.index.search.hit import Hit
+from unbraid.index.search.search import check_search, search_vectors
 from unbraid.index.store.bm25 import VERSION
 from unbraid.index.store.entry import Entry, Fields
 from unbraid.index.store.filter import Filter, Names, read_filter

@@ -121,10 +121,12 @@ def _found(data: bytes) -> str:
         return name
     if _controls(data[:_SAMPLE]) > _MOST_CONTROL:
         raise DataError("binary")
+    sample = _telling(data)
+    if _is_korean(sample):
+        return "cp949"
     # Loaded here: it takes as long as all else that a search loads.
     from charset_normalizer import from_bytes
 
-    sample = _telling(data)
     best = from_bytes(sample, cp_isolation=list(_CANDIDATES)).best()
     if (best is None or best.encoding in _LATIN) and (latin := _latin(sample)):
         return latin
@@ -153,14 +155,27 @@ def _latin(sample: bytes) -> str | None:
             text = sample.decode(name)
         except UnicodeDecodeError:
             continue
-        language, sure = detect_surely(" ".join(_FOREIGN_WORD.findall(text)))
+        # The words with such letters alone, since names of one language stand in a text of another; and the text, since
+        # three words look like many languages.
+        found = [detect_surely(part) for part in (" ".join(_FOREIGN_WORD.findall(text)), text)]
+        sure = max(sure if language in languages.split() else 0.0 for language, sure in found)
         usual = sum(map(_usual, text, " " + text)) / sum(character > "\x7f" for character in text)
-        scores[name] = (sure if language in languages.split() else 0.0) + usual
+        scores[name] = sure + usual
     if not scores:
         return None
     first = next(iter(scores))
     best = max(scores, key=lambda name: scores[name])
     return best if scores[best] > scores[first] + _SURER else first
+
+
+def _is_korean(sample: bytes) -> bool:
+    """Whether nearly all that is not ASCII is Hangul in EUC-KR, which charset-normalizer takes for Thai in short texts.
+
+    A third of Chinese and other text lies outside of its rows of Hangul.
+    """
+    text = sample.decode("euc_kr", "replace")
+    beyond = [character for character in text if character > "\x7f"]
+    return sum("가" <= character <= "힣" for character in beyond) > 0.9 * max(2, len(beyond))
 
 
 def _usual(character: str, before: str) -> bool:

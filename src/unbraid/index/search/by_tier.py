@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from unbraid.index.protocol import Vectors
-from unbraid.index.search.search import Hit
+from unbraid.index.search.hit import Hit
 from unbraid.index.store.filter import Filter
 
 

@@ -62,6 +62,13 @@ def join_boxes(chunks: Sequence[Entry]) -> list[Box]:
     return [box for entry in words for box in read_boxes(entry.boxes)]
 
 
+def shared_context(chunks: Sequence[Entry]) -> str:
+    """The headings or definitions around all of the chunks of one result, outermost first."""
+    names = [entry.context.split(" > ") for entry in chunks]
+    shared = itertools.takewhile(lambda level: len(set(level)) == 1, zip(*names, strict=False))
+    return " > ".join(level[0] for level in shared)
+
+
 def _touch(a: Entry, b: Entry) -> bool:
     """Whether two chunks of a file follow each other or share a line: a long one, or a page of a PDF.
 

@@ -8,28 +8,28 @@ A query of words also asks for the best BM25 scores, of all its words and of eac
 all lists by the probability that they are relevant (relevance.py).
 """
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 import numpy as np
 
 from unbraid.errors import ItemError
 from unbraid.index.files.language import PICTURE
-from unbraid.index.files.read_words import Box
 from unbraid.index.protocol import Model, Scores, Vectors
+from unbraid.index.search.best_part import best_parts, quick_nearness
+from unbraid.index.search.copies import copy_key, first_of_copies, places_of
 from unbraid.index.search.folding import Foldings, folding_for
+from unbraid.index.search.hit import Hit
 from unbraid.index.search.match_words import WordMatches, match_words
-from unbraid.index.search.merge_adjacent import join_boxes, join_chunks, merge_adjacent
+from unbraid.index.search.merge_adjacent import join_boxes, join_chunks, merge_adjacent, shared_context
 from unbraid.index.search.phrases import holds_phrases, quoted_phrases
 from unbraid.index.search.relevance import Evidence, Relevance, Scale, probability, relevance_of
 from unbraid.index.search.rescore import Ranked, rescore
-from unbraid.index.store.bm25 import NO_WORDS, read_query
+from unbraid.index.store.bm25 import NO_WORDS, read_query, word_terms
 from unbraid.index.store.entry import Entry
 from unbraid.index.store.filter import ANYTHING, Filter
 from unbraid.index.store.store import Candidates, Store, without_damage
-from unbraid.items import Modality
 
 # Candidates asked for, and per result wanted. So many, because lengths of mapped vectors may be far from what the folding
 # expects: of Thai texts, which the starter cannot read, the ten best are among the first 1,500 but not the first 600.
@@ -42,45 +42,6 @@ HYBRID, HYBRID_FACTOR = 150, 15
 WORDS_SHARE = 2
 SPREAD_SAMPLE = 256  # chunks that a query's usual cosines are taken from: their spread has an error of 4.4 %
 READ = 2  # entries read and checked at a time beyond those wanted, down the ranking
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One result: a chunk, or up to three adjacent ones of a file.
-
-    `score` is the probability that the best chunk is relevant, in 0..1, by its `cosine` in the task space and, where
-    words count, its `bm25`. Lines count from 1; they are pages for a PDF, None for a picture. The snippet of a picture is
-    the words in it that were found; `boxes` says where each of its lines stands.
-    """
-
-    rank: int
-    score: float
-    path: str
-    modality: Modality
-    first_line: int | None
-    last_line: int | None
-    snippet: str
-    cosine: float | None = None
-    bm25: float | None = None
-    boxes: list[Box] = field(default_factory=list)
-
-    @property
-    def place(self) -> str:
-        """The file, from the working folder where it is near, with its lines or pages: "docs/a.md:3-9", "b.pdf page 2"."""
-        relative = os.path.relpath(self.path)
-        path = self.path if relative.startswith(f"..{os.sep}..") else relative
-        if self.first_line is None:
-            return path
-        one = self.first_line == self.last_line
-        if path.lower().endswith((".pdf", ".tif", ".tiff")):
-            return f"{path} page {self.first_line}" + ("" if one else f"-{self.last_line}")
-        return f"{path}:{self.first_line}-{self.last_line}"
-
-    def __str__(self) -> str:
-        """One line: rank, score, place and the beginning of the snippet."""
-        return (
-            f"{self.rank:3d}  {self.score:.3f}  {self.place}  {' '.join(self.snippet.split())[:60]}".rstrip()
-        )
 
 
 def check_search(model: Model, mode: str, k: int) -> tuple[str, str]:
@@ -128,22 +89,23 @@ def search_vectors(
     for query, candidates, text, one in zip(queries, found, texts, matches, strict=True):
         # One query at a time: a product of matrices differs in the last bit from that of one row.
         scale = Scale.of(sample @ query, relevance)
-        search = _Search(store, model, document_task, query, scale, relevance, chunks, k)
+        search = _Search(store, model, document_task, query, text or "", scale, relevance, chunks, k)
         if one is None:
             results.append(search.by_vector(candidates, folding.size, block))
         else:
-            results.append(search.by_words(one, quoted_phrases(text or "")))
+            results.append(search.by_words(one))
     return results
 
 
 @dataclass(frozen=True)
 class _Search:
-    """One query of a search: its task vector [dim] and what stands still while its candidates are scored."""
+    """One query of a search: its task vector [dim], its words, and what stands still while its candidates are scored."""
 
     store: Store
     model: Model
     task: str  # of the documents
     query: Vectors
+    text: str  # empty for a query that is searched by its vector alone
     scale: Scale
     relevance: Relevance
     chunks: int
@@ -164,19 +126,13 @@ class _Search:
             return self.cosines(candidates.ids(some))
 
         ranking = rescore(candidates.scores(), size, self.k, block, score)
-        return [
-            Hit(
-                rank,
-                self.relevance.by_vector(self.scale(one.score), self.chunks),
-                *one.place,
-                one.score,
-                None,
-                one.boxes,
-            )
-            for rank, one in enumerate(_results(self.store, ranking, self.k), start=1)
-        ]
 
-    def by_words(self, found: WordMatches, phrases: Sequence[str]) -> list[Hit]:
+        def scores(one: _Result) -> tuple[float, float, None]:
+            return self.relevance.by_vector(self.scale(one.score), self.chunks), one.score, None
+
+        return self.hits(_results(self.store, ranking, self.k), scores)
+
+    def by_words(self, found: WordMatches) -> list[Hit]:
         """Hits that are most likely relevant, by their cosines and the words that they hold."""
         ids, vectors, cosines = self.cosines(found.ids)
         evidence = Evidence(
@@ -189,53 +145,96 @@ class _Search:
         )
         odds = np.round(self.relevance.log_odds(evidence), 6)
         ranked = Ranked(ids, vectors, odds, np.argsort(-odds, kind="stable").tolist())
-        return [
-            Hit(
-                rank,
-                probability(one.score),
-                *one.place,
-                float(cosines[one.row]),
-                float(found.bm25[one.row]),
-                one.boxes,
+
+        def scores(one: _Result) -> tuple[float, float, float]:
+            return probability(one.score), float(cosines[one.row]), float(found.bm25[one.row])
+
+        return self.hits(_results(self.store, [ranked], self.k, quoted_phrases(self.text)), scores)
+
+    def hits(
+        self, results: list["_Result"], scores: Callable[["_Result"], tuple[float, float, float | None]]
+    ) -> list[Hit]:
+        """Results as hits, each with its probability, cosine and BM25 score."""
+        shown = [join_chunks(one.chunks) for one in results]
+        matches = best_parts(
+            [snippet for _, _, snippet in shown],
+            word_terms(self.text),
+            quick_nearness(self.model, self.task, self.query),
+            # Of another language than English the quickest tier has poor vectors.
+            [not one.best.text_language for one in results],
+        )
+        hits = []
+        for rank, (one, place, match) in enumerate(zip(results, shown, matches, strict=True), start=1):
+            score, cosine, bm25 = scores(one)
+            hits.append(
+                Hit(
+                    rank,
+                    score,
+                    one.best.path,
+                    "image" if one.best.language == PICTURE else one.best.modality,
+                    *place,
+                    cosine,
+                    bm25,
+                    join_boxes(one.chunks),
+                    match,
+                    shared_context(one.chunks),
+                    places_of(one.copies, one.chunks),
+                )
             )
-            for rank, one in enumerate(_results(self.store, [ranked], self.k, phrases), start=1)
-        ]
+        return hits
 
 
 @dataclass(frozen=True)
 class _Result:
-    """A chunk, or adjacent ones: row and score of the best among the candidates, what a hit says of them, and the boxes of its lines."""
+    """Adjacent chunks, the best first, its row and score among the candidates, and copies of the chunks."""
 
     row: int
     score: float
-    place: tuple[str, Modality, int | None, int | None, str]
-    boxes: list[Box]
+    chunks: list[Entry]
+    copies: list[Entry]
+
+    @property
+    def best(self) -> Entry:
+        """The chunk that the result ranks by."""
+        return self.chunks[0]
 
 
 def _results(store: Store, ranking: Iterable[Ranked], k: int, phrases: Sequence[str] = ()) -> list[_Result]:
     """The `k` best results of a ranking. Lazy: scores and reads payloads until `k` merged results are final.
 
-    A chunk that does not hold each of `phrases` is left out.
+    A chunk that does not hold each of `phrases` is left out. Copies of one text, down to the last result, are one result.
     """
-    found: list[tuple[int, float, Entry]] = []  # number, score and entry of a candidate
+    found: list[tuple[int, float, Entry, str]] = []  # row, score, entry and key of a candidate
     results: list[list[int]] = []
+    first: list[int] = []  # for each of them, the number of the first with the same text
     for ranked, rows in _batches(ranking, k + READ):
-        entries = store.entries([ranked.ids[row] for row in rows], ranked.vectors[rows])
+        read = store.entries([ranked.ids[row] for row in rows], ranked.vectors[rows])
         found += [
-            (row, float(ranked.scores[row]), entry)
-            for row, entry in zip(rows, entries, strict=True)
+            (row, float(ranked.scores[row]), entry, copy_key(entry))
+            for row, entry in zip(rows, read, strict=True)
             if entry is not None and holds_phrases(entry.text, phrases)
         ]
         found.sort(key=lambda one: (-one[1], one[2].path, one[2].chunk))  # which decide between equal scores
-        results = merge_adjacent([entry for _, _, entry in found], k)
-        if sum(map(len, results)) < len(found):  # the next one belongs to none of them
+        entries = [entry for _, _, entry, _ in found]
+        first = first_of_copies(key for _, _, _, key in found)
+        own = [number for number, original in enumerate(first) if number == original]
+        results = [[own[n] for n in some] for some in merge_adjacent([entries[n] for n in own], k)]
+        taken = sum(map(len, results))
+        if taken < len(own):  # the next one belongs to none of them
+            first = first[: own[taken]]
             break
-    return [_result(*found[result[0]], [found[number][2] for number in result]) for result in results]
-
-
-def _result(row: int, score: float, best: Entry, chunks: list[Entry]) -> _Result:
-    modality: Modality = "image" if best.language == PICTURE else best.modality
-    return _Result(row, score, (best.path, modality, *join_chunks(chunks)), join_boxes(chunks))
+    copies: dict[int, list[Entry]] = {}
+    for number, original in enumerate(first):
+        if number != original:
+            copies.setdefault(original, []).append(found[number][2])
+    return [
+        _Result(
+            *found[result[0]][:2],
+            [found[number][2] for number in result],
+            [copy for number in result for copy in copies.get(number, ())],
+        )
+        for result in results
+    ]
 
 
 def _batches(ranking: Iterable[Ranked], size: int) -> Iterator[tuple[Ranked, list[int]]]:

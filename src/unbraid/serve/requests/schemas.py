@@ -139,6 +139,14 @@ class EmbeddingsResponse(Struct, tag_field="object", tag="list"):
     usage: Usage
 
 
+class Place(Struct):
+    """Lines of a file; pages of a PDF."""
+
+    path: str
+    first_line: int | None
+    last_line: int | None
+
+
 class SearchHit(Struct):
     """A result of a search."""
 
@@ -155,6 +163,9 @@ class SearchHit(Struct):
     boxes: list[list[float]] = []
     # First character and the one after the last, as Unicode counts them, of each of the query's words in `snippet`.
     marks: list[tuple[int, int]] = []
+    match: str = ""  # the line or sentence of `snippet` that answers the query best
+    within: str = ""  # the headings or definitions around it, outermost first
+    copies: list[Place] = []  # where else the same text was found
     picture: str | None = None  # where a thumbnail is served
 
 
