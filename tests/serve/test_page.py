@@ -607,6 +607,7 @@ def test_a_refusal_that_would_come_again_offers_no_second_try(visit, tmp_path):
     expect(visit.said).to_have_class("bad")
     expect(visit.said.get_by_role("button")).to_have_count(0)
     refused(visit, 1)
+    visit.page.get_by_role("button", name="Remove").click()
     visit.search("rain")
 
 
