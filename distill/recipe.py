@@ -85,6 +85,9 @@ class ImageTraining(Table, frozen=True):
     frozen: tuple[str, ...] = ()  # beginnings of the names of weights that stay, such as "blocks.0"
     size: int = 128  # pixels, square, the whole picture padded with white
     first_size: int = 0  # in the first half of the epochs: fewer pixels are faster; 0 = size
+    # At which the trained tower is used; 0 = size. Convolutions find more at some more pixels than they were trained with,
+    # since random crops enlarge what they show (Touvron et al. 2019, arXiv 1906.06423).
+    used_size: int = 0
     photos: tuple[str, ...] = ()  # NAME for NAME.tar beside NAME.jsonl.gz
     unseen: tuple[
         str, ...

@@ -88,6 +88,7 @@ def fit_image(
     if read_tower_name(encoder.name).published and not checkpoint.exists():
         _fit_projection(encoder, pictures, captions)
     curves = _fit(encoder, pictures, captions, recipe, checkpoint, captions_by)
+    encoder.preprocess = replace(encoder.preprocess, size=recipe.image.used_size or recipe.image.size)
     _remove_mean(encoder, pictures, captions)
     encoder.save(run / "image")
     results = dev_recall(encoder, pictures, captions)

@@ -115,7 +115,7 @@ def _image(recipe: Mapping[str, Any], start: str) -> str:
     image = recipe["image"]
     weights = "published" if recipe.get("tower_licence") else start
     return (
-        f"- Image: {image['tower']} at {image['size']} px from {weights} weights, {image['epochs']} epochs over "
+        f"- Image: {image['tower']} at {image.get('used_size') or image['size']} px from {weights} weights, {image['epochs']} epochs over "
         f"{len(image['photos'])} picture sets and {image['drawings']:,} drawings, against the captions' base vectors; "
         "the pictures' mean vector is removed."
     )

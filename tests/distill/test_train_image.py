@@ -492,6 +492,13 @@ def published(monkeypatch):
     return start(None)
 
 
+def test_a_tower_may_be_used_at_more_pixels_than_it_was_trained_with(published, space, tmp_path):
+    space.save(tmp_path / "base_space.safetensors")
+    larger = replace(PUBLISHED, epochs=1, used_size=40)
+    assert train_image(recipe(larger), tmp_path, tmp_path, FakeTeacher).preprocess.size == 40
+    assert load_image_encoder(tmp_path / "image").preprocess.size == 40
+
+
 def test_frozen_weights_and_statistics_of_a_published_tower_stay(published, space, tmp_path):
     space.save(tmp_path / "base_space.safetensors")
     trained = train_image(recipe(PUBLISHED), tmp_path, tmp_path, FakeTeacher).tower.state_dict()

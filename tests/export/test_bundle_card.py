@@ -97,7 +97,7 @@ def test_a_card_speaks_of_pictures_only_where_a_tower_was_trained(about, record,
     assert "- Image: " not in card(about, record["recipe"], record, [PARITY], tmp_path, SIZES)
     (tmp_path / "image").mkdir()
     (tmp_path / "image" / "record.json").write_text("{}")
-    assert "- Image: timm:mobilenetv4_conv_small at 128 px" in card(
+    assert "- Image: timm:tf_efficientnet_lite0.in1k at 224 px from published weights" in card(
         about, record["recipe"], record, [PARITY], tmp_path, SIZES
     )
 
