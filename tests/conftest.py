@@ -111,6 +111,8 @@ def tiny_run(run: Path) -> None:
     recipe = structs.replace(
         read_recipe(Path("starter")),
         text={"small": TextTraining()},
+        document_tier="small",
+        query_tier="small",
         backbone_licence="all-MiniLM-L6-v2 (backbone): Apache-2.0",
     )
     (run / "small").mkdir(parents=True)
@@ -213,7 +215,7 @@ def tiered(tiny: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
         "multi": TextTraining(split_identifiers=False),
     }
     recipe = read_recipe(Path("starter"))
-    recipe = structs.replace(recipe, text=settings, query_tier="base")
+    recipe = structs.replace(recipe, text=settings, document_tier="small", query_tier="base")
     write_record(folder / "run" / "small", recipe, {}, {"items": 0, "energy kept by base": 1.0})
     write_record(
         folder / "run" / "nano",

@@ -25,7 +25,9 @@ def plan():
     """The starter's, with one tier and a teacher that is not joined."""
     text = {"small": TextTraining()}
     starter = replace(read_recipe(Path("starter")), members={}, unseen=(), text=text)
-    return replace(starter, teacher="starter", nano=StaticTraining())
+    return replace(
+        starter, teacher="starter", nano=StaticTraining(), document_tier="small", query_tier="small"
+    )
 
 
 class Stop(Exception):
