@@ -196,7 +196,7 @@ def test_the_table_of_a_recipe_holds_every_value_as_plain_data(starter):
     assert table["source"][0]["licence"] == starter.source[0].licence
 
 
-@pytest.mark.parametrize("name", ["starter", "starter-tower", "tower", "smoke", "v4"])
+@pytest.mark.parametrize("name", ["starter", "tower", "smoke", "v4"])
 def test_every_shipped_recipe_is_read(name):
     assert "small" in read_recipe(Path(name)).text
 
