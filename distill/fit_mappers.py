@@ -135,9 +135,16 @@ def training_rows(
 ) -> tuple[list[dict], dict[str, list[dict]]]:
     """Rows to train on, and the held-out rows by source: whole sources, and the dev rows of each file.
 
-    No row with a text in `banned` (in the form of `compared`) is trained on. Raises DataError when either is empty.
+    Rows with a text in `banned` (in the form of `compared`) are left out of both. Raises DataError when either is empty.
     """
-    rows = {name: [line.row for line in read_rows(data / name)] for name in (*config.held_out, *config.files)}
+    rows = {
+        name: [
+            line.row
+            for line in read_rows(data / name)
+            if not banned or banned.isdisjoint(map(compared, _sides(line.row, config)))
+        ]
+        for name in (*config.held_out, *config.files)
+    }
     dev = {name: rows[name] for name in config.held_out}
     dev |= {name: [row for row in rows[name] if is_dev(row)] for name in config.files}
     few = {name for name in config.files if len(dev[name]) < LEAST_HELD_OUT}
@@ -148,13 +155,7 @@ def training_rows(
     known = {text for found in dev.values() for row in found for text in _sides(row, config)}
     train: list[dict] = []
     for name in config.files:
-        rest = [
-            row
-            for row in rows[name]
-            if not is_dev(row)
-            and known.isdisjoint(sides := _sides(row, config))
-            and banned.isdisjoint(map(compared, sides) if banned else ())
-        ]
+        rest = [row for row in rows[name] if not is_dev(row) and known.isdisjoint(_sides(row, config))]
         train += _sample(rest, ROWS_PER_FILE, seed)
     held_out = sum(map(len, dev.values()))
     if not train or not held_out:

@@ -474,7 +474,11 @@ def test_dev_recall_does_not_look_at_training_pictures(space, monkeypatch):
 # -- a tower with published weights --------------------------------------------------------------------------
 
 PUBLISHED = replace(
-    TRAINING, tower="timm:test_efficientnet.r160_in1k", frozen=("conv_stem", "blocks.0"), average=0.5, epochs=2
+    TRAINING,
+    tower="timm:test_efficientnet.r160_in1k",
+    frozen=("conv_stem", "blocks.0"),
+    average=0.5,
+    epochs=2,
 )
 
 
