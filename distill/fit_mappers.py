@@ -71,7 +71,9 @@ def fit_mappers(recipe: Recipe, data: Path, run: Path) -> dict[str, float]:
                 torch.cat([train.grades, seen.grades]),
             )
         before = [starts[task] for task in tasks]
-        fitted, curve = fit_mode(config, before, train, list(dev.values()), seed=recipe.seed)
+        fitted, curve = fit_mode(
+            config, before, train, list(dev.values()), seed=recipe.seed, whole=len(config.held_out)
+        )
         for task, mapper in zip(tasks, fitted, strict=True):
             save_mapper(mapper, run / "mappers" / f"{task}.safetensors")
         for name, pairs in dev.items():

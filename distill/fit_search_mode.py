@@ -3,8 +3,8 @@
 The two tasks of a mode are fitted together, because only their product counts: they share one mapper, and the query's
 differs from the document's by a matrix of low rank. Both start from the closed-form read-outs, and the recovery term
 pulls them back. The step kept is the one with the largest mean gain over the held-out sources among those that lose on
-no source more than a tolerance. Without such a step the read-outs stay: a mapper that fits only the source with the
-most pairs is of no use elsewhere.
+no source more than a tolerance, and nothing on a source that is held out whole. Without such a step the read-outs stay: a
+mapper that fits only its own sources is of no use elsewhere.
 """
 
 import copy
@@ -38,12 +38,19 @@ class Pairs:
 
 
 def fit_mode(
-    config: MapperTraining, starts: Sequence[Tensor], train: Pairs, dev: Sequence[Pairs], *, seed: int
+    config: MapperTraining,
+    starts: Sequence[Tensor],
+    train: Pairs,
+    dev: Sequence[Pairs],
+    *,
+    seed: int,
+    whole: int = 0,
 ) -> tuple[list[Mapper], list[float]]:
     """Mappers of one mode (one for both sides, or the query's and the document's) and the curve of their scores.
 
-    `starts` [D, D] are the read-outs of the mode's tasks; `dev` are the held-out pairs of each source. The curve
-    holds the mean held-out score over the sources, that of the read-outs first.
+    `starts` [D, D] are the read-outs of the mode's tasks; `dev` are the held-out pairs of each source, of which the first
+    `whole` come from sources that nothing is trained on. The curve holds the mean held-out score over the sources, that of
+    the read-outs first.
     """
     generator = torch.Generator().manual_seed(seed)
     shared = _shared(config, starts[-1])
@@ -62,7 +69,8 @@ def fit_mode(
             mappers = _mappers(shared, difference)
             scores = [held_out_score(config, mappers, one, train.right) for one in dev]
             gains = [score - before for score, before in zip(scores, reference, strict=True)]
-            if min(gains) >= -TOLERANCE and np.mean(gains) > most:
+            lost = min(gains) < -TOLERANCE or min(gains[:whole], default=0.0) < 0
+            if not lost and np.mean(gains) > most:
                 best, most = mappers, float(np.mean(gains))
             curve.append(float(np.mean(scores)))
     return best, curve

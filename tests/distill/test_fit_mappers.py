@@ -175,6 +175,22 @@ def test_of_the_steps_that_lose_nowhere_too_much_the_largest_mean_gain_is_kept(m
     assert torch.equal(mapper.matrix(), seen[4])
 
 
+def test_a_step_that_loses_anything_on_a_whole_source_is_not_kept(monkeypatch):
+    #            read-outs | the whole source loses .001, the other gains | both gain
+    scores = iter([0.5, 0.5, 0.499, 0.9, 0.501, 0.51])
+    seen = []
+
+    def scripted(config, mappers, dev, others):
+        seen.append(mappers[0].matrix().detach().clone())
+        return next(scores)
+
+    monkeypatch.setattr(module, "held_out_score", scripted)
+    monkeypatch.setattr(module, "CHECK_EVERY", 1)
+    dev = [noisy_pairs(50, 2), noisy_pairs(50, 3)]
+    (mapper,), _ = fit_mode(replace(RANKING, steps=2), [EYE], noisy_pairs(100, 1), dev, seed=0, whole=1)
+    assert torch.equal(mapper.matrix(), seen[4])
+
+
 @pytest.mark.parametrize("kind", ["linear", "low-rank", "gated"])
 @pytest.mark.parametrize("sides", [1, 2])
 def test_mappers_stay_the_read_outs_when_nothing_beats_them(kind, sides):
