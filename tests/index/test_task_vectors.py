@@ -26,7 +26,7 @@ pq = pytest.importorskip("pyarrow.parquet")
 ITEMS = 300
 RNG = np.random.default_rng(0)
 BASE = normalize(RNG.standard_normal((ITEMS, 512)))
-ENTRIES = [Entry(f"/ä{n}.md", "text", 1, 2, "snippet", f"s{n}", 10, 5, 0, 1) for n in range(ITEMS)]
+ENTRIES = [Entry(f"/ä{n}.md", "text", 1, 2, f"snippet {n}", f"s{n}", 10, 5, 0, 1) for n in range(ITEMS)]
 ENTRIES[0] = Entry("/p.png", "image", None, None, "", "s0", 10, 5, 0, 1)
 IDS = [str(point_id(entry.path, entry.sha256, entry.chunk)) for entry in ENTRIES]
 
