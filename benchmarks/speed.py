@@ -1,10 +1,10 @@
-"""Items a second on one core: the bundle's text encoder against all-MiniLM-L6-v2, both int8 ONNX.
+"""Items a second on one core: a bundle's text tiers against all-MiniLM-L6-v2, all int8 ONNX.
 
     python benchmarks/speed.py [BUNDLE] [--rounds 9]
 
 This project's own exporter exports, fuses and quantizes all-MiniLM-L6-v2, and this project's own runtime runs it (same
-tokenizer, same batches), so the ratio compares graphs and not the code around them. The two take turns in one process;
-the table shows the median over rounds and the median of the per-round ratios. The texts are docstrings of Python's
+batches), so the ratio compares graphs and not the code around them. They take turns in one process; the table shows the
+median over rounds and the median of the per-round ratios. The texts are docstrings of Python's
 standard library, joined and cut to the wanted length. The time includes tokenizing.
 """
 
@@ -24,6 +24,7 @@ from unbraid.export.parity_samples import docstrings
 from unbraid.runtime.text import TextRuntime
 
 LENGTHS = {32: 96, 256: 16}  # tokens -> texts a round
+MINILM = "all-MiniLM-L6-v2"
 
 
 def texts(runtime: TextRuntime, tokens: int, count: int) -> list[str]:
@@ -57,29 +58,30 @@ def main() -> None:
     parser.add_argument("bundle", nargs="?", help="a bundle; the starter if left out")
     parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
-    model = unbraid.load(arguments.bundle)
-    spec = model.bundle.text["text"]
+    bundle = unbraid.load(arguments.bundle).bundle
     with tempfile.TemporaryDirectory() as scratch:
-        systems = {
-            model.name: TextRuntime(model.bundle.folder, spec, "int8"),
-            "all-MiniLM-L6-v2": minilm_runtime(Path(scratch)),
+        minilm = minilm_runtime(Path(scratch))
+        systems = {MINILM: minilm} | {
+            tier: TextRuntime(bundle.folder, specs["text"], "int8")
+            for tier, specs in bundle.tiers.items()
+            if tier != "nano"
         }
         print(
-            f"| tokens | {' | '.join(f'{name} int8, items/s' for name in systems)} | ratio (median; worst) |"
+            f"| {bundle.name} {bundle.version} | tokens | int8, items/s | ratio to {MINILM} (median; worst) |"
         )
         print("| --- | --- | --- | --- |")
         for tokens, count in LENGTHS.items():
-            items = texts(systems["all-MiniLM-L6-v2"], tokens, count)
+            items = texts(minilm, tokens, count)
             rates: dict[str, list[float]] = {name: [] for name in systems}
             for round_number in range(arguments.rounds + 1):
                 for name, runtime in systems.items():
                     rate = count / seconds(runtime, items)
                     if round_number:  # the first round warms up
                         rates[name].append(rate)
-            ours, theirs = rates.values()
-            ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-            medians = " | ".join(f"{statistics.median(rate):,.0f}" for rate in rates.values())
-            print(f"| {tokens} | {medians} | {statistics.median(ratios):.2f}; {min(ratios):.2f} |")
+            for name, rate in rates.items():
+                ratios = [a / b for a, b in zip(rate, rates[MINILM], strict=True)]
+                shown = f"{statistics.median(rate):,.0f} | {statistics.median(ratios):.2f}; {min(ratios):.2f}"
+                print(f"| {name} | {tokens} | {shown} |", flush=True)
 
 
 main()
