@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unbraid.base_encoders.fixed_padding import with_fixed_padding
 from unbraid.base_encoders.static_encoder import StaticEncoder
 from unbraid.base_encoders.text_encoder import TextEncoder
-from unbraid.export.fixed_padding import with_fixed_padding
 from unbraid.export.token_table import store_in_four_bits
 from unbraid.export.wide_products import store_in_blocks, wide_products
 from unbraid.mappers import GatedMapper, Mapper

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from unbraid.base_encoders.fixed_padding import with_fixed_padding
 from unbraid.base_encoders.image_encoder import start_image_encoder
-from unbraid.export.fixed_padding import with_fixed_padding
 from unbraid.export.onnx_graphs import export_image
 from unbraid.runtime.preprocess import ImagePreprocess
 
