@@ -28,8 +28,8 @@ from tokenizers import Tokenizer
 import unbraid
 from unbraid.base_encoders.static_encoder import StaticEncoder
 from unbraid.bundle import Bundle, TextSpec
-from unbraid.export.text_tiers import STATIC_BATCH
 from unbraid.export.onnx_graphs import export_static
+from unbraid.export.text_tiers import STATIC_BATCH
 from unbraid.runtime.text import TextRuntime
 from unbraid.runtime.word_cache import library_ids
 
