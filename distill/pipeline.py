@@ -26,7 +26,7 @@ from unbraid.distill.space.fit_space import fit_space
 from unbraid.distill.train_image import train_image
 from unbraid.distill.train_static import train_static
 from unbraid.distill.train_text import train_text
-from unbraid.distill.trained_students import load_students, weights_hash
+from unbraid.distill.trained_students import best_english, load_students, weights_hash
 from unbraid.errors import DataError
 from unbraid.teacher import load
 from unbraid.teacher.members.member_spec import MEMBERS
@@ -131,7 +131,7 @@ def _encoded(plan: Recipe, data: Path, run: Path) -> EncodedItems | None:
     """The items that nano learns from beside the labelled ones, none of them among those."""
     if plan.nano is None or not plan.nano.items:
         return None
-    tier = "base" if "base" in plan.text else SMALL
+    tier = best_english(plan)
     rest = run_items(data, run, 0)[plan.items :] if plan.items else []  # 0 items: all of them are labelled
     english = [item for item in rest if item.modality == "code" or item.language == ENGLISH]
     if not english:

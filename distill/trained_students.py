@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from unbraid.base_encoders.static_encoder import load_static_encoder
 from unbraid.base_encoders.text_encoder import load_text_encoder
 from unbraid.bundle import SMALL
-from unbraid.distill.recipe import Recipe
+from unbraid.distill.recipe import Recipe, TextTier
 from unbraid.items import Modality
 from unbraid.progress import track
 from unbraid.runtime.batching import token_budget_batches
@@ -59,6 +59,11 @@ def load_students(
         return dict(own)
     other = lru_cache(maxsize=32)(lambda texts: own[MULTI](list(texts), "text"))
     return {name: one if name == MULTI else partial(_routed, one, other) for name, one in own.items()}
+
+
+def best_english(recipe: Recipe) -> TextTier:
+    """The tier of `recipe` whose vectors of English texts are the targets of what has no labels."""
+    return "base" if "base" in recipe.text else SMALL
 
 
 def weights_hash(run: Path, tiers: Sequence[str]) -> str:

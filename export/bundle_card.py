@@ -99,7 +99,7 @@ def _making(recipe: Mapping[str, Any], record: Mapping[str, Any], run: Path) -> 
         lines.append(
             f'- Nano tier (`unbraid.load(..., tier="nano")`): a static table of {nano["width"]} numbers a token '
             f"in the same base space, closed form and then {nano['epochs']} epochs on the same labels, held-out "
-            f"cosine to the targets {made['results']['held-out cosine']:.3f}. Every tier searches what another has indexed."
+            f"cosine to the targets {made['results']['held-out cosine']:.3f}. It searches what the other English tiers have indexed, and they what it has."
         )
     if (run / "image" / "record.json").exists():
         lines.append(_image(recipe, "random"))

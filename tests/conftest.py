@@ -318,3 +318,21 @@ def fake_member():
             return normalize(np.stack(found) + 1)
 
     return FakeMember
+
+
+@pytest.fixture
+def installed_packages(monkeypatch, tmp_path):
+    """The names of packages that are installed, as a set to change; their files lie in the test's folder."""
+    from types import SimpleNamespace
+
+    from unbraid.io import package_files
+
+    names: set[str] = set()
+
+    def distribution(name):
+        if name not in names:
+            raise package_files.PackageNotFoundError(name)
+        return SimpleNamespace(version="1.0", locate_file=lambda path: tmp_path / path)
+
+    monkeypatch.setattr(package_files, "distribution", distribution)
+    return names

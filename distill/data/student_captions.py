@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from unbraid.bundle import SMALL
 from unbraid.distill.data.captioned_pictures import Picture
 from unbraid.distill.data.captions import distinct_captions
 from unbraid.distill.data.encoded_items import encode_items
@@ -13,7 +12,7 @@ from unbraid.distill.data.training_items import TrainingItem
 from unbraid.distill.labels.label_shard import text_key
 from unbraid.distill.recipe import Recipe
 from unbraid.distill.recipe_models import torch_dtype
-from unbraid.distill.trained_students import MULTI, load_students, weights_hash
+from unbraid.distill.trained_students import MULTI, best_english, load_students, weights_hash
 
 
 def student_captions(pictures: Sequence[Picture], recipe: Recipe, run: Path) -> dict[str, np.ndarray]:
@@ -21,7 +20,7 @@ def student_captions(pictures: Sequence[Picture], recipe: Recipe, run: Path) -> 
 
     They are kept in run/captions, and encoded again only where the tier has other weights.
     """
-    tier = "base" if "base" in recipe.text else SMALL
+    tier = best_english(recipe)
     used = [name for name in (tier, MULTI) if name in recipe.text]
     to_base = load_students(recipe, run, dtype=torch_dtype(recipe), tiers=used)[tier]
     items = [TrainingItem(text, "text") for text in distinct_captions(pictures)]

@@ -128,11 +128,11 @@ def mix_vectors(base: np.ndarray, weights: Iterable[float]) -> np.ndarray:
 
 def split_mixes(items: Sequence[Query]) -> tuple[Sequence[Item], Callable[[int], str]]:
     """The single items of `items`, with the parts of each mix in its place, and a function that says where one stood."""
-    places = list(_places(items)) if any(isinstance(item, Mix) for item in items) else None
-    if places is None:
-        return items, "item {}".format  # type: ignore[return-value]
+    single = [item for item in items if not isinstance(item, Mix)]
+    if len(single) == len(items):
+        return single, "item {}".format
     parts = list(chain.from_iterable(item.parts if isinstance(item, Mix) else [item] for item in items))
-    return parts, places.__getitem__
+    return parts, list(_places(items)).__getitem__
 
 
 def join_mixes(base: np.ndarray, items: Sequence[Query]) -> np.ndarray:

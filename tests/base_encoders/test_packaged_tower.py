@@ -10,7 +10,6 @@ from unbraid.base_encoders import packaged_tower
 from unbraid.base_encoders.image_encoder import start_image_encoder
 from unbraid.base_encoders.packaged_tower import PackagedTower, load_in_order, packaged_weights
 from unbraid.errors import DataError
-from unbraid.io import package_files
 from unbraid.io.package_files import PackageFile
 from unbraid.runtime.preprocess import ImagePreprocess
 
@@ -18,18 +17,8 @@ NAME = "test_efficientnet.r160_in1k"
 PREPROCESS = ImagePreprocess(32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
-class Installed:
-    version = "1.0"
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def locate_file(self, path):
-        return self.folder / path
-
-
 @pytest.fixture
-def weights(tmp_path, monkeypatch):
+def weights(installed_packages, tmp_path, monkeypatch):
     """The tensors of a tower and its classifier, under other names, in a package that is installed."""
     tower = start_image_encoder("timm:test_efficientnet", dim=4, preprocess=PREPROCESS).tower
     tensors = {f"_{number}": tensor for number, tensor in enumerate(tower.state_dict().values())}
@@ -37,7 +26,7 @@ def weights(tmp_path, monkeypatch):
     torch.save(tensors, tmp_path / "tower.pth")
     sha256 = hashlib.sha256((tmp_path / "tower.pth").read_bytes()).hexdigest()
     plan = PackagedTower(PackageFile("some-tower", "1.0", "tower.pth"), sha256)
-    monkeypatch.setattr(package_files, "distribution", lambda name: Installed(tmp_path))
+    installed_packages.add("some-tower")
     monkeypatch.setattr(packaged_tower, "PACKAGED_TOWERS", {NAME: plan})
     return tensors
 
@@ -52,11 +41,8 @@ def test_a_tower_that_no_package_holds_has_no_packaged_weights(weights):
     assert packaged_weights("resnet18.a1_in1k") is None
 
 
-def test_a_package_that_is_not_installed_gives_no_weights(weights, monkeypatch):
-    def absent(name):
-        raise package_files.PackageNotFoundError(name)
-
-    monkeypatch.setattr(package_files, "distribution", absent)
+def test_a_package_that_is_not_installed_gives_no_weights(weights, installed_packages):
+    installed_packages.clear()
     assert packaged_weights(NAME) is None
 
 

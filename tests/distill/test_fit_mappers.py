@@ -146,14 +146,20 @@ def test_a_map_that_helps_is_found(config, sides, make, gain):
     assert max(curve) > curve[0] + gain
 
 
-def test_the_mappers_returned_are_the_best_of_the_curve(monkeypatch):
-    scores, seen = iter([0.2, 0.5, 0.9, 0.4, 0.9, 0.1, 0.3]), []
+def scripted_scores(monkeypatch, scores):
+    """Each held-out score is the next of `scores`; the matrices that were scored, as they come."""
+    given, seen = iter(scores), []
 
     def scripted(config, mappers, dev, others):
         seen.append(mappers[0].matrix().detach().clone())
-        return next(scores)
+        return next(given)
 
     monkeypatch.setattr(module, "held_out_score", scripted)
+    return seen
+
+
+def test_the_mappers_returned_are_the_best_of_the_curve(monkeypatch):
+    seen = scripted_scores(monkeypatch, [0.2, 0.5, 0.9, 0.4, 0.9, 0.1, 0.3])
     (mapper,), curve = fit_mode(RANKING, [EYE], noisy_pairs(100, 1), [noisy_pairs(50, 2)], seed=0)
     assert curve == [0.2, 0.5, 0.9, 0.4, 0.9, 0.1, 0.3]
     assert torch.equal(mapper.matrix(), seen[2])
@@ -161,14 +167,7 @@ def test_the_mappers_returned_are_the_best_of_the_curve(monkeypatch):
 
 def test_of_the_steps_that_lose_nowhere_too_much_the_largest_mean_gain_is_kept(monkeypatch):
     #            read-outs | both gain | more in the mean, a loss within the tolerance | one loses too much
-    scores = iter([0.5, 0.5, 0.51, 0.51, 0.6, 0.497, 0.9, 0.495])
-    seen = []
-
-    def scripted(config, mappers, dev, others):
-        seen.append(mappers[0].matrix().detach().clone())
-        return next(scores)
-
-    monkeypatch.setattr(module, "held_out_score", scripted)
+    seen = scripted_scores(monkeypatch, [0.5, 0.5, 0.51, 0.51, 0.6, 0.497, 0.9, 0.495])
     monkeypatch.setattr(module, "CHECK_EVERY", 1)
     dev = [noisy_pairs(50, 2), noisy_pairs(50, 3)]
     (mapper,), _ = fit_mode(replace(RANKING, steps=3), [EYE], noisy_pairs(100, 1), dev, seed=0)
@@ -177,14 +176,7 @@ def test_of_the_steps_that_lose_nowhere_too_much_the_largest_mean_gain_is_kept(m
 
 def test_a_step_that_loses_anything_on_a_whole_source_is_not_kept(monkeypatch):
     #            read-outs | the whole source loses .001, the other gains | both gain
-    scores = iter([0.5, 0.5, 0.499, 0.9, 0.501, 0.51])
-    seen = []
-
-    def scripted(config, mappers, dev, others):
-        seen.append(mappers[0].matrix().detach().clone())
-        return next(scores)
-
-    monkeypatch.setattr(module, "held_out_score", scripted)
+    seen = scripted_scores(monkeypatch, [0.5, 0.5, 0.499, 0.9, 0.501, 0.51])
     monkeypatch.setattr(module, "CHECK_EVERY", 1)
     dev = [noisy_pairs(50, 2), noisy_pairs(50, 3)]
     (mapper,), _ = fit_mode(replace(RANKING, steps=2), [EYE], noisy_pairs(100, 1), dev, seed=0, whole=1)

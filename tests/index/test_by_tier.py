@@ -109,3 +109,12 @@ def test_an_index_of_english_has_no_own_tier(model, notes, tmp_path):
         assert index.own_tier is None
         index.add(notes)
         assert index.own_tier == "multi"
+
+
+def test_the_own_tier_follows_what_a_file_becomes(model, notes, tmp_path):
+    with unbraid.open_index(tmp_path / "ix", model=model) as index:
+        index.add(notes / "cat.md")
+        assert (index.own_tier, index.count()) == (None, 1)
+        (notes / "cat.md").write_text(GERMAN)
+        index.add(notes / "cat.md")
+        assert (index.own_tier, index.count()) == ("multi", 1)

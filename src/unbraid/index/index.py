@@ -435,6 +435,7 @@ class Index:
 
     def _make(self, meta: Meta) -> Store:
         """The store to write vectors of `meta` to, made where there is none. Raises StoreError when they do not fit in."""
+        self._tiers = None
         if self._store is None and not self._closed:
             if self._options:
                 self._check_storage(meta)

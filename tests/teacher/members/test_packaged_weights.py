@@ -6,7 +6,6 @@ import zipfile
 import pytest
 
 from unbraid.errors import DataError, TeacherError
-from unbraid.io import package_files
 from unbraid.io.package_files import PackageFile, requirements
 from unbraid.teacher.members import packaged_weights
 from unbraid.teacher.members.packaged_weights import PACKAGED, Packaged, packaged_folder
@@ -20,30 +19,15 @@ def write(parts, folder):
     (folder / "model.safetensors").write_bytes(b"".join(parts))
 
 
-class Installed:
-    version = "1.0"
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def locate_file(self, path):
-        return self.folder / path
-
-
 @pytest.fixture
-def packages(monkeypatch, tmp_path):
+def packages(installed_packages, monkeypatch, tmp_path):
     """A member in two packages that are installed in a folder, and an empty home."""
     for path, content in (("one/a.bin", CONTENT[:30]), ("two/b.bin", CONTENT[30:])):
         (tmp_path / path).parent.mkdir()
         (tmp_path / path).write_bytes(content)
 
-    def distribution(name):
-        if name not in installed:
-            raise package_files.PackageNotFoundError(name)
-        return Installed(tmp_path)
-
-    installed = {"half-one", "half-two"}
-    monkeypatch.setattr(package_files, "distribution", distribution)
+    installed = installed_packages
+    installed |= {"half-one", "half-two"}
     monkeypatch.setitem(PACKAGED, "tiny", Packaged(FILES, SHA256, write))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     return installed
