@@ -13,8 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 INDEX = ROOT / ".demo-index"
 shutil.rmtree(INDEX, ignore_errors=True)
 
-# The tier small encodes twice as many texts a second as base, the starter's default.
-with unbraid.open_index(INDEX, model=unbraid.load(tier="small")) as index:
+with unbraid.open_index(INDEX) as index:
     report = index.add([ROOT / "README.md", ROOT / "docs", ROOT / "src", ROOT / "examples"])
     print(f"{report.added} files in {report.chunks} chunks, {len(report.skipped)} files skipped")
     report = index.add([ROOT / "README.md", ROOT / "docs", ROOT / "src", ROOT / "examples"])
