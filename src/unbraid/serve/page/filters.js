@@ -11,7 +11,8 @@ let unfolded = new Set();  // facets that are shown whole
 let changed = () => {};
 
 const picked = name => document.querySelector(`input[name=${name}]:checked:enabled`)?.value;
-export const filters = () => ({ mode: picked("mode"), words: Boolean(picked("words")), kind: picked("kind") ?? "", folder, languages: [...languages] });
+const wordsToo = () => document.querySelector("input[name=words]");
+export const filters = () => ({ mode: picked("mode"), words: wordsToo().checked, kind: picked("kind") ?? "", folder, languages: [...languages] });
 export const firstMode = () => Object.keys(modes)[0];
 export const sameFilters = (one, other) => one.kind === other.kind && one.folder === other.folder && String(one.languages) === String(other.languages);
 
@@ -39,11 +40,11 @@ export function set(state) {
   };
   check("mode", state.mode);
   check("kind", state.kind);
-  document.querySelector("input[name=words]").checked = state.words;
+  wordsToo().checked = state.words;
   [folder, languages] = [state.folder, state.languages];
-  if (folder || languages.length) $("narrow").open = true;
   explain();
-  refresh();
+  if ((folder || languages.length) && !$("narrow").open) $("narrow").open = true;  // which asks for them
+  else refresh();
 }
 
 export function chooseMode(number) {

@@ -69,7 +69,7 @@ function again() {  // another mode or filter: by the vectors that are here alre
 }
 
 function restore() {  // what the address and the history say; what was typed while the page started stays
-  if (!ready && !location.search) return filters.set({ ...fromAddress(""), ...filters.filters() });
+  if (!ready && !location.search) return filters.set(fromAddress(""));
   const { count, pictures, ...given } = fromAddress(location.search), kept = history.state?.pictures ?? [];
   query.set(given, kept.map(one => ({ ...one })));
   filters.set(given);
