@@ -705,7 +705,9 @@ def test_the_size_of_the_index_is_told_and_that_it_has_changed_since(visit):
     about = {"items": 2000, "modalities": {}, "hits": 100}
     page.route("**/v1/status", lambda route: route.fulfill(json=about))
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    expect(page.get_by_text("2,000 passages, changed since this search")).to_be_visible()
+    expect(
+        page.get_by_text(f"2,000 passages, +{2000 - COUNT:,} just now, changed since this search")
+    ).to_be_visible()
     page.get_by_role("button", name="Search again").click()
     expect(visit.said).to_contain_text("hits in")
     assert len(visit.asked) == 2

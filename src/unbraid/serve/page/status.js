@@ -14,10 +14,12 @@ export async function watch(searchAgain) {
     if (document.hidden) return;
     const status = await call("/v1/status").catch(() => null);  // a search says what is wrong
     if (!status) return;
+    const more = items === null ? 0 : status.items - items;
     [items, most] = [status.items, status.hits];
     searched ??= items;
-    const changed = $("hits").children.length && searched !== items;
-    $("state").replaceChildren(counted(items, "passage"), ...(changed ? [", changed since this search ", button("Search again", searchAgain)] : []));
+    $("state").replaceChildren(counted(items, "passage"));
+    if (more) $("state").append(`, ${more > 0 ? "+" : "−"}${Math.abs(more).toLocaleString("en")} just now`);
+    if ($("hits").children.length && searched !== items) $("state").append(", changed since this search ", button("Search again", searchAgain));
   };
   await look();
   setInterval(look, SECONDS * 1000);
