@@ -142,7 +142,7 @@ def test_a_joined_teacher_is_not_served(monkeypatch):
 
 
 def test_a_person_who_watches_reads_one_line_with_the_address(bundle_folder):
-    pty = pytest.importorskip("pty")
+    pty = pytest.importorskip("pty", reason="POSIX has pseudo-terminals")
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "unbraid", "serve", "--port", "0", "--model", str(bundle_folder)]
     with (

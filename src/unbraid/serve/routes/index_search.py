@@ -41,10 +41,12 @@ class IndexSearch:
     def __init__(self, index: "Index") -> None:
         """Serve searches of `index`, one at a time."""
         self.index, self.modes = index, index.model.search_modes
-        # As of the last search: counting the chunks of a tier takes the index for itself.
-        self.own_tier = index.own_tier
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="search")
+
+    async def own_tier(self) -> str | None:
+        """The tier that a query is encoded by once more, if the index holds texts of it: `Index.own_tier`."""
+        return await asyncio.wrap_future(self._thread.submit(lambda: self.index.own_tier))
 
     async def search(
         self,
@@ -89,7 +91,6 @@ class IndexSearch:
                     language=asked.languages,
                     where=asked.where or (),
                 )
-                self.own_tier = self.index.own_tier
         except ItemError as error:  # a filter that means nothing
             raise ApiError(400, "invalid_input", str(error)) from error
         except UnbraidError as error:
