@@ -156,4 +156,4 @@ def test_a_person_who_watches_reads_one_line_with_the_address(bundle_folder):
             assert httpx.get(f"{line.split()[3]}health").status_code == 200
         finally:
             process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(20) in (0, 130)
