@@ -45,8 +45,16 @@ class IndexSearch:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="search")
 
     async def own_tier(self) -> str | None:
-        """The tier that a query is encoded by once more, if the index holds texts of it: `Index.own_tier`."""
-        return await asyncio.wrap_future(self._thread.submit(lambda: self.index.own_tier))
+        """The tier that encodes a query once more, if the index holds texts of it now: `Index.own_tier`.
+
+        Raises ApiError 500 for an index that cannot be read.
+        """
+        if self.index.model.multilingual_tier is None:
+            return None
+        try:
+            return await asyncio.wrap_future(self._thread.submit(lambda: self.index.own_tier))
+        except UnbraidError as error:
+            raise ApiError(500, "index_failed", str(error)) from error
 
     async def search(
         self,
@@ -109,13 +117,16 @@ class IndexSearch:
         return hits
 
     async def run(self, look: Callable[[], T]) -> T:
-        """`look()`, in the thread and turn of searches."""
+        """`look()`, in the thread and turn of searches. Raises ApiError 500 for an index that cannot be read."""
 
         def alone() -> T:
             with self._lock:
                 return look()
 
-        return await asyncio.wrap_future(self._thread.submit(alone))
+        try:
+            return await asyncio.wrap_future(self._thread.submit(alone))
+        except UnbraidError as error:
+            raise ApiError(500, "index_failed", str(error)) from error
 
     def status(self, most_hits: int) -> Status:
         """How much the index holds. Call it by `run`."""
