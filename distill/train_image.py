@@ -6,13 +6,12 @@ vectors in memory, so thousands of them cost little. The loss of a batch is `_lo
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -29,7 +28,6 @@ from unbraid.distill.space.base_space import load_base_space
 from unbraid.distill.space.task_space import DIM
 from unbraid.distill.tower_parts import freeze, network_output, tower_optimizer
 from unbraid.distill.train_drawings import train_drawings
-from unbraid.errors import DataError
 from unbraid.ridge import ridge
 from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.teacher import Teacher
