@@ -19,7 +19,7 @@ class FoundHit(BaseModel):
     path: str = Field(description="The file, below `folder`.")
     first_line: int | None = Field(default=None, description="From 1; a page of a PDF; none for a picture.")
     last_line: int | None = None
-    score: float = Field(description="Probability that it is relevant, 0 to 1.")
+    score: float = Field(description="Probability that it is relevant, 0 to 1; of find_related the cosine.")
     modality: str = Field(default="text", description="text, code or image.")
     within: str = Field(default="", description=f"Headings or definitions around it. {_QUOTE}")
     text: str = Field(default="", description=_QUOTE)

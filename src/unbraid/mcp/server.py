@@ -132,7 +132,9 @@ def create_server(shared: SharedIndex, own_modes: Sequence[str] = ()) -> MCPServ
         languages: Names = [],  # noqa: B006
         modality: FilterModality = None,
         where: Names = [],  # noqa: B006
-        min_score: LeastScore = None,
+        min_score: Annotated[
+            float | None, Field(description="Leave out what has a smaller cosine.", ge=0, le=1)
+        ] = None,
         max_tokens: MostTokens = 2000,
     ) -> Annotated[CallToolResult, FoundHits]:
         """Find what is like a place in a file, or like a picture: similar code, the same topic elsewhere, copies."""

@@ -102,7 +102,9 @@ def own_lines(entries: Sequence[Entry], content: bytes) -> list[str]:
         lines = split_lines(decode(content)[0])
     except DataError:
         return []
-    return lines if all(_stands_in(one, lines) for one in entries) else []
+    if not all(_stands_in(one, lines) for one in entries):
+        return []
+    return lines if lines[-1] else lines[:-1]  # nothing follows the last line end
 
 
 def _stands_in(entry: Entry, lines: Sequence[str]) -> bool:

@@ -6,7 +6,7 @@ Everything that comes from a file passes `_clean`: no control character reaches 
 import posixpath
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unbraid.errors import ItemError
@@ -84,14 +84,23 @@ def find_related(
             raise _damaged(given)
         position = chunk_at(entries, line or first)
         chunk = entries[position]
-        options = filters.options(opened.paths)
+        options = {**filters.options(opened.paths), "min_score": 0.0}
         (hits,) = opened.index.search_vectors(vectors[[position]], mode=mode, k=k + MORE, **options)
-        own = [hit for hit in hits if _holds(hit, chunk)]
-        same = [_place(opened.paths, copy) for hit in own for copy in hit.copies]
-        others = [hit for hit in hits if hit not in own][:k]
+        # A hit with the place among its copies is one, too: of equal texts, any may come first.
+        places = [[Place(hit.path, hit.first_line, hit.last_line), *hit.copies] for hit in hits]
+        own = [any(_holds(one, chunk) for one in some) for some in places]
+        # Probabilities are fitted on queries, so the cosine is the score here.
+        least = filters.min_score if filters.min_score is not None else -1.0
+        others = [
+            replace(hit, score=hit.cosine or 0.0)
+            for hit, is_own in zip(hits, own, strict=True)
+            if not is_own and (hit.cosine or 0.0) >= least
+        ][:k]
+        copies = [one for some, is_own in zip(places, own, strict=True) if is_own for one in some]
+        same = [_place(opened.paths, one) for one in copies if not _holds(one, chunk)]
         place = _place(opened.paths, Place(path, chunk.first_line, chunk.last_line))
         note = f"Related to {place}." + (f" The same text: {_named(same)}." if same else "")
-        # What is nearest is asked for, not an answer: there is always something.
+        # What is nearest was asked for, however far that is.
         return _found(opened, others, filters.min_score or 0.0, note, max_tokens)
 
 
@@ -210,13 +219,13 @@ def _named(places: Sequence[str]) -> str:
     return ", ".join(places[:COPIES]) + ", …" * (len(places) > COPIES)
 
 
-def _holds(hit: Hit, chunk: Entry) -> bool:
-    """Whether a hit is, among others, this chunk."""
-    if hit.path != chunk.path:
+def _holds(place: Place, chunk: Entry) -> bool:
+    """Whether this chunk lies, at least in part, in a place."""
+    if place.path != chunk.path:
         return False
-    if None in (hit.first_line, hit.last_line, chunk.first_line, chunk.last_line):
+    if None in (place.first_line, place.last_line, chunk.first_line, chunk.last_line):
         return True
-    return hit.first_line <= chunk.last_line and chunk.first_line <= hit.last_line  # type: ignore[operator]
+    return place.first_line <= chunk.last_line and chunk.first_line <= place.last_line  # type: ignore[operator]
 
 
 def _newest(entries: Sequence[Entry]) -> list[Entry]:
