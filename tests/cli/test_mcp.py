@@ -60,6 +60,13 @@ def test_wrong_use_is_one_line(command, words, message, tmp_path, monkeypatch):
     assert (shown.code, shown.out, shown.err.count("\n")) == (2, "", 1) and message in shown.err
 
 
+@pytest.mark.parametrize("words", [("--in", "x"), ("install", "--in", "x")])
+def test_without_the_extra_its_name_is_said(command, words, monkeypatch):
+    monkeypatch.setattr("unbraid.errors.find_spec", lambda name: None)
+    shown = command("mcp", *words)
+    assert shown.code == 2 and "pip install 'unbraid[mcp]'" in shown.err
+
+
 def test_server_json_is_what_the_registry_takes():
     """The rules of its schema, 2025-12-11, that a description like ours can break."""
     about = json.loads((ROOT / "server.json").read_text())

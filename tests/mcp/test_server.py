@@ -55,7 +55,7 @@ def test_a_mapper_of_the_user_is_a_mode(shared):
 def test_what_a_model_reads_of_the_tools_is_short(tools, starter):
     """A client sends it with every request to its model."""
     definitions = [tool.model_dump_json(by_alias=True, exclude={"output_schema"}) for tool in tools.values()]
-    assert sum(starter.count_tokens(definitions)) < 3200
+    assert sum(starter.count_tokens(definitions)) < 2800
 
 
 def test_answers_are_as_their_schema_says(tools, call):

@@ -98,6 +98,7 @@ def install(
     model: Model = None,
 ) -> None:
     """Print what to run or to write for a client to start the server. Nothing is changed."""
+    require("mcp", "mcp")
     from unbraid.mcp.clients import CLIENTS
 
     one_of(tuple(CLIENTS))(client)

@@ -219,10 +219,10 @@ def _without_titles(schema: Any) -> Any:
 
 
 def _answer(tool: Callable[[], tuple[BaseModel, str]]) -> CallToolResult:
-    """The result of a tool, as a structure and as text. Raises ToolError for what unbraid refuses on purpose."""
+    """The result of a tool, as a structure and as text. Raises ToolError for what is refused on purpose, and for a disk or a server that fails."""
     try:
         answer, text = tool()
-    except UnbraidError as error:
+    except (UnbraidError, OSError) as error:
         raise ToolError(str(error)) from error
     structure = answer.model_dump(mode="json", exclude_defaults=True)
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=structure)

@@ -13,6 +13,7 @@ from unbraid.index.search.merge_adjacent import join_chunks
 from unbraid.index.store.entry import Entry
 
 CHANGED = "The file is not as it was indexed: this is what the index stored."
+MARKUP = ("html", "notebook")  # whose words may stand in their lines by chance
 STORED = "This is the text that was read from the file, not its lines."
 
 
@@ -98,6 +99,8 @@ def unchanged_content(entry: Entry) -> bytes | None:
 
 def own_lines(entries: Sequence[Entry], content: bytes) -> list[str]:
     """The lines of a file's content; none where the text of its chunks is not its lines, as in a PDF or a notebook."""
+    if entries[0].language in MARKUP:
+        return []
     try:
         lines = split_lines(decode(content)[0])
     except DataError:
@@ -108,15 +111,19 @@ def own_lines(entries: Sequence[Entry], content: bytes) -> list[str]:
 
 
 def _stands_in(entry: Entry, lines: Sequence[str]) -> bool:
+    """Whether the text of a chunk is its lines; its first and its last line may be pieces of long ones."""
     if entry.first_line is None or entry.last_line is None:
         return False
     there = lines[entry.first_line - 1 : entry.last_line]
-    if len(there) == 1:  # the chunk may be a piece of a long line
-        return entry.snippet.strip() in there[0]
-    return _words_of_lines(there) == _words_of_lines(entry.snippet.split("\n"))
+    text = entry.snippet.split("\n")
+    if len(there) == 1:
+        return all(one.strip() in there[0] for one in text)
+    there, text = _not_blank(there), _not_blank(text)
+    ends = zip(text[:1] + text[-1:], there[:1] + there[-1:], strict=False)
+    return len(text) == len(there) and text[1:-1] == there[1:-1] and all(one in line for one, line in ends)
 
 
-def _words_of_lines(lines: Sequence[str]) -> list[str]:
+def _not_blank(lines: Sequence[str]) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
