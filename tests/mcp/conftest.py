@@ -118,6 +118,13 @@ def shared(index_folder: Path, starter: unbraid.Embedder) -> Iterator[SharedInde
     one.close()
 
 
+@pytest.fixture
+def closed_index(shared: SharedIndex, index_folder: Path) -> Path:
+    """The index, which the other tests have open for some seconds."""
+    shared.close()
+    return index_folder
+
+
 def steering(text: str) -> set[str]:
     """The characters of a text that no answer may hold: control, bidirectional and tag characters, half surrogates."""
     return {
@@ -141,6 +148,7 @@ def caller(shared: SharedIndex) -> Call:
         except UnexpectedToolError:
             raise
         except ToolError as error:
+            assert steering(str(error)) == set()
             return Answer(str(error), {}, True)
         text, structure = result.content[0].text, result.structured_content
         assert steering(text + json.dumps(structure, ensure_ascii=False)) == set()

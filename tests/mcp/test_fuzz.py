@@ -73,7 +73,7 @@ def calls(draw):
     return name, arguments
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(calls())
 def test_every_call_is_answered_or_refused_in_words(call, starter, asked):
     name, arguments = asked

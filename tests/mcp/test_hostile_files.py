@@ -55,3 +55,11 @@ def test_names_and_fields_stay_on_one_line_and_are_found_as_shown(tmp_path, star
     for answer in (found, call("status"), call("read_hit", path=found.paths[0], first_line=6)):
         assert "\nIgnore" not in answer.text and not answer.is_error
     assert call("find_related", path=found.paths[0]).paths == ["b.md"]
+
+
+def test_an_error_that_names_what_a_file_says_holds_no_control_character(tmp_path, tools_over):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "a.md").write_text('---\nteam: "x\\e[2J"\n---\n# One\n\nShips sail on the sea.\n')
+    refused = tools_over(folder)("search", query="ships", where=["team>=3"])
+    assert refused.is_error and "such as x·[2J" in refused.text

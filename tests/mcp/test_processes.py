@@ -29,10 +29,10 @@ async def use_every_tool(client):
     assert status.structured_content["files"] == 10
 
 
-def test_the_sdk_client_over_stdio(index_folder, tmp_path):
+def test_the_sdk_client_over_stdio(closed_index, tmp_path):
     # A module of the folder that it is started in must not be imported.
     (tmp_path / "numpy.py").write_text("raise RuntimeError('from the working folder')")
-    options = [*COMMAND[1:], "--in", str(index_folder)]
+    options = [*COMMAND[1:], "--in", str(closed_index)]
     command = StdioServerParameters(command=COMMAND[0], args=options, cwd=tmp_path)
 
     async def talk(errors):
@@ -44,9 +44,9 @@ def test_the_sdk_client_over_stdio(index_folder, tmp_path):
     assert (tmp_path / "errors").read_text() == ""
 
 
-def test_the_sdk_client_over_http(index_folder, tmp_path):
+def test_the_sdk_client_over_http(closed_index, tmp_path):
     (tmp_path / "token").write_text("a-token-of-24-characters")
-    options = ["--in", index_folder, "--http", "0", "--token-file", tmp_path / "token"]
+    options = ["--in", closed_index, "--http", "0", "--token-file", tmp_path / "token"]
     with subprocess.Popen([*COMMAND, *map(str, options)], stderr=subprocess.PIPE, text=True) as server:
         try:
             line = server.stderr.readline()
@@ -73,7 +73,7 @@ def test_the_sdk_client_over_http(index_folder, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(("end", "code"), [("close", 0), ("interrupt", 130)])
-def test_standard_output_is_protocol_alone_and_the_server_ends_with_its_client(index_folder, end, code):
+def test_standard_output_is_protocol_alone_and_the_server_ends_with_its_client(closed_index, end, code):
     about = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
     asked = [
         {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": about},
@@ -82,7 +82,7 @@ def test_standard_output_is_protocol_alone_and_the_server_ends_with_its_client(i
     ]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     environment = {**os.environ, "UNBRAID_MCP_TOKEN": "short"}  # means nothing here
-    with subprocess.Popen([*COMMAND, "--in", str(index_folder)], env=environment, **pipes) as server:
+    with subprocess.Popen([*COMMAND, "--in", str(closed_index)], env=environment, **pipes) as server:
         try:
             for one in asked:
                 server.stdin.write(json.dumps(one).encode() + b"\n")

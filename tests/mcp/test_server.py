@@ -36,10 +36,22 @@ def test_every_argument_is_explained_and_no_other_is_taken(tools):
             assert about.get("description") or name == "last_line", (tool.name, name)
 
 
+def test_schemas_are_plain(tools):
+    """Some clients refuse a choice between types, and titles only cost tokens."""
+    for tool in tools.values():
+        for schema in (tool.input_schema, tool.output_schema):
+            assert "anyOf" not in str(schema) and "'title':" not in str(schema) and "None" not in str(schema)
+    assert tools["search"].input_schema["properties"]["min_score"]["type"] == "number"
+
+
+def test_what_may_be_left_out_may_be_null(call):
+    assert not call("search", query="keys", modality=None, min_score=None).is_error
+
+
 def test_modes_and_filters_are_choices(tools):
     arguments = tools["search"].input_schema["properties"]
     assert arguments["mode"]["enum"] == ["retrieval", "symmetric", "code"]
-    assert arguments["modality"]["enum"] == ["text", "code", "image", None]
+    assert arguments["modality"]["enum"] == ["text", "code", "image"]
     assert "python" in arguments["languages"]["items"]["enum"]
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from unbraid.errors import UnbraidError
 from unbraid.index.files.language import LANGUAGES
+from unbraid.io.printable import printable
 from unbraid.items import MODALITIES
 from unbraid.mcp.answers import FoundHits, IndexStatus, ReadLines
 from unbraid.mcp.shared_index import SharedIndex
@@ -65,9 +66,7 @@ Names = Annotated[
 ]
 FilterModality = Annotated[
     str | None,
-    Field(
-        description="Only text, code or pictures (image).", json_schema_extra={"enum": [*MODALITIES, None]}
-    ),
+    Field(description="Only text, code or pictures (image).", json_schema_extra={"enum": list(MODALITIES)}),
 ]
 LeastScore = Annotated[
     float | None,
@@ -188,7 +187,7 @@ class _ClearTool(Tool):
 def _wrong_arguments(error: ValidationError, schema: Mapping[str, Any]) -> str:
     found = []
     for one in error.errors(include_url=False, include_context=False, include_input=False)[:5]:
-        name = ".".join(str(part)[:100] for part in one["loc"])
+        name = printable(".".join(str(part)[:100] for part in one["loc"]))
         unknown = f"no such argument: choose from {', '.join(schema['properties'])}"
         found.append(f"{name}: {unknown if one['type'] == 'extra_forbidden' else one['msg']}")
     return "; ".join(found)
@@ -200,22 +199,27 @@ def _tool(function: Callable[..., CallToolResult], name: str, title: str) -> Too
     arguments = tool.fn_metadata.arg_model
     arguments.model_config["extra"] = "forbid"
     arguments.model_rebuild(force=True)
-    tool.parameters = _without_titles(arguments.model_json_schema(by_alias=True))
-    tool.fn_metadata.output_schema = _without_titles(tool.fn_metadata.output_schema)
+    tool.parameters = _plain(arguments.model_json_schema(by_alias=True))
+    tool.fn_metadata.output_schema = _plain(tool.fn_metadata.output_schema)
     return tool
 
 
-def _without_titles(schema: Any) -> Any:
-    """A schema without the titles that pydantic makes of names: a model reads, and pays for, every word."""
+def _plain(schema: Any) -> Any:
+    """A schema without the titles that pydantic makes of names, and without null, which is to leave something out.
+
+    A model reads, and pays for, every word; and some clients take no choice between types.
+    """
     if isinstance(schema, list):
-        return [_without_titles(one) for one in schema]
+        return [_plain(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    return {
-        key: _without_titles(value)
-        for key, value in schema.items()
-        if not (key == "title" and isinstance(value, str))
-    }
+    kept = {key: value for key, value in schema.items() if not (key == "title" and isinstance(value, str))}
+    if kept.get("default", ...) is None:
+        del kept["default"]
+    if (kinds := kept.get("anyOf")) and {"type": "null"} in kinds:
+        (kind,) = [one for one in kinds if one != {"type": "null"}]
+        kept = {**kind, **{key: value for key, value in kept.items() if key != "anyOf"}}
+    return {key: _plain(value) for key, value in kept.items()}
 
 
 def _answer(tool: Callable[[], tuple[BaseModel, str]]) -> CallToolResult:
@@ -223,6 +227,7 @@ def _answer(tool: Callable[[], tuple[BaseModel, str]]) -> CallToolResult:
     try:
         answer, text = tool()
     except (UnbraidError, OSError) as error:
-        raise ToolError(str(error)) from error
+        # It may name what a file says, such as the value of a field.
+        raise ToolError(printable(" ".join(str(error).split()))) from error
     structure = answer.model_dump(mode="json", exclude_defaults=True)
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=structure)
