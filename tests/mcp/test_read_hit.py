@@ -5,6 +5,11 @@ import sys
 
 import pytest
 
+from unbraid.index.files.chunk import CHARACTERS_OF_TOKEN
+from unbraid.mcp.paths import Paths
+from unbraid.mcp.stored_place import PlaceText
+from unbraid.mcp.tools import lines_within
+
 
 def test_lines_of_an_unchanged_file_are_its_own(call):
     found = call("read_hit", path="src/vault.py", first_line=4, last_line=7)
@@ -64,6 +69,39 @@ def test_context_is_cut_before_what_was_asked_for(call):
     ).structure
     assert found["first_line"] < 61 < found["last_line"] < 111
     assert found["text"].split("\n")[61 - found["first_line"]] == "Paragraph 30 is about ships and harbours."
+
+
+def lines_of(lines, first, last, room):
+    """What `lines_within` makes of lines `first` to `last`, and how many texts it counted tokens of at a time."""
+    counted = []
+
+    def count(texts):
+        counted.append(len(texts))
+        return [max(1, len(text) // CHARACTERS_OF_TOKEN) for text in texts]
+
+    found = PlaceText(lines, 1, len(lines), (first - 1, last), len(lines))
+    return lines_within(Paths(["/a/b.txt"]), "/a/b.txt", found, room, count)[0], max(counted)
+
+
+def test_a_word_that_no_tokenizer_knows_is_cut_too():
+    lines = ["Ships sail.", "A" * 300_000, "The end."]
+    whole, _ = lines_of(lines, 1, 3, 500)
+    assert whole.text == "Ships sail." and "first_line=2 goes on" in whole.note
+    long, _ = lines_of(lines, 2, 2, 500)
+    assert set(long.text) == {"A"} and len(long.text) <= 500 and (long.first_line, long.last_line) == (2, 2)
+    assert lines_of(lines, 3, 3, 500)[0].text == "The end."
+
+
+def test_a_file_of_many_lines_is_looked_at_near_the_place_only():
+    lines = [f"{number},ship" for number in range(1, 100_001)]
+    near, counted = lines_of(lines, 50_000, 50_002, 100)
+    assert counted <= 201 and near.total_lines == 100_000 and "Cut" in near.note
+    assert near.text.startswith(f"{near.first_line},") and near.text.endswith(f"\n{near.last_line},ship")
+    assert near.first_line <= 50_000 and near.last_line >= 50_002
+    begin, _ = lines_of(lines, 1, 100_000, 100)
+    assert (
+        begin.text.startswith("1,ship\n2,ship") and f"first_line={begin.last_line + 1} goes on" in begin.note
+    )
 
 
 @pytest.mark.parametrize(

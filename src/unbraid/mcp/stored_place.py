@@ -12,7 +12,9 @@ from unbraid.index.files.decode import decode
 from unbraid.index.search.merge_adjacent import join_chunks
 from unbraid.index.store.entry import Entry
 
-CHANGED = "The file is not as it was indexed: this is what the index stored. unbraid index brings it up to date."
+CHANGED = (
+    "The file is not as it was indexed: this is what the index stored. unbraid index brings it up to date."
+)
 MARKUP = ("html", "notebook")  # whose words may stand in their lines by chance
 STORED = "This is the text that was read from the file, not its lines."
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from unbraid.errors import ItemError
 from unbraid.index import Hit
+from unbraid.index.files.chunk import CHARACTERS_OF_TOKEN, limit_of
 from unbraid.index.search.hit import Place
 from unbraid.index.search.relevance import FLOOR
 from unbraid.index.store.entry import Entry, FileState
@@ -34,6 +35,7 @@ from unbraid.mix import Query
 
 HEAD = 40  # tokens kept free for the line above the text, and the note
 WITHIN = 110  # characters of the headings around a hit
+LONGEST_NOTE = 300  # characters
 COPIES = 5  # places with the same text that are sent
 MORE = 4  # hits asked for beyond those wanted, since the place itself and its copies are no hits
 FOLDERS, FIELDS, VALUES, VALUE = 20, 20, 5, 40  # that status names, and characters of a value
@@ -76,7 +78,7 @@ def search(
 def find_related(
     shared: SharedIndex, given: str, line: int | None, mode: str, k: int, filters: Filters, max_tokens: int
 ) -> tuple[FoundHits, str]:
-    """The best hits of the base vector that is stored for a place, without that place; nothing is encoded."""
+    """The best hits of the base vector that is stored for a place, without that place. No query is encoded."""
     with shared.use() as opened:
         path, first, _ = opened.paths.find_place(given)
         entries, vectors = opened.index.store.file(path)
@@ -101,7 +103,7 @@ def find_related(
         place = _place(opened.paths, Place(path, chunk.first_line, chunk.last_line))
         note = f"Related to {place}." + (f" The same text: {_named(same)}." if same else "")
         # What is nearest was asked for, however far that is.
-        return _found(opened, others, filters.min_score or 0.0, note, max_tokens)
+        return _found(opened, others, filters.min_score or 0.0, note[:LONGEST_NOTE], max_tokens)
 
 
 def read_hit(
@@ -118,29 +120,36 @@ def read_hit(
         if not entries:
             raise _damaged(given)
         found = text_at(entries, first, last, context)
-        count = opened.index.model.count_tokens
+        count = _counter(opened)
         room = max_tokens - HEAD
         while True:
-            answer, text = _lines_within(opened.paths, path, found, room, count)
+            answer, text = lines_within(opened.paths, path, found, room, count)
             over = size(answer, text, count) - max_tokens
             if over <= 0 or room <= 0:
                 return answer, text
             room -= over
 
 
-def _lines_within(
+def lines_within(
     paths: Paths, path: str, found: PlaceText, room: int, count: CountTokens
 ) -> tuple[ReadLines, str]:
     """As many lines of a place as fit into `room` tokens; of a line that is longer than that, its beginning."""
-    lines = [_clean(line) for line in found.lines]
-    begin, end = fit_lines(lines, *found.core, room, count)
+    # A line has at least one token, and a token at most so many characters: what lies beyond cannot fit.
+    most = max(1, room)
+    low = max(0, found.core[0] - most)
+    near = found.lines[low : found.core[0] + most + 1]
+    lines = [_clean(line[: most * CHARACTERS_OF_TOKEN + CHARACTERS_OF_TOKEN]) for line in near]
+    core = found.core[0] - low, min(found.core[1] - low, len(lines))
+    begin, end = fit_lines(lines, *core, room, count)
     shown, first, last, note = lines[begin:end], found.first_line, found.last_line, found.note
+    cut = end - begin < len(found.lines)
     if not shown and lines:
-        shown, end = [lines[begin][: max(0, room // 2)]], begin + 1
+        shown, end = [lines[begin][: most // 2]], begin + 1
+    begin, end = begin + low, end + low
     if found.total is not None and first is not None:
         first, last = first + begin, first + end - 1
-    if shown != lines:
-        on = f": first_line={last + 1} goes on" if found.total and last and end < len(lines) else ""
+    if cut:
+        on = f": first_line={last + 1} goes on" if found.total and last and end < len(found.lines) else ""
         note = f"{note} Cut to max_tokens{on}.".strip()
     answer = ReadLines(
         folder=printable(paths.folder),
@@ -191,7 +200,12 @@ def _found(
         )
     shown = [_shown(opened.paths, hit) for hit in hits]
     folder = printable(opened.paths.folder)
-    return fit_hits(folder, shown, " ".join(notes), max_tokens, opened.index.model.count_tokens)
+    return fit_hits(folder, shown, " ".join(notes), max_tokens, _counter(opened))
+
+
+def _counter(opened: OpenIndex) -> CountTokens:
+    """Counts tokens as indexing does: a long word that no tokenizer knows is more than one."""
+    return limit_of(opened.index.model).sizes
 
 
 def _shown(paths: Paths, hit: Hit) -> Shown:
