@@ -1,8 +1,9 @@
 """A hit as people read it: its place, the lines of its snippet around the match, nothing that steers a terminal."""
 
 import re
-import unicodedata
 from typing import Any
+
+from unbraid.io.printable import printable
 
 LINES, WIDTH = 3, 110
 COPIES = 3  # that are named
@@ -56,26 +57,3 @@ def mark(line: str, terms: frozenset[str]) -> str:
         return f"{_BOLD}{found[0]}{_PLAIN}" if terms & word_terms(found[0]) else found[0]
 
     return _WORD.sub(bold, line) if terms else line
-
-
-def printable(text: str) -> str:
-    """The text without what a terminal obeys or cannot show: control and bidirectional characters become "·".
-
-    Tabs become spaces. Lone surrogates, as in names of files that are not UTF-8, are escaped.
-    """
-    text = text.expandtabs(4)
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_shown(one) for one in text)
-
-
-def _shown(one: str) -> str:
-    category = unicodedata.category(one)
-    if category == "Cs":
-        return f"\\x{ord(one) - 0xDC00:02x}" if 0xDC80 <= ord(one) <= 0xDCFF else f"\\u{ord(one):04x}"
-    if (
-        category in ("Cc", "Zl", "Zp")
-        or one in "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-    ):
-        return "·"
-    return one
