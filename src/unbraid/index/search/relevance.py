@@ -54,6 +54,11 @@ class Relevance:
         """Log odds [n] that candidates are relevant."""
         return features(evidence) @ np.asarray(self.words)
 
+    @property
+    def per_z(self) -> float:
+        """Log odds of a candidate by its vector alone, for each unit of z."""
+        return self.vector[1]
+
     def by_vector(self, z: float, chunks: int) -> float:
         """The probability that a candidate of this z is relevant, where nothing is known of words. It grows with z."""
         one, per_z, size = self.vector
