@@ -61,7 +61,7 @@ class IndexSearch:
         self, base: np.ndarray, own: np.ndarray | None, words: str | None, asked: SearchRequest
     ) -> list[SearchHit]:
         from unbraid.index.store.bm25 import word_terms
-        from unbraid.serve.routes.marks import mark_words
+        from unbraid.index.search.marks import mark_words
 
         try:
             with self._lock:
