@@ -20,6 +20,7 @@ from unbraid.index.protocol import Scores
 FEATURES = ("one", "z", "z2", "words", "words_z", "single", "named", "size")
 VECTOR_FEATURES = ("one", "z", "size")
 FLOOR = 0.03  # where even the best hit is less likely relevant than this, nothing is
+FEW = 6  # chunks that a word leads to before it counts less
 # Cosines that the map's own mean and spread count as: an index of a few chunks has none to speak of.
 USUAL = 20
 
@@ -135,12 +136,13 @@ def probability(log_odds: float) -> float:
     return float(1 / (1 + np.exp(-np.clip(log_odds, -50, 50))))
 
 
-def rarity(score: Scores, most: float) -> Scores:
-    """What Evidence counts a word for that few chunks hold: its BM25 score alone, up to 2.5 of its IDF `most`.
+def rarity(score: Scores, holding: int, chunks: int) -> Scores:
+    """What Evidence counts a word for that `holding` of `chunks` hold: its BM25 score alone, up to 2.5 of its IDF.
 
-    So a chunk that is about the word comes before one that only stands below a heading or in a file with it.
+    So a chunk that is about the word comes before one that only stands below a heading or in a file with it. A word that
+    more than FEW chunks hold counts for less, by the square of how many times more: none of them may be about it.
     """
-    return np.minimum(score, 2.5 * most)
+    return np.minimum(score, 2.5 * idf(holding, chunks)) * min(1.0, FEW / max(holding, 1)) ** 2
 
 
 def idf(holding: int, chunks: int) -> float:

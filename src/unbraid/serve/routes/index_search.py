@@ -60,8 +60,8 @@ class IndexSearch:
     def _search(
         self, base: np.ndarray, own: np.ndarray | None, words: str | None, asked: SearchRequest
     ) -> list[SearchHit]:
-        from unbraid.index.store.bm25 import word_terms
         from unbraid.index.search.marks import mark_words
+        from unbraid.index.store.bm25 import word_terms
 
         try:
             with self._lock:
