@@ -116,9 +116,24 @@ def read_query(text: str) -> QueryWords:
 
 def word_terms(text: str) -> frozenset[str]:
     """The terms of the words of a text, stop words aside: two words with a term in common match each other."""
-    words = [word for word in split_words(text) if word.whole not in STOP_WORDS]
-    own = {part for word in words for part in (word.whole, *word.parts)}
-    return frozenset(own | {_STEM + _stem(one) for one in own if one.isascii() and one.isalpha()})
+    words = (word for word in split_words(text) if word.whole not in STOP_WORDS)
+    return frozenset().union(*map(_matches, words))
+
+
+def held_terms(text: str, terms: frozenset[str]) -> set[str]:
+    """Those of `terms`, as `word_terms` gives them, that a word of the text matches; quicker than by all of its terms."""
+    held: set[str] = set()
+    for word in split_words(text):
+        if not terms.isdisjoint(found := _matches(word)):
+            held |= terms & found
+    return held
+
+
+@lru_cache(50_000)
+def _matches(word: Word) -> frozenset[str]:
+    """The terms of which another word must have one to match this one."""
+    own = (word.whole, *word.parts)
+    return frozenset([*own, *(_STEM + _stem(one) for one in own if one.isascii() and one.isalpha())])
 
 
 @lru_cache(50_000)

@@ -44,6 +44,10 @@ class Word:
     whole: str
     parts: tuple[str, ...] = ()
 
+    def __hash__(self) -> int:
+        """That of the whole word, which Python keeps: caches are asked for every word of a text."""
+        return hash(self.whole)
+
 
 def split_words(text: str) -> Iterator[Word]:
     """The words of a text in their order."""
