@@ -4,6 +4,7 @@ import ast
 import graphlib
 import json
 import os
+import pydoc
 import subprocess
 import sys
 import tomllib
@@ -313,4 +314,5 @@ def test_the_public_names_exist():
 
     assert all(hasattr(unbraid, name) for name in unbraid.__all__)
     assert sorted(unbraid.__all__) == unbraid.__all__
+    assert len(pydoc.plaintext.document(unbraid).splitlines()) < 400
     assert unbraid.__version__ == project()["project"]["version"]

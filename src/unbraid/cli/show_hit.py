@@ -1,13 +1,11 @@
 """A hit as people read it: its place, the lines of its snippet around the match, nothing that steers a terminal."""
 
-import re
 from typing import Any
 
 from unbraid.io.printable import printable
 
 LINES, WIDTH = 3, 110
 COPIES = 3  # that are named
-_WORD = re.compile(r"\w+(?:[.-]\w+)*")
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 
 
@@ -50,10 +48,9 @@ def beginning_at(line: str, match: str) -> str:
 
 
 def mark(line: str, terms: frozenset[str]) -> str:
-    """The line with the words that share a term with `terms` in bold."""
-    from unbraid.index.store.bm25 import word_terms
+    """The line with the words that `terms` holds in bold; of a script without spaces, the characters of the query."""
+    from unbraid.index.search.marks import mark_words
 
-    def bold(found: re.Match[str]) -> str:
-        return f"{_BOLD}{found[0]}{_PLAIN}" if terms & word_terms(found[0]) else found[0]
-
-    return _WORD.sub(bold, line) if terms else line
+    for start, end in reversed(mark_words(line, terms)):
+        line = f"{line[:start]}{_BOLD}{line[start:end]}{_PLAIN}{line[end:]}"
+    return line

@@ -82,8 +82,8 @@ class IndexSearch:
     def _search(
         self, base: np.ndarray, own: np.ndarray | None, words: str | None, asked: SearchRequest
     ) -> list[SearchHit]:
+        from unbraid.index.search.marks import mark_words
         from unbraid.index.store.bm25 import word_terms
-        from unbraid.serve.routes.marks import mark_words
 
         try:
             with self._lock:
