@@ -21,12 +21,17 @@ from unbraid.index.files.decode import decode
 from unbraid.index.files.front_matter import Value, front_matter_fields
 from unbraid.index.files.generated import is_data
 from unbraid.index.files.read_code import read_code
+from unbraid.index.files.read_headings import HEADINGS
 from unbraid.index.files.read_html import HTML_SUFFIXES, read_html
+from unbraid.index.files.read_keys import KEY_SUFFIXES, read_keys
+from unbraid.index.files.read_man import is_man, read_man
 from unbraid.index.files.read_markdown import MARKDOWN_SUFFIXES, markdown_headings
 from unbraid.index.files.read_notebook import NOTEBOOK_SUFFIXES, read_notebook
 from unbraid.index.files.read_pdf import PDF_SUFFIXES, read_pdf
 from unbraid.index.files.read_python import PYTHON_SUFFIXES, read_python
+from unbraid.index.files.read_subtitles import SUBTITLE_SUFFIXES, read_subtitles
 from unbraid.index.files.read_svg import SVG_SUFFIXES, read_svg
+from unbraid.index.files.read_table import CSV_SUFFIXES, read_csv
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,19 @@ def read_text_chunks(text: str, suffix: str, limit: Limit | None = None) -> list
     if suffix in NOTEBOOK_SUFFIXES:
         return cut_sections(*read_notebook(text, limit))
     source = Lines(split_lines(text), limit=limit)
-    if suffix in MARKDOWN_SUFFIXES:
+    if suffix in CSV_SUFFIXES:
+        lines, sections = read_csv(source, suffix)
+        return cut_sections(lines.within(limit), sections)
+    if suffix in SUBTITLE_SUFFIXES:
+        return cut_sections(*read_subtitles(source))
+    if is_man(text, suffix):
+        lines, sections = read_man(source.lines)
+        return cut_sections(lines.within(limit), sections)
+    if suffix in HEADINGS:
+        sections = from_headings(HEADINGS[suffix](source.lines), len(source.lines))
+    elif suffix in KEY_SUFFIXES:
+        sections = read_keys(source, suffix)
+    elif suffix in MARKDOWN_SUFFIXES:
         sections = from_headings(markdown_headings(source.lines), len(source.lines))
     elif suffix in PYTHON_SUFFIXES:
         sections = read_python(source)

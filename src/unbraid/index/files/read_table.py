@@ -1,0 +1,93 @@
+"""Tables: each row with the names of its columns, as a question names them (`city: London, born: 1815`)."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from unbraid.index.files.chunk import Lines, Section
+
+CSV_SUFFIXES = frozenset({".csv", ".tsv", ".tab"})
+_DELIMITERS = ",;\t|"
+_SAMPLE = 20  # rows that tell the delimiter
+MOST_GROWTH = 3  # a table that names would make so many times as long has its names around each chunk instead
+_MAX_NAME = 60
+_VALUE = re.compile(r"[-+]?[\d.,:/%€$£ -]*\d[\d.,:/%€$£ -]*")  # a number, a date, a sum: no name of a column
+
+
+def read_csv(source: Lines, suffix: str) -> tuple[Lines, list[Section]]:
+    """The rows of a CSV or TSV file, each with its place, behind the names in its first row where it has such.
+
+    Text that is no table of two columns stays as it is. Never raises.
+    """
+    whole = source, [Section(0, len(source.lines))]
+    delimiter = "\t" if suffix in (".tsv", ".tab") else _delimiter(source.lines)
+    reader = csv.reader(
+        (f"{line}\n" for line in source.lines),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL,
+    )
+    rows: list[tuple[int, list[str]]] = []
+    first = 1
+    try:
+        for row in reader:
+            rows.append((first, row))
+            first = reader.line_num + 1
+    except csv.Error:  # a cell of over 128 KB, as after a quote that is never closed
+        return whole
+    if len(rows) < 2 or not is_header(rows[0][1]):
+        return whole
+    return named_rows(rows)
+
+
+def is_header(row: Sequence[str]) -> bool:
+    """Whether a first row names its columns: two or more names, each once, none a number."""
+    names = [_words(cell) for cell in row]
+    while names and not names[-1]:
+        names.pop()
+    return (
+        len(names) > 1
+        and len(set(names)) == len(names)
+        and all(name and len(name) <= 2 * _MAX_NAME and not _VALUE.fullmatch(name) for name in names)
+    )
+
+
+def named_rows(rows: Iterable[tuple[int, Sequence[str]]]) -> tuple[Lines, list[Section]]:
+    """The rows (number, cells) as lines with the names of their columns, which the first row gives.
+
+    Empty cells are left out. Where the names would make the table much longer, they are the context.
+    """
+    (number, header), *rest = rows
+    names = [_words(cell)[:_MAX_NAME] for cell in header]
+    title = ", ".join(filter(None, names))
+    numbers, lines, plain = [number], [title], [title]
+    for number, row in rest:
+        cells = [_words(cell) for cell in row]
+        named = [
+            f"{name}: {cell}" if name else cell for name, cell in zip(names, cells, strict=False) if cell
+        ]
+        named += filter(None, cells[len(names) :])
+        if named:
+            numbers.append(number)
+            lines.append(", ".join(named))
+            plain.append(", ".join(filter(None, cells)))
+    long = sum(map(len, lines)) > MOST_GROWTH * sum(map(len, plain))
+    sections = [Section(0, 1), Section(1, len(lines), (title,))] if long else [Section(0, len(lines))]
+    return Lines(plain if long else lines, numbers), sections
+
+
+def _words(cell: str) -> str:
+    return " ".join(cell.replace("\0", " ").split())
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """The sign that most rows of the beginning have equally often, of those in _DELIMITERS."""
+    sample = [line for line in lines[: 4 * _SAMPLE] if line.strip()][:_SAMPLE]
+
+    def fits(sign: str) -> tuple[int, int]:
+        counts = Counter(line.count(sign) for line in sample)
+        counts.pop(0, None)
+        count, rows = counts.most_common(1)[0] if counts else (0, 0)
+        return rows, count
+
+    return max(_DELIMITERS, key=fits)
