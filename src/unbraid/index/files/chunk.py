@@ -53,7 +53,9 @@ class Limit:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Lines `first_line` to `last_line` (from 1, inclusive) of a file; pages of a PDF; both None for a picture.
+    """Lines `first_line` to `last_line` (from 1, inclusive) of a file; both None for a picture.
+
+    `unit` says what they are where they are no lines: "slide", "sheet Sales, row"; it is empty for pages of a PDF.
 
     `snippet` is the text of those lines, or one piece of a single long line; `context` names the headings or the
     definitions around them, outermost first. `modality` is None where it is that of the file.
@@ -64,6 +66,7 @@ class Chunk:
     snippet: str
     context: tuple[str, ...] = ()
     modality: Modality | None = None
+    unit: str = ""
 
     @property
     def encoded(self) -> str:
