@@ -23,17 +23,17 @@ _NEEDED = {
     ".eml": "",
     ".mbox": "",
 }
-DOCUMENT_SUFFIXES = frozenset(_NEEDED)
-# Formats that nothing here reads, and what to do.
-UNREAD_SUFFIXES = {
+# Formats that nothing here reads, and why: what `walk` says of a file that is no text.
+UNREAD = {
     ".doc": "Word before 2007: save it as docx",
     ".ppt": "PowerPoint before 2007: save it as pptx",
     ".xls": "Excel before 2007: save it as xlsx",
     ".xlsb": "binary Excel: save it as xlsx",
     ".pst": "an Outlook archive: export its messages",
 }
+DOCUMENT_SUFFIXES = frozenset(_NEEDED)
+MAX_BYTES = 50 * 1024**2
 MAX_SECONDS = 60.0
-_START_SECONDS = 60.0
 _PROGRAM = Path(__file__).with_name("documents") / "process.py"
 
 
@@ -47,10 +47,12 @@ class Part:
 
 
 @cache
-def can_read_document(suffix: str) -> bool:
-    """Whether the package that reads documents with this suffix is installed."""
-    needed = _NEEDED[suffix]
-    return not needed or importlib.util.find_spec(needed) is not None
+def not_read(suffix: str) -> str:
+    """Why documents with this suffix are not read here; empty where they are, and for every other suffix."""
+    needed = _NEEDED.get(suffix)
+    if needed and importlib.util.find_spec(needed) is None:
+        return f"{suffix[1:]}, read with: pip install 'unbraid[documents]'"
+    return ""
 
 
 def read_document(data: bytes, suffix: str) -> list[Part]:

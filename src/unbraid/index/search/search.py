@@ -179,6 +179,7 @@ class _Search:
                     match,
                     shared_context(one.chunks),
                     places_of(one.copies, one.chunks),
+                    one.best.unit,
                 )
             )
         return hits

@@ -30,7 +30,9 @@ class Zipped:
             raise Refused("password-protected")
         unpacked = sum(member.file_size for member in members)
         if unpacked > MAX_UNPACKED or unpacked > max(_FREE, MAX_RATIO * len(data)):
-            raise Refused(f"too large when unpacked: {_size(unpacked)} in a {_size(len(data))} file")
+            raise Refused(
+                f"too large when unpacked: {shown_size(unpacked)} in a {shown_size(len(data))} file"
+            )
         self.members = {member.filename: member for member in members}
 
     def __contains__(self, name: str) -> bool:
@@ -64,7 +66,8 @@ class Zipped:
         return (name for name, member in self.members.items() if not member.is_dir())
 
 
-def _size(size: int) -> str:
+def shown_size(size: int) -> str:
+    """A size as a person reads it: 40 kB."""
     for unit in ("bytes", "kB", "MB"):
         if size < 1000:
             return f"{size:.0f} {unit}"
