@@ -67,8 +67,8 @@ def read_document(data: bytes, suffix: str) -> list[Part]:
             about, _ = _child().ask({"suffix": suffix}, data, seconds=MAX_SECONDS)
         except TimeoutError:
             raise DataError(f"{name} that takes over {MAX_SECONDS:.0f} seconds") from None
-        except EOFError:  # it died, of memory for one
-            raise DataError(f"broken {name}") from None
+        except EOFError:  # of memory for one
+            raise DataError(f"{name} that ended its reader") from None
     if "reason" in about:
         raise DataError(about["reason"])
     return [
@@ -89,6 +89,10 @@ _lock = Lock()
 
 @cache
 def _child() -> Child:
-    child = Child(_PROGRAM)
-    atexit.register(child.close)
-    return child
+    atexit.register(close_reader)
+    return Child(_PROGRAM)
+
+
+def close_reader() -> None:
+    """End the program that reads documents; the next document starts it again."""
+    _child().close()
