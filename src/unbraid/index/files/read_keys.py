@@ -45,27 +45,32 @@ def read_keys(source: Lines, suffix: str) -> list[Section]:
     if suffix in _TABLE_SUFFIXES:
         return from_headings(_tables(source.lines), len(source.lines))
     values = _json_values(source.lines) if suffix in _JSON_SUFFIXES else _yaml_values(source.lines)
-    return from_definitions(source, _definitions(values, source))
+    return from_definitions(source, _definitions(values, 0, source))
 
 
-def _definitions(values: Iterable[_Value], source: Lines) -> Iterator[Definition]:
-    """The values, outer ones first; those of a list together as long as they fit one chunk."""
-    for value in _in_groups(values, source):
+def _definitions(values: Iterable[_Value], first: int, source: Lines) -> Iterator[Definition]:
+    """The values in one that begins at line `first`, outer ones first; those of a list together as far as they fit."""
+    for value in _in_groups(values, first, source):
         yield Definition(value.first, value.end, value.name)
-        yield from _definitions(value.within, source)
+        yield from _definitions(value.within, value.first, source)
 
 
-def _in_groups(values: Iterable[_Value], source: Lines) -> Iterator[_Value]:
+def _in_groups(values: Iterable[_Value], first: int, source: Lines) -> Iterator[_Value]:
+    """The values, those without a name together as long as they fit one chunk, the first ones with what holds them."""
     group: _Value | None = None
     for value in values:
-        if group and not value.name and source.fit(group.first, value.end):
-            group = _Value(group.first, "", value.end)
-            continue
-        if group:
-            yield group
-        group = None if value.name else value
         if value.name:
+            if group:
+                yield group
+            group = None
             yield value
+        elif source.fit(group.first if group else first, value.end):
+            group = _Value(group.first if group else first, "", value.end)
+        else:
+            if group:
+                yield group
+            group = value
+        first = value.end
     if group:
         yield group
 

@@ -88,8 +88,9 @@ def _load(text: str) -> dict[str, Any]:
     if not isinstance(notebook, dict):
         raise DataError("broken notebook")
     if isinstance(sheets := notebook.get("worksheets"), list):  # format 3
-        parts = [sheet.get("cells") for sheet in sheets if isinstance(sheet, dict)]
-        notebook["cells"] = [cell for cells in parts if isinstance(cells, list) for cell in cells]
+        parts = [sheet["cells"] for sheet in sheets if isinstance(sheet, dict) and "cells" in sheet]
+        if parts and all(isinstance(cells, list) for cells in parts):
+            notebook["cells"] = [cell for cells in parts for cell in cells]
     if not isinstance(notebook.get("cells"), list):
         raise DataError("broken notebook")
     return notebook

@@ -58,7 +58,7 @@ def _add(part: Part, about: dict[str, str], text: str, attached: list[str], numb
     subject = about["Subject"]
 
     def add(line: str, *, level: int | None = None, apart: bool = False) -> None:
-        part.add(line, number or len(part.lines) + 1, level=level, apart=apart)
+        part.add(line, number, level=level, apart=apart)
 
     if subject:
         add(subject, level=1)

@@ -51,8 +51,11 @@ class Part:
         self.sections: list[Section] | None = None  # by heading where None
         self._document = document
 
-    def add(self, text: str, number: int, *, level: int | None = None, apart: bool = True) -> None:
-        """Add a paragraph, a heading where `level` says so; `apart` is one behind a blank line. Blank text adds nothing."""
+    def add(self, text: str, number: int | None, *, level: int | None = None, apart: bool = True) -> None:
+        """Add a paragraph, a heading where `level` says so; `apart` is one behind a blank line. Blank text adds nothing.
+
+        Without a `number` each line has that of its place in the part.
+        """
         lines = [
             " ".join(line.split()) for line in replace_lone_surrogates(text).replace("\0", " ").split("\n")
         ]
@@ -62,11 +65,12 @@ class Part:
         self._document.count(sum(map(len, lines)))
         if self.lines and (apart or level is not None):
             self.lines.append("")
-            self.numbers.append(self.numbers[-1])
+            self.numbers.append(len(self.lines) if number is None else self.numbers[-1])
         if level is not None:
             self.headings.append((len(self.lines), level, " ".join(lines)))
+        place = len(self.lines) + 1
         self.lines += lines
-        self.numbers += [number] * len(lines)
+        self.numbers += range(place, place + len(lines)) if number is None else [number] * len(lines)
 
     def take(self, lines: Lines, sections: Iterable[Section]) -> None:
         """Have these lines and sections and no others."""

@@ -1,6 +1,7 @@
 """Word (.docx): paragraphs by heading, tables by row, then footnotes and comments."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 from unbraid.index.files.documents.parts import Document, Part, Refused
 from unbraid.index.files.documents.xml_events import parse, relations
@@ -17,14 +18,12 @@ def read_word(data: bytes, document: Document) -> None:
     if main not in archive or not main.endswith(".xml") or "word" not in main:
         raise Refused("not a docx inside")
     others = dict(relations(archive, main).values())
-    levels: dict[str, int] = {}
+    styles = _Styles()
     if others.get("styles", "") in archive:
         with archive.open(others["styles"]) as stream:
-            styles = _Styles()
             parse(stream, styles)
-            levels = styles.levels()
     part = document.part("paragraph")
-    text = _Text(part, levels)
+    text = _Text(part, styles.levels(), styles.listed)
     with archive.open(main) as stream:
         parse(stream, text)
     for kind, title in _AFTER.items():
@@ -40,9 +39,10 @@ def read_word(data: bytes, document: Document) -> None:
 
 
 class _Styles:
-    """The level of the heading that each style of paragraph is."""
+    """The level of the heading that each style of paragraph is, and the styles of lists."""
 
     def __init__(self) -> None:
+        self.listed: set[str] = set()
         self._style = ""
         self._level: dict[str, int] = {}
         self._based_on: dict[str, str] = {}
@@ -57,6 +57,8 @@ class _Styles:
             self._level[self._style] = int(value[8:10])
         elif name == "outlineLvl" and value.isdecimal() and int(value[:3]) < 9:
             self._level.setdefault(self._style, int(value) + 1)
+        elif name == "numPr":
+            self.listed.add(self._style)
         elif name == "basedOn":
             self._based_on[self._style] = value
 
@@ -80,11 +82,11 @@ class _Styles:
 class _Text:
     """The paragraphs of a part as they come. One in a text box stands within another."""
 
-    def __init__(self, part: Part, levels: Mapping[str, int]) -> None:
+    def __init__(self, part: Part, levels: Mapping[str, int], listed: AbstractSet[str]) -> None:
         self.heading = ""  # goes before the next paragraph
         self.page = 1
         self.pages: list[int] = []  # of each line
-        self._part, self._levels = part, levels
+        self._part, self._levels, self._lists = part, levels, listed
         self._open: list[list[str]] = []  # pieces of the paragraphs under way
         self._level: list[int | None] = []  # of each of these as a heading
         self._listed: list[bool] = []
@@ -113,6 +115,7 @@ class _Text:
             self._within_run += 1
         elif name == "pStyle":
             self._level[-1] = self._levels.get(attributes.get("val", ""))
+            self._listed[-1] = attributes.get("val", "") in self._lists
         elif name == "outlineLvl" and attributes.get("val", "").isdecimal():
             level = int(attributes["val"][:3])
             self._level[-1] = level + 1 if level < 9 else None
