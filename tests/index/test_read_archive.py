@@ -37,9 +37,10 @@ def test_the_files_in_a_zip_are_read_as_those_of_a_folder() -> None:
     assert [(one.unit, one.modality, one.first_line, one.last_line) for one in content.chunks] == [
         ("docs/a.md, line", "text", 1, 3),
         ("src/b.py, line", "code", 1, 2),
-        ("c.csv, line", "text", 1, 2),
+        ("c.csv, line", "text", 1, 1),
+        ("c.csv, line", "text", 2, 2),
     ]
-    assert content.chunks[2].snippet.endswith("name: Ada, town: London")
+    assert content.chunks[3].snippet.endswith("name: Ada, town: London")
 
 
 def test_what_is_left_out_is_named() -> None:

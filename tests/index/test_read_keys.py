@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unbraid.index.files.read import read_text_chunks
+from unbraid.index.files.read_table import MOST_APART
 
 LONG = "word " * 60
 
@@ -21,12 +22,19 @@ def test_a_long_object_of_json_gives_its_keys_as_context() -> None:
     assert found[-1].context == ("scripts", "build")
 
 
-def test_objects_of_a_list_stay_whole_and_share_a_chunk() -> None:
+def test_objects_of_a_list_stay_whole() -> None:
     text = json.dumps({"users": [{"id": n, "name": "ada " * 9} for n in range(40)]}, indent=1)
     users = [chunk for chunk in read_text_chunks(text, ".json") if chunk.context == ("users",)]
-    assert len(users) > 2
+    assert len(users) > 9
     for chunk in users[:-1]:
         assert chunk.snippet.lstrip().startswith("{") and chunk.snippet.rstrip().endswith("},")
+
+
+def test_objects_of_a_very_long_list_share_chunks() -> None:
+    text = json.dumps([{"id": n} for n in range(MOST_APART + 1)], indent=1)
+    found = read_text_chunks(text, ".json")
+    assert len(found) < MOST_APART / 5
+    assert all(chunk.snippet.strip("[]\n ").startswith("{") for chunk in found)
 
 
 def test_braces_and_keys_in_strings_are_text() -> None:

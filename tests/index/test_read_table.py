@@ -6,20 +6,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unbraid.index.files.read import read_text_chunks
-from unbraid.index.files.read_table import is_header
+from unbraid.index.files.read_table import MOST_APART, is_header
 
 
 def test_a_row_stands_with_the_names_of_its_columns() -> None:
-    (found,) = read_text_chunks('name;town;born\nAda;London;1815\n"Hopper; Grace";"New\nYork";\n', ".csv")
-    assert found.snippet == (
-        "name, town, born\nname: Ada, town: London, born: 1815\nname: Hopper; Grace, town: New York"
+    names, ada, grace = read_text_chunks(
+        'name;town;born\nAda;London;1815\n"Hopper; Grace";"New\nYork";\n', ".csv"
     )
-    assert (found.first_line, found.last_line) == (1, 3)
+    assert (names.snippet, names.first_line) == ("name, town, born", 1)
+    assert (ada.snippet, ada.first_line, ada.last_line) == ("name: Ada, town: London, born: 1815", 2, 2)
+    assert (grace.snippet, grace.first_line) == ("name: Hopper; Grace, town: New York", 3)
+
+
+def test_rows_of_a_very_long_table_share_chunks() -> None:
+    text = "\n".join(["name,town", *["Ada,London"] * MOST_APART])
+    assert len(read_text_chunks(text, ".csv")) < MOST_APART / 5
+    assert len(read_text_chunks(text.removesuffix("\nAda,London"), ".csv")) == MOST_APART
 
 
 def test_a_tab_separated_file_keeps_its_quotes() -> None:
-    (found,) = read_text_chunks('size\tname\n5"\tdisk\n', ".tsv")
-    assert found.snippet.endswith('size: 5", name: disk')
+    assert read_text_chunks('size\tname\n5"\tdisk\n', ".tsv")[1].snippet == 'size: 5", name: disk'
 
 
 @pytest.mark.parametrize(
@@ -47,7 +53,7 @@ def test_names_that_are_much_longer_than_the_values_are_the_context() -> None:
     names = [f"measured_temperature_of_probe_{n}" for n in range(5)]
     text = "\n".join([",".join(names), *["1,2,3,4,5"] * 200])
     found = read_text_chunks(text, ".csv")
-    assert found[-1].context and found[-1].snippet.startswith("1, 2, 3, 4, 5\n")
+    assert found[-1].context and found[-1].snippet == "1, 2, 3, 4, 5"
 
 
 def test_a_quote_that_is_never_closed_leaves_the_text_as_it_is() -> None:

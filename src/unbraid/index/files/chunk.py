@@ -76,13 +76,17 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Section:
-    """Lines [first, end) from 0; `name` joins the context of every piece but the first, which shows it."""
+    """Lines [first, end) from 0; `name` joins the context of every piece but the first, which shows it.
+
+    One that is `alone`, as a row of a table, makes chunks of its own, however short it is.
+    """
 
     first: int
     end: int
     context: tuple[str, ...] = ()
     name: str = ""
     modality: Modality | None = None
+    alone: bool = False
 
 
 def limit_of(model: Any) -> Limit:
@@ -195,8 +199,12 @@ def _pieces(sections: Iterable[Section], source: Lines) -> Iterator[Section]:
 
 
 def _is_apart(held: Section, section: Section) -> bool:
-    """Whether `section` is a definition after a type that does not hold it: a function behind a short class."""
-    return bool(section.name and _TYPE.match(held.name)) and held.name not in section.context
+    """Whether one is alone, or `section` a definition after a type that does not hold it: a function behind a class."""
+    return (
+        (held.alone or section.alone)
+        or bool(section.name and _TYPE.match(held.name))
+        and held.name not in section.context
+    )
 
 
 def _split(section: Section, source: Lines, first: int, context: tuple[str, ...]) -> Iterator[Section]:

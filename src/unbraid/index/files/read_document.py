@@ -79,8 +79,8 @@ def read_document(data: bytes, suffix: str) -> list[Part]:
 
 def _sections(part: dict[str, list[dict[str, object]]]) -> Iterator[Section]:
     for one in part["sections"]:
-        first, end, context, name = (one[key] for key in ("first", "end", "context", "name"))
-        yield Section(int(first), int(end), tuple(context), str(name))  # type: ignore[call-overload,arg-type]
+        first, end, context, name, alone = (one[key] for key in ("first", "end", "context", "name", "alone"))
+        yield Section(int(first), int(end), tuple(context), str(name), None, bool(alone))  # type: ignore[call-overload,arg-type]
 
 
 # One program reads all documents, one after the other: it takes as long to start as ten documents to read.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from unbraid.index.files.chunk import Lines, Section, from_headings
 from unbraid.index.files.definitions import Definition, from_definitions
+from unbraid.index.files.read_table import MOST_APART
 
 _JSON_SUFFIXES = frozenset({".json", ".jsonc"})
 _TABLE_SUFFIXES = frozenset({".toml", ".ini", ".cfg"})
@@ -49,8 +50,9 @@ def read_keys(source: Lines, suffix: str) -> list[Section]:
 
 
 def _definitions(values: Iterable[_Value], first: int, source: Lines) -> Iterator[Definition]:
-    """The values in one that begins at line `first`, outer ones first; those of a list together as far as they fit."""
-    for value in _in_groups(values, first, source):
+    """The values in one that begins at line `first`, outer ones first; those of a very long list as many as fit together."""
+    values = list(values)
+    for value in values if len(values) <= MOST_APART else _in_groups(values, first, source):
         yield Definition(value.first, value.end, value.name)
         yield from _definitions(value.within, value.first, source)
 

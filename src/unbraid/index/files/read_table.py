@@ -10,6 +10,7 @@ from unbraid.index.files.chunk import Lines, Section
 CSV_SUFFIXES = frozenset({".csv", ".tsv", ".tab"})
 _DELIMITERS = ",;\t|"
 _SAMPLE = 20  # rows that tell the delimiter
+MOST_APART = 1000  # rows that are chunks of their own; of a longer table as many are together as fit
 MOST_GROWTH = 3  # a table that names would make so many times as long has its names around each chunk instead
 _MAX_NAME = 60
 _VALUE = re.compile(r"[-+]?[\d.,:/%€$£ -]*\d[\d.,:/%€$£ -]*")  # a number, a date, a sum: no name of a column
@@ -55,7 +56,8 @@ def is_header(row: Sequence[str]) -> bool:
 def named_rows(rows: Iterable[tuple[int, Sequence[str]]]) -> tuple[Lines, list[Section]]:
     """The rows (number, cells) as lines with the names of their columns, which the first row gives.
 
-    Empty cells are left out. Where the names would make the table much longer, they are the context.
+    Empty cells are left out. Where the names would make the table much longer, they are the context. Up to MOST_APART rows
+    are sections of their own: of rows that share a chunk a search finds one in five.
     """
     (number, header), *rest = rows
     names = [_words(cell)[:_MAX_NAME] for cell in header]
@@ -72,7 +74,12 @@ def named_rows(rows: Iterable[tuple[int, Sequence[str]]]) -> tuple[Lines, list[S
             lines.append(", ".join(named))
             plain.append(", ".join(filter(None, cells)))
     long = sum(map(len, lines)) > MOST_GROWTH * sum(map(len, plain))
-    sections = [Section(0, 1), Section(1, len(lines), (title,))] if long else [Section(0, len(lines))]
+    context = (title,) if long else ()
+    sections = [Section(0, 1, alone=True)]
+    if len(lines) <= MOST_APART:
+        sections += (Section(n, n + 1, context, alone=True) for n in range(1, len(lines)))
+    else:
+        sections.append(Section(1, len(lines), context))
     return Lines(plain if long else lines, numbers), sections
 
 

@@ -63,7 +63,8 @@ def add_sheet(document: Document, name: str, rows: Sequence[Row]) -> None:
     if table:
         named, inner = named_rows(table)
         sections += [
-            Section(one.first + len(lines), one.end + len(lines), (name, *one.context)) for one in inner
+            Section(one.first + len(lines), one.end + len(lines), (name, *one.context), alone=one.alone)
+            for one in inner
         ]
         lines, numbers = lines + named.lines, numbers + named.numbers
     document.part(f"sheet {name}, row").take(Lines(lines, numbers), sections)
