@@ -19,9 +19,9 @@ def test_a_row_stands_with_the_names_of_its_columns() -> None:
 
 
 def test_rows_of_a_very_long_table_share_chunks() -> None:
-    text = "\n".join(["name,town", *["Ada,London"] * MOST_APART])
+    text = "\n".join(["name,town", *["Ada,London"] * (MOST_APART + 1)])
     assert len(read_text_chunks(text, ".csv")) < MOST_APART / 5
-    assert len(read_text_chunks(text.removesuffix("\nAda,London"), ".csv")) == MOST_APART
+    assert len(read_text_chunks(text.removesuffix("\nAda,London"), ".csv")) == MOST_APART + 1
 
 
 def test_a_tab_separated_file_keeps_its_quotes() -> None:
@@ -45,8 +45,15 @@ def test_a_first_row_of_names_is_a_header(row: str, names: bool) -> None:
     assert is_header(row.split(",")) is names
 
 
-def test_a_table_without_a_header_stays_as_it_is() -> None:
-    assert read_text_chunks("1,2\n3,4\n", ".csv")[0].snippet == "1,2\n3,4"
+@pytest.mark.parametrize(("text", "suffix"), [("1,2\n3,4\n", ".csv"), ('{"a": 1}\n{"a": 2}\n', ".jsonl")])
+def test_rows_without_names_are_lines(text: str, suffix: str) -> None:
+    found = read_text_chunks(text, suffix)
+    assert [chunk.snippet for chunk in found] == text.splitlines()
+    assert [chunk.first_line for chunk in found] == [1, 2]
+
+
+def test_a_list_of_words_is_no_table() -> None:
+    assert read_text_chunks("ada\ngrace\n", ".csv")[0].snippet == "ada\ngrace"
 
 
 def test_names_that_are_much_longer_than_the_values_are_the_context() -> None:

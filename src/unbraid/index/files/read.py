@@ -32,7 +32,7 @@ from unbraid.index.files.read_pdf import PDF_SUFFIXES, read_pdf
 from unbraid.index.files.read_python import PYTHON_SUFFIXES, read_python
 from unbraid.index.files.read_subtitles import SUBTITLE_SUFFIXES, read_subtitles
 from unbraid.index.files.read_svg import SVG_SUFFIXES, read_svg
-from unbraid.index.files.read_table import CSV_SUFFIXES, read_csv
+from unbraid.index.files.read_table import CSV_SUFFIXES, ROW_SUFFIXES, apart, read_csv
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,8 @@ def read_text_chunks(text: str, suffix: str, limit: Limit | None = None) -> list
     if suffix in CSV_SUFFIXES:
         lines, sections = read_csv(source, suffix)
         return cut_sections(lines.within(limit), sections)
+    if suffix in ROW_SUFFIXES:
+        return cut_sections(source, apart(len(source.lines)))
     if suffix in SUBTITLE_SUFFIXES:
         return cut_sections(*read_subtitles(source))
     if is_man(text, suffix):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from unbraid.index.files.chunk import Lines, Section
 
 CSV_SUFFIXES = frozenset({".csv", ".tsv", ".tab"})
+ROW_SUFFIXES = frozenset({".jsonl", ".ndjson"})  # a line is a row
 _DELIMITERS = ",;\t|"
 _SAMPLE = 20  # rows that tell the delimiter
 MOST_APART = 1000  # rows that are chunks of their own; of a longer table as many are together as fit
@@ -19,7 +20,7 @@ _VALUE = re.compile(r"[-+]?[\d.,:/%€$£ -]*\d[\d.,:/%€$£ -]*")  # a number,
 def read_csv(source: Lines, suffix: str) -> tuple[Lines, list[Section]]:
     """The rows of a CSV or TSV file, each with its place, behind the names in its first row where it has such.
 
-    Text that is no table of two columns stays as it is. Never raises.
+    Without such names the rows are lines; what is no table stays as it is. Never raises.
     """
     whole = source, [Section(0, len(source.lines))]
     delimiter = "\t" if suffix in (".tsv", ".tab") else _delimiter(source.lines)
@@ -36,9 +37,16 @@ def read_csv(source: Lines, suffix: str) -> tuple[Lines, list[Section]]:
             first = reader.line_num + 1
     except csv.Error:  # a cell of over 128 KB, as after a quote that is never closed
         return whole
-    if len(rows) < 2 or not is_header(rows[0][1]):
-        return whole
-    return named_rows(rows)
+    if len(rows) > 1 and is_header(rows[0][1]):
+        return named_rows(rows)
+    return (source, apart(len(source.lines))) if rows and len(rows[0][1]) > 1 else whole
+
+
+def apart(count: int, first: int = 0, context: tuple[str, ...] = ()) -> list[Section]:
+    """A section for each of `count` rows from line `first`; one for all of them where they are many."""
+    if count > MOST_APART:
+        return [Section(first, first + count, context)]
+    return [Section(n, n + 1, context, alone=True) for n in range(first, first + count)]
 
 
 def is_header(row: Sequence[str]) -> bool:
@@ -74,12 +82,7 @@ def named_rows(rows: Iterable[tuple[int, Sequence[str]]]) -> tuple[Lines, list[S
             lines.append(", ".join(named))
             plain.append(", ".join(filter(None, cells)))
     long = sum(map(len, lines)) > MOST_GROWTH * sum(map(len, plain))
-    context = (title,) if long else ()
-    sections = [Section(0, 1, alone=True)]
-    if len(lines) <= MOST_APART:
-        sections += (Section(n, n + 1, context, alone=True) for n in range(1, len(lines)))
-    else:
-        sections.append(Section(1, len(lines), context))
+    sections = [Section(0, 1, alone=True), *apart(len(lines) - 1, 1, (title,) if long else ())]
     return Lines(plain if long else lines, numbers), sections
 
 

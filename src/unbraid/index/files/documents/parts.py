@@ -24,7 +24,7 @@ class Document:
 
     def part(self, unit: str) -> "Part":
         """A new part, whose numbers count `unit`: "slide", "sheet Sales, row"."""
-        self.parts.append(Part(self, unit))
+        self.parts.append(Part(self, " ".join(unit.split())[:200]))
         return self.parts[-1]
 
     def count(self, characters: int) -> None:
