@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal, Self, TypeAlias, TypeVar, get_args
 
 from PIL import Image
@@ -40,7 +40,7 @@ Item: TypeAlias = str | Path | Image.Image
 T = TypeVar("T")
 
 
-def suffix_modality(path: Path) -> Modality:
+def suffix_modality(path: PurePath) -> Modality:
     """Modality of a file by its suffix: code, image, and text for every other suffix."""
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES:

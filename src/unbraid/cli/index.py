@@ -79,6 +79,9 @@ def add(
         bool,
         typer.Option("--page-images", help="Find every page of a PDF by what it shows too, not only scans."),
     ] = False,
+    archives: Annotated[
+        bool, typer.Option("--archives", help="Read the files in zip and gzip files too.")
+    ] = False,
     url: cli_qdrant.Url = None,
     name: cli_qdrant.Name = None,
     model: Model = None,
@@ -107,6 +110,7 @@ def add(
             fields=fields,
             ocr=not no_ocr,
             page_images=page_images,
+            archives=archives,
             progress=True if sys.stderr.isatty() else None,
         )
         total = index.count()

@@ -26,9 +26,11 @@ from unbraid.index.encode_rows import Row, encode_rows
 from unbraid.index.files.chunk import Chunk, cut_sections, limit_of
 from unbraid.index.files.language import language
 from unbraid.index.files.read import FileContent, read_file
+from unbraid.index.files.read_archive import read_archive
+from unbraid.index.files.read_document import not_read
 from unbraid.index.files.read_pdf import PDF_SUFFIXES, Pdf, can_read_pdf, page_lines
 from unbraid.index.files.read_words import WordReader, can_read_words
-from unbraid.index.files.walk import File, Skipped, walk
+from unbraid.index.files.walk import ARCHIVE_SUFFIXES, File, Skipped, walk
 from unbraid.index.protocol import Model, Vectors
 from unbraid.index.store.entry import Entry, Fields, FileState
 from unbraid.index.store.filter import merged
@@ -74,13 +76,14 @@ def add_files(
     *,
     ocr: bool = True,
     page_images: bool = False,
+    archives: bool = False,
 ) -> Report:
     """Index the files under `roots`, skip those that have not changed, and delete those that are gone.
 
     With `ocr`, words in pictures are then read, where that is installed. With `page_images` every page of a PDF is a
-    picture too; without, only pages that have no text are.
+    picture too; without, only pages that have no text are. With `archives` the files in zip and gzip files are read.
     """
-    run = _Run(store, model, fields, page_images)
+    run = _Run(store, model, fields, page_images, archives)
     try:
         run.run(roots, progress)
         if ocr:
@@ -93,8 +96,9 @@ def add_files(
 class _Run:
     """One run under way."""
 
-    def __init__(self, store: Store, model: Model, fields: Fields, page_images: bool) -> None:
+    def __init__(self, store: Store, model: Model, fields: Fields, page_images: bool, archives: bool) -> None:
         self.store, self.model, self.fields, self.page_images = store, model, fields, page_images
+        self.archives = archives
         self.limit = limit_of(model)
         self.report = Report(seconds=dict.fromkeys(("walk", "read", "encode", "write"), 0.0))
         self.known: dict[str, FileState] = {}
@@ -139,6 +143,10 @@ class _Run:
             reason = f"no {file.modality} encoder"
         elif file.path.suffix.lower() in PDF_SUFFIXES and not can_read_pdf():
             reason = "PDF, read with: pip install 'unbraid[documents]'"
+        elif missing := not_read(file.path.suffix.lower()):
+            reason = missing
+        elif file.path.suffix.lower() in ARCHIVE_SUFFIXES and not self.archives:
+            reason = "archive, read with --archives"
         else:
             return True
         self.report.skipped.append(Skipped(file.path, reason))
@@ -280,6 +288,7 @@ class _Run:
                     fields=fields,
                     own_fields=own_fields,
                     seen=seen,
+                    unit=chunk.unit,
                 )
                 rows.append((text if picture is None else picture, entry))
             return rows
@@ -290,6 +299,11 @@ class _Run:
         """What a file holds, the picture to encode for each chunk that is one, and what `Entry.seen` says of them."""
         if file.modality == "image":
             return FileContent([PICTURE]), [file.path], ""
+        if file.path.suffix.lower() in ARCHIVE_SUFFIXES:
+            content, left_out = read_archive(data, file.path.name, self.limit)
+            for name, reason in left_out:
+                self.report.skipped.append(Skipped(Path(f"{file.path}/{name}"), reason))
+            return content, [None] * len(content.chunks), ""
         if file.path.suffix.lower() not in PDF_SUFFIXES:
             content = read_file(data, file.path.suffix, self.limit)
             return content, [None] * len(content.chunks), ""

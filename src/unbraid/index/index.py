@@ -157,6 +157,7 @@ class Index:
         fields: Fields = MappingProxyType({}),
         ocr: bool = True,
         page_images: bool = False,
+        archives: bool = False,
         progress: bool | None = None,
     ) -> Report:
         """Index the files under `paths`, skip those that have not changed, and delete those that are gone.
@@ -169,6 +170,7 @@ class Index:
 
         Then the words in pictures and in PDF pages without text are read, with `unbraid[ocr]` and unless `ocr` is
         False; by then the pictures can be found by what they show. `page_images` makes a picture of every PDF page.
+        `archives` reads the files in zip and gzip files.
         Raises DataError for a path that does not exist.
         """
         self._check_writable("add")
@@ -178,7 +180,9 @@ class Index:
         if dim is not None and dim not in model.bundle.dims:
             raise DataError(f"dim {dim}: expected one of {', '.join(map(str, model.bundle.dims))}")
         store = self._make(meta_of_model(model, Storage(**{"dim": model.dim, **self._options})))
-        return add_files(store, model, roots, fields, progress, ocr=ocr, page_images=page_images)
+        return add_files(
+            store, model, roots, fields, progress, ocr=ocr, page_images=page_images, archives=archives
+        )
 
     def delete(self, paths: str | Path | Sequence[str | Path], *, on_progress: OnProgress = _ignore) -> int:
         """Remove files and folders, which need not exist any more, from the index; returns the number of files.

@@ -40,7 +40,7 @@ def repair(store: FolderStore, model: Model, on_progress: Tell | None = None) ->
             continue
         result.lost.append(replace(item, reason=why))
     if wanted:
-        add_files(store, model, [Path(path) for path in wanted], {}, False)
+        add_files(store, model, [Path(path) for path in wanted], {}, False, archives=True)
     states = store.files()
     for path, items in wanted.items():
         if path in states and states[path].complete:

@@ -202,6 +202,7 @@ class _Search:
                     match,
                     shared_context(one.chunks),
                     places_of(one.copies, one.chunks),
+                    best.unit,
                 )
             )
         return hits
