@@ -3,6 +3,7 @@
     FOLDER/unbraid.json   format version, what it was made with, which Edge store counts (meta.py)
     FOLDER/shard/         the Edge store: one point per chunk, its base vector and an `Entry` with checksum as payload
     FOLDER/sealed.json    hashes of the Edge store's files, while nobody writes to it (file_hashes.py)
+    FOLDER/roots.json     the folders and files that it was given, with their settings (roots.py); other notes likewise
     FOLDER/open.lock      the lock of the process that has it open, which open.json names
 
 A write has happened when the call returns: Edge keeps a write-ahead log, and every write here ends in a flush.
@@ -51,6 +52,7 @@ from unbraid.index.store.filter import (
 from unbraid.index.store.meta import SHARD_FOLDER, Meta, read_meta, write_meta
 from unbraid.index.store.storage import OVERSAMPLING
 from unbraid.index.store.store import SAMPLE, Candidates, Payload, Store, check_vectors
+from unbraid.io.atomic import write_atomic
 from unbraid.io.lock import FolderLock
 
 SCROLL = 10_000
@@ -155,6 +157,22 @@ class FolderStore(Store):
         """Replace the description of the model that made the index."""
         write_meta(self.folder, meta)
         self.meta = meta
+
+    def read_note(self, name: str) -> bytes | None:
+        """What `write_note` stored under this name; None where it never did."""
+        try:
+            return (self.folder / f"{name}.json").read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"{self.folder / name}.json cannot be read: {error}") from error
+
+    def write_note(self, name: str, content: bytes) -> None:
+        """Keep `content`, UTF-8 text, in a file of the folder, whole or not at all."""
+        try:
+            write_atomic(self.folder / f"{name}.json", content)
+        except OSError as error:
+            raise StoreError(f"{self.folder / name}.json cannot be written: {error}") from error
 
     def upsert(self, entries: Sequence[Entry], vectors: Vectors) -> None:
         """Add or replace `entries` with their base vectors [n, dim]; on disk when this returns."""
