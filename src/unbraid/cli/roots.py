@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from msgspec import structs
+from msgspec import structs, to_builtins
 
-from unbraid.cli.qdrant import AsJson, Name, Tally, Url, check_one_place
+from unbraid.cli.qdrant import AsJson, Folder, Name, Tally, Url, check_one_place
 from unbraid.loading import open_index
 from unbraid.sizes import write_size
 
@@ -53,6 +53,24 @@ def remove(
     else:
         typer.echo(f"{root} removed with {tally.count:,} files, {total:,} chunks left in {place}")
     tally.exit_if_interrupted("gone")
+
+
+@app.command()
+def skipped(folder: Folder, as_json: AsJson = False) -> None:
+    """List what the last run over each root left out, with the reasons; names and patterns are counted by rule."""
+    with open_index(folder, read_only=True) as index:
+        found = index.skipped()
+    if as_json:
+        typer.echo(json.dumps([to_builtins(one) for one in found], ensure_ascii=False))
+        return
+    if not found:
+        typer.echo("nothing is known yet: what is left out is kept from the next run of unbraid index on")
+    for one in found:
+        typer.echo(f"{one.root}  {len(one.files) + sum(one.counts.values()):,} left out")
+        for file in one.files:
+            typer.echo(f"  {file.path}: {file.reason}")
+        for reason, count in one.counts.items():
+            typer.echo(f"  {count:,} {reason}")
 
 
 def describe(root: Any) -> str:

@@ -33,7 +33,7 @@ from unbraid.index.files.language import language
 from unbraid.index.files.read import FileContent, read_file
 from unbraid.index.files.read_pdf import PDF_SUFFIXES, Pdf, can_read_pdf, page_lines
 from unbraid.index.files.read_words import WordReader, can_read_words
-from unbraid.index.files.walk import File, Skip, Skipped, Walk
+from unbraid.index.files.walk import File, Skip, Skipped, Walk, suffix_of
 from unbraid.index.protocol import Model, Vectors
 from unbraid.index.roots import Nearest, Plan, Root, owners
 from unbraid.index.store.entry import Entry, FileState
@@ -143,7 +143,7 @@ class _Run:
             moved = self._store_again(copies)
             self.present |= moved
             self.report.moved = len(moved)
-        stale = [file for file in stale if file.path.as_posix() not in moved]
+        stale = [file for file in stale if file.name not in moved]
         group: list[Row] = []
         for file in track(stale, "indexing", unit="files", shown=progress):
             rows = deque(self._read(file))
@@ -179,7 +179,7 @@ class _Run:
         stamps = {path: (state.size, state.mtime_ns) for path, state in self.known.items()}
         roots = {root.path for root in self.plan.roots}
         walks: dict[str, Walk] = {}
-        seen: set[Path] = set()
+        seen: set[str] = set()
         for scope in self.plan.scopes:
             if not os.path.lexists(scope):
                 continue
@@ -188,8 +188,8 @@ class _Run:
                 apart = roots - {root.path}
                 walks[root.path] = Walk(Path(root.path), self._skip, root.choice, apart=apart, known=stamps)
             for file in walks[root.path].files(scope):
-                if file.path not in seen:
-                    seen.add(file.path)
+                if file.name not in seen:
+                    seen.add(file.name)
                     yield file
 
     def _unseen(self, seen: AbstractSet[str]) -> list[str]:
@@ -217,13 +217,13 @@ class _Run:
 
     def _doubts(self, walked: Sequence[File], found: Container[str]) -> list[Doubt]:
         """The roots that have lost so much that they may not be mounted; `found` are files that are elsewhere now."""
-        unseen = self._unseen({file.path.as_posix() for file in walked})
+        unseen = self._unseen({file.name for file in walked})
         lost = Counter(self._root(path).path for path in unseen if path not in found and _is_gone(path))
         lost.pop(_NO_ROOT.path, None)
         if not lost:
             return []
         held = Counter(self._root(path).path for path in self.known)
-        filled = {self._root(file.path.as_posix()).path for file in walked}
+        filled = {self._root(file.name).path for file in walked}
         doubts = []
         for root, count in lost.items():
             if not os.path.lexists(root):
@@ -238,16 +238,16 @@ class _Run:
         """Whether the file can be read and encoded here; if not, what another installation or bundle put in stays."""
         if file.modality not in self.model.modalities:
             reason = f"no {file.modality} encoder"
-        elif file.path.suffix.lower() in PDF_SUFFIXES and not can_read_pdf():
+        elif file.suffix in PDF_SUFFIXES and not can_read_pdf():
             reason = "PDF, read with: pip install 'unbraid[documents]'"
         else:
             return True
         self._skip(Skipped(file.path, reason))
-        self.present.add(file.path.as_posix())
+        self.present.add(file.name)
         return False
 
     def _unchanged_by_stat(self, file: File) -> bool:
-        state = self.known.get(file.path.as_posix())
+        state = self.known.get(file.name)
         if state is None or not self._holds_all(file, state):
             return False
         if (state.size, state.mtime_ns) != (file.size, file.mtime_ns):
@@ -257,12 +257,12 @@ class _Run:
 
     def _holds_all(self, file: File, state: FileState) -> bool:
         """Whether the index has all of the content that it has of a file; not its pages as pictures, if asked for now."""
-        pages = self._root(file.path.as_posix()).page_images and file.path.suffix.lower() in PDF_SUFFIXES
+        pages = self._root(file.name).page_images and file.suffix in PDF_SUFFIXES
         return state.complete and ("pages" in state.seen.split() or not pages)
 
     def _keep(self, file: File, state: FileState) -> None:
         """Count a file whose content is the one indexed, and note a new time or new fields."""
-        path = file.path.as_posix()
+        path = file.name
         given = self._root(path).fields
         self.present.add(path)
         self.report.unchanged += 1
@@ -275,21 +275,24 @@ class _Run:
         Only files of the size of such a file are read. The suffix has to be the same too: it decides how a file is cut
         and encoded.
         """
+        files = [file for file in files if file.name not in self.known]
+        if not files:
+            return []
         held: dict[tuple[int, str], dict[str, str]] = {}  # by size and suffix: content -> path
         for path, state in self.known.items():
             if state.complete:
-                held.setdefault((state.size, Path(path).suffix.lower()), {})[state.sha256] = path
+                held.setdefault((state.size, suffix_of(path)), {})[state.sha256] = path
         copies = []
         for file in files:
-            same_size = held.get((file.size, file.path.suffix.lower()))
-            if same_size is None or file.path.as_posix() in self.known:
+            same_size = held.get((file.size, file.suffix))
+            if same_size is None:
                 continue
             try:
                 old = same_size.get(hashlib.sha256(file.path.read_bytes()).hexdigest())
             except OSError:  # reported when it is read to be encoded
                 continue
             if old is not None:
-                copies.append((old, file.path.as_posix(), file.mtime_ns))
+                copies.append((old, file.name, file.mtime_ns))
         return copies
 
     def _store_again(self, changes: Iterable[tuple[str, str, int]]) -> set[str]:
@@ -335,7 +338,7 @@ class _Run:
     def _read(self, file: File) -> list[Row]:
         """The chunks of one file, none when its content is the one indexed or not worth indexing."""
         with self._timed("read"):
-            path = file.path.as_posix()
+            path = file.name
             state = self.known.get(path)
             try:
                 data = file.path.read_bytes()
@@ -391,13 +394,13 @@ class _Run:
         """What a file holds, the picture to encode for each chunk that is one, and what `Entry.seen` says of them."""
         if file.modality == "image":
             return FileContent([PICTURE]), [file.path], ""
-        if file.path.suffix.lower() not in PDF_SUFFIXES:
+        if file.suffix not in PDF_SUFFIXES:
             content = read_file(data, file.path.suffix, self.limit)
             return content, [None] * len(content.chunks), ""
         with Pdf(data) as pdf:
             lines, sections = page_lines(pdf.pages)
             chunks = cut_sections(lines.within(self.limit), sections)
-            all_pages = self._root(file.path.as_posix()).page_images or (
+            all_pages = self._root(file.name).page_images or (
                 state is not None and "pages" in state.seen.split()
             )
             wanted = range(1, len(pdf.pages) + 1) if all_pages else pdf.without_text

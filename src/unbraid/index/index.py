@@ -19,6 +19,7 @@ from unbraid.index.search.by_tier import search_by_tier
 from unbraid.index.search.folding import Foldings
 from unbraid.index.search.hit import Hit
 from unbraid.index.search.search import check_search, search_vectors
+from unbraid.index.skipped import LeftOut, read_skipped, write_skipped
 from unbraid.index.store.bm25 import VERSION
 from unbraid.index.store.entry import Entry, Fields
 from unbraid.index.store.filter import Filter, Names, read_filter
@@ -235,6 +236,10 @@ class Index:
     def roots(self) -> list[Root]:
         """The files and folders that the index was given, each with its settings; none in one of an earlier version."""
         return read_roots(self.store)
+
+    def skipped(self) -> list[LeftOut]:
+        """What the last `add` or `refresh` of each root left out, with the reasons. Kept in a folder only."""
+        return read_skipped(self._folder("list what was left out of"), self.roots())
 
     def remove_root(self, root: str | Path, *, on_progress: OnProgress = _ignore) -> int:
         """Take a root out of the index with all that belongs to it; returns the number of files. The disk is not touched.
@@ -487,8 +492,12 @@ class Index:
         write_roots(store, planned.roots)
         report = add_files(store, self.model, planned, known, prune=prune, on_skip=on_skip, progress=progress)
         if not report.interrupted:
+            if folder is not None:
+                write_skipped(store, planned, report.skipped)
             done = {path.as_posix() for path in planned.scopes} - {doubt.root for doubt in report.doubts}
-            write_roots(store, refreshed(planned.roots, done, store.files(), folder, prune=prune))
+            same_files = not (report.added or report.moved or report.deleted)
+            files = known if same_files else store.files()
+            write_roots(store, refreshed(planned.roots, done, files, folder, prune=prune))
         return report
 
     def _delete(self, chosen: Sequence[str], on_progress: OnProgress) -> None:
