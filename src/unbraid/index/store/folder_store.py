@@ -54,6 +54,7 @@ from unbraid.index.store.storage import OVERSAMPLING
 from unbraid.index.store.store import SAMPLE, Candidates, Payload, Store, check_vectors
 from unbraid.io.atomic import write_atomic
 from unbraid.io.lock import FolderLock
+from unbraid.sizes import disk_bytes
 
 SCROLL = 10_000
 WITH_VECTORS = 500  # points read at a time where their vectors are wanted: Python lists of 512 floats
@@ -224,8 +225,7 @@ class FolderStore(Store):
 
     def disk_bytes(self) -> int:
         """Bytes that the index takes on the disk."""
-        # st_blocks, since Edge sets aside sparse files of 32 MB that take no room until they are written.
-        return sum(path.stat().st_blocks * 512 for path in self.folder.rglob("*") if path.is_file())
+        return disk_bytes(self.folder)
 
     def nearest(self, queries: Vectors, limit: int, filter: Filter = ANYTHING) -> list[Candidates]:
         """For each query of [n, dim] the `limit` chunks with the largest inner products, unchecked."""
