@@ -99,7 +99,9 @@ def search(
     ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(help="Only files whose field fits: 'team=search', 'year>=2024', 'draft!=yes'."),
+        typer.Option(
+            help="Only files whose field fits: 'team=search', 'year>=2024', 'draft!=yes', 'modified>=2026-10', 'size<100kB'."
+        ),
     ] = None,
     model: Model = None,
     tier: Tier = None,
@@ -169,7 +171,8 @@ def search(
         found_any |= bool(hits)
         if as_json:
             for hit in hits:
-                about = {"query": asked, **asdict(hit)} if len(words) > 1 else asdict(hit)
+                about = {"query": asked} if len(words) > 1 else {}
+                about |= {**asdict(hit), "exists": hit.exists}
                 typer.echo(json.dumps(about, ensure_ascii=False))
             continue
         if len(words) > 1:
