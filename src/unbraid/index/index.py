@@ -15,7 +15,7 @@ from unbraid.errors import DataError, ItemError, StoreError
 from unbraid.index.add import Report, add_files
 from unbraid.index.files.walk import Skip, check_exists, resolve_roots
 from unbraid.index.protocol import Vectors
-from unbraid.index.roots import Root, owners, plan, read_roots, refreshed, write_roots
+from unbraid.index.roots import Root, copy_roots, owners, plan, read_left, read_roots, refreshed, write_roots
 from unbraid.index.search.by_tier import search_by_tier
 from unbraid.index.search.folding import Foldings
 from unbraid.index.search.hit import Hit
@@ -439,10 +439,13 @@ class Index:
     def copy_to(self, other: "Index", *, on_progress: OnProgress = _ignore) -> int:
         """Put every item into `other`, a new index or one of the same base, such as on a Qdrant server.
 
-        Nothing is encoded. Returns how many items were damaged and left out.
+        Its roots come along. Nothing is encoded. Returns how many items were damaged and left out.
         """
         other._check_writable("copy into")
-        return copy_items(self.store, other._make(self.meta), on_progress)
+        target = other._make(self.meta)
+        damaged = copy_items(self.store, target, on_progress)
+        copy_roots(self.store, target)
+        return damaged
 
     def export_task_vectors(
         self,
@@ -492,8 +495,8 @@ class Index:
         store = self.store
         folder = store.folder if isinstance(store, FolderStore) else None
         known = store.files()
-        planned = plan(paths, read_roots(store), given, known, folder, defaults)
-        write_roots(store, planned.roots)
+        planned = plan(paths, read_roots(store), given, known, folder, defaults, read_left(store))
+        write_roots(store, planned.roots, planned.left)
         report = add_files(store, self.model, planned, known, prune=prune, on_skip=on_skip, progress=progress)
         if not report.interrupted:
             if folder is not None:
@@ -501,7 +504,7 @@ class Index:
             done = {path.as_posix() for path in planned.scopes} - {doubt.root for doubt in report.doubts}
             same_files = not (report.added or report.moved or report.deleted)
             files = known if same_files else store.files()
-            write_roots(store, refreshed(planned.roots, done, files, folder, prune=prune))
+            write_roots(store, refreshed(planned.roots, done, files, folder, prune=prune), [])
         return report
 
     def _delete(self, chosen: Sequence[str], on_progress: OnProgress) -> None:
