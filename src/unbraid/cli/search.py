@@ -146,10 +146,10 @@ def search(
         loaded = load(model, tier=tier, language=query_language)
         return loaded.with_mapper(own) if own else loaded
 
-    place = one_place(folder, "--in", own_index, url, name)
-    if place is not None and folder is None:
-        existing(place)
-    with open_index(place, qdrant=url, collection=name, model=embedder, read_only=True) as index:
+    chosen = one_place(folder, "--in", own_index, url, name)
+    if chosen is not None and folder is None:
+        existing(chosen)
+    with open_index(chosen, qdrant=url, collection=name, model=embedder, read_only=True) as index:
         results = index.search(
             queries,
             mode=own.name if own else mode,
@@ -171,7 +171,7 @@ def search(
         found_any |= bool(hits)
         if as_json:
             for hit in hits:
-                about = {"query": asked} if len(words) > 1 else {}
+                about: dict[str, Any] = {"query": asked} if len(words) > 1 else {}
                 about |= {**asdict(hit), "exists": hit.exists}
                 typer.echo(json.dumps(about, ensure_ascii=False))
             continue
