@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,20 @@ def test_a_text_finds_the_chunk_with_its_words(empty: FolderStore, make_model: M
 def test_modality_keeps_one_kind(store: FolderStore, make_model: Model) -> None:
     (hits,) = search(store, make_model(), ["words"], filter=Filter("image"), k=99)
     assert len(hits) == 50 and {hit.modality for hit in hits} == {"image"}
+
+
+def test_a_picture_counts_as_a_text_that_is_as_relevant(
+    empty: FolderStore, make_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = [Entry(f"/{kind}", kind, 1, 1, "", "s", 1, 1, 0, 1) for kind in ("text", "image")]
+    empty.upsert(kinds, normalize(BASE[[0, 0]] + [[0.3], [0.4]] * BASE[[1, 1]]))
+    model = make_model()
+    assert [hit.path for hit in search_vector(empty, model, BASE[0])] == ["/text", "/image"]
+    counted = replace(STARTER, picture=(1.2, 0.0))
+    monkeypatch.setattr(search_module, "relevance_of", lambda model: counted)
+    before, after = search_vector(empty, model, BASE[0])
+    assert [before.path, after.path] == ["/image", "/text"] and before.score > after.score
+    assert before.cosine < after.cosine
 
 
 def test_equal_scores_are_ordered_by_path_and_line(empty: FolderStore, make_model: Model) -> None:

@@ -5,6 +5,9 @@ scale differs from task to task. Words come as BM25 over the root of the query's
 log odds of z**2 / 2, so both grow alike. A word that few chunks hold leads where it is the whole query, and less where it
 looks like a name or a number among others. Products with z say that words weigh less where the vectors know the answer. A
 bundle brings its own map as `relevance` in bundle.json, which benchmarks/fit_relevance.py writes; another gets the starter's.
+
+The cosine of a text with the picture that it describes is lower than with another text about the same. So a picture's
+cosine first becomes that of a text as relevant, by a straight line (benchmarks/mixed.py).
 """
 
 from collections.abc import Mapping
@@ -43,12 +46,26 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Relevance:
-    """A map to log odds: weights of FEATURES, of VECTOR_FEATURES for a search without words, and usual cosines."""
+    """A map to log odds: weights of FEATURES, of VECTOR_FEATURES for a search without words, and usual cosines.
+
+    `picture` is the slope and the constant by which the cosine of a picture counts as that of a text.
+    """
 
     words: tuple[float, ...]
     vector: tuple[float, ...]
     mean: float
     spread: float
+    picture: tuple[float, float] = (1.0, 0.0)
+
+    def as_of_texts(self, cosines: Scores, pictures: NDArray[np.bool_]) -> Scores:
+        """Cosines [n], those of `pictures` [n] as cosines of texts that are as relevant."""
+        slope, constant = self.picture
+        return np.where(pictures, slope * cosines + constant, cosines)
+
+    def of_picture(self, counted: float) -> float:
+        """The cosine of a picture that counts as this one of a text."""
+        slope, constant = self.picture
+        return (counted - constant) / slope
 
     def log_odds(self, evidence: Evidence) -> Scores:
         """Log odds [n] that candidates are relevant."""
@@ -81,7 +98,9 @@ def relevance_of(model: Any) -> Relevance:
             "the map to relevance in bundle.json is of another version of unbraid: fit it again with "
             "benchmarks/fit_relevance.py --write"
         )
-    return Relevance(tuple(about["words"]), tuple(about["vector"]), about["mean"], about["spread"])
+    slope, constant = about.get("picture", (1.0, 0.0))  # a bundle of before has none
+    words, vector = tuple(about["words"]), tuple(about["vector"])
+    return Relevance(words, vector, about["mean"], about["spread"], (slope, constant))
 
 
 @dataclass(frozen=True)

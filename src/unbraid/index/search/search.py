@@ -112,12 +112,15 @@ class _Search:
     k: int
 
     def cosines(self, ids: list[UUID]) -> tuple[list[UUID], Vectors, Scores]:
-        """The ids, their vectors as stored and their cosines.
+        """The ids, their vectors as stored and their cosines, those of pictures as of texts that are as relevant.
 
         Cosines are rounded, since a matrix product gives two identical rows scores that differ in the last bit.
         """
         vectors = self.store.vectors(ids)
-        return ids, vectors, np.round(self.model.map(without_damage(vectors), self.task) @ self.query, 6)
+        cosines = self.model.map(without_damage(vectors), self.task) @ self.query
+        shown = self.store.pictures(ids) if self.relevance.picture != (1.0, 0.0) else ()
+        cosines = self.relevance.as_of_texts(cosines, np.asarray([one in shown for one in ids], bool))
+        return ids, vectors, np.round(cosines, 6)
 
     def by_vector(self, candidates: Candidates, size: float, block: int) -> list[Hit]:
         """Hits of the largest cosines."""
@@ -166,6 +169,8 @@ class _Search:
         hits = []
         for rank, (one, place, match) in enumerate(zip(results, shown, matches, strict=True), start=1):
             score, cosine, bm25 = scores(one)
+            if one.best.modality == "image":
+                cosine = self.relevance.of_picture(cosine)
             hits.append(
                 Hit(
                     rank,

@@ -266,6 +266,12 @@ class FolderStore(Store):
         rows[[places[record.id] for record in records]] = stored_rows(records, self.meta.storage.dim)
         return self.meta.storage.widen(rows, self.meta.dim)
 
+    def pictures(self, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+        """Those of `ids` that are pictures by what they show, not by the words in them."""
+        asked = edge.Filter(must=[edge.HasIdCondition(set(ids)), condition("modality", "value", "image")])
+        pages = self._scroll(SCROLL, asked, with_payload=False, with_vector=False)
+        return {uuid.UUID(str(record.id)) for page in pages for record in page}
+
     def _payloads(self, ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Payload | None]:
         return {uuid.UUID(str(one.id)): one.payload for one in self.retrieve(ids, vector=False)}
 

@@ -237,6 +237,14 @@ class QdrantStore(Store):
         rows = np.asarray([_row(found[one]) if one in found else none for one in ids], np.float32)
         return self.meta.storage.widen(rows.reshape(-1, self.meta.storage.dim), self.meta.dim)
 
+    def pictures(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Those of `ids` that are pictures by what they show, not by the words in them."""
+        asked = models.Filter(
+            must=[models.HasIdCondition(has_id=list(map(str, ids))), _condition("modality", "value", "image")]
+        )
+        pages = self._scroll(asked, SCROLL, False, vectors=False)
+        return {UUID(str(record.id)) for page in pages for record in page}
+
     def _payloads(self, ids: Sequence[UUID]) -> Mapping[UUID, Payload | None]:
         return {one: record.payload for one, record in self._retrieve(ids, payload=True).items()}
 

@@ -145,6 +145,10 @@ class Store(ABC):
         """Base vectors [n, dim] as stored, unchecked; NaN where an id is gone."""
 
     @abstractmethod
+    def pictures(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Those of `ids` that are pictures by what they show, not by the words in them."""
+
+    @abstractmethod
     def _payloads(self, ids: Sequence[UUID]) -> Mapping[UUID, Payload | None]:
         """What is stored beside the vectors of those `ids` that are there."""
 
