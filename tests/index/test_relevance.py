@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from unbraid.errors import BundleError
 from unbraid.index.search.relevance import (
     FEATURES,
+    FEW,
     STARTER,
     Evidence,
     Scale,
     features,
     idf,
     probability,
+    rarity,
     relevance_of,
 )
 
@@ -51,6 +53,12 @@ def test_a_word_that_few_chunks_hold_leads_where_it_is_the_whole_query():
         for one in (evidence(0, rare, rare, rare, chunks=5000), evidence(3.5, 0, rare, chunks=5000))
     )
     assert held > near
+
+
+def test_a_word_that_many_chunks_hold_leads_to_none_of_them():
+    values = [float(rarity(np.float32(5.0), holding, 5000)) for holding in (1, FEW, 2 * FEW, 10 * FEW)]
+    assert values == pytest.approx([5.0, 5.0, 1.25, 0.05])
+    assert rarity(np.float32(100.0), 1, 5000) == pytest.approx(2.5 * idf(1, 5000))
 
 
 def test_the_scale_of_cosines_does_not_count_but_for_the_usual_ones():

@@ -209,6 +209,23 @@ def test_a_hit_says_which_part_matches_and_what_is_around_it(empty: FolderStore,
     assert hit.match == "Nothing here."
 
 
+@pytest.mark.parametrize("words", [None, ["shared"]])
+@pytest.mark.parametrize("count", [3, 40])  # 40: more than are read at a time
+def test_imports_come_after_the_code_that_is_as_near(
+    empty: FolderStore, make_model: Model, words: list[str] | None, count: int
+) -> None:
+    def entry(n: int, snippet: str) -> Entry:
+        return Entry(f"/{n:03}.py", "code", 1, 2, snippet, "s", 1, 1, 0, 1)
+
+    near = normalize(np.eye(DIM)[0] + 0.01 * np.random.default_rng(0).standard_normal((count + 1, DIM)))
+    imports = [entry(n, f"from shared import a{n}") for n in range(count)]
+    empty.upsert([*imports, entry(999, "shared = 1")], np.concatenate([near[:count], near[-1:]]))
+    (hits,) = search_vectors(empty, make_model(), np.eye(DIM, dtype=np.float32)[:1], k=2, words=words)
+    assert hits[0].snippet == "shared = 1" and hits[1].snippet.startswith("from shared")
+    assert hits[0].cosine == pytest.approx(near[-1, 0], abs=1e-3)
+    assert hits[1].cosine == pytest.approx(near[0, 0], abs=0.1) and hits[0].score > hits[1].score
+
+
 def test_an_empty_index_has_no_hits(empty: FolderStore, make_model: Model) -> None:
     assert search(empty, make_model(), ["words"]) == [[]]
 

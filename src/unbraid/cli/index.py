@@ -31,6 +31,7 @@ from unbraid.cli.options import (
 from unbraid.cli.place import Index, IndexName, default_index, existing, find_index, one_place
 from unbraid.cli.qdrant import AsJson, Folder, Tally
 from unbraid.config import read_config
+from unbraid.io.printable import printable as shown
 from unbraid.loading import load, open_index
 from unbraid.progress import counting
 
@@ -207,7 +208,7 @@ def add(
         raise typer.Exit(130)
     if report.doubts:
         for doubt in report.doubts:
-            typer.echo(f"unbraid: {doubt}; nothing of it was deleted from the index", err=True)
+            typer.echo(shown(f"unbraid: {doubt}; nothing of it was deleted from the index"), err=True)
         typer.echo(
             "unbraid: mount or restore it and run again. If the files are really gone: --prune deletes them from the index, "
             "unbraid index remove ROOT takes the root out. If it was moved, index its new path: nothing is encoded again",
@@ -383,11 +384,11 @@ def _agrees(doubt: Any) -> bool:
     """Whether a person at a terminal says that what is gone is to be deleted."""
     if not at_terminal():
         return False
-    return typer.confirm(f"{doubt}. Delete them from the index?", default=False, err=True)
+    return typer.confirm(f"{shown(str(doubt))}. Delete them from the index?", default=False, err=True)
 
 
 def _tell_skipped(skipped: Any) -> None:
-    typer.echo(f"skipped {skipped}", err=True)
+    typer.echo(shown(f"skipped {skipped}"), err=True)
 
 
 def _say_unread(report: Any) -> str:
