@@ -1,5 +1,6 @@
 """Items: texts, code snippets and images, and how their modality is found."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path, PurePath
@@ -40,9 +41,13 @@ Item: TypeAlias = str | Path | Image.Image
 T = TypeVar("T")
 
 
-def suffix_modality(path: PurePath) -> Modality:
+def suffix_modality(path: str | PurePath) -> Modality:
     """Modality of a file by its suffix: code, image, and text for every other suffix."""
-    suffix = path.suffix.lower()
+    return modality_of(os.path.splitext(path)[1].lower())
+
+
+def modality_of(suffix: str) -> Modality:
+    """Modality of files of a suffix, in lower case and with its dot."""
     if suffix in IMAGE_SUFFIXES:
         return "image"
     return "code" if suffix in CODE_SUFFIXES else "text"

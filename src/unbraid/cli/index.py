@@ -14,9 +14,25 @@ from typer.core import TyperGroup
 
 from unbraid.cli import convert as cli_convert
 from unbraid.cli import qdrant as cli_qdrant
+from unbraid.cli import roots as cli_roots
 from unbraid.cli import task_vectors as cli_task_vectors
-from unbraid.cli.options import Language, Model, Threads, Tier
-from unbraid.cli.qdrant import AsJson, Folder, Tally, check_one_place
+from unbraid.cli.options import (
+    Archives,
+    Exclude,
+    Hidden,
+    Include,
+    Language,
+    MaxSize,
+    Model,
+    Ocr,
+    PageImages,
+    Threads,
+    Tier,
+)
+from unbraid.cli.place import Index, IndexName, default_index, existing, find_index, one_place
+from unbraid.cli.qdrant import AsJson, Folder, Tally
+from unbraid.config import read_config
+from unbraid.io.printable import printable as shown
 from unbraid.loading import load, open_index
 from unbraid.progress import counting
 
@@ -27,7 +43,7 @@ class _AddUnlessNamed(TyperGroup):
     """Reads `unbraid index ~/notes --into X` as `unbraid index add ~/notes --into X`: any word but a command is a path."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+        if not args or (args[0] not in self.commands and args[0] not in ("--help", "-h")):
             args = ["add", *args]
         return super().parse_args(ctx, args)
 
@@ -35,11 +51,12 @@ class _AddUnlessNamed(TyperGroup):
 app = typer.Typer(
     cls=_AddUnlessNamed,
     help="Make folders of text, code and pictures searchable, and look after the index.\n\n"
-    "unbraid index PATH... --into FOLDER indexes; run it again after changes. It is short for `unbraid index add`, whose "
-    "--help shows its options. Write ./stats for a folder that has the name of a command below.",
+    "unbraid index PATH... --into FOLDER indexes; without --into, into an index of your own. Run it again after changes, "
+    "also without PATH. It is short for `unbraid index add`, whose --help shows its options. Write ./stats for a folder that has the name of a command below.",
     no_args_is_help=True,
 )
 
+app.add_typer(cli_roots.app)
 app.add_typer(cli_qdrant.app)
 app.add_typer(cli_convert.app)
 app.add_typer(cli_task_vectors.app)
@@ -48,11 +65,16 @@ app.add_typer(cli_task_vectors.app)
 @app.command()
 def add(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Files and folders to make searchable.")
-    ],
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH]...",
+            help="Files and folders to make searchable; by default those that the index was given before.",
+        ),
+    ] = None,
     into: Annotated[
         Path | None, typer.Option("--into", help="Folder of the index; made when it does not exist.")
     ] = None,
+    own: IndexName = None,
     field: Annotated[
         list[str] | None,
         typer.Option(
@@ -72,15 +94,22 @@ def add(
             help="For a new index: find candidates exactly (exact), or in a copy in int8 or binary."
         ),
     ] = None,
-    no_ocr: Annotated[
-        bool, typer.Option("--no-ocr", help="Leave the words in pictures and in scanned pages unread.")
-    ] = False,
-    page_images: Annotated[
+    include: Include = None,
+    exclude: Exclude = None,
+    hidden: Hidden = None,
+    max_size: MaxSize = None,
+    ocr: Ocr = None,
+    page_images: PageImages = None,
+    archives: Archives = None,
+    prune: Annotated[
         bool,
-        typer.Option("--page-images", help="Find every page of a PDF by what it shows too, not only scans."),
+        typer.Option(
+            "--prune",
+            help="Delete what is gone also where a folder is missing, empty, or has lost most of its files.",
+        ),
     ] = False,
-    archives: Annotated[
-        bool, typer.Option("--archives", help="Read the files in zip and gzip files too.")
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Name each file that is left out, with the reason.")
     ] = False,
     url: cli_qdrant.Url = None,
     name: cli_qdrant.Name = None,
@@ -90,14 +119,25 @@ def add(
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="The report as one JSON object.")] = False,
 ) -> None:
-    """Make folders searchable; run it again after changes. The same as `unbraid index PATH... --into FOLDER`."""
+    """Make folders searchable; run it again after changes. The same as `unbraid index PATH... --into FOLDER`.
+
+    The index keeps the PATHs with --include, --exclude, --hidden, --max-size, --ocr, --page-images, --archives and --field. Without a
+    PATH all of them are brought up to date.
+    """
     from unbraid.index.files.walk import printable
     from unbraid.index.store.filter import read_fields
 
-    fields = read_fields(field or [])
-    check_one_place(into, "--into", url, name)
+    settings = (field, include, exclude, hidden, max_size, ocr, page_images, archives)
+    if not paths and any(value is not None for value in settings):
+        raise typer.BadParameter("give the PATH that these settings are of")
+    folder = one_place(into, "--into", own, url, name)
+    config = read_config()
+    told = _tell_skipped if verbose else None
+    bar = True if sys.stderr.isatty() else None
+    if tier is None and model is None:
+        tier = config.tier
     with open_index(
-        into,
+        folder,
         qdrant=url,
         collection=name,
         model=lambda: load(model, threads=threads, tier=tier, language=language),
@@ -105,24 +145,47 @@ def add(
         numbers=numbers,  # type: ignore[arg-type]  # checked there
         candidates=candidates,  # type: ignore[arg-type]
     ) as index:
-        report = index.add(
-            paths,
-            fields=fields,
-            ocr=not no_ocr,
-            page_images=page_images,
-            archives=archives,
-            progress=True if sys.stderr.isatty() else None,
-        )
+        if not paths and folder is not None and folder == default_index() and config.roots:
+            held = [Path(root.path) for root in index.roots()] if folder.exists() else []
+            paths = [*held, *map(Path, config.roots)]
+        if paths:
+            report = index.add(
+                paths,
+                fields=read_fields(field) if field else None,
+                include=include,
+                exclude=exclude,
+                hidden=hidden,
+                max_size=max_size,
+                ocr=ocr,
+                page_images=page_images,
+                archives=archives,
+                defaults={"exclude": config.exclude} | ({} if config.ocr is None else {"ocr": config.ocr}),
+                prune=prune,
+                on_skip=told,
+                progress=bar,
+            )
+        else:
+            if folder is not None:
+                existing(folder)
+            report = index.refresh(prune=prune, on_skip=told, progress=bar)
+        agreed = [] if as_json else [doubt.root for doubt in report.doubts if _agrees(doubt)]
+        if agreed:
+            pruned = index.refresh(agreed, prune=True, progress=bar)
+            report.deleted += pruned.deleted
+            report.doubts = [doubt for doubt in report.doubts if doubt.root not in agreed]
         total = index.count()
     if as_json:
-        skipped = [{"path": printable(one.path), "reason": one.reason} for one in report.skipped]
+        skipped = [
+            {"path": printable(one.path), "reason": one.reason, "rule": one.rule} for one in report.skipped
+        ]
         assumed = [{"path": printable(one.path), "encoding": one.reason} for one in report.assumed]
         about = {**vars(report), "skipped": skipped, "assumed": assumed, "total_chunks": total}
+        about["doubts"] = [asdict(doubt) for doubt in report.doubts]
         typer.echo(json.dumps(about, ensure_ascii=False))
     else:
         typer.echo(
             f"{report.added} added, {report.changed} changed, {report.moved} moved or copied, {report.unchanged} unchanged, "
-            f"{report.deleted} gone; {report.chunks} chunks encoded, {total} in {into or index.place}"
+            f"{report.deleted} gone; {report.chunks} chunks encoded, {total} in {index.place}"
         )
         typer.echo(", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.seconds.items()))
         if report.words_read:
@@ -146,11 +209,21 @@ def add(
             "unbraid: interrupted; what is counted above is in the index, run again for the rest", err=True
         )
         raise typer.Exit(130)
+    if report.doubts:
+        for doubt in report.doubts:
+            typer.echo(shown(f"unbraid: {doubt}; nothing of it was deleted from the index"), err=True)
+        typer.echo(
+            "unbraid: mount or restore it and run again. If the files are really gone: --prune deletes them from the index, "
+            "unbraid index remove ROOT takes the root out. If it was moved, index its new path: nothing is encoded again",
+            err=True,
+        )
+        raise typer.Exit(1)
 
 
 @app.command()
-def stats(folder: Folder, as_json: AsJson = False) -> None:
+def stats(folder: Index = None, as_json: AsJson = False) -> None:
     """Show what an index holds, how large it is and which bundle made it."""
+    folder = find_index(folder)
     from unbraid.cli.tiers import encoded_by, written_in
 
     with open_index(folder, read_only=True) as index:
@@ -182,7 +255,7 @@ def stats(folder: Folder, as_json: AsJson = False) -> None:
 
 @app.command()
 def verify(
-    folder: Folder,
+    folder: Index = None,
     repair: Annotated[
         bool,
         typer.Option("--repair", help="Encode damaged items again where their file still has the content."),
@@ -194,6 +267,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check every stored vector and payload and name the damaged ones. Exits with 1 when there are any."""
+    folder = find_index(folder)
     with open_index(
         folder, model=lambda: load(model, threads=threads, tier=tier, language=language), read_only=not repair
     ) as index:
@@ -218,8 +292,9 @@ def verify(
 
 
 @app.command()
-def compact(folder: Folder, as_json: AsJson = False) -> None:
+def compact(folder: Index = None, as_json: AsJson = False) -> None:
     """Free the space of deleted and replaced chunks. Needs as much free disk as the index takes."""
+    folder = find_index(folder)
     with open_index(folder) as index:
         before = index.stats().bytes or 0
         typer.echo(f"compacting {before / 1e6:.1f} MB; Ctrl-C does no harm", err=True)
@@ -285,10 +360,10 @@ def delete(
     as_json: AsJson = False,
 ) -> None:
     """Remove files and folders from an index and its disk; the files themselves stay."""
-    folder = paths.pop(0) if url is None else None
+    folder = find_index(paths.pop(0)) if url is None else None
     if not paths:
         raise typer.BadParameter("give the FOLDER of the index and the PATHs to take out")
-    check_one_place(folder, "FOLDER", url, name)
+    folder = one_place(folder, "FOLDER", None, url, name)
     with open_index(folder, qdrant=url, collection=name) as index:
         with Tally("deleting", "files", len(index.files_below(paths))) as tally:
             index.delete(paths, on_progress=tally.add)
@@ -301,6 +376,22 @@ def delete(
             f"{tally.count:,} file{'s' * (tally.count != 1)} removed, {total:,} chunks left in {place}"
         )
     tally.exit_if_interrupted("gone")
+
+
+def at_terminal() -> bool:
+    """Whether a person can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _agrees(doubt: Any) -> bool:
+    """Whether a person at a terminal says that what is gone is to be deleted."""
+    if not at_terminal():
+        return False
+    return typer.confirm(f"{shown(str(doubt))}. Delete them from the index?", default=False, err=True)
+
+
+def _tell_skipped(skipped: Any) -> None:
+    typer.echo(shown(f"skipped {skipped}"), err=True)
 
 
 def _say_unread(report: Any) -> str:

@@ -3,6 +3,7 @@
     FOLDER/unbraid.json   format version, what it was made with, which Edge store counts (meta.py)
     FOLDER/shard/         the Edge store: one point per chunk, its base vector and an `Entry` with checksum as payload
     FOLDER/sealed.json    hashes of the Edge store's files, while nobody writes to it (file_hashes.py)
+    FOLDER/roots.json     the folders and files that it was given, with their settings (roots.py); other notes likewise
     FOLDER/open.lock      the lock of the process that has it open, which open.json names
 
 A write has happened when the call returns: Edge keeps a write-ahead log, and every write here ends in a flush.
@@ -51,7 +52,9 @@ from unbraid.index.store.filter import (
 from unbraid.index.store.meta import SHARD_FOLDER, Meta, read_meta, write_meta
 from unbraid.index.store.storage import OVERSAMPLING
 from unbraid.index.store.store import SAMPLE, Candidates, Payload, Store, check_vectors
+from unbraid.io.atomic import write_atomic
 from unbraid.io.lock import FolderLock
+from unbraid.sizes import disk_bytes
 
 SCROLL = 10_000
 WITH_VECTORS = 500  # points read at a time where their vectors are wanted: Python lists of 512 floats
@@ -156,6 +159,22 @@ class FolderStore(Store):
         write_meta(self.folder, meta)
         self.meta = meta
 
+    def read_note(self, name: str) -> bytes | None:
+        """What `write_note` stored under this name; None where it never did."""
+        try:
+            return (self.folder / f"{name}.json").read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"{self.folder / name}.json cannot be read: {error}") from error
+
+    def write_note(self, name: str, content: bytes) -> None:
+        """Keep `content`, UTF-8 text, in a file of the folder, whole or not at all."""
+        try:
+            write_atomic(self.folder / f"{name}.json", content)
+        except OSError as error:
+            raise StoreError(f"{self.folder / name}.json cannot be written: {error}") from error
+
     def upsert(self, entries: Sequence[Entry], vectors: Vectors) -> None:
         """Add or replace `entries` with their base vectors [n, dim]; on disk when this returns."""
         check_vectors(vectors, len(entries), self.meta.dim)
@@ -208,8 +227,7 @@ class FolderStore(Store):
 
     def disk_bytes(self) -> int:
         """Bytes that the index takes on the disk."""
-        # st_blocks, since Edge sets aside sparse files of 32 MB that take no room until they are written.
-        return sum(path.stat().st_blocks * 512 for path in self.folder.rglob("*") if path.is_file())
+        return disk_bytes(self.folder)
 
     def nearest(self, queries: Vectors, limit: int, filter: Filter = ANYTHING) -> list[Candidates]:
         """For each query of [n, dim] the `limit` chunks with the largest inner products, unchecked."""

@@ -35,6 +35,7 @@ from unbraid.index.store.entry import (
     new_fields,
     point_id,
 )
+from unbraid.index.store.file_fields import KEYS
 from unbraid.index.store.filter import (
     ANYTHING,
     FIELDS,
@@ -123,6 +124,18 @@ class QdrantStore(Store):
         """Replace the description of the model that made the index."""
         self._ask(lambda: self.client.update_collection(self.name, metadata={KEY: asdict(meta)}))
         self.meta = meta
+
+    def read_note(self, name: str) -> bytes | None:
+        """What `write_note` stored under this name; None where it never did."""
+        about = self._ask(lambda: self.client.get_collection(self.name))
+        note = (about.config.metadata or {}).get(f"{KEY}_{name}")
+        return None if note is None else str(note).encode()
+
+    def write_note(self, name: str, content: bytes) -> None:
+        """Keep `content`, UTF-8 text, in the collection's metadata, which the server merges by key."""
+        self._ask(
+            lambda: self.client.update_collection(self.name, metadata={f"{KEY}_{name}": content.decode()})
+        )
 
     def upsert(self, entries: Sequence[Entry], vectors: Vectors) -> None:
         """Add or replace `entries` with their base vectors [n, dim]."""
@@ -341,6 +354,7 @@ class QdrantStore(Store):
         kinds = {
             "path": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, prefix=True),
             **dict.fromkeys(KEYWORDS, models.PayloadSchemaType.KEYWORD),
+            **dict.fromkeys(KEYS.values(), models.PayloadSchemaType.INTEGER),
         }
         for key, kind in kinds.items():
             if key not in about.payload_schema:
@@ -389,7 +403,10 @@ class QdrantStore(Store):
 
 
 def _condition(key: str, kind: str, value: Any) -> models.FieldCondition:
-    """Items whose payload field `key` is `value`, begins with it, or is one of it (see `build_filter`)."""
+    """Items whose payload field `key` is `value`, begins with it, is one of it or between (see `build_filter`)."""
+    if kind == "range":
+        low, high = value
+        return models.FieldCondition(key=key, range=models.Range(gte=low, lt=high))
     match = {"value": models.MatchValue, "prefix": models.MatchPrefix, "any": models.MatchAny}[kind]
     return models.FieldCondition(key=key, match=match(**{kind: value}))
 
