@@ -32,6 +32,7 @@ ALLOWED = {
     "index": {"io", "runtime"},
     "evaluation": {"index", "runtime", "training", "io"},
     "serve": {"index", "teacher", "runtime", "io"},
+    "mcp": {"index", "io"},
     "cluster": {"teacher", "custom_mapper", "io", "runtime"},
     "base_encoders": {"runtime", "training", "io"},
     "mappers": set(),
@@ -48,7 +49,18 @@ INDEX_SHELVES = {
 }
 HEAVY = {"torch", "torchvision", "transformers", "timm", "open_clip", "sentence_transformers"}
 LATE = HEAVY | {
-    *("starlette", "qdrant_edge", "huggingface_hub", "pyarrow", "onnx", "scipy", "matplotlib", "rich"),
+    *(
+        "starlette",
+        "mcp",
+        "pydantic",
+        "qdrant_edge",
+        "huggingface_hub",
+        "pyarrow",
+        "onnx",
+        "scipy",
+        "matplotlib",
+        "rich",
+    ),
     *(
         "tree_sitter",
         "pypdfium2",

@@ -1,6 +1,7 @@
 """`unbraid serve` as a process: what it refuses to start with, and how it stops."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -138,3 +139,21 @@ def test_a_joined_teacher_is_not_served(monkeypatch):
     monkeypatch.setattr("unbraid.teacher.load", lambda name, device: object())
     result = CliRunner().invoke(app, ["serve", "--teacher", "joined"])
     assert result.exit_code == 2 and "joined is a joined teacher" in result.output
+
+
+def test_a_person_who_watches_reads_one_line_with_the_address(bundle_folder):
+    pty = pytest.importorskip("pty", reason="POSIX has pseudo-terminals")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "unbraid", "serve", "--port", "0", "--model", str(bundle_folder)]
+    with (
+        subprocess.Popen([*command, "--threads", "1"], stderr=theirs) as process,
+        os.fdopen(ours) as terminal,
+    ):
+        os.close(theirs)
+        line = terminal.readline()
+        try:
+            assert line.startswith("Serving; see /docs: http://127.0.0.1:"), line
+            assert httpx.get(f"{line.split()[3]}health").status_code == 200
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(20) in (0, 130)

@@ -2,9 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbraid.cli.show_hit import LINES, WIDTH, mark, printable, readable
+from unbraid.cli.show_hit import LINES, WIDTH, mark, readable
 from unbraid.index import Hit, Place
 from unbraid.index.store.bm25 import word_terms
+from unbraid.io.printable import printable
 
 
 def hit(snippet: str, path: str = "/a.md", **more) -> Hit:

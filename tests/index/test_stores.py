@@ -165,6 +165,8 @@ def test_chunks_are_counted_by_value(collection: Store) -> None:
     collection.upsert([entry("/a", n, 2) for n in range(2)] + [entry("/p", modality="image")], ROWS[:3])
     assert collection.facet("modality") == {"image": 1, "text": 2}
     assert collection.facet("path") == {"/a": 2, "/p": 1}
+    assert collection.facet("path", Filter("text")) == {"/a": 2}
+    assert collection.facet("modality", Filter(paths=("/p",))) == {"image": 1}
 
 
 def test_items_are_all_there_is(collection: Store) -> None:

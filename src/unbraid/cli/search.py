@@ -12,8 +12,9 @@ import typer
 
 from unbraid.cli.options import Model, Tier, custom_mapper, one_of
 from unbraid.cli.qdrant import Name, Url, check_one_place
-from unbraid.cli.show_hit import printable, readable
+from unbraid.cli.show_hit import readable
 from unbraid.errors import DataError
+from unbraid.io.printable import printable
 from unbraid.items import MODALITIES, Code, Item, suffix_modality
 from unbraid.loading import load, open_index
 from unbraid.mix import NOT, WORDS, Mix, Query, shared_weights

@@ -1,7 +1,8 @@
 """A hit as people read it: its place, the lines of its snippet around the match, nothing that steers a terminal."""
 
-import unicodedata
 from typing import Any
+
+from unbraid.io.printable import printable
 
 LINES, WIDTH = 3, 110
 COPIES = 3  # that are named
@@ -53,26 +54,3 @@ def mark(line: str, terms: frozenset[str]) -> str:
     for start, end in reversed(mark_words(line, terms)):
         line = f"{line[:start]}{_BOLD}{line[start:end]}{_PLAIN}{line[end:]}"
     return line
-
-
-def printable(text: str) -> str:
-    """The text without what a terminal obeys or cannot show: control and bidirectional characters become "·".
-
-    Tabs become spaces. Lone surrogates, as in names of files that are not UTF-8, are escaped.
-    """
-    text = text.expandtabs(4)
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_shown(one) for one in text)
-
-
-def _shown(one: str) -> str:
-    category = unicodedata.category(one)
-    if category == "Cs":
-        return f"\\x{ord(one) - 0xDC00:02x}" if 0xDC80 <= ord(one) <= 0xDCFF else f"\\u{ord(one):04x}"
-    if (
-        category in ("Cc", "Zl", "Zp")
-        or one in "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-    ):
-        return "·"
-    return one

@@ -196,12 +196,14 @@ class FolderStore(Store):
         with edge_errors():
             return self.loaded().count(edge.CountRequest(exact=False))
 
-    def facet(self, key: str) -> dict[str, int]:
-        """Chunks by value of path or one of KEYWORDS, from the index over it, which is apart from the payloads."""
+    def facet(self, key: str, filter: Filter = ANYTHING) -> dict[str, int]:
+        """Chunks that pass `filter` by value of path or one of KEYWORDS; those without a value are not counted."""
+        chosen = None if filter == ANYTHING else self._filter(filter)
         with edge_errors():
             if key not in self.loaded().info().payload_schema:  # of an older store, which has no such values
                 return {}
-            hits = self.loaded().facet(edge.FacetRequest(key=key, limit=1 << 30, exact=True)).hits
+            request = edge.FacetRequest(key=key, limit=1 << 30, exact=True, filter=chosen)
+            hits = self.loaded().facet(request).hits
         return dict(sorted((str(hit.value), hit.count) for hit in hits if hit.count))
 
     def disk_bytes(self) -> int:

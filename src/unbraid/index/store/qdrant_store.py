@@ -174,9 +174,12 @@ class QdrantStore(Store):
         """About the number of chunks, at no cost."""
         return int(self._ask(lambda: self.client.count(self.name, exact=False)).count)
 
-    def facet(self, key: str) -> dict[str, int]:
-        """Chunks by value of path or one of KEYWORDS; those without a value are not counted."""
-        hits = self._ask(lambda: self.client.facet(self.name, key, limit=ALL, exact=True)).hits
+    def facet(self, key: str, filter: Filter = ANYTHING) -> dict[str, int]:
+        """Chunks that pass `filter` by value of path or one of KEYWORDS; those without a value are not counted."""
+        chosen = None if filter == ANYTHING else self._filter(filter)
+        hits = self._ask(
+            lambda: self.client.facet(self.name, key, facet_filter=chosen, limit=ALL, exact=True)
+        ).hits
         return dict(sorted((str(hit.value), hit.count) for hit in hits))
 
     def nearest(self, queries: Vectors, limit: int, filter: Filter = ANYTHING) -> list[Candidates]:

@@ -109,8 +109,8 @@ class Store(ABC):
         """About the number of chunks, at no cost."""
 
     @abstractmethod
-    def facet(self, key: str) -> dict[str, int]:
-        """Chunks by value of path or one of KEYWORDS; those without a value are not counted."""
+    def facet(self, key: str, filter: Filter = ANYTHING) -> dict[str, int]:
+        """Chunks that pass `filter` by value of path or one of KEYWORDS; those without a value are not counted."""
 
     @abstractmethod
     def nearest(self, queries: Vectors, limit: int, filter: Filter = ANYTHING) -> list[Candidates]:
