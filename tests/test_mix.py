@@ -11,7 +11,7 @@ from PIL import Image
 
 import unbraid
 from unbraid import Code, ItemError, Mix
-from unbraid.mix import check_weights, mix_vectors, shared_weights, words_of
+from unbraid.mix import NOT, WORDS, check_weights, mix_vectors, shared_weights, words_of
 from unbraid.vectors import normalize
 
 RED, BLUE = (Image.new("RGB", (40, 30), colour) for colour in ("red", "blue"))
@@ -230,3 +230,12 @@ def test_a_search_by_a_mix_is_one_by_its_vector_and_its_words(index, exact):
 def test_a_picture_that_is_not_wanted_comes_last(index):
     names = [Path(hit.path).name for hit in index.search(Mix([BLUE, RED], [1, -0.5]), modality="image")]
     assert names == ["blue.png", "red.png"]
+
+
+def test_the_page_and_the_docs_weigh_as_a_mix_does():
+    root = Path(__file__).parents[1]
+    page = root / "src" / "unbraid" / "serve" / "page"
+    assert f"const NOT = {NOT};" in (page / "query.js").read_text()
+    assert f"const SHARE = {WORDS};" in (page / "address.js").read_text()
+    assert f'id="share" min="0.1" max="0.9" step="0.1" value="{WORDS}"' in (page / "index.html").read_text()
+    assert f"words {WORDS} together" in str(Mix.__init__.__doc__)
