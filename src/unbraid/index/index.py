@@ -24,8 +24,9 @@ from unbraid.index.store.entry import Entry, Fields
 from unbraid.index.store.filter import Filter, Names, read_filter
 from unbraid.index.store.folder_store import FolderStore
 from unbraid.index.store.meta import Meta, match, meta_of_model
+from unbraid.index.store.shared_store import SharedStore
 from unbraid.index.store.storage import Storage
-from unbraid.index.store.store import Store, copy_items
+from unbraid.index.store.store import Store, Version, copy_items
 from unbraid.mix import Mix, Query, words_of
 from unbraid.vectors import Numbers
 
@@ -96,9 +97,7 @@ class Index:
         self._options = options
         self._model: Any = None
         self._foldings: Foldings = {}
-        self._tiers: tuple[int, dict[str, int]] | None = (
-            None  # chunks, and those of each tier, as last counted
-        )
+        self._tiers: tuple[Version, dict[str, int]] | None = None  # chunks of each tier, as last counted
         self._closed = False
         Storage(**{"dim": 1, **options})  # refuses unknown values, also where there is no index yet
         if store is not None and options:
@@ -178,7 +177,9 @@ class Index:
         if dim is not None and dim not in model.bundle.dims:
             raise DataError(f"dim {dim}: expected one of {', '.join(map(str, model.bundle.dims))}")
         store = self._make(meta_of_model(model, Storage(**{"dim": model.dim, **self._options})))
-        return add_files(store, model, roots, fields, progress, ocr=ocr, page_images=page_images)
+        with store.writing():
+            store.renew_words()
+            return add_files(store, model, roots, fields, progress, ocr=ocr, page_images=page_images)
 
     def delete(self, paths: str | Path | Sequence[str | Path], *, on_progress: OnProgress = _ignore) -> int:
         """Remove files and folders, which need not exist any more, from the index; returns the number of files.
@@ -186,11 +187,12 @@ class Index:
         They are gone from the index's disk when this returns. Raises DataError where it holds nothing at a path.
         """
         self._check_writable("delete")
-        chosen = self.files_below(paths)
-        for start in range(0, len(chosen), GROUP):
-            group = chosen[start : start + GROUP]
-            self.store.delete(group)
-            on_progress(len(group))
+        with self.store.writing():
+            chosen = self.files_below(paths)
+            for start in range(0, len(chosen), GROUP):
+                group = chosen[start : start + GROUP]
+                self.store.delete(group)
+                on_progress(len(group))
         return len(chosen)
 
     def files_below(self, paths: str | Path | Sequence[str | Path]) -> list[str]:
@@ -299,7 +301,7 @@ class Index:
             languages,
             store.facet("tier"),
             store.facet("text_language"),
-            store.disk_bytes() if isinstance(store, FolderStore) else None,
+            store.disk_bytes(),
         )
 
     def verify(self, *, repair: bool = False, on_progress: "Tell | None" = None) -> "Verification":
@@ -321,13 +323,17 @@ class Index:
         from unbraid.index.repair import repair
 
         self._check_writable("repair")
-        return repair(self._folder("repair"), self.model, on_progress)
+        folder = self._folder("repair")
+        with self.store.writing():
+            return repair(folder, self.model, on_progress)
 
     def compact(self) -> None:
         """Give back the room of deleted and replaced chunks. Blocks, even for Ctrl-C; a server does it by itself."""
         self._check_writable("compact")
-        self.store.renew_words()
-        self._folder("compact").compact()
+        folder = self._folder("compact")
+        with self.store.writing():
+            folder.renew_words()
+            folder.compact()
 
     # -- to and from other places --------------------------------------------------------------------------
 
@@ -352,7 +358,10 @@ class Index:
 
         self._check_writable("import")
         given = IndexFile(Path(file))
-        return given.load(self._make(given.meta), on_progress)
+        store = self._make(given.meta)
+        with store.writing():
+            store.renew_words()
+            return given.load(store, on_progress)
 
     def copy_to(self, other: "Index", *, on_progress: OnProgress = _ignore) -> int:
         """Put every item into `other`, a new index or one of the same base, such as on a Qdrant server.
@@ -360,7 +369,10 @@ class Index:
         Nothing is encoded. Returns how many items were damaged and left out.
         """
         other._check_writable("copy into")
-        return copy_items(self.store, other._make(self.meta), on_progress)
+        target = other._make(self.meta)
+        with target.writing():
+            target.renew_words()
+            return copy_items(self.store, target, on_progress)
 
     def export_task_vectors(
         self,
@@ -428,14 +440,13 @@ class Index:
 
     def _encoded_by(self, tier: str) -> int:
         """How many chunks `tier` has encoded."""
-        chunks = self.count()
-        if self._tiers is None or self._tiers[0] != chunks:
-            self._tiers = chunks, self.store.facet("tier")
+        version = self.store.version()
+        if self._tiers is None or self._tiers[0] != version:
+            self._tiers = version, self.store.facet("tier")
         return self._tiers[1].get(tier, 0)
 
     def _make(self, meta: Meta) -> Store:
         """The store to write vectors of `meta` to, made where there is none. Raises StoreError when they do not fit in."""
-        self._tiers = None
         if self._store is None and not self._closed:
             if self._options:
                 self._check_storage(meta)
@@ -443,7 +454,6 @@ class Index:
         changed = match(self.place, self.store.meta, meta, self._count_pictures)
         if changed != self.store.meta:
             self.store.set_meta(changed)
-        self.store.renew_words()
         return self.store
 
     def _check_storage(self, meta: Meta) -> None:
@@ -462,6 +472,6 @@ class Index:
             raise StoreError(f"cannot {what}: {self.place} was opened with read_only=True")
 
     def _folder(self, what: str) -> FolderStore:
-        if not isinstance(self.store, FolderStore):
+        if not isinstance(self.store, SharedStore):
             raise StoreError(f"cannot {what} {self.place}: that works on folders only; pull the index first")
-        return self.store
+        return self.store.alone(what)
