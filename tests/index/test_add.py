@@ -17,6 +17,7 @@ from unbraid.errors import ItemError
 from unbraid.index import add as add_module
 from unbraid.index.add import Report, add_files
 from unbraid.index.files.walk import resolve_roots
+from unbraid.index.roots import plan
 from unbraid.index.store.folder_store import FolderStore
 from unbraid.items import Code, Item
 
@@ -29,7 +30,9 @@ def add(
     fields: dict[str, str | int] | None = None,
     progress: bool = False,
 ) -> Report:
-    return add_files(store, model, resolve_roots(paths), fields or {}, progress)
+    known = store.files()
+    planned = plan(resolve_roots(paths), [], {"fields": fields or {}}, known, None)
+    return add_files(store, model, planned, known, prune=True, progress=progress)
 
 
 def paragraphs(count: int, word: str = "word") -> str:

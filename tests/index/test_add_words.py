@@ -20,6 +20,7 @@ from unbraid.index import add as add_module
 from unbraid.index.add import Report, add_files
 from unbraid.index.files.read_words import Line
 from unbraid.index.files.walk import resolve_roots
+from unbraid.index.roots import plan
 from unbraid.index.search.hit import Hit
 from unbraid.index.search.search import search_vectors
 from unbraid.index.store.filter import read_filter
@@ -75,8 +76,10 @@ def root(tmp_path: Path, reader: type[FakeReader]) -> Path:
     return folder
 
 
-def add(store: FolderStore, model: Any, root: Path, **options: bool) -> Report:
-    return add_files(store, model, resolve_roots([root]), {}, False, **options)
+def add(store: FolderStore, model: Any, root: Path, **settings: bool) -> Report:
+    known = store.files()
+    planned = plan(resolve_roots([root]), [], settings, known, None)
+    return add_files(store, model, planned, known, prune=True, progress=False)
 
 
 def search(store: FolderStore, model: Any, query: str, modality: str | None = None) -> Sequence[Hit]:

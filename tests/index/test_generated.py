@@ -8,7 +8,7 @@ import pytest
 
 from unbraid.index.files.generated import generated_by_rule, is_data
 from unbraid.index.files.read import read_file
-from unbraid.index.files.walk import walk
+from unbraid.index.files.walk import Walk
 
 CODE = "def rotate(keys):\n    return keys[1:] + keys[:1]\n\n\n" * 60
 ROUTE = "M10.5,3.2c-1.1 0-2 .9-2 2v12.6l4.4-4.4 2.1 8.1L21 12z"
@@ -56,9 +56,9 @@ def encoded(size: int) -> str:
 def test_what_programs_wrote_for_programs_is_left_out(tmp_path, name, content, reason):
     (tmp_path / name).write_text(content)
     skipped = []
-    found = [file.path.name for file in walk([tmp_path], skipped)]
+    found = [file.path.name for file in Walk(tmp_path, skipped.append).files()]
     assert (found, [one.reason for one in skipped]) == (([], [reason]) if reason else ([name], []))
-    assert [file.path.name for file in walk([tmp_path / name], [])] == [name]  # asked for by name
+    assert [file.path.name for file in Walk(tmp_path / name, print).files()] == [name]  # asked for by name
 
 
 def test_base64_and_paths_of_drawings_are_left_out_and_counted():

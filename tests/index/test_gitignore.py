@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbraid.index.files.glob import Glob
-from unbraid.index.files.walk import walk
+from unbraid.index.files.walk import Walk
 
 NAMES = ("a", "b", "ab", "a.c", "x y", "é")
 PIECES = (
@@ -55,7 +55,7 @@ def listed(root: Path) -> list[str]:
 
 
 def walked(root: Path) -> list[str]:
-    return sorted(file.path.relative_to(root).as_posix() for file in walk([root], []))
+    return sorted(file.path.relative_to(root).as_posix() for file in Walk(root, print).files())
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -129,7 +129,7 @@ def test_info_exclude_and_the_own_excludes_file_count(tmp_path):
     own.write_text("c.md\n")
     subprocess.run(["git", "-C", root, "config", "core.excludesFile", own], check=True)
     assert walked(root) == listed(root) == ["b.md"]
-    assert [file.path.name for file in walk([root / "private"], [])] == ["a.md"]  # asked for by name
+    assert [file.path.name for file in Walk(root / "private", print).files()] == ["a.md"]  # asked for by name
 
 
 def test_the_default_excludes_file_counts_below_info_exclude(tmp_path):

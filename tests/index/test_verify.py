@@ -12,6 +12,7 @@ import qdrant_edge as edge
 
 from unbraid.errors import StoreError
 from unbraid.index.add import add_files
+from unbraid.index.roots import plan
 from unbraid.index.store import verify as verify_module
 from unbraid.index.store.bm25 import query_words
 from unbraid.index.store.checksum import FIELD
@@ -187,7 +188,7 @@ def test_a_damaged_chunk_is_not_copied_to_a_new_path(index: Path, model: Any, ro
     spoil(index, root / "a.md")
     (root / "a.md").rename(root / "z.md")
     with open_store(index) as store:
-        report = add_files(store, model, [root], {}, False)
+        report = add_files(store, model, plan([root], [], {}, {}, None), store.files(), progress=False)
     assert (report.moved, report.added, report.deleted) == (0, 1, 1)
     assert model.encoded == ["about a"]
     assert findings(index) == (5, [])
@@ -230,7 +231,7 @@ def test_a_broken_table_or_log_is_repaired_by_what_can_still_be_read(
     result = repair(index, model)
     assert verify(index).intact
     with open_store(index) as store:  # whatever was lost comes back from the files
-        add_files(store, model, [root], {}, False)
+        add_files(store, model, plan([root], [], {}, {}, None), {}, progress=False)
         assert (store.count(), len(store.files())) == (5, 3)
     assert result.kept + len(result.lost) + result.missing + len(result.encoded) >= 5
 

@@ -13,9 +13,10 @@ from unbraid.index.files.walk import (
     MAX_TEXT_BYTES,
     NEVER_ENTERED_WITH,
     Skipped,
+    Walk,
+    check_exists,
     is_binary,
     resolve_roots,
-    walk,
 )
 from unbraid.index.store.meta import META_FILE
 
@@ -27,13 +28,14 @@ def write(path: Path, content: str | bytes = "some words") -> Path:
 
 
 def names(root: Path, *paths: Path, skipped: list[Skipped] | None = None) -> list[str]:
-    found = walk(resolve_roots(paths or [root]), [] if skipped is None else skipped)
+    skip = ([] if skipped is None else skipped).append
+    found = [file for one in resolve_roots(paths or [root]) for file in Walk(one, skip).files()]
     return [file.path.relative_to(os.path.realpath(root)).as_posix() for file in found]
 
 
 def reasons(root: Path) -> dict[str, int]:
     skipped: list[Skipped] = []
-    list(walk(resolve_roots([root]), skipped))
+    list(Walk(*resolve_roots([root]), skipped.append).files())
     return dict(Counter(one.reason for one in skipped))
 
 
@@ -48,19 +50,14 @@ def test_a_file_carries_modality_size_and_absolute_path(
 ) -> None:
     write(tmp_path / "a.py", "x = 1\n")
     monkeypatch.chdir(tmp_path)
-    (file,) = walk(resolve_roots(["a.py"]), [])
+    (file,) = Walk(*resolve_roots(["a.py"]), print).files()
     assert (file.modality, file.size, file.path) == ("code", 6, Path(os.path.realpath(tmp_path)) / "a.py")
     assert file.mtime_ns == os.stat("a.py").st_mtime_ns
 
 
-def test_overlapping_paths_yield_each_file_once(tmp_path: Path) -> None:
-    write(tmp_path / "d/a.md")
-    assert names(tmp_path, tmp_path / "d", tmp_path, tmp_path / "d/a.md") == ["d/a.md"]
-
-
 def test_a_missing_path_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no file or folder at .*absent"):
-        resolve_roots([tmp_path, tmp_path / "absent"])
+        check_exists(tmp_path / "absent")
 
 
 def test_version_control_environments_caches_and_indexes_are_not_entered(tmp_path: Path) -> None:
@@ -140,7 +137,7 @@ def test_every_skipped_file_is_told_with_its_reason(tmp_path: Path) -> None:
     for number in range(5):
         write(tmp_path / f"{number}.md", "")
     skipped: list[Skipped] = []
-    list(walk([tmp_path], skipped))
+    list(Walk(tmp_path, skipped.append).files())
     assert [str(one) for one in skipped] == [f"{tmp_path}/{number}.md: empty" for number in range(5)]
 
 
@@ -208,7 +205,7 @@ def test_a_name_that_is_not_utf8_is_skipped_and_printable(tmp_path: Path) -> Non
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     skipped: list[Skipped] = []
-    assert list(walk([tmp_path], skipped)) == []
+    assert list(Walk(tmp_path, skipped.append).files()) == []
     example = str(skipped[0])
     assert example.endswith("\\xff.md: name is not UTF-8")
 
@@ -218,7 +215,7 @@ def test_deep_folders_do_not_exhaust_the_stack(tmp_path: Path) -> None:
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(len(inspect.stack()) + 100)
     try:
-        found = list(walk([tmp_path], []))
+        found = list(Walk(tmp_path, print).files())
     finally:
         sys.setrecursionlimit(limit)
     assert len(found) == 1
@@ -233,7 +230,7 @@ def test_pdfs_are_text_and_not_sniffed_and_notebooks_are_code(tmp_path: Path) ->
     write(tmp_path / "a.pdf", b"%PDF-1.4\0\xff")
     write(tmp_path / "b.ipynb", "{}")
     write(tmp_path / "c.html", "<p>")
-    assert [file.modality for file in walk([tmp_path], [])] == ["text", "code", "text"]
+    assert [file.modality for file in Walk(tmp_path, print).files()] == ["text", "code", "text"]
 
 
 def test_pdfs_and_notebooks_may_be_longer_than_text(tmp_path: Path) -> None:

@@ -14,8 +14,20 @@ from typer.core import TyperGroup
 
 from unbraid.cli import convert as cli_convert
 from unbraid.cli import qdrant as cli_qdrant
+from unbraid.cli import roots as cli_roots
 from unbraid.cli import task_vectors as cli_task_vectors
-from unbraid.cli.options import Language, Model, Threads, Tier
+from unbraid.cli.options import (
+    Exclude,
+    Hidden,
+    Include,
+    Language,
+    MaxSize,
+    Model,
+    Ocr,
+    PageImages,
+    Threads,
+    Tier,
+)
 from unbraid.cli.qdrant import AsJson, Folder, Tally, check_one_place
 from unbraid.loading import load, open_index
 from unbraid.progress import counting
@@ -35,11 +47,12 @@ class _AddUnlessNamed(TyperGroup):
 app = typer.Typer(
     cls=_AddUnlessNamed,
     help="Make folders of text, code and pictures searchable, and look after the index.\n\n"
-    "unbraid index PATH... --into FOLDER indexes; run it again after changes. It is short for `unbraid index add`, whose "
-    "--help shows its options. Write ./stats for a folder that has the name of a command below.",
+    "unbraid index PATH... --into FOLDER indexes; run it again after changes, also without PATH. It is short for "
+    "`unbraid index add`, whose --help shows its options. Write ./stats for a folder that has the name of a command below.",
     no_args_is_help=True,
 )
 
+app.add_typer(cli_roots.app)
 app.add_typer(cli_qdrant.app)
 app.add_typer(cli_convert.app)
 app.add_typer(cli_task_vectors.app)
@@ -48,8 +61,12 @@ app.add_typer(cli_task_vectors.app)
 @app.command()
 def add(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Files and folders to make searchable.")
-    ],
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH]...",
+            help="Files and folders to make searchable; by default those that the index was given before.",
+        ),
+    ] = None,
     into: Annotated[
         Path | None, typer.Option("--into", help="Folder of the index; made when it does not exist.")
     ] = None,
@@ -72,12 +89,21 @@ def add(
             help="For a new index: find candidates exactly (exact), or in a copy in int8 or binary."
         ),
     ] = None,
-    no_ocr: Annotated[
-        bool, typer.Option("--no-ocr", help="Leave the words in pictures and in scanned pages unread.")
-    ] = False,
-    page_images: Annotated[
+    include: Include = None,
+    exclude: Exclude = None,
+    hidden: Hidden = None,
+    max_size: MaxSize = None,
+    ocr: Ocr = None,
+    page_images: PageImages = None,
+    prune: Annotated[
         bool,
-        typer.Option("--page-images", help="Find every page of a PDF by what it shows too, not only scans."),
+        typer.Option(
+            "--prune",
+            help="Delete what is gone also where a folder is missing, empty, or has lost most of its files.",
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Name each file that is left out, with the reason.")
     ] = False,
     url: cli_qdrant.Url = None,
     name: cli_qdrant.Name = None,
@@ -87,12 +113,20 @@ def add(
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="The report as one JSON object.")] = False,
 ) -> None:
-    """Make folders searchable; run it again after changes. The same as `unbraid index PATH... --into FOLDER`."""
+    """Make folders searchable; run it again after changes. The same as `unbraid index PATH... --into FOLDER`.
+
+    The index keeps the PATHs with --include, --exclude, --hidden, --max-size, --ocr, --page-images and --field. Without a
+    PATH all of them are brought up to date.
+    """
     from unbraid.index.files.walk import printable
     from unbraid.index.store.filter import read_fields
 
-    fields = read_fields(field or [])
+    settings = (field, include, exclude, hidden, max_size, ocr, page_images)
+    if not paths and any(value is not None for value in settings):
+        raise typer.BadParameter("give the PATH that these settings are of")
     check_one_place(into, "--into", url, name)
+    told = _tell_skipped if verbose else None
+    bar = True if sys.stderr.isatty() else None
     with open_index(
         into,
         qdrant=url,
@@ -102,18 +136,35 @@ def add(
         numbers=numbers,  # type: ignore[arg-type]  # checked there
         candidates=candidates,  # type: ignore[arg-type]
     ) as index:
-        report = index.add(
-            paths,
-            fields=fields,
-            ocr=not no_ocr,
-            page_images=page_images,
-            progress=True if sys.stderr.isatty() else None,
-        )
+        if paths:
+            report = index.add(
+                paths,
+                fields=read_fields(field) if field else None,
+                include=include,
+                exclude=exclude,
+                hidden=hidden,
+                max_size=max_size,
+                ocr=ocr,
+                page_images=page_images,
+                prune=prune,
+                on_skip=told,
+                progress=bar,
+            )
+        else:
+            report = index.refresh(prune=prune, on_skip=told, progress=bar)
+        agreed = [] if as_json else [doubt.root for doubt in report.doubts if _agrees(doubt)]
+        if agreed:
+            pruned = index.refresh(agreed, prune=True, progress=bar)
+            report.deleted += pruned.deleted
+            report.doubts = [doubt for doubt in report.doubts if doubt.root not in agreed]
         total = index.count()
     if as_json:
-        skipped = [{"path": printable(one.path), "reason": one.reason} for one in report.skipped]
+        skipped = [
+            {"path": printable(one.path), "reason": one.reason, "rule": one.rule} for one in report.skipped
+        ]
         assumed = [{"path": printable(one.path), "encoding": one.reason} for one in report.assumed]
         about = {**vars(report), "skipped": skipped, "assumed": assumed, "total_chunks": total}
+        about["doubts"] = [asdict(doubt) for doubt in report.doubts]
         typer.echo(json.dumps(about, ensure_ascii=False))
     else:
         typer.echo(
@@ -142,6 +193,15 @@ def add(
             "unbraid: interrupted; what is counted above is in the index, run again for the rest", err=True
         )
         raise typer.Exit(130)
+    if report.doubts:
+        for doubt in report.doubts:
+            typer.echo(f"unbraid: {doubt}; nothing of it was deleted from the index", err=True)
+        typer.echo(
+            "unbraid: mount or restore it and run again. If the files are really gone: --prune deletes them from the index, "
+            "unbraid index remove ROOT takes the root out. If it was moved, index its new path: nothing is encoded again",
+            err=True,
+        )
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -297,6 +357,17 @@ def delete(
             f"{tally.count:,} file{'s' * (tally.count != 1)} removed, {total:,} chunks left in {place}"
         )
     tally.exit_if_interrupted("gone")
+
+
+def _agrees(doubt: Any) -> bool:
+    """Whether a person at a terminal says that what is gone is to be deleted."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    return typer.confirm(f"{doubt}. Delete them from the index?", default=False, err=True)
+
+
+def _tell_skipped(skipped: Any) -> None:
+    typer.echo(f"skipped {skipped}", err=True)
 
 
 def _say_unread(report: Any) -> str:

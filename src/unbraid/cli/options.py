@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from unbraid.custom_mapper.mapper_file import SUFFIX, CustomMapper, read_mapper
+from unbraid.sizes import read_size
 from unbraid.vectors import NUMBERS
 
 
@@ -20,6 +21,14 @@ def one_of(choices: tuple[str, ...]) -> Callable[[str | None], str | None]:
         return value
 
     return check
+
+
+def _size(text: str) -> int:
+    """Bytes of a size that is typed."""
+    found = read_size(str(text))
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is no size, such as 500kB or 20MB")
+    return found
 
 
 Model = Annotated[
@@ -52,6 +61,42 @@ StoredNumbers = Annotated[
     ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="Only files that match, or lie in a folder that does: '*.md', 'docs/'; may be given several times.",
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="Leave out what matches, as a line of a .gitignore: '*.log', 'build/'; may be given several times.",
+    ),
+]
+Hidden = Annotated[
+    bool | None, typer.Option("--hidden/--no-hidden", help="Hidden files and folders too, or not.")
+]
+MaxSize = Annotated[
+    int | None,
+    typer.Option(
+        metavar="SIZE",
+        parser=_size,
+        help="Leave out larger files, such as 500kB or 20MB. Default: 4 MiB; 50 MiB for pictures and PDF.",
+    ),
+]
+Ocr = Annotated[
+    bool | None,
+    typer.Option("--ocr/--no-ocr", help="Read the words in pictures and in scanned pages, or not."),
+]
+PageImages = Annotated[
+    bool | None,
+    typer.Option(
+        "--page-images/--no-page-images",
+        help="Find every page of a PDF by what it shows too, not only scans.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
 
 

@@ -1,18 +1,23 @@
-"""Bring an index in line with the disk, encoding only what changed. Follow `_Run.run` to follow one file.
+"""Bring roots of an index in line with the disk, encoding only what changed. Follow `_Run.run` to follow one file.
 
 A file's new chunks are written beside its old ones, which are deleted when the last new one is in: no search in between
 misses the file. A new file whose content the index holds under another path, moved or copied, gets that file's vectors.
 A run that is cut off, by Ctrl-C or kill -9, loses at most the group of chunks being encoded. The next run finds the
 file it stopped in, because the index has fewer chunks than the file, and reads it again.
 
+A root that is missing, is empty where it was not or has lost most of its files may be a disk that is not mounted. Nothing
+is deleted below it unless the caller says so (`prune`).
+
 Words in pictures are read at the end, by add_words.py: by then everything can be searched by what it shows.
 """
 
 import hashlib
 import io
+import os
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,9 +33,10 @@ from unbraid.index.files.language import language
 from unbraid.index.files.read import FileContent, read_file
 from unbraid.index.files.read_pdf import PDF_SUFFIXES, Pdf, can_read_pdf, page_lines
 from unbraid.index.files.read_words import WordReader, can_read_words
-from unbraid.index.files.walk import File, Skipped, walk
+from unbraid.index.files.walk import File, Skip, Skipped, Walk, suffix_of
 from unbraid.index.protocol import Model, Vectors
-from unbraid.index.store.entry import Entry, Fields, FileState
+from unbraid.index.roots import Nearest, Plan, Root, owners
+from unbraid.index.store.entry import Entry, FileState
 from unbraid.index.store.filter import merged
 from unbraid.index.store.store import Store
 from unbraid.items import Code, Item, Modality
@@ -39,7 +45,22 @@ from unbraid.progress import counting, track
 PICTURE = Chunk(None, None, "", modality="image")
 GROUP = 512  # chunks encoded and written at once: enough to batch by length and for a sync of the disk, little to lose
 PAGES = 64  # pages among them, which are 1 MB each once they are decoded
+MANY = 10  # files of a root, of which the loss of more than half has to be confirmed
 PAGE_SIDE = 640  # pixels of a page's longer side: four times what the starter's image encoder looks at
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A root below which nothing was deleted, since it looks like a disk that is not mounted."""
+
+    root: str
+    reason: str  # "is missing", "is empty", "has lost most of its files"
+    lost: int  # files of the index that are gone from it
+    files: int  # that the index has of it
+
+    def __str__(self) -> str:
+        """One sentence."""
+        return f"{self.root} {self.reason}: {self.lost:,} of {self.files:,} files are gone"
 
 
 @dataclass
@@ -58,6 +79,7 @@ class Report:
     words_unread: int = 0
     words_fault: str | None = None  # what is wrong with the models
     skipped: list[Skipped] = field(default_factory=list)  # every file and folder left out, with its reason
+    doubts: list[Doubt] = field(default_factory=list)  # roots below which nothing was deleted
     left_out: int = 0  # passages of base64 and of paths of drawings
     assumed: list[Skipped] = field(default_factory=list)  # files read in an encoding that nothing names
     # By phase: walk, read, encode, write; words, where any were looked for.
@@ -68,23 +90,23 @@ class Report:
 def add_files(
     store: Store,
     model: Model,
-    roots: Sequence[Path],
-    fields: Fields,
-    progress: bool | None,
+    plan: Plan,
+    known: Mapping[str, FileState],
     *,
-    ocr: bool = True,
-    page_images: bool = False,
+    prune: bool = False,
+    on_skip: Skip | None = None,
+    progress: bool | None = None,
 ) -> Report:
-    """Index the files under `roots`, skip those that have not changed, and delete those that are gone.
+    """Index what `plan` names, skip files that have not changed, and delete those that are gone.
 
-    With `ocr`, words in pictures are then read, where that is installed. With `page_images` every page of a PDF is a
-    picture too; without, only pages that have no text are.
+    `known` is what `store.files()` gave. Words in pictures are read at the end, where that is installed and the root wants
+    it. Without `prune` nothing is deleted below a root that may not be mounted: it is one of `doubts`. `on_skip` is told
+    each file that is left out.
     """
-    run = _Run(store, model, fields, page_images)
+    run = _Run(store, model, plan, known, on_skip)
     try:
-        run.run(roots, progress)
-        if ocr:
-            run.read_words(progress)
+        run.run(prune, progress)
+        run.read_words(progress)
     except KeyboardInterrupt:
         run.report.interrupted = True
     return run.report
@@ -93,26 +115,35 @@ def add_files(
 class _Run:
     """One run under way."""
 
-    def __init__(self, store: Store, model: Model, fields: Fields, page_images: bool) -> None:
-        self.store, self.model, self.fields, self.page_images = store, model, fields, page_images
+    def __init__(
+        self,
+        store: Store,
+        model: Model,
+        plan: Plan,
+        known: Mapping[str, FileState],
+        on_skip: Skip | None,
+    ) -> None:
+        self.store, self.model, self.plan, self.known, self.on_skip = store, model, plan, known, on_skip
+        self.owners = owners(plan.roots)
         self.limit = limit_of(model)
         self.report = Report(seconds=dict.fromkeys(("walk", "read", "encode", "write"), 0.0))
-        self.known: dict[str, FileState] = {}
         self.present: set[str] = set()  # paths that the index holds as they are on disk
-        self.renewed: list[tuple[str, str, int, Fields]] = []  # same content, another time or other fields
+        self.renewed: list[tuple[str, str, int]] = []  # same content, another time or other fields
+        self.wrote = False
 
-    def run(self, roots: Sequence[Path], progress: bool | None) -> None:
+    def run(self, prune: bool, progress: bool | None) -> None:
         """Walk; move what is known under another path; read, encode and write the rest; delete what is gone."""
         with self._timed("walk"):
-            self.known = self.store.files()
-            walked = [file for file in walk(roots, self.report.skipped) if self._can_encode(file)]
-            stale = [file for file in walked if not self._unchanged_by_stat(file)]
+            walked = list(self._walk())
+            stale = [file for file in walked if self._can_encode(file) and not self._unchanged_by_stat(file)]
             copies = self._find_copies(stale)
+            if not prune:
+                self.report.doubts = self._doubts(walked, {old for old, _, _ in copies})
         with self._timed("write"):
             moved = self._store_again(copies)
             self.present |= moved
             self.report.moved = len(moved)
-        stale = [file for file in stale if file.path.as_posix() not in moved]
+        stale = [file for file in stale if file.name not in moved]
         group: list[Row] = []
         for file in track(stale, "indexing", unit="files", shown=progress):
             rows = deque(self._read(file))
@@ -125,28 +156,98 @@ class _Run:
             self._write(group)
         with self._timed("write"):
             self._store_again(self.renewed)
-            unreadable = [one.path for one in self.report.skipped if one.reason == "unreadable"]
-            unseen = [path for path in self.known if path not in self.present]
-            gone = [path for path in unseen if _below(path, roots) and not _below(path, unreadable)]
+            doubted = {doubt.root for doubt in self.report.doubts}
+            unseen = [path for path in self._unseen(self.present) if self._root(path).path not in doubted]
+            gone = list(dict.fromkeys([*unseen, *self._replaced()]))
             self.store.delete(gone)
             self.store.settle()
-        found_again = {old for old, new, _, _ in copies if new in moved}
+            self.wrote |= bool(gone)
+        found_again = {old for old, new, _ in copies if new in moved}
         self.report.deleted = sum(path not in found_again for path in gone)
+
+    def _root(self, path: str) -> Root:
+        """The root that a path belongs to, in the end: one that was left for another belongs to none."""
+        return self.owners.of(path) or _NO_ROOT
+
+    def _skip(self, skipped: Skipped) -> None:
+        self.report.skipped.append(skipped)
+        if self.on_skip is not None:
+            self.on_skip(skipped)
+
+    def _walk(self) -> Iterator[File]:
+        """The files on the disk, each once."""
+        stamps = {path: (state.size, state.mtime_ns) for path, state in self.known.items()}
+        roots = {root.path for root in self.plan.roots}
+        walks: dict[str, Walk] = {}
+        seen: set[str] = set()
+        for scope in self.plan.scopes:
+            if not os.path.lexists(scope):
+                continue
+            root = self._root(scope.as_posix())
+            if root.path not in walks:
+                apart = roots - {root.path}
+                walks[root.path] = Walk(Path(root.path), self._skip, root.choice, apart=apart, known=stamps)
+            for file in walks[root.path].files(scope):
+                if file.name not in seen:
+                    seen.add(file.name)
+                    yield file
+
+    def _unseen(self, seen: AbstractSet[str]) -> list[str]:
+        """Files of the index in what is looked at that are not among `seen`; what cannot be read now counts as seen."""
+        scopes = Nearest({scope.as_posix(): self._root(scope.as_posix()) for scope in self.plan.scopes})
+        unreadable = self._unreadable()
+        return [
+            path
+            for path in self.known
+            if path not in seen
+            and (root := scopes.of(path)) is not None
+            and root is self._root(path)
+            and not unreadable.of(path)
+        ]
+
+    def _unreadable(self) -> Nearest[bool]:
+        """The files and folders that cannot be read now."""
+        skipped = self.report.skipped
+        return Nearest({one.path.as_posix(): True for one in skipped if one.reason == "unreadable"})
+
+    def _replaced(self) -> list[str]:
+        """Files of the index under the old paths of roots that have moved."""
+        left = Nearest(dict.fromkeys(self.plan.left, True))
+        return [path for path in self.known if path not in self.present and left.of(path)]
+
+    def _doubts(self, walked: Sequence[File], found: Container[str]) -> list[Doubt]:
+        """The roots that have lost so much that they may not be mounted; `found` are files that are elsewhere now."""
+        unseen = self._unseen({file.name for file in walked})
+        lost = Counter(self._root(path).path for path in unseen if path not in found and _is_gone(path))
+        lost.pop(_NO_ROOT.path, None)
+        if not lost:
+            return []
+        held = Counter(self._root(path).path for path in self.known)
+        filled = {self._root(file.name).path for file in walked}
+        doubts = []
+        for root, count in lost.items():
+            if not os.path.lexists(root):
+                doubts.append(Doubt(root, "is missing", count, held[root]))
+            elif count == held[root] and root not in filled:
+                doubts.append(Doubt(root, "is empty", count, held[root]))
+            elif held[root] >= MANY and 2 * count > held[root]:
+                doubts.append(Doubt(root, "has lost most of its files", count, held[root]))
+        return doubts
 
     def _can_encode(self, file: File) -> bool:
         """Whether the file can be read and encoded here; if not, what another installation or bundle put in stays."""
         if file.modality not in self.model.modalities:
             reason = f"no {file.modality} encoder"
-        elif file.path.suffix.lower() in PDF_SUFFIXES and not can_read_pdf():
+        elif file.suffix in PDF_SUFFIXES and not can_read_pdf():
             reason = "PDF, read with: pip install 'unbraid[documents]'"
         else:
             return True
-        self.report.skipped.append(Skipped(file.path, reason))
-        self.present.add(file.path.as_posix())
+        self._skip(Skipped(file.path, reason))
+        self.present.add(file.name)
         return False
 
     def _unchanged_by_stat(self, file: File) -> bool:
-        state = self.known.get(file.path.as_posix())
+        state = self.known.get(file.name)
         if state is None or not self._holds_all(file, state):
             return False
         if (state.size, state.mtime_ns) != (file.size, file.mtime_ns):
@@ -156,43 +257,46 @@ class _Run:
 
     def _holds_all(self, file: File, state: FileState) -> bool:
         """Whether the index has all of the content that it has of a file; not its pages as pictures, if asked for now."""
-        pages = self.page_images and file.path.suffix.lower() in PDF_SUFFIXES
+        pages = self._root(file.name).page_images and file.suffix in PDF_SUFFIXES
         return state.complete and ("pages" in state.seen.split() or not pages)
 
     def _keep(self, file: File, state: FileState) -> None:
         """Count a file whose content is the one indexed, and note a new time or new fields."""
-        path, fields = file.path.as_posix(), merged(state.fields, self.fields)
+        path = file.name
+        given = self._root(path).fields
         self.present.add(path)
         self.report.unchanged += 1
-        if (state.mtime_ns, state.fields) != (file.mtime_ns, fields):
-            self.renewed.append((path, path, file.mtime_ns, fields))
+        if state.mtime_ns != file.mtime_ns or (given and state.fields != merged(state.fields, given)):
+            self.renewed.append((path, path, file.mtime_ns))
 
-    def _find_copies(self, files: Iterable[File]) -> list[tuple[str, str, int, Fields]]:
-        """New files whose content the index has whole under another path: (that path, new path, mtime in ns, fields).
+    def _find_copies(self, files: Iterable[File]) -> list[tuple[str, str, int]]:
+        """New files whose content the index has whole under another path: (that path, new path, mtime in ns).
 
         Only files of the size of such a file are read. The suffix has to be the same too: it decides how a file is cut
         and encoded.
         """
+        files = [file for file in files if file.name not in self.known]
+        if not files:
+            return []
         held: dict[tuple[int, str], dict[str, str]] = {}  # by size and suffix: content -> path
         for path, state in self.known.items():
             if state.complete:
-                held.setdefault((state.size, Path(path).suffix.lower()), {})[state.sha256] = path
+                held.setdefault((state.size, suffix_of(path)), {})[state.sha256] = path
         copies = []
         for file in files:
-            same_size = held.get((file.size, file.path.suffix.lower()))
-            if same_size is None or file.path.as_posix() in self.known:
+            same_size = held.get((file.size, file.suffix))
+            if same_size is None:
                 continue
             try:
                 old = same_size.get(hashlib.sha256(file.path.read_bytes()).hexdigest())
             except OSError:  # reported when it is read to be encoded
                 continue
             if old is not None:
-                fields = merged(self.known[old].fields, self.fields)
-                copies.append((old, file.path.as_posix(), file.mtime_ns, fields))
+                copies.append((old, file.name, file.mtime_ns))
         return copies
 
-    def _store_again(self, changes: Iterable[tuple[str, str, int, Fields]]) -> set[str]:
-        """Store files under a new path, time or fields with the vectors they have: (old path, new path, time, fields).
+    def _store_again(self, changes: Iterable[tuple[str, str, int]]) -> set[str]:
+        """Store files under a new path, time or fields with the vectors they have: (old path, new path, time).
 
         Some hundred chunks are written at a time. Returns the new paths that are in; a damaged file is not copied.
         """
@@ -204,11 +308,13 @@ class _Run:
         def write() -> None:
             if entries:
                 self.store.upsert(entries, np.concatenate(parts))
+                self.wrote = True
             done.update(waiting)
             for each in (entries, parts, waiting):
                 each.clear()
 
-        for old, new, mtime_ns, fields in changes:
+        for old, new, mtime_ns in changes:
+            given = self._root(new).fields
             chunks, vectors = self.store.file(old)
             if new != old and len({one.chunk for one in chunks}) != self.known[old].expected:
                 continue
@@ -217,8 +323,8 @@ class _Run:
                     one,
                     path=new,
                     mtime_ns=mtime_ns,
-                    fields=fields,
-                    own_fields=" ".join(name for name in one.own_fields.split() if name not in self.fields),
+                    fields=merged(one.fields, given),
+                    own_fields=" ".join(name for name in one.own_fields.split() if name not in given),
                 )
                 for one in chunks
             ]
@@ -232,7 +338,7 @@ class _Run:
     def _read(self, file: File) -> list[Row]:
         """The chunks of one file, none when its content is the one indexed or not worth indexing."""
         with self._timed("read"):
-            path = file.path.as_posix()
+            path = file.name
             state = self.known.get(path)
             try:
                 data = file.path.read_bytes()
@@ -242,22 +348,20 @@ class _Run:
                     return []
                 content, pictures, seen = self._content(file, data, state)
             except OSError:  # deleted or locked since the walk
-                self.report.skipped.append(Skipped(file.path, "unreadable"))
+                self._skip(Skipped(file.path, "unreadable"))
                 return []
             except DataError as error:
-                self.report.skipped.append(Skipped(file.path, str(error)))
+                self._skip(Skipped(file.path, str(error)))
                 return []
             chunks = content.chunks
             self.report.left_out += content.left_out
             if content.assumed:
                 self.report.assumed.append(Skipped(file.path, content.assumed))
-            given = merged(state.given if state else {}, self.fields)
+            given = merged(state.given if state else {}, self._root(path).fields)
             fields = {**content.fields, **given}
             own_fields = " ".join(name for name in content.fields if name not in given)
             if not chunks:
-                self.report.skipped.append(
-                    Skipped(file.path, "base64 or a drawing" if content.left_out else "empty")
-                )
+                self._skip(Skipped(file.path, "base64 or a drawing" if content.left_out else "empty"))
             rows: list[Row] = []
             for number, (chunk, picture) in enumerate(zip(chunks, pictures, strict=True)):
                 # A notebook has chunks of text and of code; the file's modality where the model does not encode theirs.
@@ -290,13 +394,15 @@ class _Run:
         """What a file holds, the picture to encode for each chunk that is one, and what `Entry.seen` says of them."""
         if file.modality == "image":
             return FileContent([PICTURE]), [file.path], ""
-        if file.path.suffix.lower() not in PDF_SUFFIXES:
+        if file.suffix not in PDF_SUFFIXES:
             content = read_file(data, file.path.suffix, self.limit)
             return content, [None] * len(content.chunks), ""
         with Pdf(data) as pdf:
             lines, sections = page_lines(pdf.pages)
             chunks = cut_sections(lines.within(self.limit), sections)
-            all_pages = self.page_images or (state is not None and "pages" in state.seen.split())
+            all_pages = self._root(file.name).page_images or (
+                state is not None and "pages" in state.seen.split()
+            )
             wanted = range(1, len(pdf.pages) + 1) if all_pages else pdf.without_text
             if "image" not in self.model.modalities:
                 wanted = []
@@ -309,13 +415,14 @@ class _Run:
                     drawn.append(Image.open(io.BytesIO(pdf.draw(page, PAGE_SIDE, "JPEG"))))
                     pages.append(Chunk(page, page, "", modality="image"))
                 except DataError as error:
-                    self.report.skipped.append(Skipped(file.path, str(error)))
+                    self._skip(Skipped(file.path, str(error)))
             seen = [name for name, holds in (("scans", pdf.without_text), ("pages", all_pages)) if holds]
             return FileContent([*chunks, *pages]), [*([None] * len(chunks)), *drawn], " ".join(seen)
 
     def read_words(self, progress: bool | None) -> None:
         """The second pass: read the words in the pictures that the index holds of the files of this run."""
-        todo = unread(self.store.files(), sorted(self.present))
+        wanted = sorted(path for path in self.present if self._root(path).ocr)
+        todo = unread(self.store.files() if self.wrote else self.known, wanted)
         if not todo:
             return
         if not can_read_words():
@@ -327,7 +434,8 @@ class _Run:
             read = add_words(self.store, self.model, todo, reader, tell)
         self.report.words_read, self.report.words_found = read.files, read.with_words
         self.report.chunks += read.chunks
-        self.report.skipped += read.skipped
+        for one in read.skipped:
+            self._skip(one)
         if read.fault is not None:
             self.report.words_fault, self.report.words_unread = read.fault, len(todo)
 
@@ -337,6 +445,7 @@ class _Run:
             entries, vectors = self._encode(group)
         with self._timed("write"):
             self.store.upsert(entries, vectors)
+            self.wrote = True
             ended = [entry for entry in entries if entry.chunk == entry.chunks - 1]
             self.store.delete_older(entry for entry in ended if entry.path in self.known)
         self.report.chunks += len(entries)
@@ -359,7 +468,7 @@ class _Run:
                 try:
                     parts.append(encode_rows(self.model, [row]))
                 except (ImageError, OSError) as error:
-                    self.report.skipped.append(Skipped(Path(row[1].path), _reason(error, row[1].path)))
+                    self._skip(Skipped(Path(row[1].path), _reason(error, row[1].path)))
         return [entry for some, _ in parts for entry in some], np.concatenate([rows for _, rows in parts])
 
     @contextmanager
@@ -372,9 +481,15 @@ class _Run:
             self.report.seconds[phase] = before + time.perf_counter() - start
 
 
-def _below(path: str, tops: Iterable[Path]) -> bool:
-    place = Path(path)
-    return any(place == top or top in place.parents for top in tops)
+_NO_ROOT = Root("")
+
+
+def _is_gone(path: str) -> bool:
+    """Whether a file is gone from the disk, or has nothing in it, as where only its name was brought back."""
+    try:
+        return os.stat(path).st_size == 0
+    except OSError:
+        return True
 
 
 def _reason(error: Exception, path: str) -> str:

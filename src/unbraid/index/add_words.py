@@ -51,7 +51,7 @@ def unread(states: Mapping[str, FileState], paths: Sequence[str]) -> list[str]:
         if (state := states.get(path)) is not None
         and state.complete
         and "words" not in state.seen.split()
-        and (suffix_modality(Path(path)) == "image" or ("scans" in state.seen.split() and can_read_pdf()))
+        and (suffix_modality(path) == "image" or ("scans" in state.seen.split() and can_read_pdf()))
     ]
 
 
@@ -148,7 +148,7 @@ def _write(
 
 def _rows(file: Entry, first: int, pages: Pages, limit: Limit) -> Iterator[Row]:
     """The words of a file as text chunks, from number `first` on; `file` is any chunk of it."""
-    is_picture = suffix_modality(Path(file.path)) == "image"
+    is_picture = suffix_modality(file.path) == "image"
     chunks = [(page, part) for page, lines in pages.items() for part in cut_lines(lines, limit)]
     for number, (page, part) in enumerate(chunks, start=first):
         snippet = "\n".join(line.text for line in part)

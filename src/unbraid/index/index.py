@@ -6,19 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, overload
 
 from PIL import Image
 
 from unbraid.errors import DataError, ItemError, StoreError
 from unbraid.index.add import Report, add_files
-from unbraid.index.files.walk import resolve_roots
+from unbraid.index.files.walk import Skip, check_exists, resolve_roots
 from unbraid.index.protocol import Vectors
+from unbraid.index.refresh_places import refresh_places
+from unbraid.index.roots import Root, owners, plan, read_roots, refreshed, write_roots
 from unbraid.index.search.by_tier import search_by_tier
 from unbraid.index.search.folding import Foldings
 from unbraid.index.search.hit import Hit
 from unbraid.index.search.search import check_search, search_vectors
+from unbraid.index.skipped import LeftOut, read_skipped, write_skipped
 from unbraid.index.store.bm25 import VERSION
 from unbraid.index.store.entry import Entry, Fields
 from unbraid.index.store.filter import Filter, Names, read_filter
@@ -153,33 +155,122 @@ class Index:
         self,
         paths: str | Path | Sequence[str | Path],
         *,
-        fields: Fields = MappingProxyType({}),
-        ocr: bool = True,
-        page_images: bool = False,
+        fields: Fields | None = None,
+        include: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
+        hidden: bool | None = None,
+        max_size: int | None = None,
+        ocr: bool | None = None,
+        page_images: bool | None = None,
+        prune: bool = False,
+        on_skip: Skip | None = None,
         progress: bool | None = None,
     ) -> Report:
         """Index the files under `paths`, skip those that have not changed, and delete those that are gone.
 
-        A file is unchanged when its size and modification time are, or else its sha256. Only what lies under `paths` is
-        deleted: what the walk no longer finds, because it is deleted, ignored or no longer readable as text or picture.
-        What lies in a folder or file that cannot be read now stays. `fields` are added to those of every file under
-        `paths`; an empty value removes one. Ctrl-C ends the run and sets `interrupted`; what was written stays.
-        `progress` None draws a bar where a person watches standard error.
+        Each of `paths` becomes a root of the index, kept with its settings for `refresh`, unless it lies in a root that takes
+        it in and no setting is given. A setting that is not given stays as it was. `fields` are added to those of every
+        file; an empty value removes one. `include` and `exclude` are patterns as lines of a .gitignore in the root: with
+        `include` only files that match one of them, or lie in a folder that does, are indexed. `hidden` takes hidden files
+        too, `max_size` is a limit in bytes in place of the usual ones. The words in pictures and in PDF pages without text
+        are read at the end, with `unbraid[ocr]` and unless `ocr` is False; `page_images` makes a picture of every PDF page.
 
-        Then the words in pictures and in PDF pages without text are read, with `unbraid[ocr]` and unless `ocr` is
-        False; by then the pictures can be found by what they show. `page_images` makes a picture of every PDF page.
-        Raises DataError for a path that does not exist.
+        A file is unchanged when its size and modification time are, or else its sha256. Deleted is what the walk no longer
+        finds: deleted, ignored, no longer readable as text or picture. What lies in a folder or file that cannot be read now
+        stays. Below a root that is missing, empty, or has lost most of its files, which may be a disk that is not mounted,
+        nothing is deleted: it is one of `report.doubts`. With `prune` it is, and a root that is missing is taken out.
+        A root that was renamed is recognised by its files when its new path is added; nothing is encoded again.
+
+        `on_skip` is told each file that is left out. Ctrl-C ends the run and sets `interrupted`; what was written stays.
+        `progress` None draws a bar where a person watches standard error. Raises DataError for a path that does not exist.
         """
         self._check_writable("add")
-        roots = resolve_roots([paths] if isinstance(paths, str | Path) else paths)
+        settings = {
+            "fields": fields,
+            "include": include,
+            "exclude": exclude,
+            "hidden": hidden,
+            "max_size": max_size,
+            "ocr": ocr,
+            "page_images": page_images,
+        }
+        given = {name: value for name, value in settings.items() if value is not None}
+        resolved = resolve_roots([paths] if isinstance(paths, str | Path) else paths)
+        if self._store is None:
+            for path in resolved:
+                check_exists(path)
         model = self.model
         dim = self._options.get("dim")
         if dim is not None and dim not in model.bundle.dims:
             raise DataError(f"dim {dim}: expected one of {', '.join(map(str, model.bundle.dims))}")
-        store = self._make(meta_of_model(model, Storage(**{"dim": model.dim, **self._options})))
-        with store.writing():
-            store.renew_words()
-            return add_files(store, model, roots, fields, progress, ocr=ocr, page_images=page_images)
+        self._make(meta_of_model(model, Storage(**{"dim": model.dim, **self._options})))
+        return self._run(resolved, given, prune=prune, on_skip=on_skip, progress=progress)
+
+    def refresh(
+        self,
+        paths: str | Path | Sequence[str | Path] | None = None,
+        *,
+        prune: bool = False,
+        on_skip: Skip | None = None,
+        progress: bool | None = None,
+    ) -> Report:
+        """Bring the roots of the index in line with the disk, or only `paths` that lie in them.
+
+        As `add` of the same roots with the settings that they have. A path that is gone leaves the index. Raises StoreError
+        where the index has no roots, DataError for a path outside all of them.
+        """
+        self._check_writable("refresh")
+        roots = self.roots()
+        if not roots:
+            raise StoreError(f"{self.place} has no roots to refresh yet: give it some: unbraid index PATH...")
+        chosen = None
+        if paths is not None:
+            chosen = resolve_roots([paths] if isinstance(paths, str | Path) else paths)
+            owner = owners(roots)
+            for path in chosen:
+                if owner.of(path.as_posix()) is None:
+                    raise DataError(f"{path} lies in no root of {self.place}: see unbraid index roots")
+        self._make(meta_of_model(self.model, self.meta.storage))
+        return self._run(chosen, {}, prune=prune, on_skip=on_skip, progress=progress)
+
+    def refresh_places(self, places: Sequence[Path], *, on_skip: Skip | None = None) -> Report:
+        """Bring some files and folders in the roots in line with the disk, as one that watches them is told of them.
+
+        `places` are absolute, in a root whose own path has no links. What is gone there leaves the index, without asking.
+        """
+        self._check_writable("refresh")
+        self._make(meta_of_model(self.model, self.meta.storage))
+        return refresh_places(self.store, self.model, places, on_skip)
+
+    def roots(self) -> list[Root]:
+        """The files and folders that the index was given, each with its settings; none in one of an earlier version."""
+        return read_roots(self.store)
+
+    def skipped(self) -> list[LeftOut]:
+        """What the last `add` or `refresh` of each root left out, with the reasons. Kept in a folder only."""
+        return read_skipped(self.store, self.roots())
+
+    def remove_root(self, root: str | Path, *, on_progress: OnProgress = _ignore) -> int:
+        """Take a root out of the index with all that belongs to it; returns the number of files. The disk is not touched.
+
+        What lies in another root that lies in it stays. Raises DataError for a path that is no root.
+        """
+        self._check_writable("remove")
+        roots = self.roots()
+        tops = {
+            Path(one).as_posix()
+            for one in (os.path.realpath(root), os.path.abspath(os.path.expanduser(root)))
+        }
+        found = next((one for one in roots if one.path in tops), None)
+        if found is None:
+            known = ", ".join(one.path for one in roots) or "none"
+            raise DataError(f"{root} is no root of {self.place}: its roots are {known}")
+        owner = owners(roots)
+        with self.store.writing():
+            chosen = [path for path in self.store.files() if owner.of(path) is found]
+            self._delete(chosen, on_progress)
+            write_roots(self.store, [one for one in roots if one is not found])
+        return len(chosen)
 
     def delete(self, paths: str | Path | Sequence[str | Path], *, on_progress: OnProgress = _ignore) -> int:
         """Remove files and folders, which need not exist any more, from the index; returns the number of files.
@@ -189,10 +280,7 @@ class Index:
         self._check_writable("delete")
         with self.store.writing():
             chosen = self.files_below(paths)
-            for start in range(0, len(chosen), GROUP):
-                group = chosen[start : start + GROUP]
-                self.store.delete(group)
-                on_progress(len(group))
+            self._delete(chosen, on_progress)
         return len(chosen)
 
     def files_below(self, paths: str | Path | Sequence[str | Path]) -> list[str]:
@@ -407,6 +495,41 @@ class Index:
         return about
 
     # -- what the methods share ----------------------------------------------------------------------------
+
+    def _run(
+        self,
+        paths: Sequence[Path] | None,
+        given: Mapping[str, Any],
+        *,
+        prune: bool,
+        on_skip: Skip | None,
+        progress: bool | None,
+    ) -> Report:
+        """Bring `paths` in line with the disk, and note what the roots are then."""
+        store = self.store
+        folder = store.folder if isinstance(store, SharedStore) else None
+        with store.writing():
+            store.renew_words()
+            known = store.files()
+            planned = plan(paths, read_roots(store), given, known, folder)
+            write_roots(store, planned.roots)
+            report = add_files(
+                store, self.model, planned, known, prune=prune, on_skip=on_skip, progress=progress
+            )
+            if not report.interrupted:
+                if folder is not None:
+                    write_skipped(store, planned, report.skipped)
+                done = {path.as_posix() for path in planned.scopes} - {doubt.root for doubt in report.doubts}
+                same_files = not (report.added or report.moved or report.deleted)
+                files = known if same_files else store.files()
+                write_roots(store, refreshed(planned.roots, done, files, folder, prune=prune))
+        return report
+
+    def _delete(self, chosen: Sequence[str], on_progress: OnProgress) -> None:
+        for start in range(0, len(chosen), GROUP):
+            group = chosen[start : start + GROUP]
+            self.store.delete(group)
+            on_progress(len(group))
 
     def _search(
         self,

@@ -6,6 +6,7 @@ from pathlib import Path
 from unbraid.errors import StoreError
 from unbraid.index.add import add_files
 from unbraid.index.protocol import Model
+from unbraid.index.roots import plan, read_roots
 from unbraid.index.store.folder_store import FolderStore
 from unbraid.index.store.scan import Damage, sha256_of
 from unbraid.index.store.verify import Repair, Tell, rewrite
@@ -40,7 +41,9 @@ def repair(store: FolderStore, model: Model, on_progress: Tell | None = None) ->
             continue
         result.lost.append(replace(item, reason=why))
     if wanted:
-        add_files(store, model, [Path(path) for path in wanted], {}, False)
+        known = store.files()
+        planned = plan([Path(path) for path in wanted], read_roots(store), {}, known, None)
+        add_files(store, model, planned, known, progress=False)
     states = store.files()
     for path, items in wanted.items():
         if path in states and states[path].complete:

@@ -13,30 +13,36 @@ _MARK = b"\xef\xbb\xbf"  # UTF-8's byte-order mark, as some editors leave it
 
 
 class IgnoreFile:
-    """The lines of one file, relative to a folder."""
+    """The lines of one file as git reads them, relative to a folder; `name` is what a person knows the file by."""
 
-    def __init__(self, file: Path, folder: Path) -> None:
-        """Read `file`. Raises OSError."""
-        self.folder = folder
-        lines = [_glob(line) for line in file.read_bytes().removeprefix(_MARK).split(b"\n")]
+    def __init__(self, content: bytes, folder: str, name: str) -> None:
+        """`folder` is absolute, with forward slashes."""
+        self.name = name
+        self._prefix = f"{folder.rstrip('/')}/"
+        lines = [_glob(line) for line in content.removeprefix(_MARK).split(b"\n")]
         self._lines = [line for line in reversed(lines) if line is not None]
 
-    def ignores(self, path: Path, is_folder: bool) -> bool | None:
-        """True when ignored, False when a "!" line takes it back, None when no line matches. The last line wins."""
-        name = _bytewise(path.relative_to(self.folder).as_posix())
+    def verdict(self, path: str, is_folder: bool) -> tuple[bool, str] | None:
+        """Whether the absolute `path` is ignored, and by which pattern; None when no line matches. The last line wins."""
+        name = _bytewise(path[len(self._prefix) :])
         for glob, ignored in self._lines:
             if glob.matches(name, is_folder):
-                return ignored
+                return ignored, glob.text
         return None
 
 
-def is_ignored(files: Sequence[IgnoreFile], path: Path, is_folder: bool) -> bool:
-    """Whether `path` is ignored; the last of `files` that has an opinion decides."""
+def read_ignore_file(file: Path, folder: Path) -> IgnoreFile:
+    """The lines of `file`, relative to `folder`. Raises OSError."""
+    return IgnoreFile(file.read_bytes(), folder.as_posix(), file.name)
+
+
+def verdict(files: Sequence[IgnoreFile], path: str, is_folder: bool) -> tuple[bool, str] | None:
+    """Whether `path` is ignored, and by which file and pattern; None when no line matches. The last file wins."""
     for file in reversed(files):
-        verdict = file.ignores(path, is_folder)
-        if verdict is not None:
-            return verdict
-    return False
+        found = file.verdict(path, is_folder)
+        if found is not None:
+            return found[0], f"{file.name}: {found[1]}"
+    return None
 
 
 def is_repository(folder: Path) -> bool:
@@ -49,7 +55,7 @@ def repository_files(top: Path) -> list[IgnoreFile]:
     found = []
     for file in (_own_excludes(top), _git_folder(top) / "info" / "exclude"):
         try:
-            found.append(IgnoreFile(file, top))
+            found.append(read_ignore_file(file, top))
         except OSError:
             continue
     return found

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import qdrant_edge as edge
 
@@ -141,7 +141,7 @@ def _path_names(path: str) -> dict[str, float]:
     place = PurePosixPath(path)
     names = {folder: FOLDER for folder in place.parent.parts[-FOLDERS:]}
     if not _GIVEN.fullmatch(place.stem):
-        weight = PICTURE if suffix_modality(Path(path)) == "image" else 1.0
+        weight = PICTURE if suffix_modality(path) == "image" else 1.0
         names.update({place.stem: weight, place.name: weight})
     return names
 

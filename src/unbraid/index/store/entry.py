@@ -128,7 +128,7 @@ def point_id(path: str, sha256: str, chunk: int) -> uuid.UUID:
 PAYLOAD = ["path", "sha256", "size", "mtime_ns", "chunks", "fields", "own_fields", "seen"]
 
 
-@dataclass
+@dataclass(slots=True)
 class FileState:
     """What the index holds of one file; `points` of `expected` chunks of content `sha256` are in."""
 

@@ -3,6 +3,7 @@
     FOLDER/unbraid.json   format version, what it was made with, which Edge store counts (meta.py)
     FOLDER/shard/         the Edge store: one point per chunk, its base vector and an `Entry` with checksum as payload
     FOLDER/sealed.json    hashes of the Edge store's files, while nobody writes to it (file_hashes.py)
+    FOLDER/roots.json     the folders and files that it was given, with their settings (roots.py); other notes likewise
     FOLDER/open.lock      the lock of the process that has it open, which open.json names
 
 A write has happened when the call returns: it is in Edge's write-ahead log, and the log is on the disk. Edge writes
@@ -59,7 +60,7 @@ from unbraid.index.store.filter import (
 from unbraid.index.store.meta import SHARD_FOLDER, Meta, read_meta, write_meta
 from unbraid.index.store.storage import OVERSAMPLING
 from unbraid.index.store.store import SAMPLE, Candidates, Page, Payload, Store, Version, check_vectors
-from unbraid.io.atomic import sync_folder
+from unbraid.io.atomic import sync_folder, write_atomic
 from unbraid.io.lock import FolderLock
 
 SCROLL = 10_000
@@ -203,6 +204,14 @@ class FolderStore(Store):
     def version(self) -> Version:
         """Which opening of the index this is, and about how many chunks were written and deleted since."""
         return self._name, self._changes
+
+    def read_note(self, name: str) -> bytes | None:
+        """What `write_note` stored under this name; None where it never did."""
+        return read_note(self.folder, name)
+
+    def write_note(self, name: str, content: bytes) -> None:
+        """Keep `content`, UTF-8 text, in a file of the folder, whole or not at all."""
+        write_note(self.folder, name, content)
 
     def upsert(self, entries: Sequence[Entry], vectors: Vectors) -> None:
         """Add or replace `entries` with their base vectors [n, dim]; on disk when this returns."""
@@ -479,6 +488,24 @@ class FolderStore(Store):
             if not self._written:
                 remove_file_hashes(self.folder)
                 self._written = True
+
+
+def read_note(folder: Path, name: str) -> bytes | None:
+    """What `write_note` stored in an index's folder under this name; None where it never did."""
+    try:
+        return (folder / f"{name}.json").read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"{folder / name}.json cannot be read: {error}") from error
+
+
+def write_note(folder: Path, name: str, content: bytes) -> None:
+    """Keep `content`, UTF-8 text, in a file of an index's folder, whole or not at all."""
+    try:
+        write_atomic(folder / f"{name}.json", content)
+    except OSError as error:
+        raise StoreError(f"{folder / name}.json cannot be written: {error}") from error
 
 
 def disk_bytes(folder: Path) -> int:

@@ -125,6 +125,18 @@ class QdrantStore(Store):
         self._ask(lambda: self.client.update_collection(self.name, metadata={KEY: asdict(meta)}))
         self.meta = meta
 
+    def read_note(self, name: str) -> bytes | None:
+        """What `write_note` stored under this name; None where it never did."""
+        about = self._ask(lambda: self.client.get_collection(self.name))
+        note = (about.config.metadata or {}).get(f"{KEY}_{name}")
+        return None if note is None else str(note).encode()
+
+    def write_note(self, name: str, content: bytes) -> None:
+        """Keep `content`, UTF-8 text, in the collection's metadata, which the server merges by key."""
+        self._ask(
+            lambda: self.client.update_collection(self.name, metadata={f"{KEY}_{name}": content.decode()})
+        )
+
     def upsert(self, entries: Sequence[Entry], vectors: Vectors) -> None:
         """Add or replace `entries` with their base vectors [n, dim]."""
         check_vectors(vectors, len(entries), self.meta.dim)

@@ -162,7 +162,7 @@ def _lines(path: str, sha256: str, chunk: int, chunks: int) -> tuple[int | None,
     """The lines of a chunk, from the file itself where it still has this content and is cut in as many chunks."""
     try:
         data = Path(path).read_bytes()
-        if hashlib.sha256(data).hexdigest() == sha256 and suffix_modality(Path(path)) != "image":
+        if hashlib.sha256(data).hexdigest() == sha256 and suffix_modality(path) != "image":
             parts = read_chunks(data, Path(path).suffix)
             if len(parts) == chunks:  # an earlier version, or another encoder, may have cut it otherwise
                 return parts[chunk].first_line, parts[chunk].last_line

@@ -25,7 +25,7 @@ from unbraid.index.store.bm25 import VERSION
 from unbraid.index.store.edge import prepare_points
 from unbraid.index.store.entry import Entry, FileState
 from unbraid.index.store.filter import ANYTHING, Filter
-from unbraid.index.store.folder_store import FolderStore, disk_bytes
+from unbraid.index.store.folder_store import FolderStore, disk_bytes, read_note, write_note
 from unbraid.index.store.meta import META_FILE, SHARD_FOLDER, Meta, read_meta, write_meta
 from unbraid.index.store.private_copy import private_copy
 from unbraid.index.store.store import Candidates, Page, Payload, Store, Version, check_vectors
@@ -233,6 +233,15 @@ class SharedStore(Store):
         """Replace the description of the model that made the index."""
         self._write("set_meta", meta)
 
+    def read_note(self, name: str) -> bytes | None:
+        """What `write_note` stored under this name; None where it never did."""
+        return read_note(self.folder, name)
+
+    def write_note(self, name: str, content: bytes) -> None:
+        """Keep `content`, UTF-8 text, in a file of the folder, whole or not at all."""
+        self._check_writable()
+        write_note(self.folder, name, content)
+
     def version(self) -> Version:
         """Which opening of the index this is, and about how many chunks were written and deleted since."""
         name, changes = self._ask("version")
@@ -325,9 +334,12 @@ class SharedStore(Store):
         return rows
 
     def _write(self, name: str, *arguments: Any) -> None:
+        self._check_writable()
+        self._ask(name, *arguments)
+
+    def _check_writable(self) -> None:
         if self._copy is not None:
             raise StoreError(f"cannot write {self.place}: the folder cannot be written by this user")
-        self._ask(name, *arguments)
 
 
 def _is_elsewhere(folder: Path) -> bool:

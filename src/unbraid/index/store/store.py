@@ -96,6 +96,14 @@ class Store(ABC):
         """Replace the description of the model that made the index."""
 
     @abstractmethod
+    def read_note(self, name: str) -> bytes | None:
+        """What `write_note` stored under this name; None where it never did."""
+
+    @abstractmethod
+    def write_note(self, name: str, content: bytes) -> None:
+        """Keep `content`, UTF-8 text, beside the items of the index, whole or not at all."""
+
+    @abstractmethod
     def upsert(self, entries: Sequence[Entry], vectors: Vectors) -> None:
         """Add or replace `entries` with their base vectors [n, dim]."""
 
