@@ -12,6 +12,7 @@ import typer
 
 from unbraid.cli.options import Model, Tier, custom_mapper, one_of
 from unbraid.cli.qdrant import Name, Url, check_one_place
+from unbraid.cli.refresh_few import refresh_few
 from unbraid.cli.show_hit import printable, readable
 from unbraid.errors import DataError
 from unbraid.items import MODALITIES, Code, Item, suffix_modality
@@ -114,6 +115,13 @@ def search(
         bool, typer.Option("--count", "-c", help="Only how many results each file has.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a result.")] = False,
+    refresh: Annotated[
+        bool,
+        typer.Option(
+            "--refresh",
+            help="Bring the index up to date first, if no more than a hundred files have changed.",
+        ),
+    ] = False,
 ) -> None:
     """Search an index by words, by code, by pictures, or by words and pictures together.
 
@@ -133,7 +141,9 @@ def search(
         return loaded.with_mapper(own) if own else loaded
 
     check_one_place(folder, "--in", url, name)
-    with open_index(folder, qdrant=url, collection=name, model=embedder, read_only=True) as index:
+    with open_index(folder, qdrant=url, collection=name, model=embedder, read_only=not refresh) as index:
+        if refresh:
+            refresh_few(index)
         results = index.search(
             queries,
             mode=own.name if own else mode,

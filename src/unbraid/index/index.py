@@ -14,7 +14,7 @@ from unbraid.errors import DataError, ItemError, StoreError
 from unbraid.index.add import Report, add_files
 from unbraid.index.files.walk import Skip, check_exists, resolve_roots
 from unbraid.index.protocol import Vectors
-from unbraid.index.refresh_places import refresh_places
+from unbraid.index.refresh_places import changed_places, refresh_places
 from unbraid.index.roots import Root, owners, plan, read_roots, refreshed, write_roots
 from unbraid.index.search.by_tier import search_by_tier
 from unbraid.index.search.folding import Foldings
@@ -241,6 +241,10 @@ class Index:
         self._check_writable("refresh")
         self._make(meta_of_model(self.model, self.meta.storage))
         return refresh_places(self.store, self.model, places, on_skip)
+
+    def changed_places(self) -> list[Path]:
+        """Files in the roots that the disk has now and the index has not, has otherwise, or has no more; nothing is read."""
+        return changed_places(self.store)
 
     def roots(self) -> list[Root]:
         """The files and folders that the index was given, each with its settings; none in one of an earlier version."""

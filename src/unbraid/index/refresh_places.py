@@ -8,9 +8,9 @@ from pathlib import Path
 from msgspec import structs
 
 from unbraid.index.add import Report, add_files
-from unbraid.index.files.walk import Skip
+from unbraid.index.files.walk import Skip, Skipped, Walk
 from unbraid.index.protocol import Model
-from unbraid.index.roots import Plan, owners, read_roots, write_roots
+from unbraid.index.roots import Nearest, Plan, owners, read_roots, write_roots
 from unbraid.index.skipped import write_skipped
 from unbraid.index.store.filter import ANYTHING, Filter
 from unbraid.index.store.shared_store import SharedStore
@@ -48,6 +48,28 @@ def refresh_places(store: Store, model: Model, places: Sequence[Path], on_skip: 
                 store, [structs.replace(root, files=max(0, root.files + count[root.path])) for root in roots]
             )
     return report
+
+
+def changed_places(store: Store) -> list[Path]:
+    """Files in the roots of `store` that differ from the disk by size or time, are new, or are gone.
+
+    Below a root that is missing or empty nothing counts as gone.
+    """
+    roots, known = read_roots(store), store.files()
+    stamps = {path: (state.size, state.mtime_ns) for path, state in known.items() if state.complete}
+    skipped: list[Skipped] = []
+    seen: set[str] = set()
+    changed = []
+    for root in roots:
+        apart = {one.path for one in roots} - {root.path}
+        for file in Walk(Path(root.path), skipped.append, root.choice, apart=apart, known=stamps).files():
+            seen.add(file.name)
+            if stamps.get(file.name) != (file.size, file.mtime_ns):
+                changed.append(file.path)
+    there = owners(root for root in roots if _is_there(Path(root.path)))
+    unreadable = Nearest({one.path.as_posix(): True for one in skipped if one.reason == "unreadable"})
+    gone = (path for path in known if path not in seen and there.of(path) and not unreadable.of(path))
+    return [*changed, *map(Path, gone)]
 
 
 def _is_there(root: Path) -> bool:

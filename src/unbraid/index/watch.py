@@ -7,6 +7,7 @@ a link that leads out of the roots, and on some network disks.
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from unbraid.errors import DataError, StoreError, require
@@ -32,54 +33,58 @@ def watch(index: Index, tell: Tell, stop: threading.Event) -> None:
     watchfiles, StoreError for an index without roots, DataError when the system has too few watches left.
     """
     require("watchfiles", "watch")
-    links = Links()
     while not stop.is_set():
         roots = [Path(root.path) for root in index.roots()]
-        seen = _identities(roots)
-        batches = _batches([root for root in roots if root.is_dir()], _own_folder(index), stop)
+        watched = _identities(roots)
         # Started first: what changes while all is looked at is not missed.
-        changed = _start(batches)
-        report = index.refresh(on_skip=links.note_skipped, progress=None)
-        links.note(Path(path) for path in index.store.facet("path"))
-        tell(report)
-        if report.interrupted or not _follow(index, batches, changed, roots, seen, links, tell, stop):
-            return
-
-
-def _follow(
-    index: Index,
-    batches: Iterator[set[Path]],
-    changed: set[Path],
-    roots: list[Path],
-    seen: list[object],
-    links: "Links",
-    tell: Tell,
-    stop: threading.Event,
-) -> bool:
-    """Index batch by batch; returns True when a root was replaced or the roots are others, so that all is looked at again."""
-    for batch in batches:
-        changed |= batch
-        now = _identities(roots)
-        if now != seen and any(os.path.lexists(root) for root, old, new in zip(roots, seen, now, strict=True) if old != new):
-            return not stop.is_set()
-        seen[:] = now
-        if not batch and changed == set():
-            continue
-        places = outermost(places_of(changed) | links.to(changed))
+        batches = _batches([root for root in roots if root.is_dir()], _own_folder(index), stop)
+        changed = next(batches, set())
+        links = Links()
         try:
-            report = index.refresh_places(places, on_skip=links.note_skipped)
-        except FolderHeld:  # another process writes: with the next batch, or the next tick
+            report = index.refresh(on_skip=links.note_skipped)
+        except FolderHeld as held:
+            tell(held)
+            stop.wait(TICK)
             continue
-        except StoreError as error:
-            tell(error)
-            continue
-        changed.clear()
-        links.note(places)
-        if report.added or report.changed or report.moved or report.deleted or report.interrupted:
-            tell(report)
+        tell(report)
+        links.note(Path(path) for path in index.store.facet("path"))
         if report.interrupted:
-            return False
-    return False
+            return
+        follow = _Follow(index, tell, links, changed)
+        for batch in batches:
+            now = _identities(roots)
+            if _was_replaced(watched, now):
+                break
+            watched = now
+            if not follow.take(batch):
+                return
+
+
+@dataclass
+class _Follow:
+    """Indexes batch by batch."""
+
+    index: Index
+    tell: Tell
+    links: "Links"
+    changed: set[Path]  # that is not indexed yet
+
+    def take(self, batch: set[Path]) -> bool:
+        """Index a batch and what is left of those before; False when Ctrl-C came."""
+        self.changed |= batch
+        if not self.changed:
+            return True
+        places = outermost(places_of(self.changed) | self.links.to(self.changed))
+        try:
+            report = self.index.refresh_places(places, on_skip=self.links.note_skipped)
+        except StoreError as error:  # another process writes, or the disk is full: again with the next batch
+            self.tell(error)
+            return True
+        self.changed = set()
+        self.links.note(places)
+        if report.added or report.changed or report.moved or report.deleted or report.interrupted:
+            self.tell(report)
+        return not report.interrupted
 
 
 def places_of(changed: Iterable[Path]) -> set[Path]:
@@ -174,11 +179,6 @@ def _batches(folders: list[Path], own: Path | None, stop: threading.Event) -> It
         ) from error
 
 
-def _start(batches: Iterator[set[Path]]) -> set[Path]:
-    """The first batch: from then on nothing is missed."""
-    return next(batches, set())
-
-
 def _identities(roots: Iterable[Path]) -> list[object]:
     """What changes when a root is replaced: which folder it is; of a file also its size and time."""
     found: list[object] = []
@@ -191,3 +191,8 @@ def _identities(roots: Iterable[Path]) -> list[object]:
         of_file = () if root.is_dir() else (about.st_size, about.st_mtime_ns)
         found.append((about.st_dev, about.st_ino, *of_file))
     return found
+
+
+def _was_replaced(before: Iterable[object], now: Iterable[object]) -> bool:
+    """Whether a root is there that is not the one watched; one that is gone may come back."""
+    return any(new is not None and new != old for old, new in zip(before, now, strict=True))

@@ -88,7 +88,7 @@ class FolderStore(Store):
         self._edge: edge.EdgeShard | None = None
         self._name = uuid.uuid4().hex  # of this opening
         self._changes = 0  # chunks written and paths deleted since
-        self._unflushed = 0
+        self._unflushed = self._unflushed_bytes = 0  # chunks, and what they may take when they are flushed
         self._closed = False
         self._written = False  # since it was loaded, so that its files are to be hashed again
         self._failed = False  # a write has failed: on a full disk even a flush could end the process
@@ -181,7 +181,7 @@ class FolderStore(Store):
             warnings.warn(f"the files of {self.folder} could not be hashed: {error}", stacklevel=2)
         finally:
             loaded.close()
-            self._written, self._unflushed = False, 0
+            self._written, self._unflushed, self._unflushed_bytes = False, 0, 0
 
     def close(self) -> None:
         """Release the folder for other processes, its files hashed if it was written to; a second call does nothing."""
@@ -459,6 +459,7 @@ class FolderStore(Store):
                     self._changes += 1  # a search in between notices, too
             self._changes += max(0, changes - len(operations))
             self._unflushed += max(changes, len(operations))
+            self._unflushed_bytes += size
             self._sync()
         except StoreError:
             self._failed = True
@@ -478,13 +479,20 @@ class FolderStore(Store):
 
     def _flush(self, loaded: edge.EdgeShard) -> None:
         loaded.flush()
-        self._unflushed = 0
+        self._unflushed = self._unflushed_bytes = 0
 
     def _begin_writing(self, size: int) -> None:
         """Before every write: room for `size` bytes of vectors and payload, and no hashes that would be wrong after it."""
         with self._turn:
-            self.loaded()
-            require_room(self.folder, size)
+            loaded = self.loaded()
+            try:
+                require_room(self.folder, size + self._unflushed_bytes)
+            except StoreError:
+                if not self._unflushed:
+                    raise
+                with edge_errors():  # for which there was room when it was written
+                    self._flush(loaded)
+                require_room(self.folder, size)
             if not self._written:
                 remove_file_hashes(self.folder)
                 self._written = True

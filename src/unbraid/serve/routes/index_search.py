@@ -30,9 +30,12 @@ class IndexSearch:
     def __init__(self, index: "Index") -> None:
         """Serve searches of `index`, one at a time."""
         self.index, self.modes = index, index.model.search_modes
-        self.own_tier = index.own_tier  # now, as counting the chunks of a tier takes the index for itself
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="search")
+
+    async def own_tier(self) -> str | None:
+        """The tier that a query is encoded by once more, if the index holds texts of it: `Index.own_tier`."""
+        return await asyncio.wrap_future(self._thread.submit(lambda: self.index.own_tier))
 
     async def search(
         self,

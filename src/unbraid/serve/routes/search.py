@@ -100,8 +100,7 @@ async def _own_vector(
 ) -> np.ndarray | None:
     """The query as the tier of many languages encodes it, where the index holds texts of that tier and none was named."""
     index = context_of(request).index
-    tier = index.own_tier if index else None
-    if tier is None or encoder.tier or not items:
+    if index is None or encoder.tier or not items or (tier := await index.own_tier()) is None:
         return None
     return await _encode(request, asked, items, weights, TextEncoder(tier, None, "query"))
 
