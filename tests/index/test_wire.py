@@ -24,6 +24,7 @@ from unbraid.index.store.store import Page
 from unbraid.index.store.wire import (
     METHODS,
     Connection,
+    Facts,
     read_answer,
     read_request,
     write_answer,
@@ -31,6 +32,7 @@ from unbraid.index.store.wire import (
 )
 
 ID = UUID(int=5)
+FACTS = Facts(("name", 3), 7)
 ENTRY = Entry(
     "/ä.md", "text", 1, None, "s\0\n", "sha", 1, 1 << 60, 0, 1, fields={"a": 1, "b": ["x"], "c": "d"}
 )
@@ -71,8 +73,9 @@ def test_points_to_write_come_back_as_they_were_sent() -> None:
 def test_vectors_keep_every_bit() -> None:
     (rows, limit, _) = read_request(write_request("nearest", (ROWS, 3, ANYTHING)))[1]
     assert rows.tobytes() == ROWS.tobytes() and rows.shape == (2, 2) and limit == 3
-    assert read_answer("vectors", write_answer("", ROWS)).tobytes() == ROWS.tobytes()
-    page = read_answer("page", write_answer("", Page([ID], [{"a": {"b": 1}}], ROWS[:1], None)))
+    facts, rows = read_answer("vectors", write_answer("", FACTS, ROWS))
+    assert rows.tobytes() == ROWS.tobytes() and facts == FACTS
+    _, page = read_answer("page", write_answer("", FACTS, Page([ID], [{"a": {"b": 1}}], ROWS[:1], None)))
     assert (page.ids, page.payloads, page.following) == ([ID], [{"a": {"b": 1}}], None)
 
 
@@ -130,7 +133,7 @@ def test_any_bytes_are_an_answer_or_refused(message: bytes, name: str) -> None:
 
 def test_an_unknown_error_is_one_of_the_store() -> None:
     with pytest.raises(StoreError, match="boom"):
-        read_answer("size", write_answer("SystemExit", "boom"))
+        read_answer("size", write_answer("SystemExit", FACTS, "boom"))
 
 
 def pair(token: bytes, other: bytes) -> tuple[Any, Any]:

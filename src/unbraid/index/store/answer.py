@@ -3,6 +3,7 @@
 import os
 import secrets
 import socket
+import sys
 import threading
 import weakref
 from contextlib import suppress
@@ -15,12 +16,14 @@ from unbraid.index.store.wire import (
     TOKEN_FILE,
     Address,
     Connection,
+    Facts,
     read_request,
     write_address,
     write_answer,
 )
 
 MOST = 128  # connections at a time
+SWITCH = 0.0005  # seconds until a thread that computes lets another one go on
 
 
 class Answers:
@@ -77,6 +80,8 @@ class Answers:
         try:
             connection = Connection.accept(stream, self._token)
             self._connections.add(connection)
+            # Python's default is 5 ms, and a search is ten calls: it would wait 50 ms while this process indexes.
+            sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH))
             try:
                 while not self._closed:
                     connection.send(self._answer(connection.receive()))
@@ -92,11 +97,14 @@ class Answers:
         try:
             name, arguments = read_request(message)
             result = getattr(self._store, name)(*arguments)
-            return write_answer("", result)
+            return write_answer("", self._facts(), result)
         except Exception as error:  # noqa: BLE001  # the other process is told
             known = [kind.__name__ for kind in type(error).__mro__ if kind.__name__ in ERRORS]
             said = str(error) if isinstance(error, UnbraidError) else f"{type(error).__name__}: {error}"
-            return write_answer(known[0] if known else "StoreError", said)
+            return write_answer(known[0] if known else "StoreError", Facts(("", 0), 0), said)
+
+    def _facts(self) -> Facts:
+        return Facts(self._store.version(), self._store.size())
 
 
 _OPEN: "weakref.WeakSet[Answers]" = weakref.WeakSet()

@@ -33,6 +33,7 @@ from unbraid.index.store.wire import (
     PATIENCE,
     UNBOUNDED,
     Connection,
+    Facts,
     read_address,
     read_answer,
     write_request,
@@ -64,6 +65,7 @@ class SharedStore(Store):
         self._copy: ExitStack | None = None  # what removes the copy that this process made for itself
         self._idle: list[Connection] = []  # to the process that holds it; each is of one call at a time
         self._choice = threading.Lock()  # held while it is found out who holds the index
+        self._facts: Facts | None = None  # that came with the last answer
         self._meta: tuple[tuple[int, int], Meta] | None = None
         self._numbers: list[str] | None = None
         self._become()
@@ -216,7 +218,8 @@ class SharedStore(Store):
                 connection.close()
                 raise
             self._idle.append(connection)
-            return read_answer(name, answer)
+            self._facts, result = read_answer(name, answer)
+            return result
 
     # -- the index -----------------------------------------------------------------------------------------
 
@@ -286,8 +289,15 @@ class SharedStore(Store):
         return int(self._ask("count", filter))
 
     def size(self) -> int:
-        """About the number of chunks, at no cost."""
+        """About the number of chunks, at no cost: as of the last answer where another process holds the index."""
+        if self._held is None and self._facts is not None:
+            return self._facts.size
         return int(self._ask("size"))
+
+    def sample(self) -> Vectors:
+        """Base vectors [n, dim] of up to SAMPLE chunks drawn at random, which stand for all."""
+        version = self._facts.version if self._held is None and self._facts is not None else self.version()
+        return self.kept_sample(version)
 
     def facet(self, key: str) -> dict[str, int]:
         """Chunks by value of path or one of KEYWORDS; those without a value are not counted."""

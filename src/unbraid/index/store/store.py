@@ -240,7 +240,11 @@ class Store(ABC):
 
         Reading them takes as long as the rest of a search, so they are read again only after many changes.
         """
-        opened, changes = self.version()
+        return self.kept_sample(self.version())
+
+    def kept_sample(self, version: Version) -> Vectors:
+        """The sample, read again where `version` is far from the one that it was read of."""
+        opened, changes = version
         if self._sample is not None:
             (then, before), rows = self._sample
             if then == opened and changes - before <= STALE * self.size():

@@ -4,8 +4,9 @@ Who holds the index writes where it listens, and a random token, into `open.toke
 anything else both sides prove by HMAC that they know the token, without sending it. So a stranger who got the port of
 a process that has ended learns nothing, and is not believed.
 
-A request is [name of a method, arguments]; an answer is [class of the error or "", result or message]. Arguments and
-results have the types of METHODS and are checked against them. Nothing that is read is ever executed.
+A request is [name of a method, arguments]; an answer is [class of the error or "", version and size of the index, result or
+message]. Arguments and results have the types of METHODS and are checked against them. Nothing that is read is ever
+executed.
 """
 
 import hmac
@@ -68,6 +69,13 @@ METHODS: dict[str, tuple[Any, Any]] = {
 ERRORS = {kind.__name__: kind for kind in (StoreError, ItemError, DataError)}
 
 
+class Facts(msgspec.Struct, frozen=True, array_like=True):
+    """What every answer says of the index, so that nobody has to ask."""
+
+    version: Version
+    size: int
+
+
 class FarCandidates(Candidates):
     """Candidates that came over the wire."""
 
@@ -123,7 +131,7 @@ def _decode_other(kind: Any, value: Any) -> Any:
 
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=_encode_other, uuid_format="bytes")
 _REQUEST = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
-_ANSWER = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
+_ANSWER = msgspec.msgpack.Decoder(tuple[str, Facts, msgspec.Raw])
 
 
 def write_request(name: str, arguments: Sequence[Any]) -> bytes:
@@ -143,22 +151,25 @@ def read_request(message: bytes) -> tuple[str, tuple[Any, ...]]:
     return name, decoded
 
 
-def write_answer(error: str, result: Any) -> bytes:
+def write_answer(error: str, facts: Facts, result: Any) -> bytes:
     """What a call gave, or the name and the message of the error that it raised."""
-    return _ENCODER.encode((error, result))
+    return _ENCODER.encode((error, facts, result))
 
 
-def read_answer(name: str, message: bytes) -> Any:
-    """The result of a call of `name`. Raises the error that the call raised, and StoreError for what is no answer."""
+def read_answer(name: str, message: bytes) -> tuple[Facts, Any]:
+    """What an answer says of the index, and the result of a call of `name`.
+
+    Raises the error that the call raised, and StoreError for what is no answer.
+    """
     try:
-        kind, result = _ANSWER.decode(message)
+        kind, facts, result = _ANSWER.decode(message)
         expected = str if kind else METHODS[name][1]
         decoded = msgspec.msgpack.decode(result, type=expected, dec_hook=_decode_other)
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
         raise StoreError(f"the process that holds the index sent what is not an answer: {error}") from error
     if kind:
         raise ERRORS.get(kind, StoreError)(decoded)
-    return decoded
+    return facts, decoded
 
 
 # -- connections -------------------------------------------------------------------------------------------

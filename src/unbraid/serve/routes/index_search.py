@@ -34,8 +34,16 @@ class IndexSearch:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="search")
 
     async def own_tier(self) -> str | None:
-        """The tier that a query is encoded by once more, if the index holds texts of it: `Index.own_tier`."""
-        return await asyncio.wrap_future(self._thread.submit(lambda: self.index.own_tier))
+        """The tier that encodes a query once more, if the index holds texts of it now: `Index.own_tier`.
+
+        Raises ApiError 500 for an index that cannot be read.
+        """
+        if self.index.model.multilingual_tier is None:
+            return None
+        try:
+            return await asyncio.wrap_future(self._thread.submit(lambda: self.index.own_tier))
+        except UnbraidError as error:
+            raise ApiError(500, "index_failed", str(error)) from error
 
     async def search(
         self,
