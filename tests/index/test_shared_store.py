@@ -124,6 +124,15 @@ def test_what_one_process_writes_the_other_finds_at_once(folder: Path) -> None:
         assert sorted(near.files()) == ["/a.md", "/b.md"]
 
 
+def test_chunks_that_are_deleted_during_a_search_are_left_out_in_silence(folder: Path) -> None:
+    with opened(folder) as near, opened(folder) as far:
+        ids = [point_id("/a.md", "s1", 0), point_id("/b.md", "s1", 0)]
+        rows = far.vectors(ids)
+        near.delete(["/a.md"])
+        first, second = far.entries(ids, rows)
+        assert first is None and second is not None and second.path == "/b.md"
+
+
 def test_a_description_that_another_process_changed_is_read_again(folder: Path) -> None:
     with opened(folder) as near, opened(folder) as far:
         far.set_meta(replace(far.meta, words=1))

@@ -35,7 +35,7 @@ _NUMBERS = {"float32": edge.VectorStorageDatatype.Float32, "float16": edge.Vecto
 # to be room before a write. Measured: 2.1 bytes a byte of vector and payload, log included, and 2 MB for a flush.
 ROOM_FACTOR = 3
 ROOM_AT_LEAST = 8 * 1024**2
-AT_ONCE = 64  # points in one operation of Edge, which stops every thread of Python for 20 ms
+AT_ONCE = 16  # points in one operation of Edge, which stops every thread of Python for 1 to 5 ms
 
 
 def load_edge(path: Path, storage: Storage) -> edge.EdgeShard:

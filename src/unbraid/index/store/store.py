@@ -221,17 +221,17 @@ class Store(ABC):
         return entries, np.concatenate(parts)
 
     def entries(self, ids: Sequence[UUID], vectors: Vectors) -> list[Entry | None]:
-        """What is stored under each of `ids`; None, and one warning, where it is gone or damaged.
+        """What is stored under each of `ids`; None where it is gone since it was found, or damaged.
 
-        `vectors` is what `vectors` returned for them, so that they are read once.
+        `vectors` is what `vectors` returned for them, so that they are read once. Warns of damage.
         """
         payloads = self.payloads(ids)
         rows = vectors[:, : self.meta.storage.dim]
         entries = [checked_entry(payloads.get(one), row) for one, row in zip(ids, rows, strict=True)]
-        if damaged := sum(entry is None for entry in entries):
+        damaged = sum(entry is None and one in payloads for one, entry in zip(ids, entries, strict=True))
+        if damaged:
             warnings.warn(
-                f"{damaged} chunks of {self.place} were left out, damaged or deleted meanwhile: unbraid index verify",
-                stacklevel=2,
+                f"{damaged} chunks of {self.place} were left out, damaged: unbraid index verify", stacklevel=2
             )
         return entries
 
