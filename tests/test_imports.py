@@ -54,6 +54,7 @@ LATE = HEAVY | {
         "rapidocr",
         "ray",
         "qdrant_client",
+        "watchfiles",
         "uvicorn",
         "orjson",
         "prometheus_client",

@@ -25,7 +25,7 @@ from unbraid.index.store.filter import Condition, Filter
 from unbraid.index.store.meta import Meta
 from unbraid.index.store.shared_store import SharedStore
 from unbraid.index.store.wire import TOKEN_FILE, read_address
-from unbraid.io.lock import FolderHeld, FolderLock
+from unbraid.io.lock import WRITE, FolderHeld, FolderLock
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the processes are ended by POSIX signals")
 DIM = 4
@@ -218,6 +218,30 @@ def test_two_processes_that_make_one_index_make_one(tmp_path: Path, make_meta: C
         one.upsert([entry()], vectors(0))
         with SharedStore.create(tmp_path / "ix", make_meta(DIM, "other base")) as two:
             assert two.meta == one.meta and two.count() == 1
+
+
+def test_a_folder_with_nothing_but_a_lock_holds_no_index_yet(tmp_path: Path) -> None:
+    lock = FolderLock(tmp_path, WRITE)
+    assert SharedStore.open(tmp_path) is None
+    lock.release()
+
+
+def test_an_answer_that_is_too_large_is_an_error_and_no_reason_to_ask_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unbraid.index.store.answer.LARGEST", 100)
+    with opened(folder) as near, opened(folder) as far:
+        with pytest.raises(StoreError, match="the answer to files has .* bytes, too many"):
+            far.files()
+        assert far.count() == near.count() == 2
+
+
+def test_an_index_whose_folder_is_gone_says_so(folder: Path) -> None:
+    with opened(folder) as store:
+        (folder / "unbraid.json").rename(folder / "elsewhere.json")
+        with pytest.raises(StoreError, match="is gone"):
+            store.upsert([entry()], vectors(0))
+        (folder / "elsewhere.json").rename(folder / "unbraid.json")
 
 
 def test_one_writes_as_a_whole_at_a_time_and_searches_go_on(

@@ -9,10 +9,11 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 
-from unbraid.errors import UnbraidError
+from unbraid.errors import StoreError, UnbraidError
 from unbraid.index.store.folder_store import FolderStore
 from unbraid.index.store.wire import (
     ERRORS,
+    LARGEST,
     TOKEN_FILE,
     Address,
     Connection,
@@ -97,7 +98,12 @@ class Answers:
         try:
             name, arguments = read_request(message)
             result = getattr(self._store, name)(*arguments)
-            return write_answer("", self._facts(), result)
+            answer = write_answer("", self._facts(), result)
+            if len(answer) > LARGEST:
+                raise StoreError(
+                    f"the answer to {name} has {len(answer):,} bytes, too many for another process"
+                )
+            return answer
         except Exception as error:  # noqa: BLE001  # the other process is told
             known = [kind.__name__ for kind in type(error).__mro__ if kind.__name__ in ERRORS]
             said = str(error) if isinstance(error, UnbraidError) else f"{type(error).__name__}: {error}"

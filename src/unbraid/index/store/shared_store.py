@@ -39,6 +39,7 @@ from unbraid.index.store.wire import (
     write_request,
 )
 from unbraid.io.lock import (
+    OPEN,
     PAUSE,
     WRITE,
     FolderHeld,
@@ -48,7 +49,7 @@ from unbraid.io.lock import (
     read_holder,
 )
 
-TAKEOVER = 10.0  # seconds until a holder that cannot be reached is an error; one that closes may be hashing its files
+TAKEOVER = 30.0  # seconds until a holder that cannot be reached is an error; one that closes may be hashing its files
 WRITERS = 10.0  # seconds that a writer waits for another one
 
 
@@ -77,7 +78,7 @@ class SharedStore(Store):
         Raises StoreError for something else than an index, and when the process that holds it cannot be reached.
         """
         folder = Path(folder)
-        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        if not folder.exists() or (folder.is_dir() and all(map(_is_of_lock, folder.iterdir()))):
             return None
         if not folder.is_dir():
             raise StoreError(f"no index at {folder}: it is a file; give a folder")
@@ -226,7 +227,10 @@ class SharedStore(Store):
     @property
     def meta(self) -> Meta:  # type: ignore[override]  # read again when a process has changed it
         """What `unbraid.json` says now."""
-        about = (self.folder / META_FILE).stat()
+        try:
+            about = (self.folder / META_FILE).stat()
+        except OSError as error:
+            raise StoreError(f"{self.place} is gone: {error}") from error
         mark = about.st_mtime_ns, about.st_ino
         if self._meta is None or self._meta[0] != mark:
             self._meta = mark, read_meta(self.folder)
@@ -350,6 +354,11 @@ class SharedStore(Store):
     def _check_writable(self) -> None:
         if self._copy is not None:
             raise StoreError(f"cannot write {self.place}: the folder cannot be written by this user")
+
+
+def _is_of_lock(path: Path) -> bool:
+    """Whether a file is one of a lock's, which are there before an index is."""
+    return path.stem in (OPEN, WRITE)
 
 
 def _is_elsewhere(folder: Path) -> bool:
