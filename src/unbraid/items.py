@@ -43,7 +43,11 @@ T = TypeVar("T")
 
 def suffix_modality(path: str | Path) -> Modality:
     """Modality of a file by its suffix: code, image, and text for every other suffix."""
-    suffix = os.path.splitext(path)[1].lower()  # a Path is slow to make, and an index asks for 100,000 files
+    return modality_of(os.path.splitext(path)[1].lower())
+
+
+def modality_of(suffix: str) -> Modality:
+    """Modality of files of a suffix, in lower case and with its dot."""
     if suffix in IMAGE_SUFFIXES:
         return "image"
     return "code" if suffix in CODE_SUFFIXES else "text"

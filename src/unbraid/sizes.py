@@ -1,6 +1,8 @@
 """Sizes of files as people write and read them: 100000, "100kB", "1.5 MB", "2 MiB"."""
 
 import re
+from contextlib import suppress
+from pathlib import Path
 
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(?:([kmgt]?)(i?)b)?", re.IGNORECASE)
 _POWERS = ("", "k", "m", "g", "t")
@@ -22,3 +24,12 @@ def write_size(size: float) -> str:
             return f"{size:.0f} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:,.1f} GB"
+
+
+def disk_bytes(folder: Path) -> int:
+    """What the files of a folder take on the disk; those of an index have holes, which take nothing."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # another process is at work in it
+            total += path.stat().st_blocks * 512 if path.is_file() else 0
+    return total

@@ -15,6 +15,15 @@ class Result(NamedTuple):
     err: str
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A person without indexes and settings: the data folder and the config file of this machine are not looked at."""
+    monkeypatch.setattr("unbraid.places.data_folder", lambda: tmp_path / "data")
+    monkeypatch.setenv("UNBRAID_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.delenv("UNBRAID_INDEX", raising=False)
+    return tmp_path
+
+
 @pytest.fixture
 def command(capsys, monkeypatch):
     """Run `unbraid` with some words: (exit code, output, errors)."""

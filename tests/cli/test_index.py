@@ -199,7 +199,7 @@ def test_verify_of_a_broken_table_names_the_file_and_exits_with_1(unbraid, index
         (("stats", "{tmp}/none"), "no index at"),
         (("verify", "{tmp}/none"), "no index at"),
         (("import", "{tmp}/none.parquet", "{tmp}/new"), "none.parquet"),
-        (("{tmp}",), "--into"),
+        (("{tmp}", "--into", "{tmp}/a", "--index", "b"), "give one of --into"),
     ],
 )
 def test_wrong_use_is_one_clear_line(unbraid, tmp_path, words, says):

@@ -92,7 +92,7 @@ def test_an_index_may_be_smaller(unbraid, folder, tmp_path):
 def test_a_hit_names_lines_and_in_a_pdf_pages():
     def place(path: str, first: int, last: int) -> str:
         hit = Hit(1, 0.5, path, "text", first, last, "words", 0.5)
-        return readable(hit).split("\n")[0].split("  ")[-1]
+        return readable(hit).split("\n")[0].split("  ")[-2]
 
     assert place("/a.md", 3, 3) == "/a.md:3-3"
     assert (place("/a.pdf", 3, 4), place("/a.pdf", 3, 3)) == ("/a.pdf page 3-4", "/a.pdf page 3")
@@ -137,7 +137,7 @@ def test_a_second_run_encodes_nothing(unbraid, folder, tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("search", "moon"), "--in"),
+        (("search", "moon"), "unbraid index FOLDER"),
         (("search", "--in", "x"), "give a QUERY, --image FILE or --queries FILE"),
         (("search", "moon", "--in", "/does/not/exist"), "no index at"),
         (("index", "/does/not/exist", "--into", "{tmp}/ix"), "/does/not/exist"),

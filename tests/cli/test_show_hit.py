@@ -43,9 +43,17 @@ def test_a_match_without_a_word_of_the_query_is_marked_whole():
 def test_what_is_around_a_hit_and_where_its_copies_are():
     copies = [Place(f"/{n}.md", n, n + 1) for n in range(1, 6)]
     first, *_, last = readable(hit("text", within="Guide > Keys", copies=copies)).split("\n")
-    assert first == "  1  0.500  /a.md:1-9  in Guide > Keys"
+    assert first == "  1  0.500  /a.md:1-9  in Guide > Keys  (file not found)"
     assert last.strip() == "5 copies: /1.md:1-2, /2.md:2-3, /3.md:3-4, …"
     assert shown(hit("text", copies=copies[:1])) == ["text", "1 copy: /1.md:1-2"]
+
+
+def test_a_file_that_is_gone_is_marked(tmp_path):
+    file = tmp_path / "a.md"
+    found = hit("text", str(file))
+    assert not found.exists and "(file not found)" in readable(found)
+    file.touch()
+    assert found.exists and "not found" not in readable(found)
 
 
 def test_the_words_of_the_query_are_marked_whatever_their_form():

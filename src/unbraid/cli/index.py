@@ -28,7 +28,9 @@ from unbraid.cli.options import (
     Threads,
     Tier,
 )
-from unbraid.cli.qdrant import AsJson, Folder, Tally, check_one_place
+from unbraid.cli.place import Index, IndexName, default_index, existing, find_index, one_place
+from unbraid.cli.qdrant import AsJson, Folder, Tally
+from unbraid.config import read_config
 from unbraid.loading import load, open_index
 from unbraid.progress import counting
 
@@ -39,7 +41,7 @@ class _AddUnlessNamed(TyperGroup):
     """Reads `unbraid index ~/notes --into X` as `unbraid index add ~/notes --into X`: any word but a command is a path."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+        if not args or (args[0] not in self.commands and args[0] not in ("--help", "-h")):
             args = ["add", *args]
         return super().parse_args(ctx, args)
 
@@ -47,8 +49,8 @@ class _AddUnlessNamed(TyperGroup):
 app = typer.Typer(
     cls=_AddUnlessNamed,
     help="Make folders of text, code and pictures searchable, and look after the index.\n\n"
-    "unbraid index PATH... --into FOLDER indexes; run it again after changes, also without PATH. It is short for "
-    "`unbraid index add`, whose --help shows its options. Write ./stats for a folder that has the name of a command below.",
+    "unbraid index PATH... --into FOLDER indexes; without --into, into an index of your own. Run it again after changes, "
+    "also without PATH. It is short for `unbraid index add`, whose --help shows its options. Write ./stats for a folder that has the name of a command below.",
     no_args_is_help=True,
 )
 
@@ -70,6 +72,7 @@ def add(
     into: Annotated[
         Path | None, typer.Option("--into", help="Folder of the index; made when it does not exist.")
     ] = None,
+    own: IndexName = None,
     field: Annotated[
         list[str] | None,
         typer.Option(
@@ -124,11 +127,14 @@ def add(
     settings = (field, include, exclude, hidden, max_size, ocr, page_images)
     if not paths and any(value is not None for value in settings):
         raise typer.BadParameter("give the PATH that these settings are of")
-    check_one_place(into, "--into", url, name)
+    folder = one_place(into, "--into", own, url, name)
+    config = read_config()
     told = _tell_skipped if verbose else None
     bar = True if sys.stderr.isatty() else None
+    if tier is None and model is None:
+        tier = config.tier
     with open_index(
-        into,
+        folder,
         qdrant=url,
         collection=name,
         model=lambda: load(model, threads=threads, tier=tier, language=language),
@@ -136,6 +142,9 @@ def add(
         numbers=numbers,  # type: ignore[arg-type]  # checked there
         candidates=candidates,  # type: ignore[arg-type]
     ) as index:
+        if not paths and folder is not None and folder == default_index() and config.roots:
+            held = [Path(root.path) for root in index.roots()] if folder.exists() else []
+            paths = [*held, *map(Path, config.roots)]
         if paths:
             report = index.add(
                 paths,
@@ -146,11 +155,14 @@ def add(
                 max_size=max_size,
                 ocr=ocr,
                 page_images=page_images,
+                defaults={"exclude": config.exclude} | ({} if config.ocr is None else {"ocr": config.ocr}),
                 prune=prune,
                 on_skip=told,
                 progress=bar,
             )
         else:
+            if folder is not None:
+                existing(folder)
             report = index.refresh(prune=prune, on_skip=told, progress=bar)
         agreed = [] if as_json else [doubt.root for doubt in report.doubts if _agrees(doubt)]
         if agreed:
@@ -169,7 +181,7 @@ def add(
     else:
         typer.echo(
             f"{report.added} added, {report.changed} changed, {report.moved} moved or copied, {report.unchanged} unchanged, "
-            f"{report.deleted} gone; {report.chunks} chunks encoded, {total} in {into or index.place}"
+            f"{report.deleted} gone; {report.chunks} chunks encoded, {total} in {index.place}"
         )
         typer.echo(", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.seconds.items()))
         if report.words_read:
@@ -205,8 +217,9 @@ def add(
 
 
 @app.command()
-def stats(folder: Folder, as_json: AsJson = False) -> None:
+def stats(folder: Index = None, as_json: AsJson = False) -> None:
     """Show what an index holds, how large it is and which bundle made it."""
+    folder = find_index(folder)
     from unbraid.cli.tiers import encoded_by, written_in
 
     with open_index(folder, read_only=True) as index:
@@ -238,7 +251,7 @@ def stats(folder: Folder, as_json: AsJson = False) -> None:
 
 @app.command()
 def verify(
-    folder: Folder,
+    folder: Index = None,
     repair: Annotated[
         bool,
         typer.Option("--repair", help="Encode damaged items again where their file still has the content."),
@@ -250,6 +263,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check every stored vector and payload and name the damaged ones. Exits with 1 when there are any."""
+    folder = find_index(folder)
     with open_index(
         folder, model=lambda: load(model, threads=threads, tier=tier, language=language), read_only=not repair
     ) as index:
@@ -274,8 +288,9 @@ def verify(
 
 
 @app.command()
-def compact(folder: Folder, as_json: AsJson = False) -> None:
+def compact(folder: Index = None, as_json: AsJson = False) -> None:
     """Free the space of deleted and replaced chunks. Needs as much free disk as the index takes."""
+    folder = find_index(folder)
     with open_index(folder) as index:
         before = index.stats().bytes or 0
         typer.echo(f"compacting {before / 1e6:.1f} MB; Ctrl-C does no harm", err=True)
@@ -341,10 +356,10 @@ def delete(
     as_json: AsJson = False,
 ) -> None:
     """Remove files and folders from an index and its disk; the files themselves stay."""
-    folder = paths.pop(0) if url is None else None
+    folder = find_index(paths.pop(0)) if url is None else None
     if not paths:
         raise typer.BadParameter("give the FOLDER of the index and the PATHs to take out")
-    check_one_place(folder, "FOLDER", url, name)
+    folder = one_place(folder, "FOLDER", None, url, name)
     with open_index(folder, qdrant=url, collection=name) as index:
         with Tally("deleting", "files", len(index.files_below(paths))) as tally:
             index.delete(paths, on_progress=tally.add)
@@ -359,9 +374,14 @@ def delete(
     tally.exit_if_interrupted("gone")
 
 
+def at_terminal() -> bool:
+    """Whether a person can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def _agrees(doubt: Any) -> bool:
     """Whether a person at a terminal says that what is gone is to be deleted."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not at_terminal():
         return False
     return typer.confirm(f"{doubt}. Delete them from the index?", default=False, err=True)
 

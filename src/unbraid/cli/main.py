@@ -19,11 +19,12 @@ from unbraid.cli.evaluate import evaluate
 from unbraid.cli.info import info
 from unbraid.cli.search import search
 from unbraid.cli.serve import serve
+from unbraid.cli.status import forget, status
 from unbraid.cli.watch import watch
 from unbraid.errors import UnbraidError
 
 EVERYBODY, MAKERS = "For everybody", "For makers of encoders, mappers and teachers"
-ORDER = "index search watch encode serve mapper info doctor evaluate analyse train".split()
+ORDER = "index search watch status forget encode serve mapper info doctor evaluate analyse train".split()
 
 
 class _Ordered(TyperGroup):
@@ -37,14 +38,14 @@ app = typer.Typer(
     name="unbraid",
     cls=_Ordered,
     help="Encode text, code and images once on a CPU, then search them under any task.\n\n"
-    "Start with: unbraid index FOLDER --into my.index, then: unbraid search 'what I look for' --in my.index",
+    "Start with: unbraid index FOLDER, then: unbraid search 'what I look for'. --into and --in name another index.",
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 app.add_typer(index.app, name="index", rich_help_panel=EVERYBODY)
 app.add_typer(mapper.app, name="mapper", rich_help_panel=EVERYBODY)
-for command in (search, watch, encode, serve, info, doctor, evaluate, analyse):
+for command in (search, watch, status, forget, encode, serve, info, doctor, evaluate, analyse):
     app.command(rich_help_panel=EVERYBODY)(command)
 app.add_typer(train.app, name="train", rich_help_panel=MAKERS)
 

@@ -33,14 +33,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
 app = typer.Typer()
 
 
-def check_one_place(folder: Path | None, option: str, url: str | None, name: str | None) -> None:
-    """Raise BadParameter unless there is either a `folder`, which came as `option`, or the `url` of a server."""
-    if (folder is None) == (url is None):
-        raise typer.BadParameter(f"give either {option} FOLDER or --qdrant URL")
-    if name is not None and url is None:
-        raise typer.BadParameter("--collection goes with --qdrant URL")
-
-
 class Tally:
     """Counts what is done and draws a bar. Ctrl-C ends the block, and what is done stays counted."""
 

@@ -7,11 +7,10 @@ from typing import Annotated, Any
 import typer
 from msgspec import structs, to_builtins
 
-from unbraid.cli.qdrant import AsJson, Folder, Name, Tally, Url, check_one_place
+from unbraid.cli.place import Index, IndexName, find_index, one_place
+from unbraid.cli.qdrant import AsJson, Name, Tally, Url
 from unbraid.loading import open_index
 from unbraid.sizes import write_size
-
-Index = Annotated[Path | None, typer.Argument(metavar="INDEX", help="Folder of the index.")]
 
 app = typer.Typer()
 
@@ -19,8 +18,8 @@ app = typer.Typer()
 @app.command()
 def roots(folder: Index = None, url: Url = None, name: Name = None, as_json: AsJson = False) -> None:
     """List the files and folders that an index was given, with their settings and numbers of files."""
-    check_one_place(folder, "INDEX", url, name)
-    with open_index(folder, qdrant=url, collection=name, read_only=True) as index:
+    place = one_place(folder, "INDEX", None, url, name) if url else find_index(folder)
+    with open_index(place, qdrant=url, collection=name, read_only=True) as index:
         found = index.roots()
     if as_json:
         typer.echo(json.dumps([structs.asdict(root) for root in found], ensure_ascii=False))
@@ -37,28 +36,29 @@ def roots(folder: Index = None, url: Url = None, name: Name = None, as_json: AsJ
 def remove(
     root: Annotated[Path, typer.Argument(metavar="ROOT", help="One that `unbraid index roots` lists.")],
     folder: Annotated[Path | None, typer.Option("--in", help="Folder of the index.")] = None,
+    own: IndexName = None,
     url: Url = None,
     name: Name = None,
     as_json: AsJson = False,
 ) -> None:
     """Take a root out of an index, with all that belongs to it; the files themselves stay."""
-    check_one_place(folder, "--in", url, name)
-    with open_index(folder, qdrant=url, collection=name) as index:
+    place = one_place(folder, "--in", own, url, name)
+    with open_index(place, qdrant=url, collection=name) as index:
         known = next((one.files for one in index.roots() if one.path == str(root)), 0)
         with Tally("removing", "files", known) as tally:
             index.remove_root(root, on_progress=tally.add)
-        total, place = index.count(), index.place
+        total = index.count()
     if as_json:
-        typer.echo(json.dumps({"files": tally.count, "total_chunks": total, "index": place}))
+        typer.echo(json.dumps({"files": tally.count, "total_chunks": total, "index": index.place}))
     else:
-        typer.echo(f"{root} removed with {tally.count:,} files, {total:,} chunks left in {place}")
+        typer.echo(f"{root} removed with {tally.count:,} files, {total:,} chunks left in {index.place}")
     tally.exit_if_interrupted("gone")
 
 
 @app.command()
-def skipped(folder: Folder, as_json: AsJson = False) -> None:
+def skipped(folder: Index = None, as_json: AsJson = False) -> None:
     """List what the last run over each root left out, with the reasons; names and patterns are counted by rule."""
-    with open_index(folder, read_only=True) as index:
+    with open_index(find_index(folder), read_only=True) as index:
         found = index.skipped()
     if as_json:
         typer.echo(json.dumps([to_builtins(one) for one in found], ensure_ascii=False))

@@ -11,9 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from unbraid.cli.options import Model, Tier, custom_mapper, one_of
-from unbraid.cli.qdrant import Name, Url, check_one_place
+from unbraid.cli.place import IndexName, existing, one_place
+from unbraid.cli.qdrant import Name, Url
 from unbraid.cli.refresh_few import refresh_few
 from unbraid.cli.show_hit import printable, readable
+from unbraid.config import read_config
 from unbraid.errors import DataError
 from unbraid.items import MODALITIES, Code, Item, suffix_modality
 from unbraid.loading import load, open_index
@@ -28,7 +30,10 @@ def search(
     query: Annotated[
         str | None, typer.Argument(help="Words, or code with --code; leave out with --image or --queries.")
     ] = None,
-    folder: Annotated[Path | None, typer.Option("--in", help="Folder of the index.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--in", help="Folder of the index; by default the one of your own.")
+    ] = None,
+    own_index: IndexName = None,
     url: Url = None,
     name: Name = None,
     mode: Annotated[
@@ -64,9 +69,12 @@ def search(
     ] = None,
     code: Annotated[bool, typer.Option("--code", help="The queries are code snippets.")] = False,
     vectors_only: Annotated[
-        bool,
-        typer.Option("--vectors-only", help="Search by meaning alone; the words of a query do not count."),
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--vectors-only/--with-words",
+            help="Search by meaning alone, so that the words of a query do not count; or by both, as is usual.",
+        ),
+    ] = None,
     k: Annotated[int, typer.Option("-k", help="How many results.", min=1, max=10_000)] = 10,
     min_score: Annotated[
         float | None,
@@ -92,7 +100,9 @@ def search(
     ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(help="Only files whose field fits: 'team=search', 'year>=2024', 'draft!=yes'."),
+        typer.Option(
+            help="Only files whose field fits: 'team=search', 'year>=2024', 'draft!=yes', 'modified>=2026-10', 'size<100kB'."
+        ),
     ] = None,
     model: Model = None,
     tier: Tier = None,
@@ -136,19 +146,25 @@ def search(
     queries = _queries(words, image or [], unwanted or [], weight, code)
     own = custom_mapper(mode)
 
+    config = read_config()
+    if tier is None and model is None:
+        tier = config.tier
+
     def embedder() -> Any:
         loaded = load(model, tier=tier, language=query_language)
         return loaded.with_mapper(own) if own else loaded
 
-    check_one_place(folder, "--in", url, name)
-    with open_index(folder, qdrant=url, collection=name, model=embedder, read_only=not refresh) as index:
+    where_it_is = one_place(folder, "--in", own_index, url, name)
+    if where_it_is is not None and folder is None:
+        existing(where_it_is)
+    with open_index(where_it_is, qdrant=url, collection=name, model=embedder, read_only=not refresh) as index:
         if refresh:
             refresh_few(index)
         results = index.search(
             queries,
             mode=own.name if own else mode,
             k=k,
-            vectors_only=vectors_only,
+            vectors_only=config.vectors_only if vectors_only is None else vectors_only,
             min_score=min_score or 0.0,
             modality=modality,
             path=path or None,
@@ -165,7 +181,8 @@ def search(
         found_any |= bool(hits)
         if as_json:
             for hit in hits:
-                about = {"query": asked, **asdict(hit)} if len(words) > 1 else asdict(hit)
+                about: dict[str, Any] = {"query": asked} if len(words) > 1 else {}
+                about |= {**asdict(hit), "exists": hit.exists}
                 typer.echo(json.dumps(about, ensure_ascii=False))
             continue
         if len(words) > 1:

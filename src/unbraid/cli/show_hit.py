@@ -13,6 +13,8 @@ _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 def readable(hit: Any, query: str = "", *, context: int | None = None, marked: bool = False) -> str:
     """Rank, score, file and lines (a PDF's pages), what these are within, then the lines around the match of the hit.
 
+    A file that is not there any more is marked so.
+
     These are LINES lines, or with `context` the best one with as many before and after it. `marked` shows the words of
     `query` in bold, and the match itself where it holds none. Copies of the text come last.
     """
@@ -31,7 +33,8 @@ def readable(hit: Any, query: str = "", *, context: int | None = None, marked: b
         if hit.match and not terms & word_terms(hit.match):
             shown[best - first] = f"{_BOLD}{shown[best - first]}{_PLAIN}"
     within = f"  in {printable(hit.within)}" if hit.within else ""
-    lines = [f"{hit.rank:3d}  {hit.score:.3f}  {printable(hit.place)}{within[:WIDTH]}"]
+    gone = "" if hit.exists else "  (file not found)"
+    lines = [f"{hit.rank:3d}  {hit.score:.3f}  {printable(hit.place)}{within[:WIDTH]}{gone}"]
     lines += (f"            {line}" for line in shown)
     if hit.copies:
         named = ", ".join(map(str, hit.copies[:COPIES])) + ", …" * (len(hit.copies) > COPIES)

@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 
 from unbraid.cli.options import AsJson, Language, Model, Threads, Tier
-from unbraid.cli.qdrant import Name, Url, check_one_place
+from unbraid.cli.place import IndexName, existing, one_place
+from unbraid.cli.qdrant import Name, Url
 from unbraid.cli.refresh_few import summary
+from unbraid.config import read_config
 from unbraid.errors import StoreError, require
 from unbraid.loading import load, open_index
 
@@ -30,6 +32,7 @@ def watch(
     into: Annotated[
         Path | None, typer.Option("--into", help="Folder of the index; made when it does not exist.")
     ] = None,
+    own: IndexName = None,
     url: Url = None,
     name: Name = None,
     model: Model = None,
@@ -46,7 +49,12 @@ def watch(
     from unbraid.index.watch import watch as watch_index
 
     require("watchfiles", "watch")
-    check_one_place(into, "--into", url, name)
+    folder = one_place(into, "--into", own, url, name)
+    if folder is not None and not paths:
+        existing(folder)
+    config = read_config()
+    if tier is None and model is None:
+        tier = config.tier
 
     def tell(found: Report | StoreError) -> None:
         at = time.strftime("%H:%M:%S")
@@ -63,14 +71,17 @@ def watch(
         sys.stdout.flush()
 
     with open_index(
-        into,
+        folder,
         qdrant=url,
         collection=name,
         model=lambda: load(model, threads=threads, tier=tier, language=language),
     ) as index:
         try:
-            if paths and index.add(paths, progress=True if sys.stderr.isatty() else None).interrupted:
-                raise KeyboardInterrupt
+            if paths:
+                defaults = {"exclude": config.exclude} | ({} if config.ocr is None else {"ocr": config.ocr})
+                bar = True if sys.stderr.isatty() else None
+                if index.add(paths, defaults=defaults, progress=bar).interrupted:
+                    raise KeyboardInterrupt
             watch_index(index, tell, threading.Event())
         except KeyboardInterrupt:
             typer.echo("unbraid: the index is up to date with what is listed above", err=True)

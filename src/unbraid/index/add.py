@@ -128,6 +128,7 @@ class _Run:
         self.limit = limit_of(model)
         self.report = Report(seconds=dict.fromkeys(("walk", "read", "encode", "write"), 0.0))
         self.present: set[str] = set()  # paths that the index holds as they are on disk
+        self.pictured: set[str] = set()  # files on the disk that are pictures or may hold some
         self.renewed: list[tuple[str, str, int]] = []  # same content, another time or other fields
         self.wrote = False
 
@@ -135,6 +136,9 @@ class _Run:
         """Walk; move what is known under another path; read, encode and write the rest; delete what is gone."""
         with self._timed("walk"):
             walked = list(self._walk())
+            self.pictured = {
+                file.name for file in walked if file.modality == "image" or file.suffix in PDF_SUFFIXES
+            }
             stale = [file for file in walked if self._can_encode(file) and not self._unchanged_by_stat(file)]
             copies = self._find_copies(stale)
             if not prune:
@@ -257,7 +261,7 @@ class _Run:
 
     def _holds_all(self, file: File, state: FileState) -> bool:
         """Whether the index has all of the content that it has of a file; not its pages as pictures, if asked for now."""
-        pages = self._root(file.name).page_images and file.suffix in PDF_SUFFIXES
+        pages = file.suffix in PDF_SUFFIXES and self._root(file.name).page_images
         return state.complete and ("pages" in state.seen.split() or not pages)
 
     def _keep(self, file: File, state: FileState) -> None:
@@ -421,7 +425,7 @@ class _Run:
 
     def read_words(self, progress: bool | None) -> None:
         """The second pass: read the words in the pictures that the index holds of the files of this run."""
-        wanted = sorted(path for path in self.present if self._root(path).ocr)
+        wanted = sorted(path for path in self.pictured & self.present if self._root(path).ocr)
         todo = unread(self.store.files() if self.wrote else self.known, wanted)
         if not todo:
             return

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, overload
 
 from PIL import Image
@@ -162,6 +163,7 @@ class Index:
         max_size: int | None = None,
         ocr: bool | None = None,
         page_images: bool | None = None,
+        defaults: Mapping[str, Any] = MappingProxyType({}),
         prune: bool = False,
         on_skip: Skip | None = None,
         progress: bool | None = None,
@@ -169,7 +171,8 @@ class Index:
         """Index the files under `paths`, skip those that have not changed, and delete those that are gone.
 
         Each of `paths` becomes a root of the index, kept with its settings for `refresh`, unless it lies in a root that takes
-        it in and no setting is given. A setting that is not given stays as it was. `fields` are added to those of every
+        it in and no setting is given. A setting that is not given stays as it was; that of a new root is one of `defaults`,
+        by name, if it is there. `fields` are added to those of every
         file; an empty value removes one. `include` and `exclude` are patterns as lines of a .gitignore in the root: with
         `include` only files that match one of them, or lie in a folder that does, are indexed. `hidden` takes hidden files
         too, `max_size` is a limit in bytes in place of the usual ones. The words in pictures and in PDF pages without text
@@ -204,7 +207,7 @@ class Index:
         if dim is not None and dim not in model.bundle.dims:
             raise DataError(f"dim {dim}: expected one of {', '.join(map(str, model.bundle.dims))}")
         self._make(meta_of_model(model, Storage(**{"dim": model.dim, **self._options})))
-        return self._run(resolved, given, prune=prune, on_skip=on_skip, progress=progress)
+        return self._run(resolved, given, defaults, prune=prune, on_skip=on_skip, progress=progress)
 
     def refresh(
         self,
@@ -231,7 +234,7 @@ class Index:
                 if owner.of(path.as_posix()) is None:
                     raise DataError(f"{path} lies in no root of {self.place}: see unbraid index roots")
         self._make(meta_of_model(self.model, self.meta.storage))
-        return self._run(chosen, {}, prune=prune, on_skip=on_skip, progress=progress)
+        return self._run(chosen, {}, {}, prune=prune, on_skip=on_skip, progress=progress)
 
     def refresh_places(self, places: Sequence[Path], *, on_skip: Skip | None = None) -> Report:
         """Bring some files and folders in the roots in line with the disk, as one that watches them is told of them.
@@ -504,6 +507,7 @@ class Index:
         self,
         paths: Sequence[Path] | None,
         given: Mapping[str, Any],
+        defaults: Mapping[str, Any],
         *,
         prune: bool,
         on_skip: Skip | None,
@@ -515,7 +519,7 @@ class Index:
         with store.writing():
             store.renew_words()
             known = store.files()
-            planned = plan(paths, read_roots(store), given, known, folder)
+            planned = plan(paths, read_roots(store), given, known, folder, defaults)
             write_roots(store, planned.roots)
             report = add_files(
                 store, self.model, planned, known, prune=prune, on_skip=on_skip, progress=progress

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -145,11 +146,12 @@ def plan(
     given: Mapping[str, Any],
     known: Mapping[str, FileState],
     folder: Path | None,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> Plan:
     """The roots that `paths`, absolute and without links, make of the `stored` ones, and what is to be looked at.
 
     A path is a new root, unless it lies in one that takes it and comes without settings of its own (`given`). A new root
-    in another begins with the settings of that one, and one that holds the files of a root that is gone replaces it.
+    in another begins with the settings of that one, any other with `defaults`, and one that holds the files of a root that is gone replaces it.
     Without `paths` it is all roots. `known` are the files of the index in `folder`. Raises DataError for a path that does not exist and never did.
     """
     roots = {root.path: root for root in stored}
@@ -169,7 +171,8 @@ def plan(
                 _move(gone.path, place, roots)
                 left.append(gone.path)
             else:
-                roots[place] = structs.replace(around or Root(place), path=place, files=0, refreshed="")
+                start = around or with_settings(Root(place), defaults)
+                roots[place] = structs.replace(start, path=place, files=0, refreshed="")
         if place in roots:
             roots[place] = with_settings(roots[place], given)
             _absorb(roots[place], roots)

@@ -18,7 +18,7 @@ from unbraid.errors import DataError
 from unbraid.index.files.decode import is_binary
 from unbraid.index.files.generated import generated_by_rule
 from unbraid.index.files.rules import Choice, Rules
-from unbraid.items import Modality, suffix_modality
+from unbraid.items import Modality, modality_of
 
 MAX_TEXT_BYTES = 4 * 1024**2
 MAX_BYTES = {".pdf": 50 * 1024**2, ".ipynb": 32 * 1024**2}  # a notebook holds pictures that are not read
@@ -35,6 +35,7 @@ class File:
     """A file worth indexing; `mtime_ns` is its modification time in nanoseconds."""
 
     name: str  # its absolute path, with forward slashes
+    suffix: str  # in lower case, with its dot
     modality: Modality
     size: int
     mtime_ns: int
@@ -43,11 +44,6 @@ class File:
     def path(self) -> Path:
         """The same as a Path, which takes ten times as long to make as the rest of a File."""
         return Path(self.name)
-
-    @property
-    def suffix(self) -> str:
-        """In lower case, with its dot."""
-        return suffix_of(self.name)
 
 
 def suffix_of(path: str) -> str:
@@ -193,9 +189,10 @@ class Walk:
         """`path` as a File, or nothing where it is left out; `named` by the user, it may be generated."""
         try:
             about = os.stat(path)
-            modality = suffix_modality(path)
+            suffix = suffix_of(path)
+            modality = modality_of(suffix)
             held = self._known.get(path) == (about.st_size, about.st_mtime_ns)
-            reason = _refusal(path, about, modality, self.choice.max_size, held=held, named=named)
+            reason = _refusal(path, suffix, about, modality, self.choice.max_size, held=held, named=named)
         except FileNotFoundError:
             reason = "broken link"
         except OSError:  # also a link that points to itself
@@ -203,7 +200,7 @@ class Walk:
         if reason:
             self._skip(Skipped(Path(path), reason))
         else:
-            yield File(path, modality, about.st_size, about.st_mtime_ns)
+            yield File(path, suffix, modality, about.st_size, about.st_mtime_ns)
 
 
 def _never_entered(folder: str, name: str) -> bool:
@@ -212,6 +209,7 @@ def _never_entered(folder: str, name: str) -> bool:
 
 def _refusal(
     path: str,
+    suffix: str,
     about: os.stat_result,
     modality: Modality,
     max_size: int | None,
@@ -229,7 +227,6 @@ def _refusal(
         return "not a regular file"
     if about.st_size == 0:
         return "empty"
-    suffix = suffix_of(path)
     usual = MAX_IMAGE_BYTES if modality == "image" else MAX_BYTES.get(suffix, MAX_TEXT_BYTES)
     if about.st_size > (usual if max_size is None else max_size):
         return "too large"

@@ -57,6 +57,11 @@ class Hit:
         """The file, from the working folder where it is near, with its lines or pages: "docs/a.md:3-9", "b.pdf page 2"."""
         return str(Place(self.path, self.first_line, self.last_line))
 
+    @property
+    def exists(self) -> bool:
+        """Whether its file is there now, on this machine; the disk is asked each time."""
+        return os.path.exists(self.path)
+
     def __str__(self) -> str:
         """One line: rank, score, place and the beginning of the snippet."""
         return (

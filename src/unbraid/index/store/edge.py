@@ -17,6 +17,7 @@ from unbraid.index.protocol import Vectors
 from unbraid.index.store.bm25 import document_words
 from unbraid.index.store.checksum import to_payload
 from unbraid.index.store.entry import KEYWORDS, Entry, Fields, new_fields, point_id
+from unbraid.index.store.file_fields import KEYS
 from unbraid.index.store.filter import FIELDS, field_names
 from unbraid.index.store.storage import Storage
 from unbraid.io.atomic import sync_folder
@@ -76,6 +77,8 @@ def make_edge(path: Path, storage: Storage) -> edge.EdgeShard:
         made = edge.EdgeShard.create(str(path), config)
         for key in KEYWORDS:
             made.update(edge.UpdateOperation.create_field_index(key, edge.PayloadSchemaType.Keyword))
+        for key in KEYS.values():
+            made.update(edge.UpdateOperation.create_field_index(key, edge.PayloadSchemaType.Integer))
         made.update(edge.UpdateOperation.create_field_index("path", edge.KeywordIndexParams(prefix=True)))
         made.flush()
         return made
@@ -90,16 +93,15 @@ def number_fields(known: Mapping[str, "edge.PayloadIndexInfo"]) -> list[str]:
 def index_fields(
     known: Mapping[str, "edge.PayloadIndexInfo"], fields: Iterable[Fields]
 ) -> list[edge.UpdateOperation]:
-    """What gives each of `fields` and KEYWORDS an index over its values where it has none, as in an older store.
+    """What gives each of `fields`, KEYWORDS and KEYS an index over its values where it has none, as in an older store.
 
     Raises StoreError as `new_fields`.
     """
     new = new_fields(fields, field_names(known), number_fields(known))
-    missing = [key for key in KEYWORDS if key not in known]
-    return [
-        edge.UpdateOperation.create_field_index(key, edge.PayloadSchemaType.Keyword)
-        for key in [*missing, *(FIELDS + name for name in new)]
-    ]
+    words = [*(key for key in KEYWORDS if key not in known), *(FIELDS + name for name in new)]
+    kinds = dict.fromkeys(words, edge.PayloadSchemaType.Keyword)
+    kinds |= {key: edge.PayloadSchemaType.Integer for key in KEYS.values() if key not in known}
+    return [edge.UpdateOperation.create_field_index(key, kind) for key, kind in kinds.items()]
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,10 @@ def require_room(folder: Path, size: int) -> None:
 
 
 def condition(key: str, kind: str, value: Any) -> edge.FieldCondition:
-    """Items whose payload field `key` is `value`, begins with it, or is one of it (see `build_filter`)."""
+    """Items whose payload field `key` is `value`, begins with it, is one of it or between (see `build_filter`)."""
+    if kind == "range":
+        low, high = value
+        return edge.FieldCondition(key, range=edge.RangeFloat(gte=low, lt=high))
     match = {"value": edge.MatchValue, "prefix": edge.MatchPrefix, "any": edge.MatchAny}[kind]
     return edge.FieldCondition(key, match=match(value))
 

@@ -14,6 +14,7 @@ from unbraid.errors import ItemError
 from unbraid.index.files.glob import Glob, escaped
 from unbraid.index.files.language import LANGUAGES, PICTURE
 from unbraid.index.store.entry import WHOLE_NUMBER, Fields, Value
+from unbraid.index.store.file_fields import KEYS, bounds
 from unbraid.items import MODALITIES, Modality
 
 Compare: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">="]
@@ -65,7 +66,13 @@ class Filter:
                     f"{one.name!r} {one.compare!r}: expected a name and one of {' '.join(get_args(Compare))}"
                 )
             text = str(one.value)
-            if one.compare not in ("=", "!=") and _number(text) is None and _moment(text) is None:
+            if one.compare in ("=", "!=") or _number(text) is not None or _moment(text) is not None:
+                continue
+            if one.name in KEYS:
+                bounds(
+                    one.name, one.compare, text
+                )  # a size with its unit, or an error that says what is expected
+            else:
                 raise ItemError(
                     f"{one.name}{one.compare}{one.value}: only numbers and dates (2024-05-01) have an order"
                 )
@@ -121,10 +128,13 @@ def values_of(
 ) -> dict[str, list[str]]:
     """The values in the index of each field that `conditions` name; `values` looks one up.
 
+    The size and time of files are left out, where files have no field of that name of their own (file_fields.py).
     Raises ItemError for a field that no file has, and a value that is of another kind than those of its field.
     """
     found: dict[str, list[str]] = {}
     for one in conditions:
+        if one.name in KEYS and one.name not in known:
+            continue
         if one.name not in found:
             found[one.name] = list(values(one.name)) if one.name in known else []
         held = found[one.name]
@@ -159,7 +169,7 @@ def build_filter(
     """`filter` in the classes of a store's library, None where it lets everything through.
 
     `paths` are those that its patterns match, None without patterns; `fields` are the values in the index of those that
-    its conditions name. `condition` makes one of a payload key, "value", "prefix" or "any", and a value; `group` is the
+    its conditions name. `condition` makes one of a payload key, "value", "prefix", "any" or "range", and a value; `group` is the
     library's class with must, must_not and should. Any, since two libraries have the same classes.
     """
     must: list[Any] = []
@@ -188,10 +198,14 @@ def build_filter(
         must_not.append(condition("tier", "value", filter.not_tier))
     for one in filter.conditions:
         compare: Compare = "=" if one.compare == "!=" else one.compare
+        side = must_not if one.compare == "!=" else must
+        if one.name not in fields:
+            side.append(condition(KEYS[one.name], "range", bounds(one.name, compare, str(one.value))))
+            continue
         values = [value for value in fields[one.name] if holds(value, compare, str(one.value))]
         numbers = [int(value) for value in values if WHOLE_NUMBER.fullmatch(value)]  # of an older index
         either = [condition(FIELDS + one.name, "any", some) for some in (values, numbers)]
-        (must_not if one.compare == "!=" else must).append(group(should=either))
+        side.append(group(should=either))
     return group(must=must, must_not=must_not) if must or must_not else None
 
 

@@ -13,13 +13,12 @@ done once for some thousand chunks. After a kill, loading applies the log again:
 
 import os
 import shutil
-import stat
 import sys
 import threading
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -62,6 +61,7 @@ from unbraid.index.store.storage import OVERSAMPLING
 from unbraid.index.store.store import SAMPLE, Candidates, Page, Payload, Store, Version, check_vectors
 from unbraid.io.atomic import sync_folder, write_atomic
 from unbraid.io.lock import FolderLock
+from unbraid.sizes import disk_bytes
 
 SCROLL = 10_000
 WITH_VECTORS = 500  # points read at a time where their vectors are wanted: Python lists of 512 floats
@@ -514,17 +514,6 @@ def write_note(folder: Path, name: str, content: bytes) -> None:
         write_atomic(folder / f"{name}.json", content)
     except OSError as error:
         raise StoreError(f"{folder / name}.json cannot be written: {error}") from error
-
-
-def disk_bytes(folder: Path) -> int:
-    """Bytes that a folder takes on the disk."""
-    # st_blocks, since Edge sets aside sparse files of 32 MB that take no room until they are written.
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # another process is at work
-            about = path.stat()
-            total += about.st_blocks * 512 if stat.S_ISREG(about.st_mode) else 0
-    return total
 
 
 def _sync_file(path: Path) -> None:

@@ -35,6 +35,7 @@ from unbraid.index.store.entry import (
     new_fields,
     point_id,
 )
+from unbraid.index.store.file_fields import KEYS
 from unbraid.index.store.filter import (
     ANYTHING,
     FIELDS,
@@ -368,6 +369,7 @@ class QdrantStore(Store):
         kinds = {
             "path": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, prefix=True),
             **dict.fromkeys(KEYWORDS, models.PayloadSchemaType.KEYWORD),
+            **dict.fromkeys(KEYS.values(), models.PayloadSchemaType.INTEGER),
         }
         for key, kind in kinds.items():
             if key not in about.payload_schema:
@@ -416,7 +418,10 @@ class QdrantStore(Store):
 
 
 def _condition(key: str, kind: str, value: Any) -> models.FieldCondition:
-    """Items whose payload field `key` is `value`, begins with it, or is one of it (see `build_filter`)."""
+    """Items whose payload field `key` is `value`, begins with it, is one of it or between (see `build_filter`)."""
+    if kind == "range":
+        low, high = value
+        return models.FieldCondition(key=key, range=models.Range(gte=low, lt=high))
     match = {"value": models.MatchValue, "prefix": models.MatchPrefix, "any": models.MatchAny}[kind]
     return models.FieldCondition(key=key, match=match(**{kind: value}))
 

@@ -25,7 +25,7 @@ from unbraid.index.store.bm25 import VERSION
 from unbraid.index.store.edge import prepare_points
 from unbraid.index.store.entry import Entry, FileState
 from unbraid.index.store.filter import ANYTHING, Filter
-from unbraid.index.store.folder_store import FolderStore, disk_bytes, read_note, write_note
+from unbraid.index.store.folder_store import FolderStore, read_note, write_note
 from unbraid.index.store.meta import META_FILE, SHARD_FOLDER, Meta, read_meta, write_meta
 from unbraid.index.store.private_copy import private_copy
 from unbraid.index.store.store import Candidates, Page, Payload, Store, Version, check_vectors
@@ -48,6 +48,7 @@ from unbraid.io.lock import (
     holder_of,
     read_holder,
 )
+from unbraid.sizes import disk_bytes
 
 TAKEOVER = 30.0  # seconds until a holder that cannot be reached is an error; one that closes may be hashing its files
 WRITERS = 10.0  # seconds that a writer waits for another one
