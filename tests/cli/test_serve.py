@@ -154,7 +154,7 @@ def test_a_served_index_follows_the_disk(bundle_folder, tmp_path):
     ):
 
         def found():
-            hits = http.post("/v1/search", json={"query": "comet"}).json()["hits"]
+            hits = http.post("/v1/search", json={"query": "comet"}).json()["data"]
             return {Path(hit["path"]).name for hit in hits}
 
         assert found() == {"moon.md"}

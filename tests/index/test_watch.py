@@ -159,7 +159,7 @@ def apply(root: Path, operation: tuple[str, str, str]) -> list[Path]:
     return [path, path.parent] if path.parent != root else [path]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(batches=st.lists(st.lists(OPERATIONS, min_size=1, max_size=5), min_size=1, max_size=4))
 def test_after_any_changes_the_index_is_as_a_fresh_one(
     tmp_path_factory: pytest.TempPathFactory,
