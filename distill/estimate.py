@@ -31,6 +31,7 @@ from unbraid.distill.labels.write_labels import as_item
 from unbraid.distill.recipe import Recipe, TextTraining
 from unbraid.distill.recipe_models import backbone_folder, below_data, torch_dtype
 from unbraid.distill.space.task_space import DIM
+from unbraid.distill.train_drawings import ANY, OF_A_KIND, REAL
 from unbraid.progress import duration
 from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.teacher import Teacher, load
@@ -113,7 +114,7 @@ def measure(plan: Recipe, data: Path, items: Sequence[TrainingItem]) -> Amount:
         tokens=int(tokens.sum()),
         student_tokens=int(np.minimum(tokens, plan.text[SMALL].max_tokens).sum()),
         characters=int(lengths.sum()),
-        trained_pictures=photos + plan.image.drawings,
+        trained_pictures=photos + (plan.image.epoch_drawings or plan.image.drawings),
     )
 
 
@@ -183,6 +184,10 @@ def _students(plan: Recipe, data: Path, amount: Amount) -> list[StageCost]:
     if amount.trained_pictures:
         seconds = amount.trained_pictures * plan.image.epochs * _image_seconds(plan)
         work = f"{amount.trained_pictures:,} pictures x {plan.image.epochs} epochs"
+        if plan.image.second:
+            steps, batch = plan.image.second.steps, REAL + ANY + 2 * OF_A_KIND
+            seconds *= 1 + steps * batch / (amount.trained_pictures * plan.image.epochs)
+            work += f", then {steps:,} steps of {batch}"
         stages.append(StageCost("image", work, seconds, timed))
     pairs = sum(len(mapper.files) * ROWS_PER_FILE for mapper in plan.mapper.values())
     encoded = min(READ_OUT, texts) + 2 * pairs

@@ -33,8 +33,9 @@ def epoch_batches(pictures: list[Picture], config: ImageTraining, seed: int) -> 
 
 def epoch_rows(pictures: list[Picture], drawings: int, epoch: int) -> list[int]:
     """Rows of the training pictures of an epoch: all photographs, and the next `drawings` drawings (all if 0)."""
-    real = [row for row, picture in enumerate(pictures) if not picture.dev and picture.source != DRAWN]
-    made = [row for row, picture in enumerate(pictures) if not picture.dev and picture.source == DRAWN]
+    train = [row for row, picture in enumerate(pictures) if not (picture.dev or picture.kind)]
+    real = [row for row in train if pictures[row].source != DRAWN]
+    made = [row for row in train if pictures[row].source == DRAWN]
     if not 0 < drawings < len(made):
         return real + made
     return real + [made[(epoch * drawings + number) % len(made)] for number in range(drawings)]

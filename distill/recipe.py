@@ -76,6 +76,20 @@ class StaticTraining(Table, frozen=True):
     prefix_weight: float = 0.25  # cosine at each Matryoshka prefix
 
 
+class DrawnKinds(Table, frozen=True):
+    """A second stage of a tower's training, on drawings of kinds that a search confuses (distill/train_drawings.py)."""
+
+    kinds: dict[str, int]  # of drawing, and how many are drawn of each
+    steps: int
+    learning_rate: float = 3e-4
+    projection_learning_rate: float = 5e-4
+    warmup: float = 0.03
+    average: float = 0.99  # decay of the running average of the weights, which is kept
+    temperature: float = 0.04
+    neighbour_weight: float = 0.3
+    hold: float = 6.0  # weight of keeping photographs where the first stage put them
+
+
 class ImageTraining(Table, frozen=True):
     """How the image tower is trained."""
 
@@ -110,6 +124,7 @@ class ImageTraining(Table, frozen=True):
     neighbour_weight: float = 0.0  # in-batch scores against the captions', temperature as above
     mixup: float = 0.0  # both parameters of the beta distribution of the mixed shares; 0 = no mixing
     queue: int = 4096  # caption vectors kept as negatives
+    second: DrawnKinds | None = None
 
 
 class MapperTraining(Table, frozen=True):

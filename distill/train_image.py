@@ -6,18 +6,18 @@ vectors in memory, so thousands of them cost little. The loss of a batch is `_lo
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from unbraid.base_encoders.image_encoder import ImageEncoder, start_image_encoder, tower_preprocess
+from unbraid.base_encoders.sample_pictures import save_samples
 from unbraid.base_encoders.tower_name import read_tower_name
 from unbraid.distill.data.captioned_pictures import DRAWN, UNSEEN, Picture, recipe_pictures
 from unbraid.distill.data.captions import Captions, caption_vectors, labelled_captions
@@ -26,8 +26,8 @@ from unbraid.distill.image_batches import augment, batch_captions, epoch_batches
 from unbraid.distill.recipe import ImageTraining, Recipe
 from unbraid.distill.space.base_space import load_base_space
 from unbraid.distill.space.task_space import DIM
-from unbraid.errors import DataError
-from unbraid.progress import track
+from unbraid.distill.tower_parts import freeze, network_output, tower_optimizer
+from unbraid.distill.train_drawings import train_drawings
 from unbraid.ridge import ridge
 from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.teacher import Teacher
@@ -36,11 +36,11 @@ from unbraid.training.loop import train
 from unbraid.training.losses import caption_nce, cosine_loss, cross_score_kl
 from unbraid.training.record import write_record
 
-BATCH = 64  # pictures encoded at a time without training
 # Of the ridge regression that starts a published tower's projection: training pictures it is fitted to, and its
 # penalty, times the pictures and the variance of a feature.
 START_PICTURES = 12_000
 START_RIDGE = 0.1
+SAMPLES = 96  # training pictures kept beside the tower, for its export
 
 
 def train_image(recipe: Recipe, data: Path, run: Path, teacher: Callable[[], Teacher]) -> ImageEncoder:
@@ -90,11 +90,26 @@ def fit_image(
     curves = _fit(encoder, pictures, captions, recipe, checkpoint, captions_by)
     encoder.preprocess = replace(encoder.preprocess, size=recipe.image.used_size or recipe.image.size)
     _remove_mean(encoder, pictures, captions)
+    second = run / "image.second.checkpoint.pt"
+    if recipe.image.second:
+        curves |= train_drawings(encoder, pictures, captions, recipe, second, measure=dev_recall)
+        _remove_mean(encoder, pictures, captions)
     encoder.save(run / "image")
+    save_samples(run / "image", _samples(pictures, recipe.seed))
     results = dev_recall(encoder, pictures, captions)
     write_record(run / "image", recipe, curves, {**results, "captions by": captions_by})
     checkpoint.unlink(missing_ok=True)
+    second.unlink(missing_ok=True)
     return encoder
+
+
+def _samples(pictures: list[Picture], seed: int) -> list[np.ndarray]:
+    """Some training pictures, half of them drawings where there are any."""
+    train = [picture for picture in pictures if not picture.dev]
+    groups = [[one.pixels for one in train if (one.source == DRAWN) is drawn] for drawn in (False, True)]
+    rng = random.Random(seed)
+    chosen = [pixels for group in groups for pixels in rng.sample(group, min(len(group), SAMPLES // 2))]
+    return rng.sample(chosen, len(chosen))
 
 
 def _fit(
@@ -111,16 +126,9 @@ def _fit(
     per_epoch = len(batches) // config.epochs
     published = read_tower_name(encoder.name).published
     encoder.to(memory_format=torch.channels_last)  # convolutions on a CPU then train 1.5 times as fast
-    _freeze(encoder, config.frozen)
+    freeze(encoder, config.frozen)
     projection_rate = config.projection_learning_rate or config.learning_rate
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [weight for weight in encoder.tower.parameters() if weight.requires_grad]},
-            {"params": encoder.projection.parameters(), "lr": projection_rate},
-        ],
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-    )
+    optimizer = tower_optimizer(encoder, config.learning_rate, projection_rate, config.weight_decay)
     average = (
         AveragedModel(encoder, multi_avg_fn=get_ema_multi_avg_fn(config.average)) if config.average else None
     )
@@ -156,30 +164,13 @@ def _fit(
     return curves
 
 
-def _freeze(encoder: ImageEncoder, beginnings: Sequence[str]) -> None:
-    """Keep the tower's weights whose names begin with one of `beginnings`. Raises DataError for one that none has."""
-    for beginning in beginnings:
-        found = [
-            weight
-            for name, weight in encoder.tower.named_parameters()
-            if f"{name}.".startswith(f"{beginning}.")
-        ]
-        if not found:
-            parts = dict.fromkeys(name.partition(".")[0] for name, _ in encoder.tower.named_parameters())
-            raise DataError(
-                f"image.frozen: {encoder.name} has no weights {beginning}: its parts are {', '.join(parts)}"
-            )
-        for weight in found:
-            weight.requires_grad_(False)
-
-
 @torch.inference_mode()
 def _fit_projection(encoder: ImageEncoder, pictures: list[Picture], captions: Captions) -> None:
     """Start the projection of a published tower: the ridge regression from its features to the targets."""
-    train = [row for row, picture in enumerate(pictures) if not picture.dev]
+    train = [row for row, picture in enumerate(pictures) if not (picture.dev or picture.kind)]
     rows = train[:: len(train) // START_PICTURES + 1]
     encoder.eval()
-    features = _encode([pictures[row] for row in rows], encoder.preprocess, encoder.tower)
+    features = network_output([pictures[row] for row in rows], encoder.preprocess, encoder.tower)
     target = captions.targets[rows]
     mean, middle = features.mean(0), target.mean(0)
     penalty = START_RIDGE * float(features.var()) * len(rows)
@@ -221,27 +212,12 @@ def _loss(
 def _raw_vectors(encoder: ImageEncoder, pictures: list[Picture], *, shown: bool | None = False) -> Tensor:
     """Vectors of `pictures` before the mean is removed: [n, 512]."""
     encoder.eval()
-    return _encode(pictures, encoder.preprocess, encoder.raw, shown=shown)
-
-
-def _encode(
-    pictures: list[Picture],
-    preprocess: ImagePreprocess,
-    network: Callable[[Tensor], Tensor],
-    *,
-    shown: bool | None = None,
-) -> Tensor:
-    """What `network` gives for the pixels of `pictures`, a few at a time; `shown` as `track` takes it."""
-    vectors = []
-    for start in track(range(0, len(pictures), BATCH), "read pictures", unit="batches", shown=shown):
-        pixels = [preprocess(Image.fromarray(one.pixels)) for one in pictures[start : start + BATCH]]
-        vectors.append(network(torch.from_numpy(np.stack(pixels))))
-    return torch.cat(vectors)
+    return network_output(pictures, encoder.preprocess, encoder.raw, shown=shown)
 
 
 def _remove_mean(encoder: ImageEncoder, pictures: list[Picture], captions: Captions) -> None:
     """Set the encoder's mean so that the training pictures have the mean vector of their captions."""
-    train = [row for row, picture in enumerate(pictures) if not picture.dev]
+    train = [row for row, picture in enumerate(pictures) if not (picture.dev or picture.kind)]
     mean = _raw_vectors(encoder, [pictures[row] for row in train], shown=None).mean(0)
     encoder.mean.copy_(mean - captions.targets[train].mean(0))
 

@@ -54,6 +54,11 @@ def train_tower(recipe: Recipe, data: Path, run: Path, model: Embedder) -> Image
             raise DataError(
                 f'{model.name} has no image tower to start from: leave out image.start = "bundle"'
             )
+        if "fp32" not in image.graphs:
+            raise DataError(
+                f"{model.name} has its image tower in int8 only, which cannot be trained further: "
+                "export a bundle with --precisions int8,fp32"
+            )
         own = image.preprocess
         encoder.preprocess = replace(encoder.preprocess, mean=own.mean, std=own.std)
         some = [

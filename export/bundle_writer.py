@@ -3,28 +3,34 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import nn
 
-from unbraid.base_encoders.image_encoder import load_image_encoder
+from unbraid.base_encoders.image_encoder import ImageEncoder, load_image_encoder
+from unbraid.base_encoders.sample_pictures import load_samples
 from unbraid.bundle import FORMAT, MANIFEST, PRECISIONS, SMALL, manifest_hash, read_bundle
 from unbraid.errors import DataError
 from unbraid.export.bundle_card import card, card_with_tower
 from unbraid.export.onnx_graphs import export_image, export_mapper, quantize, store_in_half
-from unbraid.export.parity import Parity, compare
+from unbraid.export.parity import Parity, ParityError, compare
 from unbraid.export.parity_samples import image_cases, mapper_cases
+from unbraid.export.static_int8 import is_convolutional, quantize_tower
 from unbraid.export.text_tiers import file_hash, nano_tier, transformer_tiers
 from unbraid.io.atomic import atomic_folder
 from unbraid.mappers import load_mapper
 from unbraid.tasks import SEARCH_MODES
 
 DIMS = (512, 256, 128, 64)
+SAMPLES = 48  # pictures that the ranges of an int8 tower are measured on; others check it
 
 
 def export_bundle(
@@ -32,7 +38,7 @@ def export_bundle(
 ) -> list[Parity]:
     """Export the encoders and mappers of `run` as the bundle `out`; returns the parity of every graph.
 
-    `precisions` are those of the text graphs; the first is the default. `scores` go into the manifest and the card. An
+    `precisions` are those of the text and image graphs; the first is the default. `scores` go into the manifest and the card. An
     existing bundle is replaced, and only when the new one is complete. Raises DataError when the run is not finished or
     `out` is something else, ParityError when a graph differs from torch.
     """
@@ -50,8 +56,8 @@ def export_bundle(
             parities += parities_of_nano
         modalities = tiers.pop(SMALL)
         if image:
-            modalities["image"], parity = _image(run, folder)
-            parities.append(parity)
+            modalities["image"], parities_of_tower = _image(run, folder, precisions)
+            parities += parities_of_tower
         mappers, parity_of_mappers = _mappers(run, folder, dim=DIMS[0])
         parities += parity_of_mappers
         _manifest(run, folder, modalities, tiers, mappers, parities, scores or {})
@@ -60,12 +66,12 @@ def export_bundle(
 
 def export_tower(
     recipe: Mapping[str, Any], run: Path, bundle: Path, out: Path, *, scores: dict[str, Any] | None = None
-) -> Parity:
+) -> list[Parity]:
     """Write `bundle` with the image tower of `run` in place of its own, or beside its texts, as the bundle `out`.
 
     Every other graph, the tokenizers and the base id stay the same byte for byte, so text vectors stay valid. `recipe` is
     the table of the recipe that trained the tower; its name and version become the bundle's. `scores` are those of the
-    new bundle. Returns the parity of the image graph. Raises DataError when the tower is not trained, was trained with
+    new bundle. Returns the parity of the image graphs. Raises DataError when the tower is not trained, was trained with
     another bundle's captions, or `out` is something else, BundleError when `bundle` is no bundle.
     """
     if not (run / "image" / "record.json").exists():
@@ -86,9 +92,9 @@ def export_tower(
             shutil.copyfile(bundle / name, folder / name)
         for file in origin["modalities"].get("image", {"graphs": {}})["graphs"].values():
             (folder / file).unlink()
-        image, parity = _image(run, folder)
+        image, new = _image(run, folder, list(origin["modalities"]["text"]["graphs"]))
         parities = [Parity(**one) for one in json.loads((folder / "parity.json").read_text())]
-        parities = [one for one in parities if one.graph != parity.graph] + [parity]
+        parities = [one for one in parities if not one.graph.startswith("image.")] + new
         (folder / "parity.json").write_text(json.dumps([asdict(one) for one in parities], indent=1))
         graphs = _graphs_and_tokenizers(folder)
         about = origin | {
@@ -103,7 +109,7 @@ def export_tower(
         card_of_bundle = (bundle / "README.md").read_text(encoding="utf-8")
         text = card_with_tower(card_of_bundle, origin, about, recipe, record["commit"], parities, sizes)
         _seal(folder, about, text)
-    return parity
+    return new
 
 
 @contextmanager
@@ -119,22 +125,50 @@ def _bundle_folder(out: Path) -> Iterator[Path]:
         read_bundle(folder)
 
 
-def _image(run: Path, folder: Path) -> tuple[dict[str, Any], Parity]:
+def _image(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str, Any], list[Parity]]:
+    """The graphs of the tower: fp32 with weights in float16, int8 where that keeps its vectors, else fp32 in its place."""
     encoder = load_image_encoder(run / "image")
     size = encoder.preprocess.size
-    graph, names, cases = folder / "image.fp32.onnx", ["pixel_values"], image_cases(size)
-    export_image(encoder, graph, size)
-    compare(encoder, graph, names, cases, "base_vector")  # exact before its weights are rounded
-    store_in_half(graph)
-    parity = compare(encoder, graph, names, cases, "base_vector", rounded=True)
+    exact, cases = folder / "image.fp32.onnx", image_cases(size)
+    export_image(encoder, exact, size)
+    check = partial(compare, encoder, names=["pixel_values"], output="base_vector")
+    check(path=exact, cases=cases)  # exact before its weights are rounded
+    parities: dict[str, Parity] = {}
+    if "int8" in precisions and (parity := _int8_tower(run, encoder, exact, folder / "image.int8.onnx")):
+        parities["int8"] = parity
+    if "fp32" in precisions or not parities:
+        store_in_half(exact)
+        parities["fp32"] = check(path=exact, cases=cases, rounded=True)
+    else:
+        exact.unlink()
     entry = {
         "id": file_hash(run / "image" / "image.safetensors", run / "image" / "encoder.json"),
-        "graphs": {"fp32": "image.fp32.onnx"},
+        "graphs": {kind: f"image.{kind}.onnx" for kind in sorted(parities, key=_place(precisions))},
         "size": size,
         "mean": encoder.preprocess.mean,
         "std": encoder.preprocess.std,
     }
-    return entry, parity
+    return entry, list(parities.values())
+
+
+def _place(precisions: Sequence[str]) -> Callable[[str], int]:
+    """The place of a precision among `precisions`, the last one for others."""
+    return lambda kind: precisions.index(kind) if kind in precisions else len(precisions)
+
+
+def _int8_tower(run: Path, encoder: ImageEncoder, exact: Path, target: Path) -> Parity | None:
+    """Write the tower in int8; None where it has attention, where there are no pictures to measure, or too much is lost."""
+    samples = load_samples(run / "image", encoder.preprocess)
+    if samples is None or len(samples) < 2 * SAMPLES or not is_convolutional(exact):
+        return None
+    quantize_tower(exact, target, np.split(samples[:SAMPLES], SAMPLES // 8))
+    others = [(torch.from_numpy(batch),) for batch in np.array_split(samples[SAMPLES:], 8)]
+    try:
+        return compare(encoder, target, ["pixel_values"], others, "base_vector", rounded=True)
+    except ParityError as error:
+        warnings.warn(f"the image tower stays in fp32: {error}", stacklevel=2)
+        target.unlink()
+        return None
 
 
 def _mappers(run: Path, folder: Path, *, dim: int) -> tuple[dict[str, Any], list[Parity]]:

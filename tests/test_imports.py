@@ -4,6 +4,7 @@ import ast
 import graphlib
 import json
 import os
+import pydoc
 import subprocess
 import sys
 import tomllib
@@ -31,6 +32,7 @@ ALLOWED = {
     "index": {"io", "runtime"},
     "evaluation": {"index", "runtime", "training", "io"},
     "serve": {"index", "teacher", "runtime", "io"},
+    "mcp": {"index", "io"},
     "cluster": {"teacher", "custom_mapper", "io", "runtime"},
     "base_encoders": {"runtime", "training", "io"},
     "mappers": set(),
@@ -47,7 +49,18 @@ INDEX_SHELVES = {
 }
 HEAVY = {"torch", "torchvision", "transformers", "timm", "open_clip", "sentence_transformers"}
 LATE = HEAVY | {
-    *("starlette", "qdrant_edge", "huggingface_hub", "pyarrow", "onnx", "scipy", "matplotlib", "rich"),
+    *(
+        "starlette",
+        "mcp",
+        "pydantic",
+        "qdrant_edge",
+        "huggingface_hub",
+        "pyarrow",
+        "onnx",
+        "scipy",
+        "matplotlib",
+        "rich",
+    ),
     *(
         "tree_sitter",
         "pypdfium2",
@@ -302,4 +315,5 @@ def test_the_public_names_exist():
 
     assert all(hasattr(unbraid, name) for name in unbraid.__all__)
     assert sorted(unbraid.__all__) == unbraid.__all__
+    assert len(pydoc.plaintext.document(unbraid).splitlines()) < 400
     assert unbraid.__version__ == project()["project"]["version"]

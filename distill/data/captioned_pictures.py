@@ -2,7 +2,7 @@
 
 import io
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ LABEL = "label"  # the field that names what a picture shows: a caption of any l
 KEPT_PIXELS = 224
 DRAWN = "drawings"  # the source of drawings
 UNSEEN = "unseen"  # first word of the source of a picture from a file that is never trained on
+SEEDS_OF_KINDS = 10_000_000  # where those of the drawings of a kind begin
 DEV_DRAWINGS = 300  # drawings of seeds that training never uses
 SHORTEST = 12  # characters of a caption; shorter ones say too little
 
@@ -40,6 +41,7 @@ class Picture:
     source: str
     dev: bool
     key: str = ""  # under which it may be labelled; a drawing has none
+    kind: str = ""  # of a drawing that only the second stage of the training sees
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ def recipe_pictures(config: ImageTraining, data: Path) -> list[Picture]:
     ]
     if config.drawings:
         pictures += drawn(config.drawings)
+    if config.second:
+        pictures += drawn_of(config.second.kinds)
     return pictures
 
 
@@ -99,6 +103,14 @@ def drawn(count: int) -> Iterator[Picture]:
     for seed in track(range(-DEV_DRAWINGS, count), "draw", unit="pictures"):
         drawing = draw(seed if seed >= 0 else 1_000_000 - seed)
         yield Picture(_small(drawing.image), drawing.captions, DRAWN, seed < 0)
+
+
+def drawn_of(kinds: Mapping[str, int]) -> Iterator[Picture]:
+    """So many drawings of each of `kinds`, for training, with the two captions that say most."""
+    for number, kind in enumerate(kinds):
+        for seed in track(range(kinds[kind]), f"draw: {kind}", unit="pictures"):
+            drawing = draw(SEEDS_OF_KINDS * (number + 1) + seed, kind)
+            yield Picture(_small(drawing.image), drawing.captions[-2:], DRAWN, dev=False, kind=kind)
 
 
 def picture_items(data: Path, names: Sequence[str], folder: Path) -> list[TrainingItem]:

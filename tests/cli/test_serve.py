@@ -1,6 +1,7 @@
 """`unbraid serve` as a process: what it refuses to start with, and how it stops."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -172,3 +173,21 @@ def test_a_served_index_follows_the_disk(bundle_folder, tmp_path):
 def test_watch_goes_with_an_index():
     result = CliRunner().invoke(app, ["serve", "--watch"])
     assert result.exit_code != 0 and "--watch goes with --index" in result.output
+
+
+def test_a_person_who_watches_reads_one_line_with_the_address(bundle_folder):
+    pty = pytest.importorskip("pty", reason="POSIX has pseudo-terminals")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "unbraid", "serve", "--port", "0", "--model", str(bundle_folder)]
+    with (
+        subprocess.Popen([*command, "--threads", "1"], stderr=theirs) as process,
+        os.fdopen(ours) as terminal,
+    ):
+        os.close(theirs)
+        line = terminal.readline()
+        try:
+            assert line.startswith("Serving; see /docs: http://127.0.0.1:"), line
+            assert httpx.get(f"{line.split()[3]}health").status_code == 200
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(20) in (0, 130)

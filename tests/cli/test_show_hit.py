@@ -2,9 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbraid.cli.show_hit import LINES, WIDTH, mark, printable, readable
+from unbraid.cli.show_hit import LINES, WIDTH, mark, readable
 from unbraid.index import Hit, Place
 from unbraid.index.store.bm25 import word_terms
+from unbraid.io.printable import printable
 
 
 def hit(snippet: str, path: str = "/a.md", **more) -> Hit:
@@ -60,6 +61,11 @@ def test_the_words_of_the_query_are_marked_whatever_their_form():
     terms = word_terms("kettle getName")
     assert mark("two Kettles in get_name", terms) == "two \x1b[1mKettles\x1b[0m in \x1b[1mget_name\x1b[0m"
     assert mark("nothing here", terms) == "nothing here"
+
+
+def test_characters_of_a_script_without_spaces_are_marked_and_not_the_whole_line():
+    marked = mark("连接数据库失败了", word_terms("数据库"))
+    assert marked == "连接\x1b[1m数据库\x1b[0m失败了"
     assert "\x1b" not in readable(hit("a kettle"), "kettle")
 
 

@@ -132,6 +132,7 @@ def test_a_run_leaves_encoder_record_and_curves(trained):
         "encoder.json",
         "image.safetensors",
         "record.json",
+        "samples.npz",
     }
 
 
@@ -539,9 +540,9 @@ def test_the_projection_of_a_published_tower_starts_at_the_ridge_regression(publ
 
 def test_frozen_parts_that_the_tower_lacks_are_refused_by_name(published):
     with pytest.raises(DataError, match=r"no weights blocks\.77: its parts are conv_stem, bn1, blocks"):
-        stage._freeze(published, ["blocks.77"])
+        stage.freeze(published, ["blocks.77"])
     with pytest.raises(DataError, match="no weights block:"):
-        stage._freeze(published, ["block"])
+        stage.freeze(published, ["block"])
 
 
 def test_dev_recall_counts_each_unseen_file_by_itself(space):

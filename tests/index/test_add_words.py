@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -46,7 +46,7 @@ class FakeReader:
     def fault(self) -> str | None:
         return self.broken
 
-    def read(self, picture: bytes) -> dict[int | None, list[Line]]:
+    def read(self, picture: bytes, tell: Callable[[str], None]) -> dict[int | None, list[Line]]:
         if len(self.asked) == self.stop:
             raise KeyboardInterrupt
         red, green, blue = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))[0, 0].tolist()

@@ -7,8 +7,10 @@ from unbraid.index.store.bm25 import (
     AVERAGE_LENGTH,
     NAME,
     PICTURE,
+    STEM,
     WORDS,
     document_words,
+    held_terms,
     query_words,
     read_query,
     word_terms,
@@ -30,12 +32,39 @@ def test_weights_by_hand():
     # "quick" twice in two words: tf (k1 + 1) / (tf + k1 (1 - b + b length / average))
     (weight,) = document_words("the quick Quick").values
     assert weight == pytest.approx(2 * 2.2 / (2 + 1.2 * (0.25 + 0.75 * 2 / AVERAGE_LENGTH)), rel=1e-6)
-    assert sorted(query_words("quick quick").values) == pytest.approx([NAME, 1.0])
+    assert sorted(query_words("quick quick").values) == pytest.approx([STEM, STEM, NAME, 1.0])
 
 
 def test_a_word_itself_counts_more_than_its_stem_and_a_part():
     itself, ending, part = score("hashing", "hashing"), score("hashing", "hashed"), score("getName", "name")
     assert itself > 2 * ending > 0 and 0 < part < score("getName", "getName") / 2
+
+
+def test_a_word_alone_is_not_found_by_the_stem_of_another_one():
+    (itself, _) = read_query("silent").alone
+    assert set(itself.indices) & set(document_words("silent").indices)
+    assert not set(itself.indices) & set(document_words("silently").indices)
+    assert score("silent", "silently") > 0 and word_terms("silent") & word_terms("silently")
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_held_terms_are_those_of_both_texts(one, other):
+    terms = word_terms(one)
+    assert held_terms(other, terms) == terms & word_terms(other)
+
+
+def test_the_one_word_of_a_query_is_searched_for_as_an_exact_name_too():
+    (_, exact) = read_query("Handler").alone
+    held = [
+        bool(set(exact.indices) & set(document_words(text, "/handler.py", kind, "class Handler").indices))
+        for text, kind in [
+            ("class Handler(Base):", "code"),
+            ("# Handler", "text"),
+            ("class MyHandler:", "code"),
+            ("Handler()", "code"),
+        ]
+    ]
+    assert held == [True, True, False, False]
 
 
 def test_case_stop_words_and_accents_do_not_count():
@@ -102,7 +131,9 @@ def test_a_single_word_and_words_that_look_like_names_are_searched_for_alone():
     asked = read_query("error E0382 in snake_case of GitHub v1.2 here")
     expected = [read_query(one).alone[0].indices for one in ("E0382", "snake_case", "GitHub", "v1.2")]
     assert [one.indices for one in asked.alone] == expected and not asked.single
-    assert read_query("error").single and len(read_query("error").alone) == 1
+    assert (
+        read_query("error").single and len(read_query("error").alone) == 2
+    )  # the word, and what is named so
     assert read_query("two words").alone == []
 
 
@@ -123,5 +154,5 @@ def test_any_text_gives_distinct_words_with_positive_weights_and_is_found_by_eac
     assert len(set(held.indices)) == len(held.indices) == len(held.values)
     assert all(0 < value <= 2.2 + 1e-6 for value in held.values)
     assert bool(asked) == bool(word_terms(text))
-    for one in asked.alone:
+    for one in asked.alone[:1] if asked.single else asked.alone:
         assert set(one.indices) & set(held.indices)

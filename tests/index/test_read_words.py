@@ -54,11 +54,36 @@ def reader(*answers: object) -> WordReader:
 
 def test_a_picture_has_one_page_and_a_tiff_has_several() -> None:
     line = ["a \ud800", 0, 0, 1, 1]
-    assert reader({"lines": [line, [" ", 0, 0, 1, 1]], "frames": 1}).read(b"x") == {
+    assert reader({"lines": [line, [" ", 0, 0, 1, 1]], "frames": 1}).read(b"x", print) == {
         None: [Line("a �", (0, 0, 1, 1))]
     }
-    found = reader({"lines": [line], "frames": 2}, {"lines": [], "frames": 2}).read(b"x")
+    found = reader({"lines": [line], "frames": 2}, {"lines": [], "frames": 2}).read(b"x", print)
     assert list(found) == [1, 2] and found[2] == []
+
+
+def test_pages_before_one_that_cannot_be_read_are_kept() -> None:
+    line = ["a", 0, 0, 1, 1]
+    told: list[str] = []
+    answers = {"lines": [line], "frames": 9}, {"reason": "image file is truncated"}
+    assert reader(*answers).read(b"x", told.append) == {1: [Line("a", (0, 0, 1, 1))]}
+    assert told == ["page 2 and those behind it: its words were not read: image file is truncated"]
+
+
+def test_a_long_page_has_more_time() -> None:
+    asked = []
+
+    class Child(FakeChild):
+        def ask(self, request: object, content: bytes = b"", *, seconds: float) -> object:
+            asked.append(seconds)
+            return super().ask(request, content, seconds=seconds)
+
+    for size in ((1_000, 1_000), (1_600, 20_000)):
+        made = WordReader()
+        vars(made)["_child"] = Child({"lines": [], "frames": 1})
+        stream = io.BytesIO()
+        Image.new("1", size).save(stream, "PNG")
+        made.read(stream.getvalue(), print)
+    assert asked == [30, 120]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +96,7 @@ def test_a_picture_has_one_page_and_a_tiff_has_several() -> None:
 )
 def test_the_reason_is_named(answer: object, reason: str) -> None:
     with pytest.raises(DataError, match=f"^{reason}$"):
-        reader(answer).read(b"x")
+        reader(answer).read(b"x", print)
 
 
 def test_a_fault_is_of_all_pictures() -> None:
@@ -92,8 +117,8 @@ def test_words_are_read_upright_upside_down_and_turned() -> None:
         for turned in (image, image.rotate(180), image.rotate(90, expand=True), image.convert("CMYK")):
             stream = io.BytesIO()
             turned.save(stream, "TIFF")
-            (found,) = reader.read(stream.getvalue()).values()
+            (found,) = reader.read(stream.getvalue(), print).values()
             assert sorted(line.text.lower() for line in found) == ["42,000 euros", "turnover of zanzibar"]
-        assert reader.read(stream.getvalue())[None][0].box[1] < 0.4
+        assert reader.read(stream.getvalue(), print)[None][0].box[1] < 0.4
         with pytest.raises(DataError, match="not a picture of a known kind"):
-            reader.read(b"nothing")
+            reader.read(b"nothing", print)

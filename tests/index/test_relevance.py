@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,12 +9,14 @@ from hypothesis import strategies as st
 from unbraid.errors import BundleError
 from unbraid.index.search.relevance import (
     FEATURES,
+    FEW,
     STARTER,
     Evidence,
     Scale,
     features,
     idf,
     probability,
+    rarity,
     relevance_of,
 )
 
@@ -52,6 +55,12 @@ def test_a_word_that_few_chunks_hold_leads_where_it_is_the_whole_query():
     assert held > near
 
 
+def test_a_word_that_many_chunks_hold_leads_to_none_of_them():
+    values = [float(rarity(np.float32(5.0), holding, 5000)) for holding in (1, FEW, 2 * FEW, 10 * FEW)]
+    assert values == pytest.approx([5.0, 5.0, 1.25, 0.05])
+    assert rarity(np.float32(100.0), 1, 5000) == pytest.approx(2.5 * idf(1, 5000))
+
+
 def test_the_scale_of_cosines_does_not_count_but_for_the_usual_ones():
     usual = np.random.default_rng(0).normal(0.2, 0.05, 5000).astype(np.float32)
     scale = Scale.of(usual, STARTER)
@@ -72,6 +81,22 @@ def test_a_bundle_may_bring_its_own_map():
     own["words"] = [1.0]
     with pytest.raises(BundleError, match="another version"):
         relevance_of(model)
+
+
+@given(st.floats(-1, 1), st.floats(0.5, 2), st.floats(-0.2, 0.2))
+def test_only_the_cosines_of_pictures_are_moved(cosine, slope, constant):
+    relevance = replace(STARTER, picture=(slope, constant))
+    text, picture = relevance.as_of_texts(np.asarray([cosine, cosine]), np.asarray([False, True]))
+    assert text == cosine and picture == pytest.approx(slope * cosine + constant)
+    assert relevance.of_picture(picture) == pytest.approx(cosine, abs=1e-9)
+
+
+def test_a_bundle_says_how_cosines_of_pictures_count():
+    own = {"words": [0.0] * len(FEATURES), "vector": [1.0, 2.0, 3.0], "mean": 0.5, "spread": 0.25}
+    model = SimpleNamespace(bundle=SimpleNamespace(relevance=own))
+    assert relevance_of(model).picture == (1.0, 0.0)
+    own["picture"] = [1.5, 0.1]
+    assert relevance_of(model).picture == (1.5, 0.1)
 
 
 def test_idf_falls_with_the_number_of_chunks_that_hold_a_word():

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,20 @@ def test_modality_keeps_one_kind(store: FolderStore, make_model: Model) -> None:
     assert len(hits) == 50 and {hit.modality for hit in hits} == {"image"}
 
 
+def test_a_picture_counts_as_a_text_that_is_as_relevant(
+    empty: FolderStore, make_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = [Entry(f"/{kind}", kind, 1, 1, "", "s", 1, 1, 0, 1) for kind in ("text", "image")]
+    empty.upsert(kinds, normalize(BASE[[0, 0]] + [[0.3], [0.4]] * BASE[[1, 1]]))
+    model = make_model()
+    assert [hit.path for hit in search_vector(empty, model, BASE[0])] == ["/text", "/image"]
+    counted = replace(STARTER, picture=(1.2, 0.0))
+    monkeypatch.setattr(search_module, "relevance_of", lambda model: counted)
+    before, after = search_vector(empty, model, BASE[0])
+    assert [before.path, after.path] == ["/image", "/text"] and before.score > after.score
+    assert before.cosine < after.cosine
+
+
 def test_equal_scores_are_ordered_by_path_and_line(empty: FolderStore, make_model: Model) -> None:
     empty.upsert(entries(6)[::-1], BASE[[0] * 6])
     hits = search_vector(empty, make_model(), BASE[0])
@@ -192,6 +207,23 @@ def test_a_hit_says_which_part_matches_and_what_is_around_it(empty: FolderStore,
     assert (hit.match, hit.within) == ("A red kettle boils.", "Guide > Tea")
     (hit,) = search_vector(empty, make_model(), BASE[0])
     assert hit.match == "Nothing here."
+
+
+@pytest.mark.parametrize("words", [None, ["shared"]])
+@pytest.mark.parametrize("count", [3, 40])  # 40: more than are read at a time
+def test_imports_come_after_the_code_that_is_as_near(
+    empty: FolderStore, make_model: Model, words: list[str] | None, count: int
+) -> None:
+    def entry(n: int, snippet: str) -> Entry:
+        return Entry(f"/{n:03}.py", "code", 1, 2, snippet, "s", 1, 1, 0, 1)
+
+    near = normalize(np.eye(DIM)[0] + 0.01 * np.random.default_rng(0).standard_normal((count + 1, DIM)))
+    imports = [entry(n, f"from shared import a{n}") for n in range(count)]
+    empty.upsert([*imports, entry(999, "shared = 1")], np.concatenate([near[:count], near[-1:]]))
+    (hits,) = search_vectors(empty, make_model(), np.eye(DIM, dtype=np.float32)[:1], k=2, words=words)
+    assert hits[0].snippet == "shared = 1" and hits[1].snippet.startswith("from shared")
+    assert hits[0].cosine == pytest.approx(near[-1, 0], abs=1e-3)
+    assert hits[1].cosine == pytest.approx(near[0, 0], abs=0.1) and hits[0].score > hits[1].score
 
 
 def test_an_empty_index_has_no_hits(empty: FolderStore, make_model: Model) -> None:

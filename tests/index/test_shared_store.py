@@ -90,6 +90,8 @@ def test_every_method_gives_the_same_from_another_connection(folder: Path) -> No
                 store.count(some),
                 store.size(),
                 store.facet("path"),
+                store.facet("path", some),
+                store.pictures(ids),
                 store.files(),
                 store.files(some),
                 [(one.ids(), one.ids(slice(1, 2)), one.scores().tolist(), len(one)) for one in found],

@@ -28,6 +28,8 @@ def terms(text: str) -> set[str]:
         ("E0382", {"e0382", "0382"}),
         ("C++ and C#.", {"c++", "and", "c#"}),
         ("os.path.join(x)", {"os.path.join", "os", "path", "join", "x"}),
+        ("ssl.CERT_NONE", {"ssl.cert_none", "ssl", "cert_none", "cert", "none"}),
+        ("self._stop_event", {"self._stop_event", "self", "stop_event", "stop", "event"}),
         ("well-known", {"well-known", "well", "known"}),
         ("Python's", {"python", "s"}),
         ("end. Next", {"end", "next"}),

@@ -165,6 +165,8 @@ def test_chunks_are_counted_by_value(collection: Store) -> None:
     collection.upsert([entry("/a", n, 2) for n in range(2)] + [entry("/p", modality="image")], ROWS[:3])
     assert collection.facet("modality") == {"image": 1, "text": 2}
     assert collection.facet("path") == {"/a": 2, "/p": 1}
+    assert collection.facet("path", Filter("text")) == {"/a": 2}
+    assert collection.facet("modality", Filter(paths=("/p",))) == {"image": 1}
 
 
 def test_items_are_all_there_is(collection: Store) -> None:
@@ -286,3 +288,12 @@ def test_a_closed_store_says_so(open_collection: Open) -> None:
     opened.close()
     with pytest.raises(StoreError, match="has been closed"):
         opened.count()
+
+
+def test_pictures_are_told_from_texts_and_from_words_in_them(collection: Store) -> None:
+    shown = entry("/p.png", modality="image")
+    kinds = [entry(), shown, replace(entry("/p.png", 1, 2), language="picture")]
+    collection.upsert(kinds, vectors(0, 1, 2))
+    ids = [point_id(one.path, one.sha256, one.chunk) for one in kinds]
+    assert collection.pictures(ids) == {ids[1]} and collection.pictures(ids[:1]) == set()
+    assert collection.pictures([]) == set()

@@ -40,7 +40,7 @@ ROWS = np.array([[1, -0.0], [np.nan, 1e38]], np.float32)
 REQUESTS: list[tuple[str, tuple[Any, ...]]] = [
     ("version", ()),
     ("count", (Filter("text", ("/a",), ("*.md",), ("python",), (Condition("y", ">=", 2),), "t", "u"),)),
-    ("facet", ("path",)),
+    ("facet", ("path", ANYTHING)),
     ("vectors", ([ID],)),
     ("page", (ANYTHING, None)),
     ("page", (ANYTHING, ID)),

@@ -89,7 +89,8 @@ def test_small_pictures_are_enlarged_and_large_ones_made_smaller(
     size: tuple[int, int], seen: tuple[int, int]
 ) -> None:
     reader = FakeReader()
-    program.read(reader, dark(*size))
+    width, height = size
+    program.read(reader, dark(width, height, (0, 0, width // 4, height)))
     assert reader.sizes[0][0] == seen[0] and all(w * h <= program.TILE_PIXELS + 2000 for w, h in reader.sizes)
     assert max(height for _, height in reader.sizes) <= seen[1] <= sum(height for _, height in reader.sizes)
 
@@ -111,6 +112,12 @@ def test_lines_are_in_rows_from_the_top(order: list[int]) -> None:
         (str(n), (n % 3 / 3, n // 3 / 4 + n % 3 / 50, n % 3 / 3 + 0.2, n // 3 / 4 + 0.15)) for n in range(12)
     ]
     assert program._in_order([lines[n] for n in order]) == lines
+
+
+def test_even_parts_of_a_long_page_are_passed_over() -> None:
+    reader = FakeReader()
+    assert len(program.read(reader, dark(1000, 6000, (100, 5500, 600, 5520)))) == 1
+    assert len(reader.sizes) == 1
 
 
 def test_tiny_and_even_pictures_are_hopeless() -> None:

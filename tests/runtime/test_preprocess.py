@@ -129,6 +129,18 @@ def test_cmyk_jpeg_keeps_its_colours(saved):
     assert close(decode(saved(data)), picture(), 40)  # the chroma of a JPEG bleeds over edges
 
 
+def test_a_tiff_of_16_bit_colours_keeps_them():
+    """Pillow reads such a file but does not write one."""
+    pixels = np.array([[[65535, 0, 32768], [257, 514, 65278]]], "<u2")
+    tags = [(256, 2), (257, 1), (258, 20), (259, 1), (262, 2), (273, 8), (277, 3), (278, 1), (279, 12)]
+    counts = {258: 3}
+    folder = struct.pack("<H", len(tags))
+    folder += b"".join(struct.pack("<HHII", tag, 3, counts.get(tag, 1), value) for tag, value in tags)
+    content = struct.pack("<2sHI", b"II", 42, 26) + pixels.tobytes() + struct.pack("<3H", 16, 16, 16) + folder
+    found = np.asarray(decode(content + bytes(4)))
+    assert found.tolist() == [[[255, 0, 128], [1, 2, 254]]]
+
+
 def test_lab_keeps_its_colours():
     lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
     source = ImageCms.buildTransform(srgb, lab, "RGB", "LAB").apply(picture())

@@ -7,6 +7,8 @@ import time
 import openai
 import pytest
 
+from unbraid.serve.routes.page import PARTS
+
 
 @pytest.fixture(scope="module")
 def client(http):
@@ -68,6 +70,7 @@ def test_log_lines_are_json_with_the_request(http, caplog):
 
 
 def test_the_page_names_no_other_host(http):
-    answer = http.get("/")
-    assert answer.headers["content-type"].startswith("text/html")
-    assert "http://" not in answer.text.replace("http://www.w3.org/", "") and "https://" not in answer.text
+    for path in ("/", "/docs", *(f"/page/{name}" for name in PARTS)):
+        answer = http.get(path)
+        assert answer.status_code == 200 and answer.headers["content-security-policy"]
+        assert "http://" not in answer.text and "https://" not in answer.text

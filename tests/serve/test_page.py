@@ -28,7 +28,8 @@ KEY = "key-of-one-client"
 HOSTILE = '<img src=x onerror="document.title=1">'
 TEXTS = {
     "keys.md": "# Rotating keys\n\nTo rotate an API key, write the new one into the file and restart the server.\n",
-    "rain.md": "# Rain\n\nRain falls from clouds when drops grow heavy.\n" + "It rained all day.\n" * 20,
+    "weather/rain.md": "# Rain\n\nRain falls from clouds when drops grow heavy.\n"
+    + "It rained all day.\n" * 20,
     "disk.md": "# Full disks\n\nA backup that ends with code QX7 has met a full disk.\n",
     "sort.py": "def sort_by_length(words):\n    return sorted(words, key=len)\n",
     "clock.py": "def seconds_of(hours, minutes):\n    return hours * 3600 + minutes * 60\n",
@@ -85,6 +86,7 @@ def engine():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("searched")
+    (folder / "weather").mkdir()
     for name, text in TEXTS.items():
         (folder / name).write_text(text)
     for seed, (name, kind) in enumerate(PICTURES.items()):
@@ -153,11 +155,11 @@ class Visit:
     def said(self) -> Any:
         return self.page.get_by_role("status")
 
-    def search(self, text: str) -> None:
+    def search(self, text: str, says: str = "hits in") -> None:
         """Type, press Enter and see the hits."""
         self.query.fill(text)
         self.query.press("Enter")
-        expect(self.said).to_contain_text("hits in")
+        expect(self.said).to_contain_text(says)
 
     def order(self) -> list[str]:
         """The names of the hits, the best first."""
@@ -176,13 +178,13 @@ class Visit:
 
 
 @contextlib.contextmanager
-def visiting(page, *, mode="retrieval") -> Iterator[Visit]:
+def visiting(page, *, mode="retrieval", address="/") -> Iterator[Visit]:
     """The page, just opened. It must ask no other host, and log no error that the test has not taken out."""
     visit = Visit(page)
     listeners = {"request": visit.note, "console": visit.log, "pageerror": visit.crash}
     for event, listener in listeners.items():
         page.on(event, listener)
-    page.goto("/")
+    page.goto(address)
     if mode:
         expect(visit.mode(mode)).to_be_checked()
     try:
@@ -362,12 +364,20 @@ def test_several_pictures_are_one_query(visit, folder):
 # -- the words of a query ---------------------------------------------------------------------------------
 
 
-def answered(page, **hit):
-    """Answer every search by one hit."""
-    full = {"rank": 1, "score": 0.5, "path": "/a/b.md", "modality": "text", "first_line": 1, "last_line": 2}
+def answered(page, *, hits=1, own=None, **hit):
+    """Answer every search by that number of hits, or as many as it asks for."""
+    full = {"score": 0.5, "path": "/a/b.md", "modality": "text", "snippet": "text"}
     full |= {"cosine": 0.5, "bm25": 1.0, "boxes": [], "marks": [], "copies": [], "picture": None, **hit}
-    answer = {"mode": "retrieval", "data": [full], "base": "AAAA", "encoded": True}
-    page.route("**/v1/search", lambda route: route.fulfill(json=answer))
+
+    def answer(route):
+        count = min(hits, route.request.post_data_json["k"])
+        found = [
+            {"first_line": row + 1, "last_line": row + 1, **full, "rank": row + 1} for row in range(count)
+        ]
+        about = {"mode": "retrieval", "base": "AAAA", "own": own, "encoded": True}
+        route.fulfill(json={**about, "data": found})
+
+    page.route("**/v1/search", answer)
 
 
 def test_the_words_of_a_query_are_marked(visit):
@@ -503,6 +513,219 @@ def test_words_too_mixes_the_exact_words_in(visit, folder):
     assert visit.asked[-1]["vectors_only"] is True
 
 
+# -- the address ------------------------------------------------------------------------------------------
+
+
+def test_a_search_is_in_the_address_and_a_reload_or_another_window_shows_the_same(visit, browser, url):
+    page = visit.page
+    visit.mode("symmetric").check()
+    page.get_by_role("checkbox", name="Words too").uncheck()
+    visit.show("text").check()
+    visit.search("heavy drops & more")
+    order, address = visit.order(), page.url
+    assert address == f"{url}/?q=heavy+drops+%26+more&mode=symmetric&words=no&show=text"
+
+    def check(there):
+        expect(there.said).to_contain_text("5 hits in symmetric mode")
+        expect(there.query).to_have_value("heavy drops & more")
+        expect(there.show("text")).to_be_checked()
+        expect(page.get_by_role("checkbox", name="Words too")).not_to_be_checked()
+        assert there.order() == order and there.asked[-1] == visit.asked[-1]
+
+    page.reload()
+    check(visit)
+    with window(browser, url) as other, visiting(other, mode=None, address=address) as there:
+        check(there)
+
+
+def test_the_back_button_goes_through_the_searches_to_the_empty_page(visit):
+    page = visit.page
+    expect(page).to_have_url(re.compile("/$"))
+    visit.search("rain")
+    visit.search("rotate a key")
+    visit.mode("code").check()
+    expect(visit.said).to_contain_text("in code mode")
+    for text, mode in [("rotate a key", "retrieval"), ("rain", "retrieval")]:
+        page.go_back()
+        expect(visit.query).to_have_value(text)
+        expect(visit.mode(mode)).to_be_checked()
+        expect(visit.said).to_contain_text(f"in {mode} mode")
+    page.go_back()
+    expect(visit.hits).to_have_count(0)
+    expect(visit.query).to_have_value("")
+    expect(page.get_by_text("Search by meaning")).to_be_visible()
+    page.go_forward()
+    expect(visit.hits.first).to_contain_text("rain.md")
+
+
+def test_the_history_keeps_pictures_and_a_link_says_that_it_has_none(visit, browser, url, folder):
+    page = visit.page
+    page.locator("input[type=file]").set_input_files(folder / "pie.png")
+    expect(visit.hits.first).to_contain_text("pie.png")
+    assert page.url.endswith("/?pictures=1")
+    page.reload()
+    expect(visit.hits.first).to_contain_text("pie.png")
+    visit.query.fill("a map")
+    with page.expect_response("**/v1/search"):
+        visit.query.press("Enter")
+    page.go_back()
+    expect(visit.query).to_have_value("")
+    expect(visit.hits.first).to_contain_text("pie.png")
+    with window(browser, url) as other, visiting(other, mode=None, address=page.url) as there:
+        expect(there.said).to_contain_text("also had pictures")
+        assert there.asked == []
+
+
+@pytest.mark.parametrize("address", ["/?mode=x&hits=-3&share=9&show=x&q=rain", "/?q=rain&hits=1000000"])
+def test_an_address_that_means_little_is_a_search_all_the_same(browser, url, address):
+    with window(browser, url) as page, visiting(page, address=address) as visit:
+        expect(visit.said).to_contain_text(f"{COUNT} hits in retrieval mode")
+
+
+# -- narrower, and more -----------------------------------------------------------------------------------
+
+
+def test_a_folder_and_languages_narrow_the_search_and_are_counted(visit):
+    page = visit.page
+    visit.search("rain")
+    page.get_by_text("Folder and language").click()
+    folders, languages = (page.get_by_role("group", name=name) for name in ("Folder", "Language"))
+    expect(languages.get_by_role("checkbox")).to_have_count(3)
+    expect(languages).to_contain_text(re.compile("markdown 3.*python 2.*text 2"))
+    folders.get_by_role("button", name="weather 1").click()
+    expect(visit.hits).to_have_count(1)
+    expect(visit.hits.first).to_contain_text("weather/rain.md")
+    expect(languages.get_by_role("checkbox")).to_have_count(1)
+    expect(folders.get_by_role("button", name="weather/")).to_have_attribute("aria-current", "true")
+    assert visit.asked[-1]["paths"][0].endswith("/weather") and "base" in visit.asked[-1]
+    page.reload()
+    expect(visit.hits).to_have_count(1)
+    folders.get_by_role("button", name="all folders").click()
+    expect(visit.hits).to_have_count(COUNT)
+    for name, count in (("python", 2), ("markdown", 5)):
+        languages.get_by_role("checkbox", name=name).check()
+        expect(visit.hits).to_have_count(count)
+    assert visit.asked[-1]["languages"] == ["python", "markdown"]
+    assert page.url.endswith("language=python&language=markdown")
+    expect(page.get_by_text("python · markdown")).to_be_visible()
+    assert page.evaluate(LOW_CONTRAST) == []
+
+
+def test_a_language_that_there_is_not_can_be_taken_away(browser, url):
+    with window(browser, url) as page, visiting(page, address="/?q=rain&language=klingon") as visit:
+        expect(visit.said).to_have_class("bad")
+        wrong = page.get_by_role("checkbox", name="klingon 0")
+        expect(wrong).to_be_checked()
+        refused(visit, 2)  # the search and the counts
+        wrong.click()
+        expect(visit.hits).to_have_count(COUNT)
+
+
+def test_more_hits_come_below_those_that_are_there(visit):
+    answered(visit.page, hits=45)
+    more = visit.page.get_by_role("button", name="More", exact=True)
+    expect(more).to_be_hidden()
+    visit.search("x")
+    expect(visit.hits).to_have_count(20)
+    first = visit.hits.first.element_handle()
+    more.click()
+    expect(visit.hits).to_have_count(40)
+    expect(visit.hits.nth(20)).to_be_focused()
+    assert first.is_visible() and visit.page.url.endswith("hits=40")
+    more.click()
+    expect(visit.hits).to_have_count(45)
+    expect(more).to_be_hidden()
+    assert [one["k"] for one in visit.asked] == [20, 40, 60]
+
+
+def test_no_more_hits_are_offered_than_the_server_gives(visit):
+    answered(visit.page, hits=1000)
+    more = visit.page.get_by_role("button", name="More", exact=True)
+    visit.search("x")
+    for count in (40, 60, 80, 100):
+        more.click()
+        expect(visit.hits).to_have_count(count)
+    expect(more).to_be_hidden()
+
+
+def test_both_vectors_of_a_query_are_sent_for_another_search(visit):
+    answered(visit.page, own="BBBB")
+    visit.search("x", "1 hit in")
+    visit.page.get_by_role("checkbox", name="Words too").uncheck()
+    expect(visit.said).to_contain_text("by its meaning.")
+    assert (visit.asked[1]["base"], visit.asked[1]["own"]) == ("AAAA", "BBBB")
+    assert "query" not in visit.asked[1]
+
+
+# -- the files that were found ----------------------------------------------------------------------------
+
+
+def test_a_path_is_copied_with_its_line(browser, url, folder):
+    allowed = ["clipboard-read", "clipboard-write"]
+    with window(browser, url, permissions=allowed) as page, visiting(page) as visit:
+        visit.search("how do I rotate the keys")
+        visit.hits.first.get_by_role("button", name="Copy path").click()
+        expect(visit.hits.first.get_by_role("button", name="Copied")).to_be_visible()
+        assert page.evaluate("navigator.clipboard.readText()") == f"{folder / 'keys.md'}:1"
+        visit.search("a pie chart")
+        visit.hits.filter(has_text="pie.png").focus()
+        page.keyboard.press("c")
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        assert page.evaluate("navigator.clipboard.readText()") == str(folder / "pie.png")
+
+
+@pytest.mark.parametrize("way", ["mouse", "Enter"])
+def test_a_file_opens_in_a_window_of_its_own(visit, way):
+    visit.search("bold image")
+    hit = visit.hits.filter(has_text="<script>")
+    with visit.page.expect_popup() as opened:
+        if way == "mouse":
+            hit.get_by_role("link").click()
+        else:
+            hit.focus()
+            visit.page.keyboard.press("Enter")
+    expect(opened.value.locator("pre")).to_have_text(TEXTS[f"{HOSTILE}.txt"].strip())
+    assert opened.value.evaluate("document.contentType") == "text/plain" and not opened.value.title()
+    opened.value.close()
+
+
+def test_the_page_of_a_pdf_is_opened(visit):
+    answered(visit.page, path="/a/b c.pdf", first_line=7, last_line=7)
+    visit.search("x", "1 hit in")
+    expect(visit.hits.get_by_role("link")).to_have_attribute("href", "/v1/files?path=%2Fa%2Fb%20c.pdf#page=7")
+
+
+# -- what the index holds ---------------------------------------------------------------------------------
+
+
+def test_the_size_of_the_index_is_told_and_that_it_has_changed_since(visit):
+    page = visit.page
+    expect(page.get_by_text(f"{COUNT} passages")).to_be_visible()
+    visit.search("rain")
+    about = {"items": 2000, "modalities": {}, "hits": 100}
+    page.route("**/v1/status", lambda route: route.fulfill(json=about))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(
+        page.get_by_text(f"2,000 passages, +{2000 - COUNT:,} just now, changed since this search")
+    ).to_be_visible()
+    page.get_by_role("button", name="Search again").click()
+    expect(visit.said).to_contain_text("hits in")
+    assert len(visit.asked) == 2
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.get_by_role("button", name="Search again")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_interface_is_described_for_a_person(visit, scheme):
+    page = visit.page
+    page.emulate_media(color_scheme=scheme)
+    page.goto("/docs")
+    expect(page.get_by_role("heading", name="POST /v1/search")).to_be_visible()
+    page.get_by_role("link", name="SearchRequest", exact=True).click()
+    expect(page.locator("#SearchRequest dt").first).to_be_in_viewport()
+    assert page.evaluate(LOW_CONTRAST) == []
+
+
 # -- the keyboard -----------------------------------------------------------------------------------------
 
 
@@ -525,8 +748,14 @@ def test_arrows_and_slash_move_between_query_and_hits(visit):
     expect(visit.hits.last).to_be_focused()
     press("/")
     expect(visit.query).to_be_focused()
-    press("x")  # all of it was selected
-    expect(visit.query).to_have_value("x")
+    press("j")  # all of it was selected, and in the field a letter is a letter
+    expect(visit.query).to_have_value("j")
+    press("ArrowDown")
+    press("j")
+    expect(visit.hits.nth(1)).to_be_focused()
+    press("k")
+    press("k")
+    expect(visit.query).to_be_focused()
 
 
 def test_everything_is_reached_by_tab_and_a_mode_by_arrows(visit):
@@ -537,6 +766,8 @@ def test_everything_is_reached_by_tab_and_a_mode_by_arrows(visit):
         press("Tab")
         reached.append(visit.page.evaluate("document.activeElement.name || document.activeElement.innerText"))
     assert reached == ["Picture…", "Search", "mode", "words", "kind"]
+    press("Tab")
+    expect(visit.page.get_by_text("Folder and language")).to_be_focused()
     press("Tab")
     expect(visit.hits.first).to_be_focused()
     visit.mode("retrieval").focus()
@@ -554,10 +785,10 @@ def test_a_long_text_unfolds(visit):
     expect(hit.get_by_role("button", name="Show less")).to_be_visible()
     assert text.bounding_box()["height"] > 2 * short
     hit.focus()
-    visit.page.keyboard.press("Enter")
+    visit.page.keyboard.press("e")
     expect(hit.get_by_role("button", name="Show all")).to_be_visible()
     assert text.bounding_box()["height"] == short
-    expect(visit.hits.filter(has_text="keys.md").get_by_role("button")).to_have_count(0)
+    expect(visit.hits.filter(has_text="keys.md").get_by_role("button", name="Show all")).to_have_count(0)
 
 
 # -- when it goes wrong -----------------------------------------------------------------------------------

@@ -194,6 +194,45 @@ def test_only_pictures_of_the_index_are_served_and_small(http, picture_file, ref
         picture_file.write_bytes(content)
 
 
+def test_files_of_the_index_are_served_as_text_or_saved_and_no_others(http, picture_file, refused):
+    def get(path):
+        return http.get("/v1/files", params={"path": str(path)})
+
+    note = picture_file.parent / "rain.md"
+    answer = get(note)
+    assert answer.text == note.read_text() and answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert get(picture_file).headers["content-type"] == "image/png"
+    for path in (picture_file.parent / "secret.png", "/etc/passwd", picture_file.parent, "", "a\0b"):
+        refused(get(path), 404, "not_found")
+    content = note.read_text()
+    try:
+        note.write_text("changed")
+        assert "has changed" in refused(get(note), 404, "not_found")
+    finally:
+        note.write_text(content)
+
+
+def test_what_the_index_holds_is_counted(http, picture_file, refused, serving, engine):
+    assert http.get("/v1/status").json() == {"items": 2, "modalities": {"image": 1, "text": 1}, "hits": 100}
+    top = picture_file.parent.as_posix()
+    found = http.post("/v1/facets", json={}).json()
+    assert found == {
+        "top": top,
+        "folder": top,
+        "folders": [],
+        "languages": [{"value": "markdown", "count": 1}],
+    }
+    above = http.post(
+        "/v1/facets", json={"folder": str(picture_file.parent.parent), "modality": "text"}
+    ).json()
+    assert above["folders"] == [{"value": top, "count": 1}]
+    refused(http.post("/v1/facets", json={"languages": ["klingon"]}), 400, "invalid_input")
+    with serving(engine) as without:
+        for answer in (without.get("/v1/status"), without.post("/v1/facets", json={})):
+            refused(answer, 404, "no_index")
+
+
 def test_a_pattern_of_many_stars_is_refused_at_once(http, refused):
     started = time.monotonic()
     for term in ("*" * 299 + "\0", "*a" * 7, "*a" * 149 + "\0"):

@@ -81,6 +81,21 @@ def test_texts_of_the_multilingual_tier_are_asked_by_its_own_queries(http, model
         assert hit["cosine"] == pytest.approx(float(query @ document), abs=1e-5)
 
 
+def test_both_vectors_of_a_query_come_back_and_make_the_same_search(http, refused):
+    first = http.search(query=ENGLISH, vectors_only=True).json()
+    again = http.search(base=first["base"], own=first["own"]).json()
+    assert again["data"] == first["data"] and not again["encoded"] and again["own"] == first["own"]
+    assert again["usage"]["total_tokens"] == 0
+    assert http.search(base=first["base"]).json()["data"] != first["data"]
+    mixed = http.search(query=ENGLISH, base=first["base"], own=first["own"]).json()
+    assert mixed["data"] == http.search(query=ENGLISH).json()["data"]
+    assert mixed["usage"]["total_tokens"] == 0
+    refused(http.search(query=ENGLISH, own=first["own"]), 400, "invalid_input")
+    wrong = http.search(base=first["base"], own="AAAA")
+    refused(wrong, 400, "invalid_base")
+    assert wrong.json()["error"]["param"] == "own"
+
+
 def test_models_list_the_tiers_with_their_languages(http):
     first = http.get("/v1/models").json()["data"][0]
     assert (first["tier"], first["query_tier"]) == ("small", "base")

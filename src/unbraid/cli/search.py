@@ -14,9 +14,10 @@ from unbraid.cli.options import Model, Tier, custom_mapper, one_of
 from unbraid.cli.place import IndexName, existing, one_place
 from unbraid.cli.qdrant import Name, Url
 from unbraid.cli.refresh_few import refresh_few
-from unbraid.cli.show_hit import printable, readable
+from unbraid.cli.show_hit import readable
 from unbraid.config import read_config
 from unbraid.errors import DataError
+from unbraid.io.printable import printable
 from unbraid.items import MODALITIES, Code, Item, suffix_modality
 from unbraid.loading import load, open_index
 from unbraid.mix import NOT, WORDS, Mix, Query, shared_weights

@@ -1,12 +1,11 @@
 """A hit as people read it: its place, the lines of its snippet around the match, nothing that steers a terminal."""
 
-import re
-import unicodedata
 from typing import Any
+
+from unbraid.io.printable import printable
 
 LINES, WIDTH = 3, 110
 COPIES = 3  # that are named
-_WORD = re.compile(r"\w+(?:[.-]\w+)*")
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 
 
@@ -52,33 +51,9 @@ def beginning_at(line: str, match: str) -> str:
 
 
 def mark(line: str, terms: frozenset[str]) -> str:
-    """The line with the words that share a term with `terms` in bold."""
-    from unbraid.index.store.bm25 import word_terms
+    """The line with the words that `terms` holds in bold; of a script without spaces, the characters of the query."""
+    from unbraid.index.search.marks import mark_words
 
-    def bold(found: re.Match[str]) -> str:
-        return f"{_BOLD}{found[0]}{_PLAIN}" if terms & word_terms(found[0]) else found[0]
-
-    return _WORD.sub(bold, line) if terms else line
-
-
-def printable(text: str) -> str:
-    """The text without what a terminal obeys or cannot show: control and bidirectional characters become "·".
-
-    Tabs become spaces. Lone surrogates, as in names of files that are not UTF-8, are escaped.
-    """
-    text = text.expandtabs(4)
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_shown(one) for one in text)
-
-
-def _shown(one: str) -> str:
-    category = unicodedata.category(one)
-    if category == "Cs":
-        return f"\\x{ord(one) - 0xDC00:02x}" if 0xDC80 <= ord(one) <= 0xDCFF else f"\\u{ord(one):04x}"
-    if (
-        category in ("Cc", "Zl", "Zp")
-        or one in "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-    ):
-        return "·"
-    return one
+    for start, end in reversed(mark_words(line, terms)):
+        line = f"{line[:start]}{_BOLD}{line[start:end]}{_PLAIN}{line[end:]}"
+    return line

@@ -8,7 +8,7 @@ import qdrant_edge as edge
 from numpy.typing import NDArray
 
 from unbraid.errors import require
-from unbraid.index.search.relevance import Evidence, idf, rarity
+from unbraid.index.search.relevance import Evidence, rarity
 from unbraid.index.search.search import HYBRID, WORDS_SHARE
 from unbraid.index.store.bm25 import document_words, read_query
 
@@ -63,7 +63,7 @@ class WordIndex:
             scores = self._scores(one)
             holding = np.count_nonzero(scores)
             if holding < LIMIT:
-                rare = np.maximum(rare, rarity(scores, idf(int(holding), len(self))))
+                rare = np.maximum(rare, rarity(scores, int(holding), len(self)))
         return WordScores(self._scores(asked.terms), rare, asked.single)
 
     def _scores(self, asked: edge.SparseVector) -> NDArray[np.float32]:

@@ -95,10 +95,14 @@ def _read(paths: Sequence[str], sha256: str, reader: WordReader, skipped: list[S
         if hashlib.sha256(content).hexdigest() != sha256:
             continue
         if Path(path).suffix.lower() not in PDF_SUFFIXES:
-            return reader.read(content)
+            return reader.read(content, _tell(Path(path), skipped))
         with Pdf(content) as pdf:
             return dict(_read_pages(Path(path), pdf, reader, skipped))
     return None
+
+
+def _tell(path: Path, skipped: list[Skipped]) -> Callable[[str], None]:
+    return lambda reason: skipped.append(Skipped(path, reason))
 
 
 def _read_pages(
@@ -107,7 +111,7 @@ def _read_pages(
     """The pages of a PDF that have no text, with their lines; one that cannot be read is left out."""
     for page in pdf.without_text:
         try:
-            (lines,) = reader.read(pdf.draw(page, PAGE_SIDE, "BMP")).values()
+            (lines,) = reader.read(pdf.draw(page, PAGE_SIDE, "BMP"), _tell(path, skipped)).values()
             yield page, lines
         except DataError as error:
             skipped.append(Skipped(path, f"page {page}: {error}"))

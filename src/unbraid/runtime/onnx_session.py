@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -36,6 +37,8 @@ def open_graph(
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # a failed run raises; onnxruntime need not print it too
+    if not _adds_in_32_bits():
+        options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         session = Session(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises bare classes of its own, RuntimeError and more
@@ -49,6 +52,19 @@ def open_graph(
                 "copy or export the bundle again"
             )
     return session
+
+
+@cache
+def _adds_in_32_bits() -> bool:
+    """Whether this CPU is known to add products of int8 weights in 32 bits (VNNI).
+
+    Other x86 CPUs cut the sum of two at 16, so onnxruntime is told to use uint8 kernels, exact but half as fast, where a
+    weight has more than 7 bits: in an image tower, never in a text graph. The setting has no effect on other CPUs.
+    """
+    try:
+        return "vnni" in Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        return False
 
 
 def output_shape(session: Session, output: str) -> tuple[int | None, ...]:

@@ -16,20 +16,22 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware as Layer
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from unbraid.serve.context import Context
 from unbraid.serve.engine.batcher import Batcher
 from unbraid.serve.engine.engine import Engine, warm
 from unbraid.serve.http import telemetry
+from unbraid.serve.http.docs_page import docs_page
 from unbraid.serve.http.metrics import Metrics
 from unbraid.serve.http.middleware import Middleware
 from unbraid.serve.http.openapi import Endpoint, openapi_document
 from unbraid.serve.requests import schemas
-from unbraid.serve.routes import about
+from unbraid.serve.routes import about, page
+from unbraid.serve.routes.browse import facets, indexed_file, indexed_picture, status
 from unbraid.serve.routes.embeddings import embeddings, map_base
-from unbraid.serve.routes.search import indexed_picture, search
+from unbraid.serve.routes.search import search
 from unbraid.serve.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,7 +41,10 @@ ENDPOINTS = (
     Endpoint("POST", "/v1/embeddings", embeddings, schemas.EmbeddingsResponse, schemas.EmbeddingsRequest),
     Endpoint("POST", "/v1/map", map_base, schemas.EmbeddingsResponse, schemas.MapRequest),
     Endpoint("POST", "/v1/search", search, schemas.SearchResponse, schemas.SearchRequest),
+    Endpoint("POST", "/v1/facets", facets, schemas.FacetsResponse, schemas.FacetsRequest),
+    Endpoint("GET", "/v1/status", status, schemas.Status),
     Endpoint("GET", "/v1/pictures", indexed_picture, "image/jpeg", parameters={"path": "query"}),
+    Endpoint("GET", "/v1/files", indexed_file, "*/*", parameters={"path": "query"}),
     Endpoint("GET", "/v1/models", about.models, schemas.ModelsResponse),
     Endpoint("GET", "/v1/models/{name:path}", about.model, schemas.Model, parameters={"name": "path"}),
     Endpoint("GET", "/health", about.health, schemas.Health),
@@ -66,16 +71,22 @@ def create_app(
             expose_headers=["server-timing", "x-request-id", "x-truncated-items", "retry-after"],
         )
         layers.insert(0, cors)
-    document = msgspec.json.encode(openapi_document(ENDPOINTS, needs_key=bool(settings.keys)))
+    described = openapi_document(ENDPOINTS, needs_key=bool(settings.keys))
+    document, readable = msgspec.json.encode(described), docs_page(described)
 
     async def openapi(request: Request) -> Response:
         return Response(document, media_type="application/json")
+
+    async def docs(request: Request) -> Response:
+        return HTMLResponse(readable, headers=page.HEADERS)
 
     app = Starlette(
         routes=[
             *(endpoint.route() for endpoint in ENDPOINTS),
             Route("/openapi.json", openapi),
-            Route("/", about.page),
+            Route("/docs", docs),
+            Route("/", page.page),
+            Route("/page/{name}", page.part),
         ],
         middleware=layers,
         exception_handlers={HTTPException: _raise},

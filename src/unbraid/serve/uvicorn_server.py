@@ -57,6 +57,17 @@ class Server(uvicorn.Server):
         gc.set_threshold(YOUNG)
         # After every run of a graph a worker waits for the interpreter, which the event loop holds.
         sys.setswitchinterval(SWITCH)
+        if self.started and is_watched():
+            sys.stderr.write(f"{self.address()}  (Ctrl-C stops)\n")
+
+    def address(self) -> str:
+        """Where a person finds the server, once it has started: one line."""
+        what = "Search page" if self.context.index is not None else "Serving; see /docs"
+        if self.config.uds:
+            return f"{what}: socket {self.config.uds}"
+        port = self.servers[0].sockets[0].getsockname()[1]
+        host = {"0.0.0.0": "localhost", "::": "localhost"}.get(self.config.host, self.config.host)
+        return f"{what}: http://{f'[{host}]' if ':' in host else host}:{port}/"
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first SIGTERM. SIGINT, or a second signal, stops at once; requests in progress are answered."""
@@ -109,11 +120,17 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(about, enc_hook=str).decode()
 
 
+def is_watched() -> bool:
+    """Whether a person reads standard error."""
+    return sys.stderr.isatty()
+
+
 def log_to_stderr() -> None:
-    """Log to standard error, one JSON object a line; uvicorn and warnings too."""
+    """Log to standard error, one JSON object a line, or only warnings, as text, where a person watches; uvicorn too."""
+    watched = is_watched()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s") if watched else JsonLines())
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(logging.INFO)
+    root.setLevel(logging.WARNING if watched else logging.INFO)
     logging.captureWarnings(True)

@@ -57,8 +57,13 @@ def reply(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], byte
 
 def is_hopeless(image: Image.Image) -> bool:
     """Whether an RGB picture is too small or too even to hold a word."""
+    return min(image.size) < MIN_SIDE or is_even(image)
+
+
+def is_even(image: Image.Image) -> bool:
+    """Whether a picture, or a part of one, has too little contrast for a word."""
     levels = np.asarray(image.convert("L"))
-    return min(image.size) < MIN_SIDE or int(levels.max()) - int(levels.min()) < MIN_CONTRAST
+    return int(levels.max()) - int(levels.min()) < MIN_CONTRAST
 
 
 def read(reader: Any, image: Image.Image) -> list[Line]:
@@ -83,8 +88,10 @@ def _read_tiles(reader: Any, image: Image.Image) -> tuple[list[Line], float]:
     characters, sure = 0, 0.0
     for left, right, from_x, to_x in _tiles(image.width, MAX_SIDE):
         for top, bottom, from_y, to_y in _tiles(image.height, TILE_PIXELS // min(image.width, MAX_SIDE)):
-            pixels = np.asarray(image.crop((left, top, right, bottom)))[:, :, ::-1]
-            found = reader(np.ascontiguousarray(pixels))
+            tile = image.crop((left, top, right, bottom))
+            if is_even(tile):
+                continue
+            found = reader(np.ascontiguousarray(np.asarray(tile)[:, :, ::-1]))
             if found.txts is None or found.boxes is None:
                 continue
             for text, score, corners in zip(found.txts, found.scores, found.boxes, strict=True):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from unbraid.index.protocol import Scores, Vectors
-from unbraid.index.store.bm25 import word_terms
+from unbraid.index.store.bm25 import held_terms
 
 QUICK: Final = "nano"
 Nearness = Callable[[list[str]], Scores]
@@ -62,5 +62,5 @@ def _with_most(parts: list[str], terms: frozenset[str]) -> list[str]:
     """Those of `parts` that hold most of `terms`."""
     if not terms:
         return parts
-    held = [len(terms & word_terms(part)) for part in parts]
+    held = [len(held_terms(part, terms)) for part in parts]
     return [part for part, count in zip(parts, held, strict=True) if count == max(held)]

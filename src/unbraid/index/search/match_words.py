@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 
 from unbraid.index.protocol import Scores
-from unbraid.index.search.relevance import idf, rarity
+from unbraid.index.search.relevance import rarity
 from unbraid.index.store.bm25 import QueryWords
 from unbraid.index.store.filter import ANYTHING, Filter
 from unbraid.index.store.store import Candidates, Store
@@ -53,7 +53,7 @@ def match_words(
             here, here if filter == ANYTHING else islice(everywhere, len(here)), strict=True
         ):
             if len(counted) < limit:
-                values = rarity(holding.scores(), idf(len(counted), chunks))
+                values = rarity(holding.scores(), len(counted), chunks)
                 for key, value in zip(holding.ids(), values.tolist(), strict=True):
                     held[key] = max(float(value), held.get(key, 0.0))
         united.append(list(dict.fromkeys([*ids, *best.ids(), *held])))

@@ -5,6 +5,9 @@ scale differs from task to task. Words come as BM25 over the root of the query's
 log odds of z**2 / 2, so both grow alike. A word that few chunks hold leads where it is the whole query, and less where it
 looks like a name or a number among others. Products with z say that words weigh less where the vectors know the answer. A
 bundle brings its own map as `relevance` in bundle.json, which benchmarks/fit_relevance.py writes; another gets the starter's.
+
+The cosine of a text with the picture that it describes is lower than with another text about the same. So a picture's
+cosine first becomes that of a text as relevant, by a straight line (benchmarks/mixed.py).
 """
 
 from collections.abc import Mapping
@@ -20,6 +23,7 @@ from unbraid.index.protocol import Scores
 FEATURES = ("one", "z", "z2", "words", "words_z", "single", "named", "size")
 VECTOR_FEATURES = ("one", "z", "size")
 FLOOR = 0.03  # where even the best hit is less likely relevant than this, nothing is
+FEW = 6  # chunks that a word leads to before it counts less
 # Cosines that the map's own mean and spread count as: an index of a few chunks has none to speak of.
 USUAL = 20
 
@@ -43,16 +47,35 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Relevance:
-    """A map to log odds: weights of FEATURES, of VECTOR_FEATURES for a search without words, and usual cosines."""
+    """A map to log odds: weights of FEATURES, of VECTOR_FEATURES for a search without words, and usual cosines.
+
+    `picture` is the slope and the constant by which the cosine of a picture counts as that of a text.
+    """
 
     words: tuple[float, ...]
     vector: tuple[float, ...]
     mean: float
     spread: float
+    picture: tuple[float, float] = (1.0, 0.0)
+
+    def as_of_texts(self, cosines: Scores, pictures: NDArray[np.bool_]) -> Scores:
+        """Cosines [n], those of `pictures` [n] as cosines of texts that are as relevant."""
+        slope, constant = self.picture
+        return np.where(pictures, slope * cosines + constant, cosines)
+
+    def of_picture(self, counted: float) -> float:
+        """The cosine of a picture that counts as this one of a text."""
+        slope, constant = self.picture
+        return (counted - constant) / slope
 
     def log_odds(self, evidence: Evidence) -> Scores:
         """Log odds [n] that candidates are relevant."""
         return features(evidence) @ np.asarray(self.words)
+
+    @property
+    def per_z(self) -> float:
+        """Log odds of a candidate by its vector alone, for each unit of z."""
+        return self.vector[1]
 
     def by_vector(self, z: float, chunks: int) -> float:
         """The probability that a candidate of this z is relevant, where nothing is known of words. It grows with z."""
@@ -60,13 +83,13 @@ class Relevance:
         return probability(one + per_z * z + size * float(np.log(max(chunks, 2))))
 
 
-# By `python benchmarks/fit_relevance.py DATA` for tier small of starter 0.2.2, but for the weight of `single`, which is 2.8 there
-# and lets too few rare words lead (docs/experiments.md).
+# By `python benchmarks/fit_relevance.py DATA --tier base` for starter 0.3, but for the weight of `single`, which is 3.2 there and
+# lets too few rare words lead (docs/experiments.md).
 STARTER = Relevance(
-    words=(-7.06, 1.778, -0.006, 0.422, -0.048, 9.0, 0.43, -0.4),
-    vector=(-7.136, 1.894, -0.4),
-    mean=0.1065,
-    spread=0.1033,
+    words=(-6.765, 1.417, 0.785, 0.406, -0.057, 7.0, 0.384, -0.4),
+    vector=(-7.756, 2.076, -0.4),
+    mean=0.1203,
+    spread=0.0967,
 )
 
 
@@ -81,7 +104,9 @@ def relevance_of(model: Any) -> Relevance:
             "the map to relevance in bundle.json is of another version of unbraid: fit it again with "
             "benchmarks/fit_relevance.py --write"
         )
-    return Relevance(tuple(about["words"]), tuple(about["vector"]), about["mean"], about["spread"])
+    slope, constant = about.get("picture", (1.0, 0.0))  # a bundle of before has none
+    words, vector = tuple(about["words"]), tuple(about["vector"])
+    return Relevance(words, vector, about["mean"], about["spread"], (slope, constant))
 
 
 @dataclass(frozen=True)
@@ -130,12 +155,13 @@ def probability(log_odds: float) -> float:
     return float(1 / (1 + np.exp(-np.clip(log_odds, -50, 50))))
 
 
-def rarity(score: Scores, most: float) -> Scores:
-    """What Evidence counts a word for that few chunks hold: its BM25 score alone, up to 2.5 of its IDF `most`.
+def rarity(score: Scores, holding: int, chunks: int) -> Scores:
+    """What Evidence counts a word for that `holding` of `chunks` hold: its BM25 score alone, up to 2.5 of its IDF.
 
-    So a chunk that is about the word comes before one that only stands below a heading or in a file with it.
+    So a chunk that is about the word comes before one that only stands below a heading or in a file with it. A word that
+    more than FEW chunks hold counts for less, by the square of how many times more: none of them may be about it.
     """
-    return np.minimum(score, 2.5 * most)
+    return np.minimum(score, 2.5 * idf(holding, chunks)) * min(1.0, FEW / max(holding, 1)) ** 2
 
 
 def idf(holding: int, chunks: int) -> float:

@@ -10,12 +10,14 @@ all lists by the probability that they are relevant (relevance.py).
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from uuid import UUID
 
 import numpy as np
 
 from unbraid.errors import ItemError
 from unbraid.index.files.language import PICTURE
+from unbraid.index.files.preamble import is_preamble
 from unbraid.index.protocol import Model, Scores, Vectors
 from unbraid.index.search.best_part import best_parts, quick_nearness
 from unbraid.index.search.copies import copy_key, first_of_copies, places_of
@@ -42,6 +44,9 @@ HYBRID, HYBRID_FACTOR = 150, 15
 WORDS_SHARE = 2
 SPREAD_SAMPLE = 256  # chunks that a query's usual cosines are taken from: their spread has an error of 4.4 %
 READ = 2  # entries read and checked at a time beyond those wanted, down the ranking
+# Log odds that a passage of nothing but a licence and imports loses: it holds the names of the code that it precedes, and
+# is seldom what anyone looks for (docs/experiments.md).
+PREAMBLE = 3.0
 
 
 def check_search(model: Model, mode: str, k: int) -> tuple[str, str]:
@@ -112,12 +117,15 @@ class _Search:
     k: int
 
     def cosines(self, ids: list[UUID]) -> tuple[list[UUID], Vectors, Scores]:
-        """The ids, their vectors as stored and their cosines.
+        """The ids, their vectors as stored and their cosines, those of pictures as of texts that are as relevant.
 
         Cosines are rounded, since a matrix product gives two identical rows scores that differ in the last bit.
         """
         vectors = self.store.vectors(ids)
-        return ids, vectors, np.round(self.model.map(without_damage(vectors), self.task) @ self.query, 6)
+        cosines = self.model.map(without_damage(vectors), self.task) @ self.query
+        shown = self.store.pictures(ids) if self.relevance.picture != (1.0, 0.0) else ()
+        cosines = self.relevance.as_of_texts(cosines, np.asarray([one in shown for one in ids], bool))
+        return ids, vectors, np.round(cosines, 6)
 
     def by_vector(self, candidates: Candidates, size: float, block: int) -> list[Hit]:
         """Hits of the largest cosines."""
@@ -126,11 +134,12 @@ class _Search:
             return self.cosines(candidates.ids(some))
 
         ranking = rescore(candidates.scores(), size, self.k, block, score)
+        lowered = PREAMBLE * self.scale.spread / self.relevance.per_z  # as a cosine
 
         def scores(one: _Result) -> tuple[float, float, None]:
-            return self.relevance.by_vector(self.scale(one.score), self.chunks), one.score, None
+            return self.relevance.by_vector(self.scale(one.best.score), self.chunks), one.best.raw, None
 
-        return self.hits(_results(self.store, ranking, self.k), scores)
+        return self.hits(_results(self.store, ranking, self.k, lowered), scores)
 
     def by_words(self, found: WordMatches) -> list[Hit]:
         """Hits that are most likely relevant, by their cosines and the words that they hold."""
@@ -147,9 +156,10 @@ class _Search:
         ranked = Ranked(ids, vectors, odds, np.argsort(-odds, kind="stable").tolist())
 
         def scores(one: _Result) -> tuple[float, float, float]:
-            return probability(one.score), float(cosines[one.row]), float(found.bm25[one.row])
+            row = one.best.row
+            return probability(one.best.score), float(cosines[row]), float(found.bm25[row])
 
-        return self.hits(_results(self.store, [ranked], self.k, quoted_phrases(self.text)), scores)
+        return self.hits(_results(self.store, [ranked], self.k, PREAMBLE, quoted_phrases(self.text)), scores)
 
     def hits(
         self, results: list["_Result"], scores: Callable[["_Result"], tuple[float, float, float | None]]
@@ -161,17 +171,20 @@ class _Search:
             word_terms(self.text),
             quick_nearness(self.model, self.task, self.query),
             # Of another language than English the quickest tier has poor vectors.
-            [not one.best.text_language for one in results],
+            [not one.best.entry.text_language for one in results],
         )
         hits = []
         for rank, (one, place, match) in enumerate(zip(results, shown, matches, strict=True), start=1):
             score, cosine, bm25 = scores(one)
+            best = one.best.entry
+            if best.modality == "image":
+                cosine = self.relevance.of_picture(cosine)
             hits.append(
                 Hit(
                     rank,
                     score,
-                    one.best.path,
-                    "image" if one.best.language == PICTURE else one.best.modality,
+                    best.path,
+                    "image" if best.language == PICTURE else best.modality,
                     *place,
                     cosine,
                     bm25,
@@ -185,56 +198,78 @@ class _Search:
 
 
 @dataclass(frozen=True)
-class _Result:
-    """Adjacent chunks, the best first, its row and score among the candidates, and copies of the chunks."""
+class _Found:
+    """A chunk with its row among the candidates and its score there; a preamble is `lowered` by so much."""
 
     row: int
-    score: float
+    raw: float
+    lowered: float
+    entry: Entry
+
+    @property
+    def score(self) -> float:
+        """What it ranks by."""
+        return self.raw - self.lowered
+
+    @cached_property
+    def key(self) -> str:
+        """What its copies have in common."""
+        return copy_key(self.entry)
+
+
+@dataclass(frozen=True)
+class _Result:
+    """Adjacent chunks, the best first, which the result ranks by, and copies of the chunks."""
+
+    best: _Found
     chunks: list[Entry]
     copies: list[Entry]
 
-    @property
-    def best(self) -> Entry:
-        """The chunk that the result ranks by."""
-        return self.chunks[0]
 
-
-def _results(store: Store, ranking: Iterable[Ranked], k: int, phrases: Sequence[str] = ()) -> list[_Result]:
+def _results(
+    store: Store, ranking: Iterable[Ranked], k: int, lowered: float, phrases: Sequence[str] = ()
+) -> list[_Result]:
     """The `k` best results of a ranking. Lazy: scores and reads payloads until `k` merged results are final.
 
-    A chunk that does not hold each of `phrases` is left out. Copies of one text, down to the last result, are one result.
+    A chunk that is a preamble (files/preamble.py) scores `lowered` less, one that does not hold each of `phrases` is left
+    out. Copies of one text, down to the last result, are one result.
     """
-    found: list[tuple[int, float, Entry, str]] = []  # row, score, entry and key of a candidate
+    found: list[_Found] = []
     results: list[list[int]] = []
     first: list[int] = []  # for each of them, the number of the first with the same text
     for ranked, rows in _batches(ranking, k + READ):
         read = store.entries([ranked.ids[row] for row in rows], ranked.vectors[rows])
         found += [
-            (row, float(ranked.scores[row]), entry, copy_key(entry))
+            _Found(row, float(ranked.scores[row]), lowered * _is_preamble(entry), entry)
             for row, entry in zip(rows, read, strict=True)
             if entry is not None and holds_phrases(entry.text, phrases)
         ]
-        found.sort(key=lambda one: (-one[1], one[2].path, one[2].chunk))  # which decide between equal scores
-        entries = [entry for _, _, entry, _ in found]
-        first = first_of_copies(key for _, _, _, key in found)
+        # The path and the place in it decide between equal scores.
+        found.sort(key=lambda one: (-one.score, one.entry.path, one.entry.chunk))
+        first = first_of_copies(one.key for one in found)
         own = [number for number, original in enumerate(first) if number == original]
-        results = [[own[n] for n in some] for some in merge_adjacent([entries[n] for n in own], k)]
+        results = [[own[n] for n in some] for some in merge_adjacent([found[n].entry for n in own], k)]
         taken = sum(map(len, results))
-        if taken < len(own):  # the next one belongs to none of them
+        # The next one belongs to none of them, and none that is not read yet can come before it.
+        if taken < len(own) and found[own[taken]].score >= ranked.scores[rows[-1]]:
             first = first[: own[taken]]
             break
     copies: dict[int, list[Entry]] = {}
     for number, original in enumerate(first):
         if number != original:
-            copies.setdefault(original, []).append(found[number][2])
+            copies.setdefault(original, []).append(found[number].entry)
     return [
         _Result(
-            *found[result[0]][:2],
-            [found[number][2] for number in result],
+            found[result[0]],
+            [found[number].entry for number in result],
             [copy for number in result for copy in copies.get(number, ())],
         )
         for result in results
     ]
+
+
+def _is_preamble(entry: Entry) -> bool:
+    return entry.modality == "code" and is_preamble(entry.snippet)
 
 
 def _batches(ranking: Iterable[Ranked], size: int) -> Iterator[tuple[Ranked, list[int]]]:

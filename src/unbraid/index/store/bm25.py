@@ -20,7 +20,7 @@ import qdrant_edge as edge
 from unbraid.index.store.split_words import Word, split_words
 from unbraid.items import Modality, suffix_modality
 
-VERSION = 2  # of all this: an index with the words of another version has them counted again
+VERSION = 3  # of all this: an index with the words of another version has them counted again
 # Words of a document that is neither short nor long. Fixed, since the true average changes as a store grows: 32 to 128 differ
 # by half a point of nDCG@10 over 23 sets, 64 and 32 lead (docs/experiments.md).
 AVERAGE_LENGTH = 64
@@ -36,6 +36,8 @@ STOP_WORDS = frozenset(
 )
 _NAMED = re.compile(r"[0-9_+#]")
 _NAME = "/"  # before the terms of names
+_EXACT = "="  # before a name of one word that a chunk defines or is headed by
+_STEM = "~"  # before the stem of a word that is no stem itself
 _DEFINITION = re.compile(
     r"^[ \t]*(?:[a-z]+[ \t]+){0,4}?(?:def|class|fn|func|function|fun|interface|struct|enum|trait|type|module|impl|record)\b[ \t*]*"
     r"(?:\([^()\n]*\)[ \t]*)?([^\W\d]\w*)",
@@ -53,8 +55,8 @@ _GIVEN = re.compile(
 class QueryWords:
     """A query as a sparse vector of all its terms, and the words that are also searched for alone, each also as a name.
 
-    `alone` has the only word of a query (`single`), or of several those that look like a name or a number: with a digit,
-    an underscore or parts.
+    `alone` has the only word of a query (`single`), and this as a name only, or of several those that look like a name or a
+    number: with a digit, an underscore or parts.
     """
 
     terms: edge.SparseVector
@@ -83,9 +85,11 @@ def document_words(
     weights = {term: count * (K1 + 1) / (count + spread) for term, count in counts.items()}
     names = {context: CONTEXT, **_path_names(path)}
     shown = _DEFINITION if modality == "code" else _HEADING
-    names.update((name, DEFINED) for name in shown.findall(text))
+    defined = [name.strip() for name in shown.findall(text)]
+    names.update((name, DEFINED) for name in defined)
     for name, weight in sorted(names.items(), key=lambda one: one[1]):
         weights.update((_NAME + term, weight) for word in split_words(name) for term in _terms(word))
+    weights.update((_EXACT + name.casefold(), 1.0) for name in defined if not re.search(r"\s", name))
     return _vector(weights)
 
 
@@ -104,31 +108,48 @@ def read_query(text: str) -> QueryWords:
     named = {_NAME + term: NAME * weight for term, weight in weights.items()}
     single = len(words) == 1
     alone = [word for word in words if single or _NAMED.search(word.whole) or len(word.parts) > 1]
-    return QueryWords(
-        _vector({**weights, **named}),
-        [_vector({word.whole: 1.0, _NAME + word.whole: NAME}) for word in alone[:ALONE]],
-        single,
-    )
+    searched = [{word.whole: 1.0, _NAME + word.whole: NAME} for word in alone[:ALONE]]
+    if single:  # few chunks may define what many name
+        searched.append({_EXACT + words[0].whole: 1.0})
+    return QueryWords(_vector({**weights, **named}), [_vector(one) for one in searched], single)
 
 
 def word_terms(text: str) -> frozenset[str]:
     """The terms of the words of a text, stop words aside: two words with a term in common match each other."""
     words = (word for word in split_words(text) if word.whole not in STOP_WORDS)
-    return frozenset(term for word in words for term in _terms(word))
+    return frozenset().union(*map(_matches, words))
+
+
+def held_terms(text: str, terms: frozenset[str]) -> set[str]:
+    """Those of `terms`, as `word_terms` gives them, that a word of the text matches; quicker than by all of its terms."""
+    held: set[str] = set()
+    for word in split_words(text):
+        if not terms.isdisjoint(found := _matches(word)):
+            held |= terms & found
+    return held
+
+
+@lru_cache(50_000)
+def _matches(word: Word) -> frozenset[str]:
+    """The terms of which another word must have one to match this one."""
+    own = (word.whole, *word.parts)
+    return frozenset([*own, *(_STEM + _stem(one) for one in own if one.isascii() and one.isalpha())])
 
 
 @lru_cache(50_000)
 def _terms(word: Word) -> tuple[str, ...]:
     """The terms that a document holds for a word: it, its parts, and their stems."""
     own = (word.whole, *word.parts)
-    return tuple(dict.fromkeys([*own, *map(_stem, own)]))
+    stems = ((one, _stem(one)) for one in own)
+    return tuple(dict.fromkeys([*own, *(_STEM + stem for one, stem in stems if stem != one)]))
 
 
 def _query_terms(word: Word) -> dict[str, float]:
     """The weights of a word's terms in a query."""
     weights: dict[str, float] = {}
     for part, share in ((word.whole, 1.0), *((part, PART) for part in word.parts)):
-        for term, weight in ((part, 1 - STEM), (_stem(part), STEM)):
+        stem = _stem(part)
+        for term, weight in ((part, 1 - STEM), (stem, STEM), (_STEM + stem, STEM)):
             weights[term] = weights.get(term, 0.0) + share * weight
     return weights
 

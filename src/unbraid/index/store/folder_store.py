@@ -262,12 +262,14 @@ class FolderStore(Store):
         with self._using() as loaded:
             return loaded.count(edge.CountRequest(exact=False))
 
-    def facet(self, key: str) -> dict[str, int]:
-        """Chunks by value of path or one of KEYWORDS, from the index over it, which is apart from the payloads."""
+    def facet(self, key: str, filter: Filter = ANYTHING) -> dict[str, int]:
+        """Chunks that pass `filter` by value of path or one of KEYWORDS; those without a value are not counted."""
+        chosen = None if filter == ANYTHING else self._filter(filter)
         with self._using() as loaded:
             if key not in loaded.info().payload_schema:  # of an older store, which has no such values
                 return {}
-            hits = loaded.facet(edge.FacetRequest(key=key, limit=1 << 30, exact=True)).hits
+            request = edge.FacetRequest(key=key, limit=1 << 30, exact=True, filter=chosen)
+            hits = loaded.facet(request).hits
         return dict(sorted((str(hit.value), hit.count) for hit in hits if hit.count))
 
     def disk_bytes(self) -> int:
@@ -314,6 +316,12 @@ class FolderStore(Store):
         rows = np.full((len(ids), self.meta.storage.dim), np.nan, np.float32)
         rows[[places[record.id] for record in records]] = stored_rows(records, self.meta.storage.dim)
         return self.meta.storage.widen(rows, self.meta.dim)
+
+    def pictures(self, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+        """Those of `ids` that are pictures by what they show, not by the words in them."""
+        asked = edge.Filter(must=[edge.HasIdCondition(set(ids)), condition("modality", "value", "image")])
+        pages = self._scroll(SCROLL, asked, with_payload=False, with_vector=False)
+        return {uuid.UUID(str(record.id)) for page in pages for record in page}
 
     def payloads(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payload | None]:
         """What is stored beside the vectors of those `ids` that are there."""

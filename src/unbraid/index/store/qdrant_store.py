@@ -195,9 +195,12 @@ class QdrantStore(Store):
         """About the number of chunks, at no cost."""
         return int(self._ask(lambda: self.client.count(self.name, exact=False)).count)
 
-    def facet(self, key: str) -> dict[str, int]:
-        """Chunks by value of path or one of KEYWORDS; those without a value are not counted."""
-        hits = self._ask(lambda: self.client.facet(self.name, key, limit=ALL, exact=True)).hits
+    def facet(self, key: str, filter: Filter = ANYTHING) -> dict[str, int]:
+        """Chunks that pass `filter` by value of path or one of KEYWORDS; those without a value are not counted."""
+        chosen = None if filter == ANYTHING else self._filter(filter)
+        hits = self._ask(
+            lambda: self.client.facet(self.name, key, facet_filter=chosen, limit=ALL, exact=True)
+        ).hits
         return dict(sorted((str(hit.value), hit.count) for hit in hits))
 
     def nearest(self, queries: Vectors, limit: int, filter: Filter = ANYTHING) -> list[Candidates]:
@@ -246,6 +249,14 @@ class QdrantStore(Store):
         none = np.full(self.meta.storage.dim, np.nan)
         rows = np.asarray([_row(found[one]) if one in found else none for one in ids], np.float32)
         return self.meta.storage.widen(rows.reshape(-1, self.meta.storage.dim), self.meta.dim)
+
+    def pictures(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Those of `ids` that are pictures by what they show, not by the words in them."""
+        asked = models.Filter(
+            must=[models.HasIdCondition(has_id=list(map(str, ids))), _condition("modality", "value", "image")]
+        )
+        pages = self._scroll(asked, SCROLL, False, vectors=False)
+        return {UUID(str(record.id)) for page in pages for record in page}
 
     def payloads(self, ids: Sequence[UUID]) -> dict[UUID, Payload | None]:
         """What is stored beside the vectors of those `ids` that are there."""

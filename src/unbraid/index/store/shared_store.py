@@ -304,10 +304,15 @@ class SharedStore(Store):
         version = self._facts.version if self._held is None and self._facts is not None else self.version()
         return self.kept_sample(version)
 
-    def facet(self, key: str) -> dict[str, int]:
-        """Chunks by value of path or one of KEYWORDS; those without a value are not counted."""
-        counts: dict[str, int] = self._ask("facet", key)
+    def facet(self, key: str, filter: Filter = ANYTHING) -> dict[str, int]:
+        """Chunks that pass `filter` by value of path or one of KEYWORDS; those without a value are not counted."""
+        counts: dict[str, int] = self._ask("facet", key, filter)
         return counts
+
+    def pictures(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Those of `ids` that are pictures by what they show, not by the words in them."""
+        found: set[UUID] = self._ask("pictures", list(ids))
+        return found
 
     def nearest(self, queries: Vectors, limit: int, filter: Filter = ANYTHING) -> list[Candidates]:
         """For each query of [n, dim] the `limit` chunks with the largest inner products, unchecked."""

@@ -32,7 +32,7 @@ _SIGNS = "\u0900-\u0963\u0966-\u0dff"
 _CHARACTER = rf"[^\W{_PAIRED}{_SIGNS}]|[{_SIGNS}]"
 WORD = re.compile(rf"(?P<paired>[{_PAIRED}]+)|(?:{_CHARACTER})+(?:[.-](?:{_CHARACTER})+)*(?:\+\+|#(?!\w))?")
 _ASCII_WORD = re.compile(r"\w+(?:[.-]\w+)*(?:\+\+|#(?!\w))?", re.ASCII)
-_SEPARATOR = re.compile(r"[_.+#-]+")
+_BETWEEN_NAMES = re.compile(r"[.+#-]+")
 _PIECE = re.compile(r"[A-ZÀ-ÖØ-Þ]+(?![a-zß-öø-ÿ])|[A-ZÀ-ÖØ-Þ]?[a-zß-öø-ÿ]+|[0-9]+|[^A-Za-z0-9À-ÿ]+")
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)+")
 
@@ -43,6 +43,10 @@ class Word:
 
     whole: str
     parts: tuple[str, ...] = ()
+
+    def __hash__(self) -> int:
+        """That of the whole word, which Python keeps: caches are asked for every word of a text."""
+        return hash(self.whole)
 
 
 def split_words(text: str) -> Iterator[Word]:
@@ -75,9 +79,11 @@ def _word(word: str) -> Word:
     if len(word) > LONGEST:
         return Word(whole)
     parts = dict.fromkeys(_NUMBER.findall(word))
-    for atom in _SEPARATOR.split(word):
-        pieces = _PIECE.findall(atom)
-        parts.update(dict.fromkeys([atom, *pieces] if len(pieces) > 1 else [atom]))
+    for name in _BETWEEN_NAMES.split(word):
+        parts[name.strip("_")] = None
+        for atom in name.split("_"):
+            pieces = _PIECE.findall(atom)
+            parts.update(dict.fromkeys([atom, *pieces] if len(pieces) > 1 else [atom]))
     folded = dict.fromkeys(part.casefold() for part in parts if len(part) > 1)
     folded.pop(whole, None)
     return Word(whole, tuple(folded))

@@ -140,8 +140,8 @@ class Store(ABC):
         """About the number of chunks, at no cost."""
 
     @abstractmethod
-    def facet(self, key: str) -> dict[str, int]:
-        """Chunks by value of path or one of KEYWORDS; those without a value are not counted."""
+    def facet(self, key: str, filter: Filter = ANYTHING) -> dict[str, int]:
+        """Chunks that pass `filter` by value of path or one of KEYWORDS; those without a value are not counted."""
 
     @abstractmethod
     def nearest(self, queries: Vectors, limit: int, filter: Filter = ANYTHING) -> list[Candidates]:
@@ -166,6 +166,10 @@ class Store(ABC):
     @abstractmethod
     def vectors(self, ids: Sequence[UUID]) -> Vectors:
         """Base vectors [n, dim] as stored, unchecked; NaN where an id is gone."""
+
+    @abstractmethod
+    def pictures(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Those of `ids` that are pictures by what they show, not by the words in them."""
 
     @abstractmethod
     def payloads(self, ids: Sequence[UUID]) -> dict[UUID, Payload | None]:

@@ -33,7 +33,7 @@ class ApiKeys:
         # Compare with all keys, so that the time does not tell which one was near.
         if self._digests and not sum(hmac.compare_digest(given, digest) for digest in self._digests):
             # Basic makes a browser ask its user for the key, as a password.
-            wanted = 'Basic realm="unbraid"' if path == "/" else "Bearer"
+            wanted = 'Basic realm="unbraid"' if path in ("/", "/docs") else "Bearer"
             raise ApiError(
                 401,
                 "invalid_api_key",

@@ -7,15 +7,15 @@ import numpy as np
 from unbraid.serve.http.errors import ApiError
 
 
-def read_vectors(value: object, dim: int, most: int) -> np.ndarray:
-    """float32 [n, dim] from lists of numbers or base64 strings. Raises ApiError 400."""
+def read_vectors(value: object, dim: int, most: int, *, field: str = "base") -> np.ndarray:
+    """float32 [n, dim] from lists of numbers or base64 strings in `field` of a request. Raises ApiError 400."""
 
     def refusal(why: str) -> ApiError:
         expected = f"expected up to {most:,} base vectors of {dim} numbers"
-        return ApiError(400, "invalid_base", f"{why}: {expected}", param="base")
+        return ApiError(400, "invalid_base", f"{why}: {expected}", param=field)
 
     if not isinstance(value, list) or not 0 < len(value) <= most:
-        raise refusal("base is not a list of vectors, or is empty or too long")
+        raise refusal(f"{field} is not a list of vectors, or is empty or too long")
     rows = np.empty((len(value), dim), dtype=np.float32)
     for row, one in enumerate(value):
         try:

@@ -95,6 +95,7 @@ class SearchRequest(Struct, forbid_unknown_fields=True):
     # same, but words .6 together and pictures .4 where there are both.
     weights: list[float] | None = None
     base: BaseVector = None
+    own: BaseVector = None  # beside `base`: the `own` of the answer that gave it
     mode: str = "retrieval"
     k: Positive = 10
     modality: Literal["text", "code", "image"] | None = None
@@ -177,6 +178,40 @@ class SearchResponse(Struct, tag_field="object", tag="list"):
     base: str
     encoded: bool  # false for a search by `base`
     usage: Usage
+    # The query as the tier of many languages encodes it, where texts of that tier are searched too. Goes with `base`.
+    own: str | None = None
+
+
+class FacetsRequest(Struct, forbid_unknown_fields=True):
+    """POST /v1/facets: what is counted, as in a search; and the folder whose subfolders are listed."""
+
+    modality: Literal["text", "code", "image"] | None = None
+    folder: Term | None = None  # by default the one in which all files lie
+    languages: Terms | None = None
+
+
+class Facet(Struct):
+    """A value, and how many chunks have it."""
+
+    value: str
+    count: int
+
+
+class FacetsResponse(Struct):
+    """Answer of /v1/facets, the most frequent first. Each list leaves its own filter out, so that another can be chosen."""
+
+    top: str  # the folder in which all files lie
+    folder: str
+    folders: list[Facet]
+    languages: list[Facet]
+
+
+class Status(Struct):
+    """Answer of /v1/status: chunks in the index now, which another process may be changing."""
+
+    items: int
+    modalities: dict[str, int]
+    hits: int  # the most that a search gives
 
 
 class Model(Struct, tag_field="object", tag="model"):

@@ -1,10 +1,8 @@
-"""The served models, health, metrics and the search page: /v1/models, /health, /ready, /metrics and /."""
-
-from pathlib import Path
+"""The served models, health and metrics: /v1/models, /health, /ready and /metrics."""
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from unbraid.serve.context import context_of
 from unbraid.serve.http.errors import ApiError
@@ -12,14 +10,6 @@ from unbraid.serve.http.metrics import CONTENT_TYPE
 from unbraid.serve.http.responses import json_response
 from unbraid.serve.requests.model_name import choose_task
 from unbraid.serve.requests.schemas import Health, Model
-
-PAGE = Path(__file__).with_name("page.html")
-PAGE_HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-cache",
-}
 
 
 async def models(request: Request) -> Response:
@@ -63,8 +53,3 @@ async def ready(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Counters for Prometheus."""
     return Response(context_of(request).metrics.text(), media_type=CONTENT_TYPE)
-
-
-async def page(request: Request) -> Response:
-    """The search page."""
-    return FileResponse(PAGE, media_type="text/html", headers=PAGE_HEADERS)

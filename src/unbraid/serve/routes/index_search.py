@@ -1,12 +1,13 @@
-"""An index behind the server: one search at a time, in a thread, and thumbnails of the pictures in the index."""
+"""An index behind the server: one search at a time, in a thread; what it holds; its files and thumbnails of its pictures."""
 
 import asyncio
 import hashlib
 import threading
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -16,12 +17,22 @@ from unbraid.errors import ImageError, ItemError, UnbraidError
 from unbraid.runtime.preprocess import MAX_BYTES, decode
 from unbraid.serve.engine.errors import ClientGone, Overloaded
 from unbraid.serve.http.errors import ApiError
-from unbraid.serve.requests.schemas import SearchHit, SearchRequest
+from unbraid.serve.requests.schemas import (
+    Facet,
+    FacetsRequest,
+    FacetsResponse,
+    SearchHit,
+    SearchRequest,
+    Status,
+)
 
 if TYPE_CHECKING:
     from unbraid.index import Index
 
 THUMBNAIL = 512  # pixels of the longer side, as the page shows it
+LARGEST_FILE = 64 << 20  # bytes, as it is read whole
+
+T = TypeVar("T")
 
 
 class IndexSearch:
@@ -71,8 +82,8 @@ class IndexSearch:
     def _search(
         self, base: np.ndarray, own: np.ndarray | None, words: str | None, asked: SearchRequest
     ) -> list[SearchHit]:
+        from unbraid.index.search.marks import mark_words
         from unbraid.index.store.bm25 import word_terms
-        from unbraid.serve.routes.marks import mark_words
 
         try:
             with self._lock:
@@ -105,21 +116,64 @@ class IndexSearch:
                 hit.picture = f"/v1/pictures?path={quote(hit.path)}"
         return hits
 
+    async def run(self, look: Callable[[], T]) -> T:
+        """`look()`, in the thread and turn of searches. Raises ApiError 500 for an index that cannot be read."""
+
+        def alone() -> T:
+            with self._lock:
+                return look()
+
+        try:
+            return await asyncio.wrap_future(self._thread.submit(alone))
+        except UnbraidError as error:
+            raise ApiError(500, "index_failed", str(error)) from error
+
+    def status(self, most_hits: int) -> Status:
+        """How much the index holds. Call it by `run`."""
+        modalities = self.index.store.facet("modality")
+        return Status(sum(modalities.values()), modalities, most_hits)
+
+    def facets(self, asked: FacetsRequest) -> FacetsResponse:
+        """What a search can be narrowed to. Call it by `run`. Raises ApiError 400 for an unknown language."""
+        from unbraid.index.search.facets import facets
+        from unbraid.index.store.filter import read_filter
+
+        try:
+            filter = read_filter(modality=asked.modality, language=asked.languages)
+            found = facets(self.index.store, filter, asked.folder)
+        except ItemError as error:
+            raise ApiError(400, "invalid_input", str(error)) from error
+        return FacetsResponse(
+            found.top, asked.folder or found.top, _listed(found.folders), _listed(found.languages)
+        )
+
+    def file(self, path: str, *, most_bytes: int = LARGEST_FILE, modality: str | None = None) -> bytes:
+        """Content of a file in the index, as long as it is what was indexed. Raises ApiError 404."""
+        with self._lock:
+            entries = [one for one in self.index.entries(path) if modality in (None, one.modality)]
+        if not entries:
+            raise ApiError(404, "not_found", "this file is not in the index")
+        try:
+            if Path(path).stat().st_size > most_bytes:
+                raise ApiError(404, "not_found", f"this file is larger than {most_bytes >> 20} MiB")
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise ApiError(404, "not_found", "this file cannot be read now") from error
+        if hashlib.sha256(content).hexdigest() != entries[0].sha256:
+            raise ApiError(404, "not_found", "this file has changed since it was indexed")
+        return content
+
     def thumbnail(self, path: str) -> bytes:
         """JPEG of a picture in the index, as long as its file is what was indexed. Raises ApiError 404."""
-        missing = ApiError(404, "not_found", "this picture is not in the index, or has changed since")
-        with self._lock:
-            hashes = [entry.sha256 for entry in self.index.entries(path) if entry.modality == "image"]
         try:
-            if not hashes or Path(path).stat().st_size > MAX_BYTES:
-                raise missing
-            content = Path(path).read_bytes()
-            if hashlib.sha256(content).hexdigest() != hashes[0]:
-                raise missing
-            image = decode(content, at_least=2 * THUMBNAIL)
-        except (OSError, ImageError) as error:
-            raise missing from error
+            image = decode(self.file(path, most_bytes=MAX_BYTES, modality="image"), at_least=2 * THUMBNAIL)
+        except ImageError as error:
+            raise ApiError(404, "not_found", str(error)) from error
         image.thumbnail((THUMBNAIL, THUMBNAIL))
         out = BytesIO()
         image.save(out, "JPEG", quality=85)
         return out.getvalue()
+
+
+def _listed(counts: Mapping[str, int]) -> list[Facet]:
+    return [Facet(value, count) for value, count in counts.items()]

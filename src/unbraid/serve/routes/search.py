@@ -1,4 +1,4 @@
-"""Searching the index, and thumbnails of its pictures: /v1/search and /v1/pictures."""
+"""Searching the index: /v1/search."""
 
 import base64
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from unbraid.errors import ItemError
 from unbraid.mix import check_weights, joined_words, mix_vectors, shared_weights
-from unbraid.serve.context import INLINE, body_of, client_gone, context_of, stats_of
+from unbraid.serve.context import body_of, client_gone, context_of, stats_of
 from unbraid.serve.engine.engine import BASE, RequestItem, TextEncoder
 from unbraid.serve.http.errors import ApiError
 from unbraid.serve.http.responses import json_response
@@ -35,6 +35,8 @@ async def search(request: Request) -> Response:
         if asked.mode not in index.modes:
             message = f"unknown mode {asked.mode[:50]!r}: expected one of {', '.join(index.modes)}"
             raise ApiError(400, "invalid_mode", message, param="mode")
+        if asked.own is not None and asked.base is None:
+            raise ApiError(400, "invalid_input", "own goes with the base of the same answer", param="own")
         encoder = choose_encoder(
             context.engine, asked.tier, asked.query_language, "query", field="query_language"
         )
@@ -45,12 +47,19 @@ async def search(request: Request) -> Response:
         base = read_vectors([asked.base], context.engine.dim, 1)
     else:
         base = await _encode(request, asked, items, weights, encoder)
-    own = await _own_vector(request, asked, items, weights, encoder)
+    if asked.own is not None:
+        own: np.ndarray | None = read_vectors([asked.own], context.engine.dim, 1, field="own")
+    else:
+        own = await _own_vector(request, asked, items, weights, encoder)
     with stats.phase("search"), client_gone(request) as gone:
         hits = await index.search(base, own, words, asked, gone=gone, most_seconds=limits.queue_seconds)
-    sent_base = base64.b64encode(base.tobytes()).decode()
     usage = Usage(stats.tokens, stats.tokens)
-    return json_response(SearchResponse(asked.mode, hits, sent_base, asked.base is None, usage))
+    sent_own = None if own is None else _sent(own)
+    return json_response(SearchResponse(asked.mode, hits, _sent(base), asked.base is None, usage, sent_own))
+
+
+def _sent(vector: np.ndarray) -> str:
+    return base64.b64encode(vector.tobytes()).decode()
 
 
 def _weights(asked: SearchRequest, items: Sequence[RequestItem]) -> Sequence[float]:
@@ -103,12 +112,3 @@ async def _own_vector(
     if index is None or encoder.tier or not items or (tier := await index.own_tier()) is None:
         return None
     return await _encode(request, asked, items, weights, TextEncoder(tier, None, "query"))
-
-
-async def indexed_picture(request: Request) -> Response:
-    """A picture of the index, at most 512 pixels wide or high; no other file is ever read."""
-    context, path = context_of(request), request.query_params.get("path")
-    if context.index is None or path is None:
-        raise ApiError(404, "not_found", "give ?path= of a picture in the index")
-    content = await context.offload(INLINE, context.index.thumbnail, path)  # always in a thread
-    return Response(content, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})

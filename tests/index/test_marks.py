@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unbraid.index.search.marks import mark_words
 from unbraid.index.store.bm25 import word_terms
-from unbraid.serve.routes.marks import mark_words
 
 ALPHABET = "abc ABé. _-\n東京都ｶﾞไทย\N{PILE OF POO}"
 
