@@ -136,19 +136,25 @@ def prepare_points(
 
 
 def upsert_operations(points: Points) -> list[edge.UpdateOperation]:
-    """The write of `points`, AT_ONCE of them each, so that a search need not wait for all."""
-    made = []
+    """The write of `points`, some AT_ONCE of them each, so that a search need not wait for all.
+
+    The chunks of one file are written by one operation: a kill leaves all of them or none.
+    """
+    operations = []
+    some: list[edge.Point] = []
+    before = None
     for identity, row, payload, words in zip(
         points.ids, points.vectors, points.payloads, points.words, strict=True
     ):
+        if payload["path"] != before and len(some) >= AT_ONCE:
+            operations.append(edge.UpdateOperation.upsert_points(some))
+            some = []
+        before = payload["path"]
         named: dict[str, edge.NamedVector] = {DENSE: row.tolist()}
         if words.indices:
             named[WORDS] = words
-        made.append(edge.Point(identity, named, payload))
-    return [
-        edge.UpdateOperation.upsert_points(made[start : start + AT_ONCE])
-        for start in range(0, len(made), AT_ONCE)
-    ]
+        some.append(edge.Point(identity, named, payload))
+    return [*operations, edge.UpdateOperation.upsert_points(some)] if some else operations
 
 
 def set_words(words: Mapping[UUID, edge.SparseVector]) -> list[edge.UpdateOperation]:

@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -69,6 +70,7 @@ WITH_VECTORS = 500  # points read at a time where their vectors are wanted: Pyth
 UNSETTLED, UNSETTLED_SHARE = 20_000, 0.1
 # Chunks written between two flushes: after a kill they are applied again, in a second.
 FLUSH_AFTER = 4_000
+GIVE_WAY = 0.0005  # seconds between two operations of a write, when another thread waits
 # Where syncing a file syncs what was written to it through a mapping.
 SYNCS_MAPPED = sys.platform == "linux"
 
@@ -85,6 +87,7 @@ class FolderStore(Store):
         self.folder, self.place = folder, str(folder)
         self._lock = lock
         self._turn = threading.RLock()  # held while Edge is called, loaded or closed
+        self._waiting: set[int] = set()  # threads that wait for their turn
         self._edge: edge.EdgeShard | None = None
         self._name = uuid.uuid4().hex  # of this opening
         self._changes = 0  # chunks written and paths deleted since
@@ -147,7 +150,10 @@ class FolderStore(Store):
     @contextmanager
     def _using(self) -> Iterator[edge.EdgeShard]:
         """The Edge store for one call; what it raises becomes StoreError."""
+        thread = threading.get_ident()
+        self._waiting.add(thread)
         with self._turn, edge_errors():
+            self._waiting.discard(thread)
             yield self.loaded()
 
     @contextmanager
@@ -385,6 +391,7 @@ class FolderStore(Store):
     def _optimize(self) -> None:
         self._begin_writing(self.disk_bytes() // 3)
         with self._using() as loaded:
+            self._flush(loaded)  # a kill while it optimizes what is not flushed loses items
             loaded.optimize()
             self._flush(loaded)
 
@@ -465,6 +472,8 @@ class FolderStore(Store):
                 with self._using() as loaded:
                     loaded.update(operation)
                     self._changes += 1  # a search in between notices, too
+                if self._waiting:  # a lock that is let go and taken again at once stays with the same thread
+                    time.sleep(GIVE_WAY)
             self._changes += max(0, changes - len(operations))
             self._unflushed += max(changes, len(operations))
             self._unflushed_bytes += size

@@ -22,7 +22,7 @@ from unbraid.index.store.meta import Meta
 # The largest number that a base vector, whose length is about 1, can hold: a larger one, or NaN, is damage.
 LARGEST = 10.0
 SAMPLE = 2_000  # chunks that stand for all
-STALE = 0.05  # share of the chunks that change until another sample is read
+STALE = 0.2  # share of the chunks that change until another sample is read
 
 Payload = Mapping[str, Any]  # Any: whatever JSON was stored
 # Which opening of the index it is, and about how many chunks were written and deleted since: another after each write.
