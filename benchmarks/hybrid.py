@@ -159,8 +159,8 @@ def row(one: Set, vectors: Vectors, parts: Sequence[Set]) -> list[float]:
     words = np.stack([each.bm25 for each in found])
     relevance = relevance_of(vectors.model())
     ranked = [
-        relevance.log_odds(each.evidence(Scale.of(row, relevance)(row)))
-        for each, row in zip(found, dense, strict=True)
+        index.log_odds(query, Scale.of(row, relevance)(row), relevance)
+        for query, row in zip(one.queries, dense, strict=True)
     ]
     ways = (
         dense,

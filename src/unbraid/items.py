@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal, Self, TypeAlias, TypeVar, get_args
 
 from PIL import Image
@@ -41,7 +41,7 @@ Item: TypeAlias = str | Path | Image.Image
 T = TypeVar("T")
 
 
-def suffix_modality(path: str | Path) -> Modality:
+def suffix_modality(path: str | PurePath) -> Modality:
     """Modality of a file by its suffix: code, image, and text for every other suffix."""
     return modality_of(os.path.splitext(path)[1].lower())
 

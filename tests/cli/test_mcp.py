@@ -47,7 +47,7 @@ def test_every_client_has_an_entry_with_the_whole_command(command, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "give either --in FOLDER or --qdrant URL"),
+        (("--in", "x", "--qdrant", "http://h"), "give one of --in FOLDER"),
         (("--in", "x", "--token-file", "t"), "--token-file goes with --http"),
         (("--in", "x", "--mapper", "no.mapper"), "no.mapper"),
         (("install", "--in", "x", "--client", "emacs"), "'emacs' is not one of claude-code"),

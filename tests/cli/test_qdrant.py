@@ -110,10 +110,10 @@ def test_files_are_taken_out_of_a_server(unbraid, folder):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("search", "x"), "give either --in FOLDER or --qdrant URL"),
-        (("search", "x", "--in", "ix", *URL), "give either --in FOLDER or --qdrant URL"),
+        (("search", "x"), "unbraid index FOLDER"),
+        (("search", "x", "--in", "ix", *URL), "give one of --in FOLDER, --index NAME and --qdrant URL"),
         (("search", "x", "--in", "ix", "--collection", "mine"), "--collection goes with --qdrant"),
-        (("index", "notes"), "give either --into FOLDER or --qdrant URL"),
+        (("index", "notes", "--into", "ix", *URL), "give one of --into FOLDER"),
         (("index", "pull", "ix"), "--qdrant"),
         (("index", "delete", "ix"), "give the FOLDER of the index and the PATHs"),
         (("index", "delete", "ix", "a.md", "--collection", "mine"), "--collection goes with --qdrant"),

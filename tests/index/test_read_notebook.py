@@ -136,3 +136,14 @@ def test_every_word_of_every_cell_is_in_a_chunk(cells: list[tuple[str, str]]) ->
 def test_random_bytes_are_told_apart(data: bytes) -> None:
     with pytest.raises(DataError, match="^(binary|broken notebook)$"):
         read_chunks(data, ".ipynb")
+
+
+def test_a_notebook_of_format_3_is_read_as_one_of_format_4() -> None:
+    cells = [
+        {"cell_type": "heading", "level": 2, "source": ["Rain"]},
+        {"cell_type": "code", "input": ["rows = load()\n", "print(rows)"], "outputs": [{"text": "left out"}]},
+    ]
+    text = json.dumps({"nbformat": 3, "worksheets": [{"cells": cells}, {}, 5]}, indent=1)
+    (part,) = read_text_chunks(text, ".ipynb")
+    assert part.snippet == "## Rain\n\nrows = load()\nprint(rows)"
+    assert part.first_line and text.split("\n")[part.first_line - 1].strip() == '"Rain"'

@@ -188,6 +188,26 @@ def test_a_renamed_root_takes_the_place_of_the_old_without_encoding(
     assert index.roots()[1].fields == {"team": "x"}
 
 
+def test_a_move_that_was_cut_off_is_finished_by_the_next_run(
+    index: Index, notes: Path, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    index.add(notes)
+    encoded = len(model.encoded)
+    new = notes.rename(notes.with_name("papers"))
+    with monkeypatch.context() as patch:
+        patch.setattr(index.store, "upsert", stop)
+        assert index.add(new).interrupted
+    assert index.refresh().moved == 12 and len(model.encoded) == encoded
+    assert all(path.startswith(f"{new}/") for path in index.store.files())
+    write(notes / "n0.md", "note 0")  # the old name is a folder again, and nothing holds that against it
+    index.add(notes)
+    index.refresh(new)
+    assert len(paths(index)) == 13
+
+
 def test_another_folder_does_not_take_the_place_of_a_missing_root(index: Index, notes: Path) -> None:
     index.add(notes)
     shutil.rmtree(notes)
@@ -226,6 +246,15 @@ def test_remove_takes_a_root_out_and_leaves_a_root_in_it(index: Index, notes: Pa
         index.remove_root(notes / "sub/n1.md")
     assert index.remove_root(notes) == 6
     assert [root.path for root in index.roots()] == [str(notes / "sub")] and len(paths(index)) == 6
+
+
+def test_a_copy_of_an_index_has_its_roots(index: Index, notes: Path, model: Any) -> None:
+    index.add(notes, exclude=["n1*"])
+    with unbraid.open_index(notes.parent / "copy", model=model) as copy:
+        index.copy_to(copy)
+        assert [(root.path, root.exclude) for root in copy.roots()] == [(str(notes), ("n1*",))]
+        encoded = len(model.encoded)
+        assert copy.refresh().unchanged == 9 and len(model.encoded) == encoded
 
 
 def test_without_roots_a_refresh_says_what_to_do(index: Index, notes: Path, model: Any) -> None:

@@ -266,9 +266,10 @@ def test_a_hybrid_search_ranks_as_mixing_all_scores_does(
     model = make_model(query=np.linalg.qr(BASE[:DIM])[0], document=np.linalg.qr(BASE[DIM : 2 * DIM])[0])
     base = BASE[5]
     cosines = model.map(BASE, "document") @ model.map(base[None], "query")[0]
-    found = WordIndex([entry.text for entry in entries(ROWS)])(words)
+    index = WordIndex([entry.text for entry in entries(ROWS)])
+    found = index(words)
     z = Scale.of(cosines, STARTER)(cosines)  # the sample is the whole index here
-    odds = STARTER.log_odds(found.evidence(z)) if query_words(words).indices else z
+    odds = index.log_odds(words, z, STARTER) if query_words(words).indices else z
     best = np.argsort(-odds)[:k]
     hits = search_vector(store, model, base, k=k, words=[words])
     assert [hit.snippet for hit in hits] == [f"snippet {n}" for n in best]

@@ -17,6 +17,7 @@ from unbraid.cli import qdrant as cli_qdrant
 from unbraid.cli import roots as cli_roots
 from unbraid.cli import task_vectors as cli_task_vectors
 from unbraid.cli.options import (
+    Archives,
     Exclude,
     Hidden,
     Include,
@@ -31,6 +32,7 @@ from unbraid.cli.options import (
 from unbraid.cli.place import Index, IndexName, default_index, existing, find_index, one_place
 from unbraid.cli.qdrant import AsJson, Folder, Tally
 from unbraid.config import read_config
+from unbraid.io.printable import printable as shown
 from unbraid.loading import load, open_index
 from unbraid.progress import counting
 
@@ -98,6 +100,7 @@ def add(
     max_size: MaxSize = None,
     ocr: Ocr = None,
     page_images: PageImages = None,
+    archives: Archives = None,
     prune: Annotated[
         bool,
         typer.Option(
@@ -118,13 +121,13 @@ def add(
 ) -> None:
     """Make folders searchable; run it again after changes. The same as `unbraid index PATH... --into FOLDER`.
 
-    The index keeps the PATHs with --include, --exclude, --hidden, --max-size, --ocr, --page-images and --field. Without a
+    The index keeps the PATHs with --include, --exclude, --hidden, --max-size, --ocr, --page-images, --archives and --field. Without a
     PATH all of them are brought up to date.
     """
     from unbraid.index.files.walk import printable
     from unbraid.index.store.filter import read_fields
 
-    settings = (field, include, exclude, hidden, max_size, ocr, page_images)
+    settings = (field, include, exclude, hidden, max_size, ocr, page_images, archives)
     if not paths and any(value is not None for value in settings):
         raise typer.BadParameter("give the PATH that these settings are of")
     folder = one_place(into, "--into", own, url, name)
@@ -155,6 +158,7 @@ def add(
                 max_size=max_size,
                 ocr=ocr,
                 page_images=page_images,
+                archives=archives,
                 defaults={"exclude": config.exclude} | ({} if config.ocr is None else {"ocr": config.ocr}),
                 prune=prune,
                 on_skip=told,
@@ -207,7 +211,7 @@ def add(
         raise typer.Exit(130)
     if report.doubts:
         for doubt in report.doubts:
-            typer.echo(f"unbraid: {doubt}; nothing of it was deleted from the index", err=True)
+            typer.echo(shown(f"unbraid: {doubt}; nothing of it was deleted from the index"), err=True)
         typer.echo(
             "unbraid: mount or restore it and run again. If the files are really gone: --prune deletes them from the index, "
             "unbraid index remove ROOT takes the root out. If it was moved, index its new path: nothing is encoded again",
@@ -383,11 +387,11 @@ def _agrees(doubt: Any) -> bool:
     """Whether a person at a terminal says that what is gone is to be deleted."""
     if not at_terminal():
         return False
-    return typer.confirm(f"{doubt}. Delete them from the index?", default=False, err=True)
+    return typer.confirm(f"{shown(str(doubt))}. Delete them from the index?", default=False, err=True)
 
 
 def _tell_skipped(skipped: Any) -> None:
-    typer.echo(f"skipped {skipped}", err=True)
+    typer.echo(shown(f"skipped {skipped}"), err=True)
 
 
 def _say_unread(report: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from unbraid.cli.options import Model, Tier, one_of
-from unbraid.cli.place import existing, one_place
+from unbraid.cli.place import one_place
 from unbraid.cli.qdrant import Name, Url
 from unbraid.custom_mapper.mapper_file import read_mapper
 from unbraid.errors import require
@@ -18,7 +18,10 @@ from unbraid.loading import load, open_index
 TOKEN = "UNBRAID_MCP_TOKEN"
 
 app = typer.Typer()
-Folder = Annotated[Path | None, typer.Option("--in", metavar="FOLDER", help="Folder of the index.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--in", metavar="FOLDER", help="Folder of the index; by default the one of your own."),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -51,9 +54,7 @@ def mcp(
     """
     if context.invoked_subcommand is not None:
         return
-    place = one_place(folder, "--in", None, url, name)
-    if place is not None:
-        existing(place)
+    chosen = one_place(folder, "--in", None, url, name)
     if token_file is not None and http is None:
         raise typer.BadParameter("--token-file goes with --http")
     require("mcp", "mcp")
@@ -70,7 +71,7 @@ def mcp(
 
     # Opened when it is needed: a client gets the reason as the answer of a tool.
     shared = SharedIndex(
-        lambda: open_index(place, qdrant=url, collection=name, model=embedder, read_only=True)
+        lambda: open_index(chosen, qdrant=url, collection=name, model=embedder, read_only=True)
     )
     server = create_server(shared, [one.name for one in mappers])
     if http is None:
@@ -93,7 +94,10 @@ def mcp(
 
 @app.command()
 def install(
-    folder: Annotated[Path, typer.Option("--in", metavar="FOLDER", help="Folder of the index.")],
+    folder: Annotated[
+        Path,
+        typer.Option("--in", metavar="FOLDER", help="Folder of the index; by default the one of your own."),
+    ],
     client: Annotated[
         str | None,
         typer.Option(help="Only the entry for this client: claude-code, claude-desktop, codex, cursor, ..."),

@@ -97,6 +97,10 @@ PageImages = Annotated[
         help="Find every page of a PDF by what it shows too, not only scans.",
     ),
 ]
+Archives = Annotated[
+    bool | None,
+    typer.Option("--archives/--no-archives", help="Read the files in zip and gzip files too."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
 
 

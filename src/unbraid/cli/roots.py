@@ -9,6 +9,7 @@ from msgspec import structs, to_builtins
 
 from unbraid.cli.place import Index, IndexName, find_index, one_place
 from unbraid.cli.qdrant import AsJson, Name, Tally, Url
+from unbraid.io.printable import printable
 from unbraid.loading import open_index
 from unbraid.sizes import write_size
 
@@ -66,11 +67,11 @@ def skipped(folder: Index = None, as_json: AsJson = False) -> None:
     if not found:
         typer.echo("nothing is known yet: what is left out is kept from the next run of unbraid index on")
     for one in found:
-        typer.echo(f"{one.root}  {len(one.files) + sum(one.counts.values()):,} left out")
+        typer.echo(f"{printable(one.root)}  {len(one.files) + sum(one.counts.values()):,} left out")
         for file in one.files:
-            typer.echo(f"  {file.path}: {file.reason}")
+            typer.echo(f"  {printable(file.path)}: {printable(file.reason)}")
         for reason, count in one.counts.items():
-            typer.echo(f"  {count:,} {reason}")
+            typer.echo(f"  {count:,} {printable(reason)}")
 
 
 def describe(root: Any) -> str:
@@ -85,8 +86,8 @@ def describe(root: Any) -> str:
         parts.append(f"exclude {' '.join(root.exclude)}")
     parts += ["hidden files too"] * root.hidden
     parts += ["no words in pictures"] * (not root.ocr)
-    parts += ["pages as pictures"] * root.page_images
+    parts += ["pages as pictures"] * root.page_images + ["archives"] * root.archives
     if root.max_size is not None:
         parts.append(f"up to {write_size(root.max_size)}")
     parts += [f"{field}={value}" for field, value in root.fields.items()]
-    return f"{root.path}  {', '.join(parts)}"
+    return printable(f"{root.path}  {', '.join(parts)}")

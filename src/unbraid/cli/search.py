@@ -155,10 +155,10 @@ def search(
         loaded = load(model, tier=tier, language=query_language)
         return loaded.with_mapper(own) if own else loaded
 
-    where_it_is = one_place(folder, "--in", own_index, url, name)
-    if where_it_is is not None and folder is None:
-        existing(where_it_is)
-    with open_index(where_it_is, qdrant=url, collection=name, model=embedder, read_only=not refresh) as index:
+    chosen = one_place(folder, "--in", own_index, url, name)
+    if chosen is not None and folder is None:
+        existing(chosen)
+    with open_index(chosen, qdrant=url, collection=name, model=embedder, read_only=not refresh) as index:
         if refresh:
             refresh_few(index)
         results = index.search(

@@ -44,7 +44,9 @@ def status(as_json: AsJson = False) -> None:
     for one in about:
         files = sum(root.files for root in one["roots"])
         mark = ", the default" * one["default"]
-        typer.echo(f"{one['name']}{mark}: {files:,} files, {write_size(one['bytes'])} in {one['folder']}")
+        typer.echo(
+            f"{one['name']}{mark}: {files:,} file{'s' * (files != 1)}, {write_size(one['bytes'])} in {one['folder']}"
+        )
         for root in one["roots"]:
             typer.echo(f"  {describe(root)}")
     if not about:

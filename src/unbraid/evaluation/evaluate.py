@@ -153,7 +153,7 @@ def by_words(cosine: Scorer, queries: Sequence[str], words: WordIndex, relevance
         odds = []
         for query, cosines in zip(queries[rows], cosine(rows), strict=True):
             z = Scale.of(cosines, relevance)(cosines)
-            odds.append(relevance.log_odds(words(query).evidence(z)))
+            odds.append(words.log_odds(query, z, relevance))
         return np.asarray(odds, np.float32)
 
     return scorer

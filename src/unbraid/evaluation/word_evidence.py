@@ -8,8 +8,10 @@ import qdrant_edge as edge
 from numpy.typing import NDArray
 
 from unbraid.errors import require
-from unbraid.index.search.relevance import Evidence, rarity
+from unbraid.index.protocol import Scores
+from unbraid.index.search.relevance import Evidence, Relevance, rarity
 from unbraid.index.search.search import HYBRID, WORDS_SHARE
+from unbraid.index.search.side_by_side import prefer_side_by_side
 from unbraid.index.store.bm25 import document_words, read_query
 
 LIMIT = HYBRID // WORDS_SHARE  # chunks that a search of ten hits gets of each word
@@ -22,10 +24,12 @@ class WordScores:
     bm25: NDArray[np.float32]
     rare: NDArray[np.float32]
     single: bool
+    listed: bool
 
     def evidence(self, z: NDArray[np.float32]) -> Evidence:
         """With standardized cosines [n] of the same documents."""
-        return Evidence(z, self.bm25, float(self.bm25.max(initial=0.0)), self.rare, self.single, len(z))
+        best = float(self.bm25.max(initial=0.0))
+        return Evidence(z, self.bm25, best, self.rare, self.single, len(z), self.listed)
 
 
 class WordIndex:
@@ -36,6 +40,7 @@ class WordIndex:
         require("scipy", "evaluate")
         from scipy import sparse
 
+        self._documents = documents
         columns: dict[int, int] = {}
         values: list[float] = []
         places: list[int] = []
@@ -64,7 +69,15 @@ class WordIndex:
             holding = np.count_nonzero(scores)
             if holding < LIMIT:
                 rare = np.maximum(rare, rarity(scores, int(holding), len(self)))
-        return WordScores(self._scores(asked.terms), rare, asked.single)
+        return WordScores(self._scores(asked.terms), rare, asked.single, asked.listed)
+
+    def log_odds(self, query: str, z: NDArray[np.float32], relevance: Relevance) -> Scores:
+        """Log odds [n] by which `unbraid search` ranks the documents, from their standardized cosines [n]."""
+        found = self(query)
+        odds = relevance.log_odds(found.evidence(z))
+        if not found.listed:
+            return odds
+        return prefer_side_by_side(odds, query, lambda rows: [self._documents[row] for row in rows])
 
     def _scores(self, asked: edge.SparseVector) -> NDArray[np.float32]:
         scores = np.zeros(len(self), np.float32)

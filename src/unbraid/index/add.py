@@ -31,9 +31,11 @@ from unbraid.index.encode_rows import Row, encode_rows
 from unbraid.index.files.chunk import Chunk, cut_sections, limit_of
 from unbraid.index.files.language import language
 from unbraid.index.files.read import FileContent, read_file
+from unbraid.index.files.read_archive import read_archive
+from unbraid.index.files.read_document import not_read
 from unbraid.index.files.read_pdf import PDF_SUFFIXES, Pdf, can_read_pdf, page_lines
 from unbraid.index.files.read_words import WordReader, can_read_words
-from unbraid.index.files.walk import File, Skip, Skipped, Walk, suffix_of
+from unbraid.index.files.walk import ARCHIVE_SUFFIXES, File, Skip, Skipped, Walk, suffix_of
 from unbraid.index.protocol import Model, Vectors
 from unbraid.index.roots import Nearest, Plan, Root, owners
 from unbraid.index.store.entry import Entry, FileState
@@ -244,6 +246,10 @@ class _Run:
             reason = f"no {file.modality} encoder"
         elif file.suffix in PDF_SUFFIXES and not can_read_pdf():
             reason = "PDF, read with: pip install 'unbraid[documents]'"
+        elif missing := not_read(file.suffix):
+            reason = missing
+        elif file.suffix in ARCHIVE_SUFFIXES and not self._root(file.name).archives:
+            reason = "archive, read with --archives"
         else:
             return True
         self._skip(Skipped(file.path, reason))
@@ -388,6 +394,7 @@ class _Run:
                     fields=fields,
                     own_fields=own_fields,
                     seen=seen,
+                    unit=chunk.unit,
                 )
                 rows.append((text if picture is None else picture, entry))
             return rows
@@ -398,6 +405,11 @@ class _Run:
         """What a file holds, the picture to encode for each chunk that is one, and what `Entry.seen` says of them."""
         if file.modality == "image":
             return FileContent([PICTURE]), [file.path], ""
+        if file.suffix in ARCHIVE_SUFFIXES:
+            content, left_out = read_archive(data, file.path.name, self.limit)
+            for name, reason in left_out:
+                self._skip(Skipped(Path(f"{file.path}/{name}"), reason))
+            return content, [None] * len(content.chunks), ""
         if file.suffix not in PDF_SUFFIXES:
             content = read_file(data, file.path.suffix, self.limit)
             return content, [None] * len(content.chunks), ""

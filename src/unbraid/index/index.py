@@ -16,7 +16,7 @@ from unbraid.index.add import Report, add_files
 from unbraid.index.files.walk import Skip, check_exists, resolve_roots
 from unbraid.index.protocol import Vectors
 from unbraid.index.refresh_places import changed_places, refresh_places
-from unbraid.index.roots import Root, owners, plan, read_roots, refreshed, write_roots
+from unbraid.index.roots import Root, copy_roots, owners, plan, read_left, read_roots, refreshed, write_roots
 from unbraid.index.search.by_tier import search_by_tier
 from unbraid.index.search.folding import Foldings
 from unbraid.index.search.hit import Hit
@@ -163,6 +163,7 @@ class Index:
         max_size: int | None = None,
         ocr: bool | None = None,
         page_images: bool | None = None,
+        archives: bool | None = None,
         defaults: Mapping[str, Any] = MappingProxyType({}),
         prune: bool = False,
         on_skip: Skip | None = None,
@@ -184,7 +185,7 @@ class Index:
         nothing is deleted: it is one of `report.doubts`. With `prune` it is, and a root that is missing is taken out.
         A root that was renamed is recognised by its files when its new path is added; nothing is encoded again.
 
-        `on_skip` is told each file that is left out. Ctrl-C ends the run and sets `interrupted`; what was written stays.
+        `archives` reads the files in zip and gzip files. `on_skip` is told each file that is left out. Ctrl-C ends the run and sets `interrupted`; what was written stays.
         `progress` None draws a bar where a person watches standard error. Raises DataError for a path that does not exist.
         """
         self._check_writable("add")
@@ -196,6 +197,7 @@ class Index:
             "max_size": max_size,
             "ocr": ocr,
             "page_images": page_images,
+            "archives": archives,
         }
         given = {name: value for name, value in settings.items() if value is not None}
         resolved = resolve_roots([paths] if isinstance(paths, str | Path) else paths)
@@ -461,13 +463,15 @@ class Index:
     def copy_to(self, other: "Index", *, on_progress: OnProgress = _ignore) -> int:
         """Put every item into `other`, a new index or one of the same base, such as on a Qdrant server.
 
-        Nothing is encoded. Returns how many items were damaged and left out.
+        Its roots come along. Nothing is encoded. Returns how many items were damaged and left out.
         """
         other._check_writable("copy into")
         target = other._make(self.meta)
         with target.writing():
             target.renew_words()
-            return copy_items(self.store, target, on_progress)
+            damaged = copy_items(self.store, target, on_progress)
+            copy_roots(self.store, target)
+            return damaged
 
     def export_task_vectors(
         self,
@@ -519,8 +523,8 @@ class Index:
         with store.writing():
             store.renew_words()
             known = store.files()
-            planned = plan(paths, read_roots(store), given, known, folder, defaults)
-            write_roots(store, planned.roots)
+            planned = plan(paths, read_roots(store), given, known, folder, defaults, read_left(store))
+            write_roots(store, planned.roots, planned.left)
             report = add_files(
                 store, self.model, planned, known, prune=prune, on_skip=on_skip, progress=progress
             )
@@ -530,7 +534,7 @@ class Index:
                 done = {path.as_posix() for path in planned.scopes} - {doubt.root for doubt in report.doubts}
                 same_files = not (report.added or report.moved or report.deleted)
                 files = known if same_files else store.files()
-                write_roots(store, refreshed(planned.roots, done, files, folder, prune=prune))
+                write_roots(store, refreshed(planned.roots, done, files, folder, prune=prune), [])
         return report
 
     def _delete(self, chosen: Sequence[str], on_progress: OnProgress) -> None:

@@ -39,6 +39,7 @@ class Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     max_size: int | None = None
     ocr: bool = True
     page_images: bool = False
+    archives: bool = False
     fields: dict[str, str | int | list[str]] = {}
     files: int = 0  # in the index after the last refresh
     refreshed: str = ""  # when all of it was last brought in line with the disk: "2026-11-29T10:00:00+00:00"
@@ -55,13 +56,14 @@ class Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         return {name: getattr(self, name) for name in SETTINGS}
 
 
-SETTINGS = ("include", "exclude", "hidden", "max_size", "ocr", "page_images", "fields")
+SETTINGS = ("include", "exclude", "hidden", "max_size", "ocr", "page_images", "archives", "fields")
 
 
-class _Roots(msgspec.Struct, forbid_unknown_fields=True):
+class _Roots(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """The note as it is stored."""
 
     roots: list[Root]
+    left: list[str] = []  # as in a Plan, of a run that was cut off
 
 
 def read_roots(store: Store) -> list[Root]:
@@ -69,12 +71,21 @@ def read_roots(store: Store) -> list[Root]:
     return parse_roots(store.read_note(NOTE), store.place)
 
 
+def read_left(store: Store) -> list[str]:
+    """Old paths of roots that have moved, where the run that replaces them was cut off."""
+    return _parse(store.read_note(NOTE), store.place).left
+
+
 def parse_roots(content: bytes | None, place: str) -> list[Root]:
     """The roots in a note of the index at `place`; none without a note. Raises StoreError."""
+    return _parse(content, place).roots
+
+
+def _parse(content: bytes | None, place: str) -> _Roots:
     if content is None:
-        return []
+        return _Roots([])
     try:
-        return msgspec.json.decode(content, type=_Roots).roots
+        return msgspec.json.decode(content, type=_Roots)
     except msgspec.DecodeError as error:
         raise StoreError(
             f"the roots of {place} cannot be read ({error}): a newer unbraid may have written them; or delete "
@@ -82,11 +93,21 @@ def parse_roots(content: bytes | None, place: str) -> list[Root]:
         ) from error
 
 
-def write_roots(store: Store, roots: Iterable[Root]) -> None:
-    """Replace the roots of an index."""
+def write_roots(store: Store, roots: Iterable[Root], left: Iterable[str] | None = None) -> None:
+    """Replace the roots of an index, and what `read_left` gives; None leaves that as it is."""
     kept = [structs.replace(root, fields=dict(merged(root.fields, {}))) for root in roots]
     ordered = sorted(kept, key=lambda root: root.path)
-    store.write_note(NOTE, msgspec.json.format(msgspec.json.encode(_Roots(ordered)), indent=1))
+    about = _Roots(ordered, read_left(store) if left is None else list(left))
+    store.write_note(NOTE, msgspec.json.format(msgspec.json.encode(about), indent=1))
+
+
+def copy_roots(source: Store, target: Store) -> None:
+    """Give `target`, which has the items of `source`, its roots too, as far as it has none of these paths."""
+    held = read_roots(target)
+    paths = {root.path for root in held}
+    new = [structs.replace(root, from_index="") for root in read_roots(source) if root.path not in paths]
+    if new:
+        write_roots(target, [*held, *new])
 
 
 def with_settings(root: Root, given: Mapping[str, Any]) -> Root:
@@ -147,15 +168,17 @@ def plan(
     known: Mapping[str, FileState],
     folder: Path | None,
     defaults: Mapping[str, Any] = MappingProxyType({}),
+    left: Iterable[str] = (),
 ) -> Plan:
     """The roots that `paths`, absolute and without links, make of the `stored` ones, and what is to be looked at.
 
     A path is a new root, unless it lies in one that takes it and comes without settings of its own (`given`). A new root
     in another begins with the settings of that one, any other with `defaults`, and one that holds the files of a root that is gone replaces it.
-    Without `paths` it is all roots. `known` are the files of the index in `folder`. Raises DataError for a path that does not exist and never did.
+    Without `paths` it is all roots. `left` are old paths that a run before did not get to. `known` are the files of the index in `folder`. Raises DataError for a path that does not exist and never did.
     """
     roots = {root.path: root for root in stored}
-    left = _follow_index(roots, known, folder)
+    owner = owners(roots.values())
+    left = [old for old in left if owner.of(old) is None] + _follow_index(roots, known, folder)
     scopes: list[Path] = []
     if paths is None:
         return Plan(list(roots.values()), [Path(root) for root in roots], left)

@@ -11,7 +11,8 @@ from unbraid.index.files.glob import escaped
 from unbraid.io.printable import printable
 
 NAMED = 5  # files that an error names
-_PLACE = re.compile(r"(.+?)(?::| page )(\d{1,9})(?:-(\d{1,9}))?", re.DOTALL)
+_UNIT = r"(?:.+, )?(?:page|slide|row|line|paragraph|chapter|message)"
+_PLACE = re.compile(rf"(.+?)(?::| {_UNIT} )(\d{{1,9}})(?:-(\d{{1,9}}))?", re.DOTALL)
 _PATTERN = re.compile(r"[*?\[]")
 
 

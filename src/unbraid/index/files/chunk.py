@@ -53,7 +53,9 @@ class Limit:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Lines `first_line` to `last_line` (from 1, inclusive) of a file; pages of a PDF; both None for a picture.
+    """Lines `first_line` to `last_line` (from 1, inclusive) of a file; both None for a picture.
+
+    `unit` says what they are where they are no lines: "slide", "sheet Sales, row"; it is empty for pages of a PDF.
 
     `snippet` is the text of those lines, or one piece of a single long line; `context` names the headings or the
     definitions around them, outermost first. `modality` is None where it is that of the file.
@@ -64,6 +66,7 @@ class Chunk:
     snippet: str
     context: tuple[str, ...] = ()
     modality: Modality | None = None
+    unit: str = ""
 
     @property
     def encoded(self) -> str:
@@ -73,13 +76,17 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Section:
-    """Lines [first, end) from 0; `name` joins the context of every piece but the first, which shows it."""
+    """Lines [first, end) from 0; `name` joins the context of every piece but the first, which shows it.
+
+    One that is `alone`, as a row of a table, makes chunks of its own, however short it is.
+    """
 
     first: int
     end: int
     context: tuple[str, ...] = ()
     name: str = ""
     modality: Modality | None = None
+    alone: bool = False
 
 
 def limit_of(model: Any) -> Limit:
@@ -192,8 +199,12 @@ def _pieces(sections: Iterable[Section], source: Lines) -> Iterator[Section]:
 
 
 def _is_apart(held: Section, section: Section) -> bool:
-    """Whether `section` is a definition after a type that does not hold it: a function behind a short class."""
-    return bool(section.name and _TYPE.match(held.name)) and held.name not in section.context
+    """Whether one is alone, or `section` a definition after a type that does not hold it: a function behind a class."""
+    return (
+        (held.alone or section.alone)
+        or bool(section.name and _TYPE.match(held.name))
+        and held.name not in section.context
+    )
 
 
 def _split(section: Section, source: Lines, first: int, context: tuple[str, ...]) -> Iterator[Section]:

@@ -2,7 +2,7 @@
 
 import re
 from itertools import pairwise
-from pathlib import Path
+from pathlib import PurePath
 
 from unbraid.items import Modality
 
@@ -42,7 +42,7 @@ _DRAWN = re.compile(
 _MOSTLY = 0.7
 
 
-def generated_by_rule(path: Path, modality: Modality, head: bytes) -> str | None:
+def generated_by_rule(path: PurePath, modality: Modality, head: bytes) -> str | None:
     """Why a file is left out as no work of a person, None for any other; `head` is its beginning."""
     name = path.name.lower()
     if name in _LOCK_FILES:

@@ -41,6 +41,12 @@ _SUFFIXES = {
     "markdown": ".md .markdown .mdx",
     "html": ".html .htm .xhtml",
     "pdf": ".pdf",
+    "document": ".docx .docm .odt .rtf",
+    "slides": ".pptx .pptm .odp",
+    "table": ".xlsx .xlsm .ods .csv .tsv .tab",
+    "book": ".epub",
+    "mail": ".eml .mbox .msg",
+    "subtitles": ".srt .vtt",
 }
 _LANGUAGE = {suffix: name for name, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
 OTHER = "text"  # whatever is read as plain text

@@ -5,7 +5,7 @@ module for each format (read_markdown.py and so on). chunk.py cuts and joins the
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from unbraid.index.files.chunk import (
@@ -21,12 +21,18 @@ from unbraid.index.files.decode import decode
 from unbraid.index.files.front_matter import Value, front_matter_fields
 from unbraid.index.files.generated import is_data
 from unbraid.index.files.read_code import read_code
+from unbraid.index.files.read_document import DOCUMENT_SUFFIXES, read_document
+from unbraid.index.files.read_headings import HEADINGS
 from unbraid.index.files.read_html import HTML_SUFFIXES, read_html
+from unbraid.index.files.read_keys import KEY_SUFFIXES, read_keys
+from unbraid.index.files.read_man import is_man, read_man
 from unbraid.index.files.read_markdown import MARKDOWN_SUFFIXES, markdown_headings
 from unbraid.index.files.read_notebook import NOTEBOOK_SUFFIXES, read_notebook
 from unbraid.index.files.read_pdf import PDF_SUFFIXES, read_pdf
 from unbraid.index.files.read_python import PYTHON_SUFFIXES, read_python
+from unbraid.index.files.read_subtitles import SUBTITLE_SUFFIXES, read_subtitles
 from unbraid.index.files.read_svg import SVG_SUFFIXES, read_svg
+from unbraid.index.files.read_table import CSV_SUFFIXES, ROW_SUFFIXES, apart, read_csv
 
 
 @dataclass(frozen=True)
@@ -43,16 +49,31 @@ def read_file(data: bytes, suffix: str, limit: Limit | None = None) -> FileConte
     """A file's content; its chunks are in order, none empty; `suffix` (".md", ".pdf", ...) decides how it is read.
 
     `limit` says what the encoder reads of a text, by default that of the starter. Raises DataError, whose message is
-    the reason, for what is no text, and for a broken PDF or notebook.
+    the reason, for what is no text, and for a broken PDF, document or notebook.
     """
     if suffix.lower() in PDF_SUFFIXES:
         lines, sections = read_pdf(data)
         return FileContent(cut_sections(lines.within(limit or starter_limit()), sections))
+    if suffix.lower() in DOCUMENT_SUFFIXES:
+        return _without_data(_document_chunks(data, suffix.lower(), limit or starter_limit()))
     text, assumed = decode(data)
     fields = front_matter_fields(split_lines(text)) if suffix.lower() in MARKDOWN_SUFFIXES else {}
     found = read_text_chunks(text, suffix, limit)
+    return replace(_without_data(found), fields=fields, assumed=assumed)
+
+
+def _document_chunks(data: bytes, suffix: str, limit: Limit) -> list[Chunk]:
+    """The chunks of all parts of a document. Raises DataError as `read_document`."""
+    return [
+        replace(chunk, unit=part.unit)
+        for part in read_document(data, suffix)
+        for chunk in cut_sections(part.lines.within(limit), part.sections)
+    ]
+
+
+def _without_data(found: list[Chunk]) -> FileContent:
     chunks = [chunk for chunk in found if not is_data(chunk.snippet)]
-    return FileContent(chunks, fields, assumed, len(found) - len(chunks))
+    return FileContent(chunks, left_out=len(found) - len(chunks))
 
 
 def read_chunks(data: bytes, suffix: str, limit: Limit | None = None) -> list[Chunk]:
@@ -76,7 +97,21 @@ def read_text_chunks(text: str, suffix: str, limit: Limit | None = None) -> list
     if suffix in NOTEBOOK_SUFFIXES:
         return cut_sections(*read_notebook(text, limit))
     source = Lines(split_lines(text), limit=limit)
-    if suffix in MARKDOWN_SUFFIXES:
+    if suffix in CSV_SUFFIXES:
+        lines, sections = read_csv(source, suffix)
+        return cut_sections(lines.within(limit), sections)
+    if suffix in ROW_SUFFIXES:
+        return cut_sections(source, apart(len(source.lines)))
+    if suffix in SUBTITLE_SUFFIXES:
+        return cut_sections(*read_subtitles(source))
+    if is_man(text, suffix):
+        lines, sections = read_man(source.lines)
+        return cut_sections(lines.within(limit), sections)
+    if suffix in HEADINGS:
+        sections = from_headings(HEADINGS[suffix](source.lines), len(source.lines))
+    elif suffix in KEY_SUFFIXES:
+        sections = read_keys(source, suffix)
+    elif suffix in MARKDOWN_SUFFIXES:
         sections = from_headings(markdown_headings(source.lines), len(source.lines))
     elif suffix in PYTHON_SUFFIXES:
         sections = read_python(source)

@@ -8,11 +8,11 @@ import importlib
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from unbraid.index.files.chunk import Lines, Section, below, from_starts
+from unbraid.index.files.chunk import Lines, Section
+from unbraid.index.files.definitions import Definition, from_definitions
 
 GRAMMARS = {  # suffixes -> (module, function that gives the language)
     ".js .mjs .cjs .jsx": ("tree_sitter_javascript", "language"),
@@ -77,17 +77,7 @@ _WRAPPERS = frozenset(
     " template_declaration type_declaration decorated_definition".split()
 )
 _ABOVE = re.compile("comment|attribute|annotation|decorator")  # what belongs to the definition below it
-_CLOSING = re.compile(r"\W*(end\b\W*|#endif.*|\}\s*(//|/\*).*)?$")
 MAX_NAME = 80
-
-
-@dataclass(frozen=True)
-class _Definition:
-    """Lines [first, end) from 0 of a definition, with the comments directly above it."""
-
-    first: int
-    end: int
-    name: str
 
 
 def read_code(source: Lines, suffix: str) -> list[Section]:
@@ -95,34 +85,10 @@ def read_code(source: Lines, suffix: str) -> list[Section]:
 
     One section in all for a language without a grammar, without the extra, and for a file that is too much to parse.
     """
-    starts: dict[int, tuple[tuple[str, ...], str]] = {}  # first line -> (context, name)
-    open_: list[tuple[_Definition, tuple[str, ...]]] = []  # enclosing definitions, each with its own context
-
-    def close(until: int) -> None:
-        """Close what ends at or before line `until`; what follows in the same block begins a section."""
-        while open_ and open_[-1][0].end <= until:
-            closed, context = open_.pop()
-            limit = open_[-1][0].end if open_ else len(source.lines)
-            rest = closed.end
-            while rest < limit and _CLOSING.fullmatch(source.lines[rest]):
-                rest += 1
-            if rest < limit:
-                starts.setdefault(rest, (context, ""))
-
-    for definition in _definitions(source, suffix):
-        close(definition.first)
-        if open_ and source.fit(open_[-1][0].first, open_[-1][0].end):
-            continue
-        context = below(open_[-1][1], open_[-1][0].name) if open_ else ()
-        if open_ and open_[-1][0].first == definition.first:  # on one line with what holds it
-            continue
-        starts[definition.first] = context, definition.name
-        open_.append((definition, context))
-    close(len(source.lines))
-    return from_starts(starts, len(source.lines))
+    return from_definitions(source, _definitions(source, suffix))
 
 
-def _definitions(source: Lines, suffix: str) -> list[_Definition]:
+def _definitions(source: Lines, suffix: str) -> list[Definition]:
     """Every named definition, an outer one before those in it."""
     data = source.text(0, len(source.lines)).encode("utf-8", "replace")
     language = _language(suffix) if len(data) <= MAX_BYTES else None
@@ -236,7 +202,7 @@ def _text(node: Any) -> str:
     return " ".join(node.text.decode("utf-8", "replace").split())[:MAX_NAME]
 
 
-def _definition(node: Any, name: str, lines: list[str]) -> _Definition:
+def _definition(node: Any, name: str, lines: list[str]) -> Definition:
     """The lines of a definition with its `export`, `template <...>`, comments and attributes."""
     while node.parent is not None and node.parent.type in _WRAPPERS:
         node = node.parent
@@ -248,7 +214,7 @@ def _definition(node: Any, name: str, lines: list[str]) -> _Definition:
         if apart or lines[row][:column].strip():  # another paragraph, or behind other code on its line
             break
         node = above
-    return _Definition(node.start_point.row, end, name)
+    return Definition(node.start_point.row, end, name)
 
 
 def _last_row(node: Any) -> int:

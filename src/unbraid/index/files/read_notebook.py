@@ -28,7 +28,7 @@ def read_notebook(text: str, limit: Limit) -> tuple[Lines, list[Section]]:
     """The lines of all cells, and their sections: Markdown cells by heading, code cells as their language is cut.
 
     A heading is the context of the code below it too. Sections of Markdown and raw cells are text, those of code
-    cells code. Raises DataError when `text` is no notebook of format 4.
+    cells code. Raises DataError when `text` is no notebook of format 3 or 4.
     """
     line_starts = [0, *(match.end() for match in re.finditer("\n", text))]
     lines: list[str] = []
@@ -85,7 +85,13 @@ def _load(text: str) -> dict[str, Any]:
         notebook = decoder.decode(text)
     except (ValueError, RecursionError) as error:
         raise DataError("broken notebook") from error
-    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
+    if not isinstance(notebook, dict):
+        raise DataError("broken notebook")
+    if isinstance(sheets := notebook.get("worksheets"), list):  # format 3
+        parts = [sheet["cells"] for sheet in sheets if isinstance(sheet, dict) and "cells" in sheet]
+        if parts and all(isinstance(cells, list) for cells in parts):
+            notebook["cells"] = [cell for cells in parts for cell in cells]
+    if not isinstance(notebook.get("cells"), list):
         raise DataError("broken notebook")
     return notebook
 
@@ -101,11 +107,17 @@ def _code_suffix(notebook: dict[str, Any]) -> str:
 def _cells(notebook: dict[str, Any]) -> Iterator[tuple[str, list[_Located]]]:
     """(type, pieces of the source) of each cell; what is no cell is passed over."""
     for cell in notebook["cells"]:
-        source = cell.get("source") if isinstance(cell, dict) else None
+        source = cell.get("source", cell.get("input")) if isinstance(cell, dict) else None
         strings = source if isinstance(source, list) else [source]
         pieces = [piece for piece in strings if isinstance(piece, _Located)]
         if pieces:
-            yield str(cell.get("cell_type")), pieces
+            kind, level = str(cell.get("cell_type")), cell.get("level")
+            if kind == "heading":  # of format 3, which says its level in a number
+                kind = "markdown"
+                marks = _Located("#" * min(max(level if isinstance(level, int) else 1, 1), 6) + " ")
+                marks.offset = pieces[0].offset
+                pieces = [marks, *pieces]
+            yield kind, pieces
 
 
 def _join(pieces: list[_Located]) -> Iterator[tuple[int, str]]:

@@ -17,11 +17,18 @@ from typing import TypeAlias
 from unbraid.errors import DataError
 from unbraid.index.files.decode import is_binary
 from unbraid.index.files.generated import generated_by_rule
+from unbraid.index.files.read_document import DOCUMENT_SUFFIXES, UNREAD
+from unbraid.index.files.read_document import MAX_BYTES as MAX_DOCUMENT_BYTES
 from unbraid.index.files.rules import Choice, Rules
 from unbraid.items import Modality, modality_of
 
 MAX_TEXT_BYTES = 4 * 1024**2
-MAX_BYTES = {".pdf": 50 * 1024**2, ".ipynb": 32 * 1024**2}  # a notebook holds pictures that are not read
+ARCHIVE_SUFFIXES = frozenset({".zip", ".gz"})
+MAX_BYTES = {
+    **dict.fromkeys(DOCUMENT_SUFFIXES | ARCHIVE_SUFFIXES, MAX_DOCUMENT_BYTES),
+    ".pdf": 50 * 1024**2,
+    ".ipynb": 32 * 1024**2,  # a notebook holds pictures that are not read
+}
 MAX_IMAGE_BYTES = 50 * 1024**2
 SNIFF_BYTES = 8192  # git looks at the first 8,000 bytes to call a file binary
 NEVER_ENTERED = frozenset({".git", ".hg", ".svn", "node_modules", "__pycache__"})
@@ -236,8 +243,10 @@ def _refusal(
         return "name is not UTF-8"
     with open(path, "rb") as stream:
         head = stream.read(SNIFF_BYTES)
-    if modality == "image" or suffix == ".pdf":  # binary by nature
+    if (
+        modality == "image" or suffix == ".pdf" or suffix in DOCUMENT_SUFFIXES | ARCHIVE_SUFFIXES
+    ):  # binary by nature
         return None
     if is_binary(head, final=len(head) < SNIFF_BYTES):
-        return "binary"
+        return UNREAD.get(suffix, "binary")
     return None if named else generated_by_rule(Path(path), modality, head)

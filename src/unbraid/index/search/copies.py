@@ -28,9 +28,9 @@ def places_of(copies: Sequence[Entry], chunks: Sequence[Entry]) -> list[Place]:
     places = []
     for result in merge_adjacent(others, len(others)):
         first, last, _ = join_chunks([others[position] for position in result])
-        places.append(Place(others[result[0]].path, first, last))
+        places.append(Place(others[result[0]].path, first, last, others[result[0]].unit))
     return places
 
 
 def _place(entry: Entry) -> Place:
-    return Place(entry.path, entry.first_line, entry.last_line)
+    return Place(entry.path, entry.first_line, entry.last_line, entry.unit)

@@ -9,21 +9,23 @@ from unbraid.items import Modality
 
 @dataclass(frozen=True)
 class Place:
-    """Lines of a file, from 1; pages of a PDF; None for a picture."""
+    """Lines of a file, from 1; pages of a PDF; what `unit` says; None for a picture."""
 
     path: str
     first_line: int | None
     last_line: int | None
+    unit: str = ""
 
     def __str__(self) -> str:
-        """The file, from the working folder where it is near, with its lines or pages: "docs/a.md:3-9", "b.pdf page 2"."""
+        """The file, from the working folder where it is near, with its lines or pages: "a.md:3-9", "b.pdf page 2"."""
         relative = os.path.relpath(self.path)
         path = self.path if relative.startswith(f"..{os.sep}..") else relative
         if self.first_line is None:
             return path
         one = self.first_line == self.last_line
-        if path.lower().endswith((".pdf", ".tif", ".tiff")):
-            return f"{path} page {self.first_line}" + ("" if one else f"-{self.last_line}")
+        unit = self.unit or "page" * path.lower().endswith((".pdf", ".tif", ".tiff"))
+        if unit:
+            return f"{path} {unit} {self.first_line}" + ("" if one else f"-{self.last_line}")
         return f"{path}:{self.first_line}-{self.last_line}"
 
 
@@ -32,7 +34,8 @@ class Hit:
     """One result: a chunk, or up to three adjacent ones of a file.
 
     `score` is the probability that the best chunk is relevant, in 0..1, by its `cosine` in the task space and, where
-    words count, its `bm25`. Lines count from 1; they are pages for a PDF, None for a picture. The snippet of a picture is
+    words count, its `bm25`. Lines count from 1; they are pages for a PDF, what `unit` says for other documents ("slide",
+    "sheet Sales, row"), None for a picture. The snippet of a picture is
     the words in it that were found; `boxes` says where each of its lines stands. `match` is the line or sentence of the
     snippet that answers the query best, `within` the headings or definitions around all of it, outermost first, and
     `copies` are the other places where the same text was found.
@@ -51,11 +54,12 @@ class Hit:
     match: str = ""
     within: str = ""
     copies: list[Place] = field(default_factory=list)
+    unit: str = ""
 
     @property
     def place(self) -> str:
-        """The file, from the working folder where it is near, with its lines or pages: "docs/a.md:3-9", "b.pdf page 2"."""
-        return str(Place(self.path, self.first_line, self.last_line))
+        """The file, from the working folder where it is near, with its lines or pages: "a.md:3-9", "b.pdf page 2"."""
+        return str(Place(self.path, self.first_line, self.last_line, self.unit))
 
     @property
     def exists(self) -> bool:

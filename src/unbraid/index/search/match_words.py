@@ -19,13 +19,14 @@ class WordMatches:
     """What the words of a query say of n chunks.
 
     `bm25` [n] are scores. `rare` [n] is the largest `rarity` of a word that was searched for alone, that few chunks hold
-    and this one does, else 0. `single`: that is the query's only word.
+    and this one does, else 0. `single`: that is the query's only word. `listed`: the query is a list of words.
     """
 
     ids: list[UUID]
     bm25: Scores
     rare: Scores
     single: bool
+    listed: bool
 
 
 def match_words(
@@ -60,7 +61,9 @@ def match_words(
         rare.append(held)
     scores = store.word_scores([one.terms for one in asked], united)
     return [
-        WordMatches(ids, bm25, np.asarray([held.get(key, 0.0) for key in ids], np.float32), one.single)
+        WordMatches(
+            ids, bm25, np.asarray([held.get(key, 0.0) for key in ids], np.float32), one.single, one.listed
+        )
         if one
         else None
         for one, ids, bm25, held in zip(asked, united, scores, rare, strict=True)

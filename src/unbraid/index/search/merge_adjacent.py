@@ -15,12 +15,13 @@ def merge_adjacent(entries: Sequence[Entry], k: int) -> list[list[int]]:
 
     Down the ranking, a chunk joins the best result of its file that it follows, precedes or shares a line or page with,
     if that has fewer than MERGED chunks; otherwise it is a result of its own. A picture and all words in it are one
-    result. Returns fewer than `k` only where `entries` ends. Code and text, and versions of a file, are never joined.
+    result. Returns fewer than `k` only where `entries` ends. Code and text, versions
+    of a file and parts of a document, as two sheets are, are never joined.
     """
     results: list[list[int]] = []
-    by_file: dict[tuple[str, str, bool], list[list[int]]] = {}
+    by_file: dict[tuple[str, str, bool, str], list[list[int]]] = {}
     for position, entry in enumerate(entries):
-        same_file = by_file.setdefault((entry.path, entry.sha256, entry.modality == "code"), [])
+        same_file = by_file.setdefault((entry.path, entry.sha256, entry.modality == "code", entry.unit), [])
         near = [result for result in same_file if any(_touch(entry, entries[other]) for other in result)]
         home = next((result for result in near if len(result) < MERGED or entry.of_picture), None)
         if home is not None:

@@ -23,6 +23,9 @@ from unbraid.index.protocol import Scores
 FEATURES = ("one", "z", "z2", "words", "words_z", "single", "named", "size")
 VECTOR_FEATURES = ("one", "z", "size")
 FLOOR = 0.03  # where even the best hit is less likely relevant than this, nothing is
+# Of a query that only lists words, what z and words count, times their weights: such a query asks for a place where these
+# words stand, and has no sentence whose meaning a vector could hold (docs/experiments.md).
+LISTED_Z, LISTED_WORDS = 0.7, 1.5
 FEW = 6  # chunks that a word leads to before it counts less
 # Cosines that the map's own mean and spread count as: an index of a few chunks has none to speak of.
 USUAL = 20
@@ -34,7 +37,7 @@ class Evidence:
 
     `z` [n] are standardized cosines, `bm25` [n] the scores of the query's words and `best` the largest of the index.
     `rare` [n] is the largest `rarity` of a word that few chunks hold and this one does, else 0: of the query's only word
-    where it is `single`, else of those that look like a name or a number.
+    where it is `single`, else of those that look like a name or a number. `listed`: the query only lists words.
     """
 
     z: Scores
@@ -43,6 +46,7 @@ class Evidence:
     rare: Scores
     single: bool
     chunks: int
+    listed: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,12 +141,13 @@ def features(evidence: Evidence) -> NDArray[np.float64]:
     single, named = (rare, none) if evidence.single else (none, rare)
     z = np.clip(z, -3, 12)
     words = bm25 / max(evidence.best, 1e-6) ** 0.5
+    of_z, of_words = (LISTED_Z, LISTED_WORDS) if evidence.listed else (1.0, 1.0)
     columns = [
         np.ones_like(z),
-        z,
-        np.maximum(z, 0) ** 2 / 10,
-        words,
-        words * z,
+        of_z * z,
+        of_z * np.maximum(z, 0) ** 2 / 10,
+        of_words * words,
+        of_words * words * z,
         single,
         named,
         size,

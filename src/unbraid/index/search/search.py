@@ -28,6 +28,7 @@ from unbraid.index.search.merge_adjacent import join_boxes, join_chunks, merge_a
 from unbraid.index.search.phrases import holds_phrases, quoted_phrases
 from unbraid.index.search.relevance import Evidence, Relevance, Scale, probability, relevance_of
 from unbraid.index.search.rescore import Ranked, rescore
+from unbraid.index.search.side_by_side import prefer_side_by_side
 from unbraid.index.store.bm25 import NO_WORDS, read_query, word_terms
 from unbraid.index.store.entry import Entry
 from unbraid.index.store.filter import ANYTHING, Filter
@@ -127,6 +128,11 @@ class _Search:
         cosines = self.relevance.as_of_texts(cosines, np.asarray([one in shown for one in ids], bool))
         return ids, vectors, np.round(cosines, 6)
 
+    def texts(self, ids: list[UUID], vectors: Vectors, rows: list[int]) -> list[str]:
+        """The texts of some rows of `ids`, empty for a damaged chunk."""
+        entries = self.store.entries([ids[row] for row in rows], vectors[rows])
+        return [entry.text if entry else "" for entry in entries]
+
     def by_vector(self, candidates: Candidates, size: float, block: int) -> list[Hit]:
         """Hits of the largest cosines."""
 
@@ -151,8 +157,12 @@ class _Search:
             found.rare,
             found.single,
             self.chunks,
+            found.listed,
         )
-        odds = np.round(self.relevance.log_odds(evidence), 6)
+        odds = self.relevance.log_odds(evidence)
+        if found.listed:
+            odds = prefer_side_by_side(odds, self.text, lambda rows: self.texts(ids, vectors, rows))
+        odds = np.round(odds, 6)
         ranked = Ranked(ids, vectors, odds, np.argsort(-odds, kind="stable").tolist())
 
         def scores(one: _Result) -> tuple[float, float, float]:
@@ -192,6 +202,7 @@ class _Search:
                     match,
                     shared_context(one.chunks),
                     places_of(one.copies, one.chunks),
+                    best.unit,
                 )
             )
         return hits

@@ -7,6 +7,7 @@ The names of a chunk are terms of their own: its file, its folders, what stands 
 CRC-32, so no vocabulary is kept. A Qdrant server stores the same vectors.
 """
 
+import itertools
 import re
 import zlib
 from collections import Counter
@@ -30,6 +31,7 @@ STEM, PART, NAME = 0.3, 0.5, 1.0  # a query's weights beside that of a word itse
 DEFINED, CONTEXT, FOLDER, PICTURE = 1.5, 0.6, 0.4, 2.2
 FOLDERS = 3  # the nearest; those further up are the same for the whole index
 WORDS, ALONE = 128, 8  # of a query: that are read, that are also searched for alone
+LISTED = 3  # words from which a query without stop words and question mark is a list of words
 STOP_WORDS = frozenset(
     "a an and are as at be but by do does for from has have how i if in into is it its no not of on or s such t that the "
     "their then there these they this to was we were what when where which who will with you".split()
@@ -56,19 +58,20 @@ class QueryWords:
     """A query as a sparse vector of all its terms, and the words that are also searched for alone, each also as a name.
 
     `alone` has the only word of a query (`single`), and this as a name only, or of several those that look like a name or a
-    number: with a digit, an underscore or parts.
+    number: with a digit, an underscore or parts. `listed`: the query is no sentence but a list of words.
     """
 
     terms: edge.SparseVector
     alone: list[edge.SparseVector]
     single: bool
+    listed: bool
 
     def __bool__(self) -> bool:
         """Whether there are any."""
         return bool(self.terms.indices)
 
 
-NO_WORDS = QueryWords(edge.SparseVector([], []), [], False)
+NO_WORDS = QueryWords(edge.SparseVector([], []), [], False, False)
 
 
 def document_words(
@@ -100,7 +103,9 @@ def query_words(text: str) -> edge.SparseVector:
 
 def read_query(text: str) -> QueryWords:
     """The words of a query; none for one without words or of stop words alone."""
-    words = list(dict.fromkeys(word for word in split_words(text) if word.whole not in STOP_WORDS))[:WORDS]
+    said = list(split_words(text))
+    words = list(dict.fromkeys(word for word in said if word.whole not in STOP_WORDS))[:WORDS]
+    listed = len(words) >= LISTED and "?" not in text and not any(word.whole in STOP_WORDS for word in said)
     weights: dict[str, float] = {}
     for word in words:
         for term, weight in _query_terms(word).items():
@@ -111,7 +116,7 @@ def read_query(text: str) -> QueryWords:
     searched = [{word.whole: 1.0, _NAME + word.whole: NAME} for word in alone[:ALONE]]
     if single:  # few chunks may define what many name
         searched.append({_EXACT + words[0].whole: 1.0})
-    return QueryWords(_vector({**weights, **named}), [_vector(one) for one in searched], single)
+    return QueryWords(_vector({**weights, **named}), [_vector(one) for one in searched], single, listed)
 
 
 def word_terms(text: str) -> frozenset[str]:
@@ -134,6 +139,12 @@ def _matches(word: Word) -> frozenset[str]:
     """The terms of which another word must have one to match this one."""
     own = (word.whole, *word.parts)
     return frozenset([*own, *(_STEM + _stem(one) for one in own if one.isascii() and one.isalpha())])
+
+
+def word_pairs(text: str) -> frozenset[tuple[str, str]]:
+    """The pairs of words that stand side by side in a text, by their stems, stop words aside."""
+    stems = [_stem(word.whole) for word in split_words(text) if word.whole not in STOP_WORDS]
+    return frozenset(itertools.pairwise(stems))
 
 
 @lru_cache(50_000)

@@ -49,6 +49,9 @@ class Entry:
     # are pictures), "pages" (each page of a PDF is one), "words" (those in its pictures were read, if there are any).
     seen: str = ""
     own_fields: str = ""  # names, with spaces between them, of those of `fields` that its front matter gives
+    unit: str = (
+        ""  # what first_line counts where it is no line, nor page of a PDF: "slide", "sheet Sales, row"
+    )
 
     @property
     def text(self) -> str:
@@ -62,7 +65,7 @@ class Entry:
 
 
 # Left out of a payload where empty, so that items of older indexes are the same as they were.
-ADDED = ("tier", "text_language", "own_fields", "boxes", "seen")
+ADDED = ("tier", "text_language", "own_fields", "boxes", "seen", "unit")
 KEYWORDS = (
     "modality",
     "language",

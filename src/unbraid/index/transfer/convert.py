@@ -11,6 +11,7 @@ import numpy as np
 
 from unbraid.embedder import Embedder
 from unbraid.errors import StoreError
+from unbraid.index.roots import copy_roots
 from unbraid.index.store.edge import require_room
 from unbraid.index.store.folder_store import FolderStore
 from unbraid.index.store.meta import meta_of_model
@@ -108,6 +109,7 @@ def convert_index(
                 done.damaged += damaged
                 on_progress(len(entries) + damaged)
             new.settle()
+            copy_roots(store, new)
         unfinished.rename(folder)
         sync_folder(folder.parent)
     finally:

@@ -3,14 +3,14 @@
 import { $, button, node } from "./dom.js";
 
 let order = new Map();  // place of each hit in the last answer
-const key = hit => `${hit.path}\n${hit.first_line}`;
+const key = hit => `${hit.path}\n${hit.unit}\n${hit.first_line}`;
 const paged = hit => /\.(pdf|tiff?)$/i.test(hit.path);
-const place = hit => hit.path + (hit.first_line === null || paged(hit) ? "" : `:${hit.first_line}`);
+const place = hit => hit.path + (hit.first_line === null || hit.unit || paged(hit) ? "" : `:${hit.first_line}`);
 
 function fileLink(hit) {  // a browser goes to the page of a PDF, or to the text, by itself
   const line = (hit.match || hit.snippet).split("\n").map(one => one.trim()).find(Boolean) ?? "";
   const words = line.length > 80 ? line.slice(0, 80).replace(/\S*$/, "").trim() : line;
-  const fragment = paged(hit) ? `#page=${hit.first_line ?? 1}` : hit.modality !== "image" && words ? `#:~:text=${encodeURIComponent(words).replaceAll("-", "%2D")}` : "";
+  const fragment = paged(hit) ? `#page=${hit.first_line ?? 1}` : hit.modality !== "image" && !hit.unit && words ? `#:~:text=${encodeURIComponent(words).replaceAll("-", "%2D")}` : "";
   return `/v1/files?path=${encodeURIComponent(hit.path)}${fragment}`;
 }
 
@@ -39,7 +39,7 @@ function title(hit, moved) {
   const link = Object.assign(node("a", "", hit.path.split("/").slice(-2).join("/")), { href: fileLink(hit), target: "_blank", rel: "noopener" });
   path.title = hit.path;
   path.append(link);
-  if (hit.first_line !== null) path.append(node("span", "", `${paged(hit) ? " page " : ":"}${hit.first_line}${hit.last_line === hit.first_line ? "" : "–" + hit.last_line}`));
+  if (hit.first_line !== null) path.append(node("span", "", `${hit.unit ? ` ${hit.unit} ` : paged(hit) ? " page " : ":"}${hit.first_line}${hit.last_line === hit.first_line ? "" : "–" + hit.last_line}`));
   path.append(node("span", "kind", hit.modality === "image" ? "picture" : hit.modality));
   if (moved) path.append(node("span", "moved", moved));
   head.append(path, copyButton(hit));

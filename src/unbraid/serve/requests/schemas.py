@@ -141,11 +141,12 @@ class EmbeddingsResponse(Struct, tag_field="object", tag="list"):
 
 
 class Place(Struct):
-    """Lines of a file; pages of a PDF."""
+    """Lines of a file; pages of a PDF; what `unit` says."""
 
     path: str
     first_line: int | None
     last_line: int | None
+    unit: str = ""
 
 
 class SearchHit(Struct):
@@ -168,6 +169,7 @@ class SearchHit(Struct):
     within: str = ""  # the headings or definitions around it, outermost first
     copies: list[Place] = []  # where else the same text was found
     picture: str | None = None  # where a thumbnail is served
+    unit: str = ""  # what the lines are if they are no lines: "slide", "sheet Sales, row"
 
 
 class SearchResponse(Struct, tag_field="object", tag="list"):

@@ -1,0 +1,275 @@
+"""Damaged documents for their readers: none may crash the process, take long, or take much memory; bombs are named.
+
+python benchmarks/fuzz_documents.py [COUNT] [--seed N]       # 2,000 by default; some minutes on one core
+"""
+
+import argparse
+import datetime
+import io
+import random
+import resource
+import sys
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from email.message import EmailMessage
+
+from unbraid.errors import DataError
+from unbraid.index.files.read import read_file, starter_limit
+from unbraid.index.files.read_document import close_reader
+
+MOST_MEGABYTES = 1024
+WORDS = "the quick brown fox jumps over the lazy dog near the river bank in the rain ".split()
+
+
+def docx() -> bytes:
+    """Headings, a list, a table, a comment of Word's own pages."""
+    import docx
+
+    made = docx.Document()
+    made.add_heading("Report on kettles", 0)
+    made.add_heading("Methods", 1)
+    made.add_paragraph("We measured the kettle. " * 20)
+    made.add_paragraph("first point", style="List Bullet")
+    made.add_paragraph("second point", style="List Bullet")
+    made.add_heading("Sampling", 2)
+    table = made.add_table(2, 2)
+    for place, text in enumerate(("name", "town", "Ada", "London")):
+        table.cell(place // 2, place % 2).text = text
+    return _saved(made.save)
+
+
+def pptx() -> bytes:
+    """Three slides with titles, points and notes, and one with a table."""
+    import pptx
+
+    made = pptx.Presentation()
+    for number in range(3):
+        slide = made.slides.add_slide(made.slide_layouts[1])
+        slide.shapes.title.text = f"Topic {number}"
+        slide.placeholders[1].text = "a point of this slide " * 12
+        slide.notes_slide.notes_text_frame.text = "say it slowly"
+    table = made.slides.add_slide(made.slide_layouts[6]).shapes.add_table(2, 2, 0, 0, 9999, 9999).table
+    table.cell(0, 0).text, table.cell(1, 1).text = "left", "right"
+    return _saved(made.save)
+
+
+def xlsx() -> bytes:
+    """A sheet with a title and a table of 40 rows, one with two stray cells."""
+    import openpyxl
+
+    made = openpyxl.Workbook()
+    sheet = made.active
+    sheet.title = "Sales"
+    for row in (["Sales by region"], [], ["Region", "Amount", "Day"]):
+        sheet.append(row)
+    for number in range(40):
+        sheet.append([f"Region {number}", number * 1.5, datetime.date(2024, 1, 1 + number % 28)])
+    other = made.create_sheet("Notes")
+    other["B7"], other["C9"] = "a stray word", True
+    return _saved(made.save)
+
+
+def epub() -> bytes:
+    """Two chapters, the second without a heading of its own, and a table of contents."""
+    text = " ".join(WORDS * 10)
+    return zipped(
+        {
+            "mimetype": "application/epub+zip",
+            "META-INF/container.xml": '<container><rootfiles><rootfile full-path="O/c.opf"/></rootfiles></container>',
+            "O/c.opf": '<package xmlns:dc="d"><metadata><dc:title>Moby Dick</dc:title></metadata><manifest>'
+            '<item id="a" href="a%20b.xhtml"/><item id="b" href="b.xhtml"/>'
+            '<item id="n" href="toc.ncx" media-type="application/x-dtbncx+xml"/></manifest>'
+            '<spine><itemref idref="a"/><itemref idref="b"/></spine></package>',
+            "O/toc.ncx": "<ncx><navMap><navPoint><navLabel><text>The Carpet-Bag</text></navLabel>"
+            '<content src="b.xhtml#x"/></navPoint></navMap></ncx>',
+            "O/a b.xhtml": f"<html><head><title>M</title></head><body><h1>Loomings</h1><p>{text}</p></body></html>",
+            "O/b.xhtml": f"<html><body><p>I stuffed a shirt. {text}</p></body></html>",
+        }
+    )
+
+
+def eml() -> bytes:
+    """A message in plain text and HTML with an attachment."""
+    made = EmailMessage()
+    made["Subject"], made["From"], made["To"] = (
+        "Grüße from the kettle",
+        "Ada <ada@example.org>",
+        "bob@example.org",
+    )
+    made["Date"] = "Fri, 01 Mar 2024 10:00:00 +0000"
+    made.set_content("Hello Bob,\n\nthe kettle is broken.\n\nAda\n")
+    made.add_alternative("<p>Hello <b>Bob</b></p>", subtype="html")
+    made.add_attachment(b"%PDF", maintype="application", subtype="pdf", filename="report.pdf")
+    return bytes(made)
+
+
+def pdf() -> bytes:
+    """Two pages of text."""
+    page = "BT /F1 12 Tf 20 20 Td (the kettle is broken) Tj ET"
+    objects = [
+        "<</Type/Catalog/Pages 2 0 R>>",
+        "<</Type/Pages/Kids[3 0 R 4 0 R]/Count 2>>",
+        *["<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]/Contents 5 0 R/Resources<</Font<</F1 6 0 R>>>>>>"]
+        * 2,
+        f"<</Length {len(page)}>>stream\n{page}\nendstream",
+        "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    ]
+    body = "%PDF-1.4\n"
+    for number, text in enumerate(objects, start=1):
+        body += f"{number} 0 obj{text}endobj\n"
+    return (body + "trailer<</Root 1 0 R/Size 7>>\n%%EOF").encode()
+
+
+MAKE: dict[str, Callable[[], bytes]] = {
+    ".docx": docx,
+    ".pptx": pptx,
+    ".xlsx": xlsx,
+    ".epub": epub,
+    ".eml": eml,
+    ".pdf": pdf,
+}
+
+
+def _saved(save: Callable[[io.BytesIO], object]) -> bytes:
+    out = io.BytesIO()
+    save(out)
+    return out.getvalue()
+
+
+def zipped(members: dict[str, str | bytes]) -> bytes:
+    """A zip file of these members."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def members(data: bytes) -> dict[str, bytes]:
+    """The members of a zip file."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    """The bytes with some changed, taken out, put in or repeated."""
+    found = bytearray(data)
+    for _ in range(rng.choice((1, 3, 20))):
+        place = rng.randrange(len(found) + 1)
+        kind = rng.randrange(4)
+        if kind == 0:
+            found[place : place + rng.randrange(4)] = rng.randbytes(rng.randrange(4))
+        elif kind == 1:
+            del found[place : place + rng.choice((1, 10, 1000))]
+        elif kind == 2:
+            found[place:place] = bytes(found[place : place + 40]) * rng.choice((1, 30, 3000))
+        else:
+            found[place:place] = (
+                rng.choice((b"<w:p>", b"</w:p>", b"<a:tr>", b"&x;", b'"', b"<![CDATA[", b"\0", b"9" * 40))
+                * 20
+            )
+    return bytes(found)
+
+
+def bombs(suffix: str) -> Iterator[bytes]:
+    """Documents of this kind that grow without end when they are unpacked or parsed."""
+    if suffix not in (".docx", ".pptx", ".xlsx", ".epub"):
+        return
+    whole = members(MAKE[suffix]())
+    main = {
+        ".docx": "word/document.xml",
+        ".pptx": "ppt/presentation.xml",
+        ".xlsx": "xl/worksheets/sheet1.xml",
+        ".epub": "O/c.opf",
+    }[suffix]
+    laughs = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 12))
+    yield zipped({**whole, main: f'<!DOCTYPE x [<!ENTITY l0 "ha">{laughs}]><x>&l11;</x>'})
+    yield zipped({**whole, main: '<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]><x>&f;</x>'})
+    yield zipped({**whole, "media/zeros.bin": bytes(300_000_000)})
+    yield zipped({**whole, main: b"<w:p>" * 20_000_000})
+    yield zipped({**whole, **{f"x/{n}": "" for n in range(21_000)}})
+    lying = bytearray(zipped({**whole, main: b"<x>" + bytes(b" " * 60_000_000) + b"</x>"}))
+    place = lying.find(main.encode(), lying.find(b"PK\x01\x02"))
+    lying[place - 22 : place - 18] = (1000).to_bytes(4, "little")  # the size that the list of members gives
+    yield bytes(lying)
+
+
+def random_documents(count: int, seed: int) -> Iterator[tuple[bytes, str]]:
+    """`count` contents, each with a suffix: damaged from outside, or within and zipped again."""
+    rng = random.Random(seed)
+    whole = {suffix: make() for suffix, make in MAKE.items()}
+    inner = {suffix: members(data) for suffix, data in whole.items() if data.startswith(b"PK")}
+    for _ in range(count):
+        suffix = rng.choice(list(MAKE))
+        if suffix in inner and rng.random() < 0.75:
+            parts = dict(inner[suffix])
+            for name in rng.sample([name for name in parts if parts[name]], k=rng.choice((1, 1, 3))):
+                parts[name] = damaged(parts[name], rng)
+            yield zipped(parts), suffix
+        else:
+            yield damaged(whole[suffix], rng), rng.choice((suffix, suffix, suffix, *MAKE))
+
+
+def check(data: bytes, suffix: str) -> str:
+    """Read one file; returns "read" or the reason of a refusal. Raises AssertionError for a chunk that is wrong."""
+    try:
+        content = read_file(data, suffix)
+    except DataError as error:
+        return str(error)
+    limit = starter_limit()
+    assert max(limit.sizes([chunk.encoded for chunk in content.chunks]), default=0) <= limit.tokens
+    for chunk in content.chunks:
+        assert chunk.snippet.strip()
+        assert chunk.first_line and chunk.last_line and chunk.first_line <= chunk.last_line
+        assert "\0" not in chunk.encoded
+        chunk.encoded.encode()  # no lone surrogates
+    return "read"
+
+
+def main() -> None:
+    """Print what became of the documents, the slowest ones and the memory."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("count", type=int, nargs="?", default=2_000)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    results: Counter[str] = Counter()
+    slowest: list[tuple[float, str]] = []
+    wrong = 0
+    for suffix in MAKE:
+        for number, data in enumerate(bombs(suffix)):
+            start = time.perf_counter()
+            reason = check(data, suffix)
+            slowest.append((time.perf_counter() - start, f"bomb {number} {suffix}"))
+            print(f"bomb {number} {suffix}, {len(data):,} bytes: {reason}")
+            wrong += reason == "read" or "ended its reader" in reason or "takes over" in reason
+    for number, (data, suffix) in enumerate(random_documents(asked.count, asked.seed)):
+        start = time.perf_counter()
+        try:
+            results[check(data, suffix)] += 1
+        except BaseException:
+            print(f"file {number} of seed {asked.seed}, {suffix}", file=sys.stderr)
+            raise
+        slowest = sorted([*slowest, (time.perf_counter() - start, f"file {number} {suffix}")], reverse=True)[
+            :5
+        ]
+    close_reader()
+    own, children = (
+        resource.getrusage(who).ru_maxrss // 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    for reason, count in results.most_common():
+        print(f"{count:6,}  {reason}")
+    for seconds, name in slowest:
+        print(f"{seconds:6.2f} s  {name}")
+    died = sum(count for reason, count in results.items() if "ended its reader" in reason)
+    late = sum(count for reason, count in results.items() if "takes over" in reason)
+    print(
+        f"{own:,} MB here, {children:,} MB in the largest reader; {died} readers ended, {late} took too long"
+    )
+    if wrong or died or late or max(own, children) > MOST_MEGABYTES:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Office files, books and mail, with what `unbraid[documents]` installs; documents/process.py reads them."""
+
+import atexit
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from threading import Lock
+
+from unbraid.errors import DataError
+from unbraid.index.files.chunk import Lines, Section
+from unbraid.io.child import Child
+
+# Suffix -> the package that reads it, "" where Python does.
+_NEEDED = {
+    **dict.fromkeys(
+        ".docx .docm .pptx .pptm .xlsx .xlsm .odt .odp .ods .epub".split(),
+        "defusedxml",
+    ),
+    ".rtf": "striprtf",
+    ".msg": "olefile",
+    ".eml": "",
+    ".mbox": "",
+}
+# Formats that nothing here reads, and why: what `walk` says of a file that is no text.
+UNREAD = {
+    ".doc": "Word before 2007: save it as docx",
+    ".ppt": "PowerPoint before 2007: save it as pptx",
+    ".xls": "Excel before 2007: save it as xlsx",
+    ".xlsb": "binary Excel: save it as xlsx",
+    ".pst": "an Outlook archive: export its messages",
+}
+DOCUMENT_SUFFIXES = frozenset(_NEEDED)
+MAX_BYTES = 50 * 1024**2
+MAX_SECONDS = 60.0
+_PROGRAM = Path(__file__).with_name("documents") / "process.py"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a document; `unit` says what the numbers of its lines count: "slide", "sheet Sales, row"."""
+
+    unit: str
+    lines: Lines
+    sections: list[Section]
+
+
+@cache
+def not_read(suffix: str) -> str:
+    """Why documents with this suffix are not read here; empty where they are, and for every other suffix."""
+    needed = _NEEDED.get(suffix)
+    if needed and importlib.util.find_spec(needed) is None:
+        return f"{suffix[1:]}, read with: pip install 'unbraid[documents]'"
+    return ""
+
+
+def read_document(data: bytes, suffix: str) -> list[Part]:
+    """The parts of a document, at least one line in them.
+
+    Raises DataError, whose message is the reason, for one that is broken, encrypted, empty or a bomb, or takes over
+    MAX_SECONDS of the processor.
+    """
+    name = suffix[1:]
+    with _lock:
+        try:
+            about, _ = _child().ask({"suffix": suffix}, data, seconds=MAX_SECONDS)
+        except TimeoutError:
+            raise DataError(f"{name} that takes over {MAX_SECONDS:.0f} seconds") from None
+        except EOFError:  # of memory for one
+            raise DataError(f"{name} that ended its reader") from None
+    if "reason" in about:
+        raise DataError(about["reason"])
+    return [
+        Part(part["unit"], Lines(part["lines"], part["numbers"]), list(_sections(part)))
+        for part in about["parts"]
+    ]
+
+
+def _sections(part: dict[str, list[dict[str, object]]]) -> Iterator[Section]:
+    for one in part["sections"]:
+        first, end, context, name, alone = (one[key] for key in ("first", "end", "context", "name", "alone"))
+        yield Section(int(first), int(end), tuple(context), str(name), None, bool(alone))  # type: ignore[call-overload,arg-type]
+
+
+# One program reads all documents, one after the other: it takes as long to start as ten documents to read.
+_lock = Lock()
+
+
+@cache
+def _child() -> Child:
+    atexit.register(close_reader)
+    return Child(_PROGRAM)
+
+
+def close_reader() -> None:
+    """End the program that reads documents; the next document starts it again."""
+    _child().close()
