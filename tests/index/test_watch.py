@@ -173,7 +173,7 @@ def test_after_any_changes_the_index_is_as_a_fresh_one(
         index.add(place / "r")
         for operations in batches:
             changed = {path for operation in operations for path in apply(place / "r", operation)}
-            places = outermost(places_of(changed) | links.to(changed))
+            places = outermost(places_of(changed | links.to(changed)))
             index.refresh_places(places, on_skip=links.note_skipped)
             links.note(places)
         found = held(index)

@@ -74,7 +74,7 @@ class _Follow:
         self.changed |= batch
         if not self.changed:
             return True
-        places = outermost(places_of(self.changed) | self.links.to(self.changed))
+        places = outermost(places_of(self.changed | self.links.to(self.changed)))
         try:
             report = self.index.refresh_places(places, on_skip=self.links.note_skipped)
         except StoreError as error:  # another process writes, or the disk is full: again with the next batch
