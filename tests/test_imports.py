@@ -67,6 +67,7 @@ LATE = HEAVY | {
         "rapidocr",
         "ray",
         "qdrant_client",
+        "watchfiles",
         "uvicorn",
         "orjson",
         "prometheus_client",

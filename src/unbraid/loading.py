@@ -65,7 +65,7 @@ def open_index(
     it is first needed; `unbraid.load` by default. `dim`, `numbers` and `candidates` say how a new index keeps its
     vectors: how many dimensions, in which numbers, and whether candidates come from these or from a smaller copy.
     With `read_only` nothing is written, and an index that does not exist is an error. Raises StoreError for something
-    that is not an index, is open elsewhere, or was made with another base or other options.
+    that is not an index, was made with another base or other options, or is held by a process that cannot be reached.
     """
     from unbraid.index.index import Index
 
@@ -76,7 +76,7 @@ def open_index(
     kind: Any
     where: tuple[Any, ...]
     if path is not None:
-        from unbraid.index.store.folder_store import FolderStore as kind
+        from unbraid.index.store.shared_store import SharedStore as kind
 
         where, place = (Path(path).expanduser(),), str(Path(path).expanduser())
     else:

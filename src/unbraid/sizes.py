@@ -1,6 +1,7 @@
 """Sizes of files as people write and read them: 100000, "100kB", "1.5 MB", "2 MiB"."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(?:([kmgt]?)(i?)b)?", re.IGNORECASE)
@@ -27,4 +28,8 @@ def write_size(size: float) -> str:
 
 def disk_bytes(folder: Path) -> int:
     """What the files of a folder take on the disk; those of an index have holes, which take nothing."""
-    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # another process is at work in it
+            total += path.stat().st_blocks * 512 if path.is_file() else 0
+    return total

@@ -13,6 +13,7 @@ from PIL import Image
 from unbraid.index.store.entry import point_id
 from unbraid.index.store.file_hashes import write_file_hashes
 from unbraid.index.store.folder_store import FolderStore
+from unbraid.index.store.shared_store import SharedStore
 from unbraid.loading import open_index
 
 
@@ -143,7 +144,7 @@ def test_export_then_import_searches_the_same(unbraid, index, tmp_path, bundle_f
 def test_import_after_ctrl_c_says_what_is_in(unbraid, index, tmp_path, monkeypatch):
     pytest.importorskip("pyarrow")
     unbraid("index", "export", index, tmp_path / "o.parquet")
-    real = FolderStore.upsert
+    real = SharedStore.upsert
 
     def upsert(self, entries, vectors):
         real(self, entries, vectors)
@@ -151,7 +152,7 @@ def test_import_after_ctrl_c_says_what_is_in(unbraid, index, tmp_path, monkeypat
             raise KeyboardInterrupt
 
     monkeypatch.setattr("unbraid.index.transfer.index_file.ROWS", 1)
-    monkeypatch.setattr(FolderStore, "upsert", upsert)
+    monkeypatch.setattr(SharedStore, "upsert", upsert)
     result = unbraid("index", "import", tmp_path / "o.parquet", tmp_path / "other")
     assert result.code == 130
     assert "1 chunks imported, 2 in" in result.out and "run again for the rest" in result.err

@@ -121,3 +121,31 @@ def test_mixes_that_mean_nothing_are_wrong_use(command, index, pictures, words, 
     filled = [word.format(red=pictures[0]) for word in words]
     code, _, err = command("search", *filled, *index)
     assert code == 2 and says in err
+
+
+def test_refresh_indexes_the_few_files_that_changed_and_says_so(command, index, tmp_path):
+    (tmp_path / "notes" / "comet.md").write_text("A comet passes.\n")
+    (tmp_path / "notes" / "moon.md").unlink()
+    code, out, err = command("search", "comet", *index, "--refresh", "-l")
+    assert code == 0 and out.strip().endswith("comet.md") and "refreshed: 1 added, 1 gone" in err
+    assert command("search", "comet", *index, "--refresh")[2] == ""
+
+
+def test_refresh_leaves_many_changes_to_index(command, index, tmp_path, monkeypatch):
+    monkeypatch.setattr("unbraid.cli.refresh_few.MOST", 1)
+    for name in ("comet.md", "sun.md"):
+        (tmp_path / "notes" / name).write_text(f"The {name} passes.\n")
+    code, out, err = command("search", "moon", *index, "--refresh", "-l")
+    assert code == 0 and out.strip().endswith("moon.md")
+    assert "2 files have changed, more than --refresh does" in err and "unbraid index --into" in err
+
+
+def test_refresh_does_not_wait_for_another_writer(command, index, tmp_path, monkeypatch):
+    from unbraid.io.lock import WRITE, FolderLock
+
+    monkeypatch.setattr("unbraid.index.store.shared_store.WRITERS", 0.0)
+    (tmp_path / "notes" / "comet.md").write_text("A comet passes.\n")
+    lock = FolderLock(tmp_path / "ix", WRITE)
+    code, _, err = command("search", "moon", *index, "--refresh")
+    assert code == 0 and "is being written by" in err and "searched as it is" in err
+    lock.release()

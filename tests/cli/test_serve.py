@@ -8,11 +8,13 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 from typer.testing import CliRunner
 
+import unbraid
 from unbraid.cli.main import app
 
 LONG = ["the red house " * 8] * 1000
@@ -139,6 +141,38 @@ def test_a_joined_teacher_is_not_served(monkeypatch):
     monkeypatch.setattr("unbraid.teacher.load", lambda name, device: object())
     result = CliRunner().invoke(app, ["serve", "--teacher", "joined"])
     assert result.exit_code == 2 and "joined is a joined teacher" in result.output
+
+
+def test_a_served_index_follows_the_disk(bundle_folder, tmp_path):
+    notes, index = tmp_path / "notes", tmp_path / "ix"
+    notes.mkdir()
+    (notes / "moon.md").write_text("The moon is bright.")
+    with unbraid.open_index(index, model=unbraid.load(bundle_folder)) as made:
+        made.add(notes)
+    with (
+        Process("--model", bundle_folder, "--index", index, "--watch") as server,
+        httpx.Client(base_url=server.url, timeout=30) as http,
+    ):
+
+        def found():
+            hits = http.post("/v1/search", json={"query": "comet"}).json()["data"]
+            return {Path(hit["path"]).name for hit in hits}
+
+        assert found() == {"moon.md"}
+        (notes / "comet.md").write_text("A comet passes.")
+        deadline = time.monotonic() + 60
+        while found() != {"moon.md", "comet.md"} and time.monotonic() < deadline:
+            time.sleep(0.1)
+        with unbraid.open_index(index, model=unbraid.load(bundle_folder)) as other:  # beside the server
+            assert len(other.store.files()) == 2
+            other.delete(notes / "moon.md")
+        assert found() == {"comet.md"}
+        assert server.stop() == 0
+
+
+def test_watch_goes_with_an_index():
+    result = CliRunner().invoke(app, ["serve", "--watch"])
+    assert result.exit_code != 0 and "--watch goes with --index" in result.output
 
 
 def test_a_person_who_watches_reads_one_line_with_the_address(bundle_folder):

@@ -12,7 +12,7 @@ import pytest
 from unbraid.errors import StoreError
 from unbraid.evaluation.word_evidence import WordIndex
 from unbraid.index.store.bm25 import query_words
-from unbraid.index.store.edge import upsert_points
+from unbraid.index.store.edge import prepare_points, upsert_operations
 from unbraid.index.store.entry import Entry, point_id
 from unbraid.index.store.filter import ANYTHING, Filter
 from unbraid.index.store.folder_store import FolderStore
@@ -277,8 +277,8 @@ def test_damage_to_one_vector_spoils_no_other_answer(tmp_path: Path, wrong: floa
     rows = np.random.default_rng(1).standard_normal((400, DIM)).astype(np.float32)
     rows[7, 1] = wrong  # as a flipped bit leaves it
     with open_store(tmp_path / "index") as store:
-        points = upsert_points([entry(chunk=n, chunks=400) for n in range(400)], rows, store.meta.storage)
-        store._update([points])
+        points = prepare_points([entry(chunk=n, chunks=400) for n in range(400)], rows, store.meta.storage)
+        store._update(upsert_operations(points))
         assert np.isfinite(store.sample()).all() and len(store.sample()) == 400
         (candidates,) = store.nearest(np.eye(DIM, dtype=np.float32)[:1], 400)
         found = without_damage(store.vectors(candidates.ids()))

@@ -435,11 +435,19 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.md"]
 
 
-def test_an_index_open_elsewhere_is_refused_with_the_process(tmp_path: Path, notes: Path, model: Any) -> None:
+def test_an_index_open_elsewhere_is_searched_and_written(tmp_path: Path, notes: Path, model: Any) -> None:
     with unbraid.open_index(tmp_path / "ix", model=model) as index:
         index.add(notes)
-        with pytest.raises(StoreError, match=rf"is open in this process already \(pid {os.getpid()}\)"):
-            unbraid.open_index(tmp_path / "ix")
+        with unbraid.open_index(tmp_path / "ix", model=model) as other:
+            assert other.search("moon") == index.search("moon")
+            assert other.stats() == index.stats()
+            (notes / "new.md").write_text("a comet")
+            other.add(notes)
+            assert index.search("comet")[0].path == (notes / "new.md").as_posix()
+            with pytest.raises(
+                StoreError, match=rf"cannot verify .*this process already \(pid {os.getpid()}\)"
+            ):
+                other.verify()
 
 
 def test_verify_repairs_a_damaged_index_that_stays_open(tmp_path: Path, notes: Path, model: Any) -> None:

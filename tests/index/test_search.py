@@ -17,7 +17,7 @@ from unbraid.index.search.hit import Hit, Place
 from unbraid.index.search.relevance import STARTER, Scale, probability
 from unbraid.index.search.search import search_vectors
 from unbraid.index.store.bm25 import query_words
-from unbraid.index.store.edge import upsert_points
+from unbraid.index.store.edge import prepare_points, upsert_operations
 from unbraid.index.store.entry import Entry, point_id
 from unbraid.index.store.filter import Filter
 from unbraid.index.store.folder_store import FolderStore
@@ -348,8 +348,7 @@ def test_a_damaged_candidate_is_left_out_and_another_takes_its_place(
     order = np.argsort(-(rows @ BASE[3]))
     hurt = rows.copy()
     hurt[order[1], 0] += 1e-3
-    operation = upsert_points(put, rows, empty.meta.storage)
-    empty._update([operation])
+    empty._update(upsert_operations(prepare_points(put, rows, empty.meta.storage)))
     empty._update(
         [
             edge.UpdateOperation.update_vectors(

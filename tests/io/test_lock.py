@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from unbraid.errors import StoreError
-from unbraid.io.lock import LOCK_FILE, NOTE_FILE, FolderLock
+from unbraid.io.lock import WRITE, FolderHeld, FolderLock, FolderUnwritable
 
 pytestmark = pytest.mark.skipif(
     os.name != "posix", reason="elsewhere only the store's own lock refuses a second process"
@@ -38,7 +38,7 @@ def test_twice_in_one_process_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("note", ["", "{", "[]", '{"pid": "x", "host": "h", "command": "c"}'])
 def test_a_note_that_says_nothing_is_not_believed(tmp_path: Path, note: str) -> None:
     lock = FolderLock(tmp_path)
-    (tmp_path / NOTE_FILE).write_text(note)
+    (tmp_path / "open.json").write_text(note)
     with pytest.raises(StoreError, match="is open in another process: close it there first"):
         FolderLock(tmp_path)
     lock.release()
@@ -46,10 +46,10 @@ def test_a_note_that_says_nothing_is_not_believed(tmp_path: Path, note: str) -> 
 
 def test_a_holder_on_another_machine_is_named(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path)
-    (tmp_path / NOTE_FILE).write_text(json.dumps({"pid": 7, "host": "far", "command": "unbraid index"}))
+    (tmp_path / "open.json").write_text(json.dumps({"pid": 7, "host": "far", "command": "unbraid index"}))
     with pytest.raises(StoreError, match=r"process 7 on far \(unbraid index\)"):
         FolderLock(tmp_path)
-    (tmp_path / NOTE_FILE).write_text(
+    (tmp_path / "open.json").write_text(
         json.dumps({"pid": 2**30, "host": socket.gethostname(), "command": "unbraid x"})
     )
     with pytest.raises(StoreError, match=rf"process {2**30} \(unbraid x\)"):  # of another container, say
@@ -58,8 +58,15 @@ def test_a_holder_on_another_machine_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
-    (tmp_path / LOCK_FILE).mkdir()  # permissions do not bind root, who may run the tests
-    with pytest.raises(
-        StoreError, match="cannot be locked .*. An index is locked while it is open, even to search it"
-    ):
+    (tmp_path / "open.lock").mkdir()  # permissions do not bind root, who may run the tests
+    with pytest.raises(FolderUnwritable, match="cannot be locked .*, and so not be written"):
         FolderLock(tmp_path)
+
+
+def test_the_two_locks_of_a_folder_are_apart(tmp_path: Path) -> None:
+    held, writing = FolderLock(tmp_path), FolderLock(tmp_path, WRITE)
+    with pytest.raises(FolderHeld, match=r"is being written by this process already .*: run again when"):
+        FolderLock(tmp_path, WRITE, patience=0.05)
+    writing.release()
+    FolderLock(tmp_path, WRITE).release()
+    held.release()

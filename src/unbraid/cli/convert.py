@@ -42,7 +42,7 @@ def convert(
 
     It prints what to expect first. Encoding everything again keeps more: unbraid index PATH... --into FOLDER.
     """
-    from unbraid.index.store.folder_store import FolderStore
+    from unbraid.index.store.shared_store import SharedStore
     from unbraid.index.transfer.convert import convert_index, doubts, fit
     from unbraid.index.transfer.shared_items import kinds_of, make_pairs
 
@@ -54,7 +54,7 @@ def convert(
     new = load(model, threads=threads, tier=tier, language=language)
     with open_index(folder, read_only=True) as index:
         store = index.store
-        assert isinstance(store, FolderStore)
+        assert isinstance(store, SharedStore)
         if new.base_id == store.meta.base_id:
             raise StoreError(f"{folder} is of the base of {new.name} already: there is nothing to convert")
         held = kinds_of(store)

@@ -20,10 +20,11 @@ from unbraid.cli.info import info
 from unbraid.cli.search import search
 from unbraid.cli.serve import serve
 from unbraid.cli.status import forget, status
+from unbraid.cli.watch import watch
 from unbraid.errors import UnbraidError
 
 EVERYBODY, MAKERS = "For everybody", "For makers of encoders, mappers and teachers"
-ORDER = "index search status forget encode serve mcp mapper info doctor evaluate analyse train".split()
+ORDER = "index search watch status forget encode serve mcp mapper info doctor evaluate analyse train".split()
 
 
 class _Ordered(TyperGroup):
@@ -45,7 +46,7 @@ app = typer.Typer(
 app.add_typer(index.app, name="index", rich_help_panel=EVERYBODY)
 app.add_typer(mapper.app, name="mapper", rich_help_panel=EVERYBODY)
 app.add_typer(mcp.app, name="mcp", rich_help_panel=EVERYBODY)
-for command in (search, status, forget, encode, serve, info, doctor, evaluate, analyse):
+for command in (search, watch, status, forget, encode, serve, info, doctor, evaluate, analyse):
     app.command(rich_help_panel=EVERYBODY)(command)
 app.add_typer(train.app, name="train", rich_help_panel=MAKERS)
 

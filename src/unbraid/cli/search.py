@@ -13,6 +13,7 @@ import typer
 from unbraid.cli.options import Model, Tier, custom_mapper, one_of
 from unbraid.cli.place import IndexName, existing, one_place
 from unbraid.cli.qdrant import Name, Url
+from unbraid.cli.refresh_few import refresh_few
 from unbraid.cli.show_hit import readable
 from unbraid.config import read_config
 from unbraid.errors import DataError
@@ -125,6 +126,13 @@ def search(
         bool, typer.Option("--count", "-c", help="Only how many results each file has.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a result.")] = False,
+    refresh: Annotated[
+        bool,
+        typer.Option(
+            "--refresh",
+            help="Bring the index up to date first, if no more than a hundred files have changed.",
+        ),
+    ] = False,
 ) -> None:
     """Search an index by words, by code, by pictures, or by words and pictures together.
 
@@ -150,7 +158,9 @@ def search(
     chosen = one_place(folder, "--in", own_index, url, name)
     if chosen is not None and folder is None:
         existing(chosen)
-    with open_index(chosen, qdrant=url, collection=name, model=embedder, read_only=True) as index:
+    with open_index(chosen, qdrant=url, collection=name, model=embedder, read_only=not refresh) as index:
+        if refresh:
+            refresh_few(index)
         results = index.search(
             queries,
             mode=own.name if own else mode,

@@ -29,6 +29,9 @@ def serve(
     index: Annotated[
         Path | None, typer.Option(help="An index to search; it stays open while the server runs.")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep the --index up to date while its files change.")
+    ] = False,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     socket: Annotated[Path | None, typer.Option(help="A Unix socket to listen on instead.")] = None,
@@ -73,6 +76,10 @@ def serve(
             raise typer.BadParameter(
                 f"{given[0]} does not go with --teacher: a teacher makes no base vectors"
             )
+    if watch:
+        if index is None:
+            raise typer.BadParameter("--watch goes with --index")
+        require("watchfiles", "watch")
     from unbraid.serve import BundleEngine, Engine, Settings, TeacherEngine, create_app
     from unbraid.serve.http.auth import read_keys
     from unbraid.serve.uvicorn_server import Server, check_address, log_to_stderr
@@ -116,7 +123,12 @@ def serve(
             if index is not None:
                 from unbraid.serve.routes.index_search import IndexSearch
 
-                search = IndexSearch(stack.enter_context(open_index(index, model=embedder, read_only=True)))
+                opened = stack.enter_context(open_index(index, model=embedder, read_only=not watch))
+                search = IndexSearch(opened)
+                if watch:
+                    from unbraid.serve.watching import watching
+
+                    stack.enter_context(watching(opened))
         application = create_app(engine, settings, search)
         Server(application, host=host, port=port, socket=None if socket is None else str(socket)).run()
 

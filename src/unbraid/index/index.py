@@ -15,6 +15,7 @@ from unbraid.errors import DataError, ItemError, StoreError
 from unbraid.index.add import Report, add_files
 from unbraid.index.files.walk import Skip, check_exists, resolve_roots
 from unbraid.index.protocol import Vectors
+from unbraid.index.refresh_places import changed_places, refresh_places
 from unbraid.index.roots import Root, copy_roots, owners, plan, read_left, read_roots, refreshed, write_roots
 from unbraid.index.search.by_tier import search_by_tier
 from unbraid.index.search.folding import Foldings
@@ -26,8 +27,9 @@ from unbraid.index.store.entry import Entry, Fields
 from unbraid.index.store.filter import Filter, Names, read_filter
 from unbraid.index.store.folder_store import FolderStore
 from unbraid.index.store.meta import Meta, match, meta_of_model
+from unbraid.index.store.shared_store import SharedStore
 from unbraid.index.store.storage import Storage
-from unbraid.index.store.store import Store, copy_items
+from unbraid.index.store.store import Store, Version, copy_items
 from unbraid.mix import Mix, Query, words_of
 from unbraid.vectors import Numbers
 
@@ -98,9 +100,7 @@ class Index:
         self._options = options
         self._model: Any = None
         self._foldings: Foldings = {}
-        self._tiers: tuple[int, dict[str, int]] | None = (
-            None  # chunks, and those of each tier, as last counted
-        )
+        self._tiers: tuple[Version, dict[str, int]] | None = None  # chunks of each tier, as last counted
         self._closed = False
         Storage(**{"dim": 1, **options})  # refuses unknown values, also where there is no index yet
         if store is not None and options:
@@ -238,13 +238,26 @@ class Index:
         self._make(meta_of_model(self.model, self.meta.storage))
         return self._run(chosen, {}, {}, prune=prune, on_skip=on_skip, progress=progress)
 
+    def refresh_places(self, places: Sequence[Path], *, on_skip: Skip | None = None) -> Report:
+        """Bring some files and folders in the roots in line with the disk, as one that watches them is told of them.
+
+        `places` are absolute, in a root whose own path has no links. What is gone there leaves the index, without asking.
+        """
+        self._check_writable("refresh")
+        self._make(meta_of_model(self.model, self.meta.storage))
+        return refresh_places(self.store, self.model, places, on_skip)
+
+    def changed_places(self) -> list[Path]:
+        """Files in the roots that the disk has now and the index has not, has otherwise, or has no more; nothing is read."""
+        return changed_places(self.store)
+
     def roots(self) -> list[Root]:
         """The files and folders that the index was given, each with its settings; none in one of an earlier version."""
         return read_roots(self.store)
 
     def skipped(self) -> list[LeftOut]:
         """What the last `add` or `refresh` of each root left out, with the reasons. Kept in a folder only."""
-        return read_skipped(self._folder("list what was left out of"), self.roots())
+        return read_skipped(self.store, self.roots())
 
     def remove_root(self, root: str | Path, *, on_progress: OnProgress = _ignore) -> int:
         """Take a root out of the index with all that belongs to it; returns the number of files. The disk is not touched.
@@ -262,9 +275,10 @@ class Index:
             known = ", ".join(one.path for one in roots) or "none"
             raise DataError(f"{root} is no root of {self.place}: its roots are {known}")
         owner = owners(roots)
-        chosen = [path for path in self.store.files() if owner.of(path) is found]
-        self._delete(chosen, on_progress)
-        write_roots(self.store, [one for one in roots if one is not found])
+        with self.store.writing():
+            chosen = [path for path in self.store.files() if owner.of(path) is found]
+            self._delete(chosen, on_progress)
+            write_roots(self.store, [one for one in roots if one is not found])
         return len(chosen)
 
     def delete(self, paths: str | Path | Sequence[str | Path], *, on_progress: OnProgress = _ignore) -> int:
@@ -273,8 +287,9 @@ class Index:
         They are gone from the index's disk when this returns. Raises DataError where it holds nothing at a path.
         """
         self._check_writable("delete")
-        chosen = self.files_below(paths)
-        self._delete(chosen, on_progress)
+        with self.store.writing():
+            chosen = self.files_below(paths)
+            self._delete(chosen, on_progress)
         return len(chosen)
 
     def files_below(self, paths: str | Path | Sequence[str | Path]) -> list[str]:
@@ -383,7 +398,7 @@ class Index:
             languages,
             store.facet("tier"),
             store.facet("text_language"),
-            store.disk_bytes() if isinstance(store, FolderStore) else None,
+            store.disk_bytes(),
         )
 
     def verify(self, *, repair: bool = False, on_progress: "Tell | None" = None) -> "Verification":
@@ -405,13 +420,17 @@ class Index:
         from unbraid.index.repair import repair
 
         self._check_writable("repair")
-        return repair(self._folder("repair"), self.model, on_progress)
+        folder = self._folder("repair")
+        with self.store.writing():
+            return repair(folder, self.model, on_progress)
 
     def compact(self) -> None:
         """Give back the room of deleted and replaced chunks. Blocks, even for Ctrl-C; a server does it by itself."""
         self._check_writable("compact")
-        self.store.renew_words()
-        self._folder("compact").compact()
+        folder = self._folder("compact")
+        with self.store.writing():
+            folder.renew_words()
+            folder.compact()
 
     # -- to and from other places --------------------------------------------------------------------------
 
@@ -436,7 +455,10 @@ class Index:
 
         self._check_writable("import")
         given = IndexFile(Path(file))
-        return given.load(self._make(given.meta), on_progress)
+        store = self._make(given.meta)
+        with store.writing():
+            store.renew_words()
+            return given.load(store, on_progress)
 
     def copy_to(self, other: "Index", *, on_progress: OnProgress = _ignore) -> int:
         """Put every item into `other`, a new index or one of the same base, such as on a Qdrant server.
@@ -445,9 +467,11 @@ class Index:
         """
         other._check_writable("copy into")
         target = other._make(self.meta)
-        damaged = copy_items(self.store, target, on_progress)
-        copy_roots(self.store, target)
-        return damaged
+        with target.writing():
+            target.renew_words()
+            damaged = copy_items(self.store, target, on_progress)
+            copy_roots(self.store, target)
+            return damaged
 
     def export_task_vectors(
         self,
@@ -495,18 +519,22 @@ class Index:
     ) -> Report:
         """Bring `paths` in line with the disk, and note what the roots are then."""
         store = self.store
-        folder = store.folder if isinstance(store, FolderStore) else None
-        known = store.files()
-        planned = plan(paths, read_roots(store), given, known, folder, defaults, read_left(store))
-        write_roots(store, planned.roots, planned.left)
-        report = add_files(store, self.model, planned, known, prune=prune, on_skip=on_skip, progress=progress)
-        if not report.interrupted:
-            if folder is not None:
-                write_skipped(store, planned, report.skipped)
-            done = {path.as_posix() for path in planned.scopes} - {doubt.root for doubt in report.doubts}
-            same_files = not (report.added or report.moved or report.deleted)
-            files = known if same_files else store.files()
-            write_roots(store, refreshed(planned.roots, done, files, folder, prune=prune), [])
+        folder = store.folder if isinstance(store, SharedStore) else None
+        with store.writing():
+            store.renew_words()
+            known = store.files()
+            planned = plan(paths, read_roots(store), given, known, folder, defaults, read_left(store))
+            write_roots(store, planned.roots, planned.left)
+            report = add_files(
+                store, self.model, planned, known, prune=prune, on_skip=on_skip, progress=progress
+            )
+            if not report.interrupted:
+                if folder is not None:
+                    write_skipped(store, planned, report.skipped)
+                done = {path.as_posix() for path in planned.scopes} - {doubt.root for doubt in report.doubts}
+                same_files = not (report.added or report.moved or report.deleted)
+                files = known if same_files else store.files()
+                write_roots(store, refreshed(planned.roots, done, files, folder, prune=prune), [])
         return report
 
     def _delete(self, chosen: Sequence[str], on_progress: OnProgress) -> None:
@@ -547,14 +575,13 @@ class Index:
 
     def _encoded_by(self, tier: str) -> int:
         """How many chunks `tier` has encoded."""
-        chunks = self.count()
-        if self._tiers is None or self._tiers[0] != chunks:
-            self._tiers = chunks, self.store.facet("tier")
+        version = self.store.version()
+        if self._tiers is None or self._tiers[0] != version:
+            self._tiers = version, self.store.facet("tier")
         return self._tiers[1].get(tier, 0)
 
     def _make(self, meta: Meta) -> Store:
         """The store to write vectors of `meta` to, made where there is none. Raises StoreError when they do not fit in."""
-        self._tiers = None
         if self._store is None and not self._closed:
             if self._options:
                 self._check_storage(meta)
@@ -562,7 +589,6 @@ class Index:
         changed = match(self.place, self.store.meta, meta, self._count_pictures)
         if changed != self.store.meta:
             self.store.set_meta(changed)
-        self.store.renew_words()
         return self.store
 
     def _check_storage(self, meta: Meta) -> None:
@@ -581,6 +607,6 @@ class Index:
             raise StoreError(f"cannot {what}: {self.place} was opened with read_only=True")
 
     def _folder(self, what: str) -> FolderStore:
-        if not isinstance(self.store, FolderStore):
+        if not isinstance(self.store, SharedStore):
             raise StoreError(f"cannot {what} {self.place}: that works on folders only; pull the index first")
-        return self.store
+        return self.store.alone(what)

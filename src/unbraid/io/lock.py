@@ -9,31 +9,51 @@ import os
 import shlex
 import socket
 import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from unbraid.errors import StoreError
 
-LOCK_FILE, NOTE_FILE = "open.lock", "open.json"
+OPEN, WRITE = "open", "write"  # names of the two locks of an index; each is a file .lock and a note .json
+PAUSE = 0.02  # seconds between two tries
+
+
+class FolderHeld(StoreError):
+    """Another process, or this one, holds the lock."""
+
+
+class FolderUnwritable(StoreError):
+    """The lock's file cannot be made or opened for writing."""
 
 
 class FolderLock:
-    """The lock on one folder, held from construction until `release`."""
+    """One of the locks on a folder, held from construction until `release`."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raise StoreError that names the process which holds the folder, or says why it cannot be locked."""
-        self._note = folder / NOTE_FILE
-        self._lock = FileLock(folder / LOCK_FILE, thread_local=False)
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise StoreError(f"{folder} is open in {_holder(self._note)}: close it there first") from None
-        except OSError as error:
-            raise StoreError(
-                f"{folder} cannot be locked ({error.strerror or error}). An index is locked while it is open, even to "
-                "search it: make the folder writable, or search a copy of it"
-            ) from error
+    def __init__(self, folder: Path, name: str = OPEN, *, patience: float = 0.0) -> None:
+        """Wait `patience` seconds for it. Raises FolderHeld that names the process which holds it, FolderUnwritable."""
+        self._note = folder / f"{name}.json"
+        self._lock = FileLock(folder / f"{name}.lock", thread_local=False)
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                self._lock.acquire(timeout=0)
+                break
+            except Timeout:
+                if time.monotonic() >= deadline:
+                    who = holder_of(folder, name)
+                    if name == WRITE:
+                        raise FolderHeld(
+                            f"{folder} is being written by {who}: run again when it is done"
+                        ) from None
+                    raise FolderHeld(f"{folder} is open in {who}: close it there first") from None
+                time.sleep(PAUSE)
+            except OSError as error:
+                raise FolderUnwritable(
+                    f"{folder} cannot be locked ({error.strerror or error}), and so not be written"
+                ) from error
         about = {"pid": os.getpid(), "host": socket.gethostname(), "command": shlex.join(sys.orig_argv)}
         try:
             self._note.write_text(json.dumps(about))
@@ -41,7 +61,7 @@ class FolderLock:
             pass
 
     def release(self) -> None:
-        """Let other processes open the folder."""
+        """Let others have it."""
         try:
             self._note.unlink(missing_ok=True)
         except OSError:
@@ -49,21 +69,44 @@ class FolderLock:
         self._lock.release()
 
 
-def _holder(note: Path) -> str:
-    """The process that `note` names, in words; "another process" where the note cannot be read."""
+@dataclass(frozen=True)
+class Holder:
+    """The process that a note names."""
+
+    pid: int
+    host: str
+    command: str
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it runs on another machine, or in another container."""
+        return self.host != socket.gethostname()
+
+    def __str__(self) -> str:
+        """The process in words."""
+        if self.is_elsewhere:
+            return f"process {self.pid} on {self.host} ({self.command})"
+        if self.pid == os.getpid():
+            return f"this process already (pid {self.pid})"
+        command = self.command
+        try:
+            running = Path(f"/proc/{self.pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+            command = shlex.join(part.decode("utf-8", "replace") for part in running) or command
+        except OSError:  # no /proc, or a process of another container
+            pass
+        return f"process {self.pid} ({command})"
+
+
+def read_holder(folder: Path, name: str = OPEN) -> Holder | None:
+    """The process that the note of a lock names; None where it cannot be read."""
     try:
-        about = json.loads(note.read_text())
-        pid, host, command = int(about["pid"]), str(about["host"]), str(about["command"])
+        about = json.loads((folder / f"{name}.json").read_text())
+        return Holder(int(about["pid"]), str(about["host"]), str(about["command"]))
     except (OSError, ValueError, KeyError, TypeError):
         # The lock was taken just now; the note is not written yet.
-        return "another process"
-    if host != socket.gethostname():
-        return f"process {pid} on {host} ({command})"
-    if pid == os.getpid():
-        return f"this process already (pid {pid})"
-    try:
-        running = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-        command = shlex.join(part.decode("utf-8", "replace") for part in running) or command
-    except OSError:  # no /proc, or a process of another container
-        pass
-    return f"process {pid} ({command})"
+        return None
+
+
+def holder_of(folder: Path, name: str = OPEN) -> str:
+    """The process that holds a lock, in words; "another process" where its note cannot be read."""
+    return str(read_holder(folder, name) or "another process")

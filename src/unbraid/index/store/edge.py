@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from struct import pack
 from typing import Any
@@ -35,6 +36,7 @@ _NUMBERS = {"float32": edge.VectorStorageDatatype.Float32, "float16": edge.Vecto
 # to be room before a write. Measured: 2.1 bytes a byte of vector and payload, log included, and 2 MB for a flush.
 ROOM_FACTOR = 3
 ROOM_AT_LEAST = 8 * 1024**2
+AT_ONCE = 16  # points in one operation of Edge, which stops every thread of Python for 1 to 5 ms
 
 
 def load_edge(path: Path, storage: Storage) -> edge.EdgeShard:
@@ -102,24 +104,57 @@ def index_fields(
     return [edge.UpdateOperation.create_field_index(key, kind) for key, kind in kinds.items()]
 
 
-def upsert_points(
+@dataclass(frozen=True)
+class Points:
+    """Chunks that are ready to be written: vectors [n, storage.dim], payloads with checksums, and the words of each."""
+
+    ids: list[UUID]
+    vectors: Vectors
+    payloads: list[dict[str, Any]]
+    words: list[edge.SparseVector]
+    fields: list[Fields]
+    room: int  # bytes that they take in a write, rather more than less
+
+
+def prepare_points(
     entries: Sequence[Entry], vectors: Vectors, storage: Storage, numbers: Collection[str] = ()
-) -> edge.UpdateOperation:
-    """The write of `entries` with their base vectors [n, dim], each with its checksum and its words.
+) -> Points:
+    """`entries` with their base vectors [n, dim], their words counted and their checksums made.
 
     `numbers` are the fields that the store keeps as whole numbers.
     """
-    points = []
-    for entry, row in zip(entries, storage.narrow(vectors), strict=True):
+    rows = storage.narrow(vectors)
+    return Points(
+        [point_id(entry.path, entry.sha256, entry.chunk) for entry in entries],
+        rows,
+        [to_payload(entry, row, numbers) for entry, row in zip(entries, rows, strict=True)],
+        # No checksum holds them, since they follow from the payload.
+        [document_words(entry.snippet, entry.path, entry.modality, entry.context) for entry in entries],
+        [entry.fields for entry in entries],
+        vectors.nbytes + sum(500 + 4 * len(entry.text) for entry in entries),
+    )
+
+
+def upsert_operations(points: Points) -> list[edge.UpdateOperation]:
+    """The write of `points`, some AT_ONCE of them each, so that a search need not wait for all.
+
+    The chunks of one file are written by one operation: a kill leaves all of them or none.
+    """
+    operations = []
+    some: list[edge.Point] = []
+    before = None
+    for identity, row, payload, words in zip(
+        points.ids, points.vectors, points.payloads, points.words, strict=True
+    ):
+        if payload["path"] != before and len(some) >= AT_ONCE:
+            operations.append(edge.UpdateOperation.upsert_points(some))
+            some = []
+        before = payload["path"]
         named: dict[str, edge.NamedVector] = {DENSE: row.tolist()}
-        words = document_words(
-            entry.snippet, entry.path, entry.modality, entry.context
-        )  # no checksum holds them, since they follow from the payload
         if words.indices:
             named[WORDS] = words
-        identity = point_id(entry.path, entry.sha256, entry.chunk)
-        points.append(edge.Point(identity, named, to_payload(entry, row, numbers)))
-    return edge.UpdateOperation.upsert_points(points)
+        some.append(edge.Point(identity, named, payload))
+    return [*operations, edge.UpdateOperation.upsert_points(some)] if some else operations
 
 
 def set_words(words: Mapping[UUID, edge.SparseVector]) -> list[edge.UpdateOperation]:
@@ -137,11 +172,6 @@ def stored_rows(records: Sequence[edge.Record], dim: int) -> Vectors:
         [pack(f"={dim}f", *numbers) for numbers in lists]
     )  # numpy takes twice as long over lists
     return np.frombuffer(packed, np.float32).reshape(-1, dim)
-
-
-def room_of(entries: Sequence[Entry], vectors: Vectors) -> int:
-    """Bytes that entries and vectors take in a write, words and payload among them, rather more than less."""
-    return vectors.nbytes + sum(500 + 4 * len(entry.text) for entry in entries)
 
 
 def require_room(folder: Path, size: int) -> None:

@@ -84,7 +84,7 @@ def _file_digest(path: Path) -> str:
     with open(path, "rb", buffering=0) as stream:
         place = 0
         while True:
-            place = _next_data(stream.fileno(), place)
+            place = next_data(stream.fileno(), place)
             stream.seek(place)
             block = stream.read(BLOCK)
             if not block:
@@ -95,7 +95,7 @@ def _file_digest(path: Path) -> str:
             place += BLOCK
 
 
-def _next_data(handle: int, place: int) -> int:
+def next_data(handle: int, place: int) -> int:
     """Start of the first block from `place` on that may hold anything; the end of the file when none does."""
     if not hasattr(os, "SEEK_DATA"):
         return place

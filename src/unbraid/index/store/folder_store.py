@@ -6,13 +6,20 @@
     FOLDER/roots.json     the folders and files that it was given, with their settings (roots.py); other notes likewise
     FOLDER/open.lock      the lock of the process that has it open, which open.json names
 
-A write has happened when the call returns: Edge keeps a write-ahead log, and every write here ends in a flush.
+A write has happened when the call returns: it is in Edge's write-ahead log, and the log is on the disk. Edge writes
+everything else when `flush` is called, which takes 0.2 to 0.6 s and stops every thread of Python for so long. So that is
+done once for some thousand chunks. After a kill, loading applies the log again: 0.25 ms a chunk.
 """
 
+import os
 import shutil
+import sys
+import threading
+import time
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -26,16 +33,17 @@ from unbraid.index.store.bm25 import VERSION
 from unbraid.index.store.edge import (
     DENSE,
     WORDS,
+    Points,
     condition,
     edge_errors,
     index_fields,
     load_edge,
     number_fields,
+    prepare_points,
     require_room,
-    room_of,
     set_words,
     stored_rows,
-    upsert_points,
+    upsert_operations,
 )
 from unbraid.index.store.entry import PAYLOAD, Entry, FileState, file_states, point_id
 from unbraid.index.store.file_hashes import remove_file_hashes, write_file_hashes
@@ -51,8 +59,8 @@ from unbraid.index.store.filter import (
 )
 from unbraid.index.store.meta import SHARD_FOLDER, Meta, read_meta, write_meta
 from unbraid.index.store.storage import OVERSAMPLING
-from unbraid.index.store.store import SAMPLE, Candidates, Payload, Store, check_vectors
-from unbraid.io.atomic import write_atomic
+from unbraid.index.store.store import SAMPLE, Candidates, Page, Payload, Store, Version, check_vectors
+from unbraid.io.atomic import sync_folder, write_atomic
 from unbraid.io.lock import FolderLock
 from unbraid.sizes import disk_bytes
 
@@ -60,17 +68,30 @@ SCROLL = 10_000
 WITH_VECTORS = 500  # points read at a time where their vectors are wanted: Python lists of 512 floats
 # Points without the smaller copy that are searched as they are: fewer cost less than making the copy anew.
 UNSETTLED, UNSETTLED_SHARE = 20_000, 0.1
+# Chunks written between two flushes: after a kill they are applied again, in a second.
+FLUSH_AFTER = 4_000
+GIVE_WAY = 0.0005  # seconds between two operations of a write, when another thread waits
+# Where syncing a file syncs what was written to it through a mapping.
+SYNCS_MAPPED = sys.platform == "linux"
 
 
 class FolderStore(Store):
-    """An index in a folder, open in one process at a time. Loads the Edge store when it is first needed."""
+    """An index in a folder, open in one process at a time. Loads the Edge store when it is first needed.
+
+    Several threads may use it: each call of Edge has it for itself, and a write of many chunks is many calls.
+    """
 
     def __init__(self, folder: Path, lock: FolderLock | None) -> None:
         """Use `FolderStore.open` or `create`. `lock` None: another process holds it for this one (verify.py)."""
         super().__init__()
         self.folder, self.place = folder, str(folder)
         self._lock = lock
+        self._turn = threading.RLock()  # held while Edge is called, loaded or closed
+        self._waiting: set[int] = set()  # threads that wait for their turn
         self._edge: edge.EdgeShard | None = None
+        self._name = uuid.uuid4().hex  # of this opening
+        self._changes = 0  # chunks written and paths deleted since
+        self._unflushed = self._unflushed_bytes = 0  # chunks, and what they may take when they are flushed
         self._closed = False
         self._written = False  # since it was loaded, so that its files are to be hashed again
         self._failed = False  # a write has failed: on a full disk even a flush could end the process
@@ -109,20 +130,45 @@ class FolderStore(Store):
             raise StoreError(f"cannot make an index in {folder}: {error}") from error
         made = cls.open(folder)
         assert made is not None
-        made.loaded()  # a whole index from the start
-        made._written = True  # `close` hashes the files of an index that gets no item, too
+        made.begin()
         return made
+
+    def begin(self) -> None:
+        """Make a new index whole, also one that gets no item: `close` hashes its files."""
+        self.loaded()
+        self._written = True
 
     def loaded(self) -> edge.EdgeShard:
         """The Edge store, loaded. Raises StoreError after `close` and for one that cannot be read."""
-        if self._closed:
-            raise StoreError(f"the index {self.place} has been closed: open it again")
-        if self._edge is None:
-            self._edge = load_edge(self.folder / self.meta.shard, self.meta.storage)
-        return self._edge
+        with self._turn:
+            if self._closed:
+                raise StoreError(f"the index {self.place} has been closed: open it again")
+            if self._edge is None:
+                self._edge = load_edge(self.folder / self.meta.shard, self.meta.storage)
+            return self._edge
+
+    @contextmanager
+    def _using(self) -> Iterator[edge.EdgeShard]:
+        """The Edge store for one call; what it raises becomes StoreError."""
+        thread = threading.get_ident()
+        self._waiting.add(thread)
+        with self._turn, edge_errors():
+            self._waiting.discard(thread)
+            yield self.loaded()
+
+    @contextmanager
+    def unloaded(self) -> Iterator[None]:
+        """The Edge store is closed and stays so in this block, for another process; other threads wait."""
+        with self._turn:
+            self.unload()
+            yield
 
     def unload(self) -> None:
         """Close the Edge store, its files hashed if it was written to, and keep the lock; the next use loads it again."""
+        with self._turn:
+            self._unload()
+
+    def _unload(self) -> None:
         loaded, self._edge = self._edge, None
         if loaded is None:
             return
@@ -141,54 +187,60 @@ class FolderStore(Store):
             warnings.warn(f"the files of {self.folder} could not be hashed: {error}", stacklevel=2)
         finally:
             loaded.close()
-            self._written = False
+            self._written, self._unflushed, self._unflushed_bytes = False, 0, 0
 
     def close(self) -> None:
         """Release the folder for other processes, its files hashed if it was written to; a second call does nothing."""
-        if self._closed:
-            return
-        try:
-            self.unload()
-        finally:
-            self._closed = True
-            if self._lock is not None:
-                self._lock.release()
+        with self._turn:
+            if self._closed:
+                return
+            try:
+                self.unload()
+            finally:
+                self._closed = True
+                if self._lock is not None:
+                    self._lock.release()
 
     def set_meta(self, meta: Meta) -> None:
         """Replace the description of the model that made the index."""
         write_meta(self.folder, meta)
         self.meta = meta
+        self._changes += 1
+
+    def version(self) -> Version:
+        """Which opening of the index this is, and about how many chunks were written and deleted since."""
+        return self._name, self._changes
 
     def read_note(self, name: str) -> bytes | None:
         """What `write_note` stored under this name; None where it never did."""
-        try:
-            return (self.folder / f"{name}.json").read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StoreError(f"{self.folder / name}.json cannot be read: {error}") from error
+        return read_note(self.folder, name)
 
     def write_note(self, name: str, content: bytes) -> None:
         """Keep `content`, UTF-8 text, in a file of the folder, whole or not at all."""
-        try:
-            write_atomic(self.folder / f"{name}.json", content)
-        except OSError as error:
-            raise StoreError(f"{self.folder / name}.json cannot be written: {error}") from error
+        write_note(self.folder, name, content)
 
     def upsert(self, entries: Sequence[Entry], vectors: Vectors) -> None:
         """Add or replace `entries` with their base vectors [n, dim]; on disk when this returns."""
         check_vectors(vectors, len(entries), self.meta.dim)
-        if entries:
-            with edge_errors():
-                known = self.loaded().info().payload_schema
-                operations = index_fields(known, [entry.fields for entry in entries])
-            points = upsert_points(entries, vectors, self.meta.storage, number_fields(known))
-            self._update([*operations, points], room_of(entries, vectors))
+        self.put(prepare_points(entries, vectors, self.meta.storage, self.number_fields()))
+
+    def number_fields(self) -> list[str]:
+        """Names of the fields that an index of an earlier version keeps as whole numbers; they never become more."""
+        with self._using() as loaded:
+            return number_fields(loaded.info().payload_schema)
+
+    def put(self, points: Points) -> None:
+        """Add or replace chunks that are ready to be written; on disk when this returns."""
+        if not points.ids:
+            return
+        with self._using() as loaded:
+            operations = index_fields(loaded.info().payload_schema, points.fields)
+        self._update([*operations, *upsert_operations(points)], points.room, len(points.ids))
 
     def delete(self, paths: Iterable[str]) -> None:
         """Remove every chunk of `paths`; gone from the disk when this returns."""
-        chosen = (edge.Filter(must=[condition("path", "value", path)]) for path in paths)
-        self._update(map(edge.UpdateOperation.delete_points_by_filter, chosen))
+        chosen = [edge.Filter(must=[condition("path", "value", path)]) for path in paths]
+        self._update(map(edge.UpdateOperation.delete_points_by_filter, chosen), changes=len(chosen))
 
     def delete_older(self, files: Iterable[Entry]) -> None:
         """Remove every chunk of each entry's path that is not of the entry's content."""
@@ -198,31 +250,32 @@ class FolderStore(Store):
             here = condition("path", "value", file.path)
             others = edge.Filter(must=[here], must_not=[edge.HasIdCondition(kept)])
             operations.append(edge.UpdateOperation.delete_points_by_filter(others))
-        self._update(operations)
+        self._update(operations, changes=len(operations))
 
-    def files(self) -> dict[str, FileState]:
-        """What the index holds, by path."""
-        pages = self._scroll(SCROLL, None, with_payload=PAYLOAD, with_vector=False)
+    def files(self, filter: Filter = ANYTHING) -> dict[str, FileState]:
+        """What the index holds of files whose chunks pass `filter`, by path."""
+        pages = self._scroll(SCROLL, self._filter(filter), with_payload=PAYLOAD, with_vector=False)
         return file_states(record.payload or {} for page in pages for record in page)
 
     def count(self, filter: Filter = ANYTHING) -> int:
         """Number of chunks that pass `filter`."""
-        with edge_errors():
-            return self.loaded().count(edge.CountRequest(exact=True, filter=self._filter(filter)))
+        wanted = self._filter(filter)
+        with self._using() as loaded:
+            return loaded.count(edge.CountRequest(exact=True, filter=wanted))
 
     def size(self) -> int:
         """About the number of chunks, at no cost."""
-        with edge_errors():
-            return self.loaded().count(edge.CountRequest(exact=False))
+        with self._using() as loaded:
+            return loaded.count(edge.CountRequest(exact=False))
 
     def facet(self, key: str, filter: Filter = ANYTHING) -> dict[str, int]:
         """Chunks that pass `filter` by value of path or one of KEYWORDS; those without a value are not counted."""
         chosen = None if filter == ANYTHING else self._filter(filter)
-        with edge_errors():
-            if key not in self.loaded().info().payload_schema:  # of an older store, which has no such values
+        with self._using() as loaded:
+            if key not in loaded.info().payload_schema:  # of an older store, which has no such values
                 return {}
             request = edge.FacetRequest(key=key, limit=1 << 30, exact=True, filter=chosen)
-            hits = self.loaded().facet(request).hits
+            hits = loaded.facet(request).hits
         return dict(sorted((str(hit.value), hit.count) for hit in hits if hit.count))
 
     def disk_bytes(self) -> int:
@@ -250,15 +303,17 @@ class FolderStore(Store):
         asked = [edge.Query.Nearest(query, using=WORDS) for query in queries]
         return self._query(asked, limit, [self._filter(filter)] * len(asked))
 
-    def _words_among(
+    def words_among(
         self, queries: Sequence[edge.SparseVector], ids: Sequence[Sequence[uuid.UUID]]
     ) -> list[Candidates]:
+        """Those of the chunks `ids[i]` that hold words of query i, with their BM25 scores."""
         asked = [edge.Query.Nearest(query, using=WORDS) for query in queries]
         among = [edge.Filter(must=[edge.HasIdCondition(set(some))]) for some in ids]
         return self._query(asked, max(map(len, ids), default=0), among)
 
-    def _set_words(self, words: Mapping[uuid.UUID, edge.SparseVector]) -> None:
-        self._update(set_words(words), sum(8 * len(vector.indices) for vector in words.values()))
+    def set_words(self, words: Mapping[uuid.UUID, edge.SparseVector]) -> None:
+        """Replace the words of points by id."""
+        self._update(set_words(words), sum(8 * len(vector.indices) for vector in words.values()), len(words))
 
     def vectors(self, ids: Sequence[uuid.UUID]) -> Vectors:
         """Base vectors [n, dim] as stored, unchecked; NaN where an id is gone."""
@@ -274,18 +329,21 @@ class FolderStore(Store):
         pages = self._scroll(SCROLL, asked, with_payload=False, with_vector=False)
         return {uuid.UUID(str(record.id)) for page in pages for record in page}
 
-    def _payloads(self, ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Payload | None]:
+    def payloads(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payload | None]:
+        """What is stored beside the vectors of those `ids` that are there."""
         return {uuid.UUID(str(one.id)): one.payload for one in self.retrieve(ids, vector=False)}
 
-    def records(self, filter: Filter = ANYTHING) -> Iterator[tuple[list[uuid.UUID], list[Payload], Vectors]]:
-        """Ids, payloads and vectors [n, storage.dim] as stored, unchecked, some hundred at a time."""
-        for page in self._scroll(WITH_VECTORS, self._filter(filter), with_payload=True, with_vector=[DENSE]):
-            ids = [uuid.UUID(str(record.id)) for record in page]
-            payloads: list[Payload] = [record.payload or {} for record in page]
-            yield ids, payloads, stored_rows(page, self.meta.storage.dim)
+    def page(self, filter: Filter, start: uuid.UUID | None) -> Page:
+        """Some hundred chunks as stored, unchecked, from the id `start` on."""
+        wanted = self._filter(filter)
+        page, following = self._read_page(WITH_VECTORS, wanted, start, with_payload=True, with_vector=[DENSE])
+        ids = [uuid.UUID(str(record.id)) for record in page]
+        payloads: list[Payload] = [record.payload or {} for record in page]
+        return Page(ids, payloads, stored_rows(page, self.meta.storage.dim), following)
 
-    def _read_sample(self) -> Vectors:
-        page = next(self._scroll(SAMPLE, None, with_payload=False, with_vector=[DENSE]), [])
+    def read_sample(self) -> Vectors:
+        """Base vectors [n, dim] of the SAMPLE chunks of the lowest ids, which are hashes and so random."""
+        page, _ = self._read_page(SAMPLE, None, None, with_payload=False, with_vector=[DENSE])
         return self.meta.storage.widen(stored_rows(page, self.meta.storage.dim), self.meta.dim)
 
     def identities(self) -> list[uuid.UUID]:
@@ -297,8 +355,8 @@ class FolderStore(Store):
         self, ids: Sequence[uuid.UUID], *, payload: bool = True, vector: bool = True
     ) -> list[edge.Record]:
         """The points of `ids` as stored, or parts of them, unchecked."""
-        with edge_errors():
-            return self.loaded().retrieve(list(ids), payload, [DENSE] if vector else False)
+        with self._using() as loaded:
+            return loaded.retrieve(list(ids), payload, [DENSE] if vector else False)
 
     def settle(self) -> None:
         """After many writes, make the smaller copy that candidates come from.
@@ -307,10 +365,10 @@ class FolderStore(Store):
         """
         if self.meta.storage.candidates == "exact":
             return
-        with edge_errors():
-            about = self.loaded().info()
+        with self._using() as loaded:
+            about = loaded.info()
             having_words = edge.Filter(must=[edge.HasVectorCondition(WORDS)])
-            words = self.loaded().count(edge.CountRequest(exact=True, filter=having_words))
+            words = loaded.count(edge.CountRequest(exact=True, filter=having_words))
         without = about.points_count - (about.indexed_vectors_count - words)  # words are always indexed
         if without > max(UNSETTLED, UNSETTLED_SHARE * about.points_count):
             self._optimize()
@@ -332,9 +390,10 @@ class FolderStore(Store):
 
     def _optimize(self) -> None:
         self._begin_writing(self.disk_bytes() // 3)
-        with edge_errors():
-            self.loaded().optimize()
-            self.loaded().flush()
+        with self._using() as loaded:
+            self._flush(loaded)  # a kill while it optimizes what is not flushed loses items
+            loaded.optimize()
+            self._flush(loaded)
 
     def _query(
         self,
@@ -354,10 +413,8 @@ class FolderStore(Store):
             )
             for query, one in zip(queries, filters, strict=True)
         ]
-        with edge_errors():
-            return [
-                Candidates(found) for found in self.loaded().query_batch(edge.QueryBatchRequest(requests))
-            ]
+        with self._using() as loaded:
+            return [Candidates(found) for found in loaded.query_batch(edge.QueryBatchRequest(requests))]
 
     def _filter(self, filter: Filter) -> Any:
         paths = matching(list(self.facet("path")), filter.patterns) if filter.patterns else None
@@ -365,8 +422,8 @@ class FolderStore(Store):
         return build_filter(filter, paths, fields, condition, edge.Filter)
 
     def _values(self, conditions: Sequence[Condition]) -> dict[str, list[str]]:
-        with edge_errors():
-            known = field_names(self.loaded().info().payload_schema)
+        with self._using() as loaded:
+            known = field_names(loaded.info().payload_schema)
         return values_of(conditions, known, lambda name: self.facet(FIELDS + name))
 
     def _scroll(
@@ -378,38 +435,111 @@ class FolderStore(Store):
         with_vector: bool | list[str],
     ) -> Iterator[list[edge.Record]]:
         """Every point that passes `filter`, `limit` at a time."""
-        offset = None
+        start: Any = None
         while True:
-            request = edge.ScrollRequest(
-                offset=offset, limit=limit, filter=filter, with_payload=with_payload, with_vector=with_vector
+            records, start = self._read_page(
+                limit, filter, start, with_payload=with_payload, with_vector=with_vector
             )
-            with edge_errors():
-                records, offset = self.loaded().scroll(request)
             if records:
                 yield records
-            if offset is None:
+            if start is None:
                 return
 
-    def _update(self, operations: Iterable[edge.UpdateOperation], size: int = 0) -> None:
-        """Apply, then one flush: it costs 20 to 200 ms, an operation well below one."""
+    def _read_page(
+        self,
+        limit: int,
+        filter: edge.Filter | None,
+        start: Any,
+        *,
+        with_payload: bool | list[str],
+        with_vector: bool | list[str],
+    ) -> tuple[list[edge.Record], Any]:
+        """Up to `limit` points that pass `filter`, from the id `start` on, and the id that follows."""
+        request = edge.ScrollRequest(
+            offset=start, limit=limit, filter=filter, with_payload=with_payload, with_vector=with_vector
+        )
+        with self._using() as loaded:
+            return loaded.scroll(request)
+
+    def _update(self, operations: Iterable[edge.UpdateOperation], size: int = 0, changes: int = 0) -> None:
+        """Apply operations that write `size` bytes and change so many chunks, one by one; on disk when this returns."""
         operations = list(operations)
         if not operations:
             return
         self._begin_writing(size)
         try:
-            with edge_errors():
-                for operation in operations:
-                    self.loaded().update(operation)
-                self.loaded().flush()
+            for operation in operations:
+                with self._using() as loaded:
+                    loaded.update(operation)
+                    self._changes += 1  # a search in between notices, too
+                if self._waiting:  # a lock that is let go and taken again at once stays with the same thread
+                    time.sleep(GIVE_WAY)
+            self._changes += max(0, changes - len(operations))
+            self._unflushed += max(changes, len(operations))
+            self._unflushed_bytes += size
+            self._sync()
         except StoreError:
             self._failed = True
             raise
 
+    def _sync(self) -> None:
+        """Put the log on the disk, in which every write is; or everything, when that is due."""
+        if SYNCS_MAPPED and self._unflushed < FLUSH_AFTER:
+            with edge_errors():
+                log = self.folder / self.meta.shard / "wal"
+                for path in log.iterdir():
+                    _sync_file(path)
+                sync_folder(log)
+            return
+        with self._using() as loaded:
+            self._flush(loaded)
+
+    def _flush(self, loaded: edge.EdgeShard) -> None:
+        loaded.flush()
+        self._unflushed = self._unflushed_bytes = 0
+
     def _begin_writing(self, size: int) -> None:
         """Before every write: room for `size` bytes of vectors and payload, and no hashes that would be wrong after it."""
-        self.loaded()
-        require_room(self.folder, size)
-        self._sample = None
-        if not self._written:
-            remove_file_hashes(self.folder)
-            self._written = True
+        with self._turn:
+            loaded = self.loaded()
+            try:
+                require_room(self.folder, size + self._unflushed_bytes)
+            except StoreError:
+                if not self._unflushed:
+                    raise
+                with edge_errors():  # for which there was room when it was written
+                    self._flush(loaded)
+                require_room(self.folder, size)
+            if not self._written:
+                remove_file_hashes(self.folder)
+                self._written = True
+
+
+def read_note(folder: Path, name: str) -> bytes | None:
+    """What `write_note` stored in an index's folder under this name; None where it never did."""
+    try:
+        return (folder / f"{name}.json").read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"{folder / name}.json cannot be read: {error}") from error
+
+
+def write_note(folder: Path, name: str, content: bytes) -> None:
+    """Keep `content`, UTF-8 text, in a file of an index's folder, whole or not at all."""
+    try:
+        write_atomic(folder / f"{name}.json", content)
+    except OSError as error:
+        raise StoreError(f"{folder / name}.json cannot be written: {error}") from error
+
+
+def _sync_file(path: Path) -> None:
+    """Write a file to the disk; one that is gone meanwhile needs none."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -31,7 +31,7 @@ class Provenance:
     encoders: Mapping[str, str] = field(default_factory=dict)  # modality -> id
     mappers: Mapping[str, str] = field(default_factory=dict)  # task -> id
     # That one of its tiers at least was trained on; empty where it does not say.
-    languages: Sequence[str] = ()
+    languages: tuple[str, ...] = ()
     # Where items were converted instead of encoded: what they were converted from.
     converted: Mapping[str, Any] = field(default_factory=dict)
 

@@ -47,7 +47,7 @@ from unbraid.index.store.filter import (
 )
 from unbraid.index.store.meta import FORMAT, Meta, parse_meta
 from unbraid.index.store.storage import OVERSAMPLING, Storage
-from unbraid.index.store.store import SAMPLE, Candidates, Payload, Store, check_vectors
+from unbraid.index.store.store import SAMPLE, Candidates, Page, Payload, Store, Version, check_vectors
 
 T = TypeVar("T")
 KEY = "unbraid"  # in the collection's metadata
@@ -85,6 +85,7 @@ class QdrantStore(Store):
         self.place = f"collection {name} at {url}" if url else f"collection {name}"
         self.meta: Meta
         self._closed = False
+        self._changes = 0  # by this process
 
     @classmethod
     def open(cls, url: str, name: str) -> Self | None:
@@ -140,7 +141,7 @@ class QdrantStore(Store):
     def upsert(self, entries: Sequence[Entry], vectors: Vectors) -> None:
         """Add or replace `entries` with their base vectors [n, dim]."""
         check_vectors(vectors, len(entries), self.meta.dim)
-        self._sample = None
+        self._changes += 1
         numbers = self._index_fields([entry.fields for entry in entries])
         points = []
         for entry, row in zip(entries, self.meta.storage.narrow(vectors), strict=True):
@@ -173,9 +174,16 @@ class QdrantStore(Store):
     def settle(self) -> None:
         """Nothing: the server does that by itself."""
 
-    def files(self) -> dict[str, FileState]:
-        """What the index holds, by path."""
-        pages = self._scroll(None, SCROLL, PAYLOAD, vectors=False)
+    def version(self) -> Version:
+        """Changes with every write of this process, and with the number of chunks."""
+        return str(self._changes), self.count()
+
+    def disk_bytes(self) -> None:
+        """None: the server knows."""
+
+    def files(self, filter: Filter = ANYTHING) -> dict[str, FileState]:
+        """What the index holds of files whose chunks pass `filter`, by path."""
+        pages = self._scroll(self._filter(filter), SCROLL, PAYLOAD, vectors=False)
         return file_states(record.payload or {} for page in pages for record in page)
 
     def count(self, filter: Filter = ANYTHING) -> int:
@@ -214,14 +222,16 @@ class QdrantStore(Store):
         kind = self._filter(filter)
         return self._query([_words_request(query, kind, limit) for query in queries])
 
-    def _words_among(
+    def words_among(
         self, queries: Sequence[edge.SparseVector], ids: Sequence[Sequence[UUID]]
     ) -> list[Candidates]:
+        """Those of the chunks `ids[i]` that hold words of query i, with their BM25 scores."""
         among = [models.Filter(must=[models.HasIdCondition(has_id=list(map(str, some)))]) for some in ids]
         sizes = [max(1, len(some)) for some in ids]
         return self._query(list(map(_words_request, queries, among, sizes)))
 
-    def _set_words(self, words: Mapping[UUID, edge.SparseVector]) -> None:
+    def set_words(self, words: Mapping[UUID, edge.SparseVector]) -> None:
+        """Replace the words of points by id."""
         some = [
             models.PointVectors(id=str(one), vector={WORDS: _sparse(vector)})
             for one, vector in words.items()
@@ -248,17 +258,21 @@ class QdrantStore(Store):
         pages = self._scroll(asked, SCROLL, False, vectors=False)
         return {UUID(str(record.id)) for page in pages for record in page}
 
-    def _payloads(self, ids: Sequence[UUID]) -> Mapping[UUID, Payload | None]:
+    def payloads(self, ids: Sequence[UUID]) -> dict[UUID, Payload | None]:
+        """What is stored beside the vectors of those `ids` that are there."""
         return {one: record.payload for one, record in self._retrieve(ids, payload=True).items()}
 
-    def records(self, filter: Filter = ANYTHING) -> Iterator[tuple[list[UUID], list[Payload], Vectors]]:
-        """Ids, payloads and vectors [n, storage.dim] as stored, unchecked, some hundred at a time."""
-        for page in self._scroll(self._filter(filter), POINTS, True, vectors=True):
-            ids = [UUID(str(record.id)) for record in page]
-            yield ids, [record.payload or {} for record in page], self._rows(page)
+    def page(self, filter: Filter, start: UUID | None) -> Page:
+        """Some hundred chunks as stored, unchecked, from the id `start` on."""
+        first = None if start is None else str(start)
+        page, following = self._read_page(self._filter(filter), POINTS, True, first, vectors=True)
+        ids = [UUID(str(record.id)) for record in page]
+        payloads: list[Payload] = [record.payload or {} for record in page]
+        return Page(ids, payloads, self._rows(page), None if following is None else UUID(str(following)))
 
-    def _read_sample(self) -> Vectors:
-        page = next(self._scroll(None, SAMPLE, False, vectors=True), [])
+    def read_sample(self) -> Vectors:
+        """Base vectors [n, dim] of the SAMPLE chunks of the lowest ids, which are hashes and so random."""
+        page, _ = self._read_page(None, SAMPLE, False, None, vectors=True)
         return self.meta.storage.widen(self._rows(page), self.meta.dim)
 
     def _rows(self, records: Sequence[models.Record]) -> Vectors:
@@ -277,17 +291,29 @@ class QdrantStore(Store):
     def _scroll(
         self, filter: models.Filter | None, limit: int, payload: bool | list[str], *, vectors: bool
     ) -> Iterator[list[models.Record]]:
-        offset = None
+        start: Any = None
         while True:
-            page = partial(self.client.scroll, self.name, filter, limit, offset=offset, with_payload=payload)
-            records, offset = self._ask(partial(page, with_vectors=[BASE] if vectors else False))
+            records, start = self._read_page(filter, limit, payload, start, vectors=vectors)
             if records:
                 yield records
-            if offset is None:
+            if start is None:
                 return
 
+    def _read_page(
+        self,
+        filter: models.Filter | None,
+        limit: int,
+        payload: bool | list[str],
+        start: Any,
+        *,
+        vectors: bool,
+    ) -> tuple[list[models.Record], Any]:
+        """Up to `limit` points that pass `filter`, from the id `start` on, and the id that follows."""
+        page = partial(self.client.scroll, self.name, filter, limit, offset=start, with_payload=payload)
+        return self._ask(partial(page, with_vectors=[BASE] if vectors else False))
+
     def _delete(self, filter: models.Filter) -> None:
-        self._sample = None
+        self._changes += 1
         chosen = models.FilterSelector(filter=filter)
         self._ask(lambda: self.client.delete(self.name, chosen, wait=True))
 

@@ -27,9 +27,9 @@ from unbraid.index.store.edge import (
     edge_errors,
     index_fields,
     make_edge,
+    prepare_points,
     require_room,
-    room_of,
-    upsert_points,
+    upsert_operations,
 )
 from unbraid.index.store.entry import Entry, point_id
 from unbraid.index.store.file_hashes import hashed_items
@@ -190,11 +190,13 @@ def rewrite(store: FolderStore, name: str, say: Callable[[dict[str, Any]], None]
     made = make_edge(unfinished, store.meta.storage)
 
     def keep(entries: list[Entry], rows: Any) -> None:
-        require_room(store.folder, room_of(entries, rows))
+        points = prepare_points(entries, rows, store.meta.storage)
+        require_room(store.folder, points.room)
         with edge_errors():
-            for operation in index_fields(made.info().payload_schema, [entry.fields for entry in entries]):
+            for operation in index_fields(made.info().payload_schema, points.fields):
                 made.update(operation)
-            made.update(upsert_points(entries, rows, store.meta.storage))
+            for operation in upsert_operations(points):
+                made.update(operation)
 
     items = scan(store, say, keep)
     with edge_errors():

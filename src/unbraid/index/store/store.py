@@ -3,8 +3,9 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeAlias
 from uuid import UUID
 
 import numpy as np
@@ -21,8 +22,11 @@ from unbraid.index.store.meta import Meta
 # The largest number that a base vector, whose length is about 1, can hold: a larger one, or NaN, is damage.
 LARGEST = 10.0
 SAMPLE = 2_000  # chunks that stand for all
+STALE = 0.2  # share of the chunks that change until another sample is read
 
 Payload = Mapping[str, Any]  # Any: whatever JSON was stored
+# Which opening of the index it is, and about how many chunks were written and deleted since: another after each write.
+Version: TypeAlias = tuple[str, int]
 
 
 class Point(Protocol):
@@ -39,11 +43,12 @@ class Point(Protocol):
         ...
 
 
-@dataclass(frozen=True)
 class Candidates:
     """The chunks that a query found, best first. Lazy: ids are made on demand, since that takes as long as the search."""
 
-    points: Sequence[Point]
+    def __init__(self, points: Sequence[Point]) -> None:
+        """What a store found."""
+        self.points = points
 
     def __len__(self) -> int:
         """Number of chunks."""
@@ -59,6 +64,16 @@ class Candidates:
         return np.asarray([point.score for point in self.points], np.float32)
 
 
+@dataclass(frozen=True)
+class Page:
+    """Some chunks as stored, unchecked: vectors [n, storage.dim], and where the next page starts, None after the last."""
+
+    ids: list[UUID]
+    payloads: list[Payload]
+    vectors: Vectors
+    following: UUID | None
+
+
 class Store(ABC):
     """An open index. A write has happened, and lasts, when its call returns; a write may be repeated.
 
@@ -70,7 +85,7 @@ class Store(ABC):
 
     def __init__(self) -> None:
         """For the implementations."""
-        self._sample: Vectors | None = None  # read once between writes
+        self._sample: tuple[Version, Vectors] | None = None
 
     @abstractmethod
     def close(self) -> None:
@@ -105,8 +120,16 @@ class Store(ABC):
         """Put in order what many writes left behind, where that is due."""
 
     @abstractmethod
-    def files(self) -> dict[str, FileState]:
-        """What the index holds, by path."""
+    def version(self) -> Version:
+        """Changes with every write, by whichever process."""
+
+    @abstractmethod
+    def disk_bytes(self) -> int | None:
+        """Bytes that the index takes on this machine's disk; None on a server."""
+
+    @abstractmethod
+    def files(self, filter: Filter = ANYTHING) -> dict[str, FileState]:
+        """What the index holds of files whose chunks pass `filter`, by path."""
 
     @abstractmethod
     def count(self, filter: Filter = ANYTHING) -> int:
@@ -131,13 +154,13 @@ class Store(ABC):
         """For each query's words the `limit` chunks of the best BM25 scores, none without any of the words."""
 
     @abstractmethod
-    def _words_among(
+    def words_among(
         self, queries: Sequence[edge.SparseVector], ids: Sequence[Sequence[UUID]]
     ) -> list[Candidates]:
         """Those of the chunks `ids[i]` that hold words of query i, with their BM25 scores."""
 
     @abstractmethod
-    def _set_words(self, words: Mapping[UUID, edge.SparseVector]) -> None:
+    def set_words(self, words: Mapping[UUID, edge.SparseVector]) -> None:
         """Replace the words of points by id."""
 
     @abstractmethod
@@ -149,15 +172,15 @@ class Store(ABC):
         """Those of `ids` that are pictures by what they show, not by the words in them."""
 
     @abstractmethod
-    def _payloads(self, ids: Sequence[UUID]) -> Mapping[UUID, Payload | None]:
+    def payloads(self, ids: Sequence[UUID]) -> dict[UUID, Payload | None]:
         """What is stored beside the vectors of those `ids` that are there."""
 
     @abstractmethod
-    def records(self, filter: Filter = ANYTHING) -> Iterator[tuple[list[UUID], list[Payload], Vectors]]:
-        """Ids, payloads and vectors [n, storage.dim] as stored, unchecked, some hundred at a time."""
+    def page(self, filter: Filter, start: UUID | None) -> Page:
+        """Some hundred chunks that pass `filter`, from the id `start` on."""
 
     @abstractmethod
-    def _read_sample(self) -> Vectors:
+    def read_sample(self) -> Vectors:
         """Base vectors [n, dim] of the SAMPLE chunks of the lowest ids, which are hashes and so random."""
 
     def __enter__(self) -> Self:
@@ -167,6 +190,21 @@ class Store(ABC):
     def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
+
+    def writing(self) -> AbstractContextManager[object]:
+        """A block in which no other process writes as a whole what this one does."""
+        return nullcontext()
+
+    def records(self, filter: Filter = ANYTHING) -> Iterator[tuple[list[UUID], list[Payload], Vectors]]:
+        """Ids, payloads and vectors [n, storage.dim] as stored, unchecked, some hundred at a time."""
+        start = None
+        while True:
+            page = self.page(filter, start)
+            if page.ids:
+                yield page.ids, page.payloads, page.vectors
+            start = page.following
+            if start is None:
+                return
 
     def items(self, filter: Filter = ANYTHING) -> Iterator[tuple[list[Entry], Vectors, int]]:
         """Undamaged entries, their base vectors [n, dim] and the number of damaged ones, some hundred at a time."""
@@ -187,25 +225,37 @@ class Store(ABC):
         return entries, np.concatenate(parts)
 
     def entries(self, ids: Sequence[UUID], vectors: Vectors) -> list[Entry | None]:
-        """What is stored under each of `ids`; None, and one warning, where it is gone or damaged.
+        """What is stored under each of `ids`; None where it is gone since it was found, or damaged.
 
-        `vectors` is what `vectors` returned for them, so that they are read once.
+        `vectors` is what `vectors` returned for them, so that they are read once. Warns of damage.
         """
-        payloads = self._payloads(ids)
+        payloads = self.payloads(ids)
         rows = vectors[:, : self.meta.storage.dim]
         entries = [checked_entry(payloads.get(one), row) for one, row in zip(ids, rows, strict=True)]
-        if damaged := sum(entry is None for entry in entries):
+        damaged = sum(entry is None and one in payloads for one, entry in zip(ids, entries, strict=True))
+        if damaged:
             warnings.warn(
-                f"{damaged} chunks of {self.place} were left out, damaged or deleted meanwhile: unbraid index verify",
-                stacklevel=2,
+                f"{damaged} chunks of {self.place} were left out, damaged: unbraid index verify", stacklevel=2
             )
         return entries
 
     def sample(self) -> Vectors:
-        """Base vectors [n, dim] of up to SAMPLE chunks drawn at random, which stand for all."""
-        if self._sample is None:  # reading it takes as long as the rest of a search
-            self._sample = without_damage(self._read_sample())
-        return self._sample
+        """Base vectors [n, dim] of up to SAMPLE chunks drawn at random, which stand for all.
+
+        Reading them takes as long as the rest of a search, so they are read again only after many changes.
+        """
+        return self.kept_sample(self.version())
+
+    def kept_sample(self, version: Version) -> Vectors:
+        """The sample, read again where `version` is far from the one that it was read of."""
+        opened, changes = version
+        if self._sample is not None:
+            (then, before), rows = self._sample
+            if then == opened and changes - before <= STALE * self.size():
+                return rows
+        rows = without_damage(self.read_sample())
+        self._sample = (opened, changes), rows
+        return rows
 
     def renew_words(self) -> int:
         """Count the words of every chunk again where an earlier version did; returns of how many.
@@ -222,7 +272,7 @@ class Store(ABC):
                 for one, entry in zip(ids, entries, strict=True)
                 if entry is not None
             }
-            self._set_words(words)
+            self.set_words(words)
             renewed += len(words)
         self.set_meta(replace(self.meta, words=VERSION))
         return renewed
@@ -232,7 +282,7 @@ class Store(ABC):
     ) -> list[Scores]:
         """BM25 scores [m] of the chunks `ids[i]` for the words of query i; 0 without any of them."""
         scores = []
-        for some, found in zip(ids, self._words_among(queries, ids), strict=True):
+        for some, found in zip(ids, self.words_among(queries, ids), strict=True):
             known = dict(zip(found.ids(), found.scores(), strict=True))
             scores.append(np.asarray([known.get(one, 0.0) for one in some], np.float32))
         return scores

@@ -59,15 +59,15 @@ def verify(store: FolderStore, on_progress: Tell | None = None) -> Verification:
 
     Raises StoreError when the file of hashes is damaged.
     """
-    store.unload()
-    changed = changed_files(store.folder, store.folder / store.meta.shard)
-    if changed:  # opening an Edge store of wrong tables could change it, or never end
-        return Verification(
-            broken=dict.fromkeys(changed, "it is not as it was when the index was last closed")
-        )
-    expected = hashed_items(store.folder)
-    found = Verification(hashed=expected is not None)
-    run_scan(store, None, found, on_progress)
+    with store.unloaded():
+        changed = changed_files(store.folder, store.folder / store.meta.shard)
+        if changed:  # opening an Edge store of wrong tables could change it, or never end
+            return Verification(
+                broken=dict.fromkeys(changed, "it is not as it was when the index was last closed")
+            )
+        expected = hashed_items(store.folder)
+        found = Verification(hashed=expected is not None)
+        run_scan(store, None, found, on_progress)
     if expected is not None and not found.broken:
         found.missing = max(0, expected - found.items - len(found.damaged))
     return found
@@ -78,12 +78,12 @@ def rewrite(store: FolderStore, on_progress: Tell | None = None) -> Verification
 
     Where the Edge store cannot be read at all (`broken`), nothing is changed.
     """
-    store.unload()
-    expected = hashed_items(store.folder)
-    number = store.meta.shard.rpartition("-")[2] if "-" in store.meta.shard else "1"
-    found = Verification(hashed=expected is not None)
-    run_scan(store, f"shard-{int(number) + 1}", found, on_progress)
-    store.meta = read_meta(store.folder)
+    with store.unloaded():
+        expected = hashed_items(store.folder)
+        number = store.meta.shard.rpartition("-")[2] if "-" in store.meta.shard else "1"
+        found = Verification(hashed=expected is not None)
+        run_scan(store, f"shard-{int(number) + 1}", found, on_progress)
+        store.meta = read_meta(store.folder)
     if expected is not None and not found.broken:
         found.missing = max(0, expected - found.items - len(found.damaged))
     return found

@@ -15,6 +15,7 @@ from unbraid.index.roots import copy_roots
 from unbraid.index.store.edge import require_room
 from unbraid.index.store.folder_store import FolderStore
 from unbraid.index.store.meta import meta_of_model
+from unbraid.index.store.store import Store
 from unbraid.index.transfer.base_converter import LEAST, Quality, convert, fit_converter
 from unbraid.index.transfer.shared_items import Pairs
 from unbraid.io.atomic import sync_folder
@@ -71,7 +72,7 @@ def doubts(converter: Converter, kinds: Collection[str]) -> list[str]:
 
 
 def convert_index(
-    store: FolderStore,
+    store: Store,
     into: Path,
     model: Embedder,
     converter: Converter,
@@ -88,7 +89,7 @@ def convert_index(
     folder = into.absolute()
     if not folder.parent.is_dir():
         raise StoreError(f"{into}: the folder it is to be in does not exist")
-    require_room(folder.parent, store.disk_bytes() // 2)
+    require_room(folder.parent, (store.disk_bytes() or 0) // 2)
     old = store.meta
     dim = model.dim if old.storage.dim == old.dim else min(old.storage.dim, model.dim)
     meta = meta_of_model(model, replace(old.storage, dim=dim))
@@ -116,7 +117,7 @@ def convert_index(
     return done
 
 
-def _origin(store: FolderStore, converter: Converter) -> dict[str, Any]:
+def _origin(store: Store, converter: Converter) -> dict[str, Any]:
     """What a new index says of the one it was converted from."""
     return {
         "base_id": store.meta.base_id,
