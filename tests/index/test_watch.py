@@ -144,6 +144,7 @@ def apply(root: Path, operation: tuple[str, str, str]) -> list[Path]:
         if kind == "write":
             path.parent.mkdir(exist_ok=True)
             path.write_text(other)
+            path = Path(os.path.realpath(path))  # a write through a link is told where it leads
         elif kind == "rename":
             target.parent.mkdir(exist_ok=True)
             path.rename(target)
