@@ -83,10 +83,11 @@ def search_vectors(
     folding = folding_for(
         {} if foldings is None else foldings, store, model, query_task, document_task, block
     )
-    found = store.nearest(folding(queries), max(DEPTH, DEPTH_FACTOR * k), filter)
     texts = [None] * len(base) if words is None else words
     asked = [NO_WORDS if text is None else read_query(text) for text in texts]
     limit = max(HYBRID, HYBRID_FACTOR * k)
+    depth = limit if all(asked) else max(DEPTH, DEPTH_FACTOR * k)
+    found = store.nearest(folding(queries), depth, filter)
     near = [some.ids(slice(limit)) if one else [] for some, one in zip(found, asked, strict=True)]
     matches = match_words(store, asked, near, limit // WORDS_SHARE, filter)
     sample = model.map(store.sample()[:SPREAD_SAMPLE], document_task)
