@@ -26,11 +26,10 @@ import numpy as np
 from hybrid import FILES, Set, Vectors, read
 from numpy.typing import NDArray
 
-from unbraid.bundle import MANIFEST, manifest_hash
+from unbraid.bundle import MANIFEST, STARTER, manifest_hash
 from unbraid.evaluation.word_evidence import LIMIT, WordIndex
 from unbraid.index.search.relevance import FEATURES, FLOOR, Relevance, Scale, features
 from unbraid.io.atomic import write_atomic
-from unbraid.loading import STARTER
 
 Floats = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import unbraid
-from unbraid.loading import STARTER
+from unbraid.bundle import STARTER
 
 PICTURES = Path(__file__).parent.parent / "examples" / "pictures"
 

@@ -19,6 +19,7 @@ from unbraid.runtime.preprocess import ImagePreprocess
 
 FORMAT = 1
 MANIFEST = "bundle.json"
+STARTER = Path(__file__).parent / "starter"  # the bundle in the package
 PRECISIONS = ("int8", "fp32")  # of graphs
 SMALL: Final = "small"  # the tier of text encoders that every bundle has
 # An ONNX file names external weights by an entry whose key is the string "location": this tag, length and word

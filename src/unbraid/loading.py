@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from unbraid.bundle import MANIFEST, PRECISIONS, read_bundle
+from unbraid.bundle import MANIFEST, PRECISIONS, STARTER, read_bundle
 from unbraid.embedder import Embedder
 from unbraid.errors import BundleError, DataError, MissingExtraError, StoreError
 from unbraid.io.hub import fetch
@@ -13,7 +13,6 @@ from unbraid.io.hub import fetch
 if TYPE_CHECKING:  # loads Qdrant Edge
     from unbraid.index.index import Index
 
-STARTER = Path(__file__).parent / "starter"
 COLLECTION = "unbraid"  # on a Qdrant server, where no other name is given
 
 

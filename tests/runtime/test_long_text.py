@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from unbraid.loading import STARTER
+from unbraid.bundle import STARTER
 from unbraid.runtime.long_text import APART, CHARACTERS, tokenize_heads
 from unbraid.runtime.word_cache import library_ids, word_cache
 

@@ -131,8 +131,8 @@ def test_the_cache_gives_the_librarys_ids_and_cuts(kind, texts):
 
 
 def test_the_starters_tokenizer_and_cache_agree_on_real_texts():
+    from unbraid.bundle import STARTER
     from unbraid.export.parity_samples import docstrings
-    from unbraid.loading import STARTER
 
     tokenizer = Tokenizer.from_file(str(STARTER / "tokenizer.json"))
     tokenizer.no_padding()

@@ -123,6 +123,7 @@ def read_text_chunks(text: str, suffix: str, limit: Limit | None = None) -> list
 @cache
 def starter_limit() -> Limit:
     """The limit of the bundle in the package."""
-    from unbraid.loading import load
+    from unbraid.bundle import STARTER, read_bundle
+    from unbraid.embedder import Embedder
 
-    return limit_of(load())
+    return limit_of(Embedder(read_bundle(STARTER)))
