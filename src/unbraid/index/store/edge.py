@@ -167,7 +167,8 @@ def set_words(words: Mapping[UUID, edge.SparseVector]) -> list[edge.UpdateOperat
 
 def stored_rows(records: Sequence[edge.Record], dim: int) -> Vectors:
     """Vectors [n, dim] as they are stored; NaN where there is none, which is damage."""
-    lists = (record.vector if isinstance(record.vector, list) else [np.nan] * dim for record in records)
+    found = (record.vector for record in records)  # asked for once each: it is made anew every time
+    lists = (vector if isinstance(vector, list) else [np.nan] * dim for vector in found)
     packed = b"".join(
         [pack(f"={dim}f", *numbers) for numbers in lists]
     )  # numpy takes twice as long over lists
