@@ -11,7 +11,7 @@ import numpy as np
 from unbraid.index.protocol import Scores
 from unbraid.index.store.bm25 import word_pairs
 
-READ = 50  # candidates that are read
+READ = 100  # candidates that are read: pictures by what they show are among them
 GAIN = 3.0  # log odds of a chunk with all of them (docs/experiments.md)
 
 
