@@ -27,6 +27,7 @@ import numpy as np
 
 import unbraid
 from unbraid.index import Entry, Index, Storage
+from unbraid.index.files.chunk import limit_of
 from unbraid.index.files.read import read_chunks
 from unbraid.index.search.folding import folding_for
 from unbraid.index.search.merge_adjacent import merge_adjacent
@@ -198,7 +199,9 @@ def indexing(model: unbraid.Embedder, found: Sequence[str], place: Path, rounds:
         )
         (root / f"{number}.md").write_text(body, encoding="utf-8", errors="replace")
     chunks = [
-        part.encoded for path in sorted(root.iterdir()) for part in read_chunks(path.read_bytes(), ".md")
+        part.encoded
+        for path in sorted(root.iterdir())
+        for part in read_chunks(path.read_bytes(), ".md", limit_of(model))
     ]
     shares = []
     for round_ in range(rounds):
