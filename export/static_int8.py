@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+from onnxruntime.quantization import QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 # Of attention. Its activations have a few far too large numbers, which one range does not serve.
@@ -43,7 +43,9 @@ def quantize_tower(source: Path, target: Path, batches: Sequence[NDArray[np.floa
         )
 
 
-class _Batches(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+class _Batches:
+    """What onnxruntime reads: a batch with each call, None at the end."""
+
     def __init__(self, batches: Sequence[NDArray[np.float32]]) -> None:
         self._left: Iterator[NDArray[np.float32]] = iter(batches)
 

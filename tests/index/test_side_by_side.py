@@ -16,6 +16,9 @@ from unbraid.index.store.bm25 import read_query, word_pairs
         ("where is the summary screen", False),
         ("summary license screen?", False),
         ("screen screen screen", False),
+        ("wie kann ich das Passwort ändern", False),
+        ("comment changer le mot de passe", False),
+        ("无法登录账户 请重试", False),
         ("", False),
     ],
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from unbraid.errors import DataError
 from unbraid.index.files.chunk import Lines, Section
@@ -77,10 +78,9 @@ def read_document(data: bytes, suffix: str) -> list[Part]:
     ]
 
 
-def _sections(part: dict[str, list[dict[str, object]]]) -> Iterator[Section]:
+def _sections(part: dict[str, Any]) -> Iterator[Section]:
     for one in part["sections"]:
-        first, end, context, name, alone = (one[key] for key in ("first", "end", "context", "name", "alone"))
-        yield Section(int(first), int(end), tuple(context), str(name), None, bool(alone))  # type: ignore[call-overload,arg-type]
+        yield Section(one["first"], one["end"], tuple(one["context"]), one["name"], None, one["alone"])
 
 
 # One program reads all documents, one after the other: it takes as long to start as ten documents to read.

@@ -20,6 +20,7 @@ import qdrant_edge as edge
 
 from unbraid.index.store.split_words import Word, split_words
 from unbraid.items import Modality, suffix_modality
+from unbraid.runtime.text_language import language_of
 
 VERSION = 3  # of all this: an index with the words of another version has them counted again
 # Words of a document that is neither short nor long. Fixed, since the true average changes as a store grows: 32 to 128 differ
@@ -31,7 +32,7 @@ STEM, PART, NAME = 0.3, 0.5, 1.0  # a query's weights beside that of a word itse
 DEFINED, CONTEXT, FOLDER, PICTURE = 1.5, 0.6, 0.4, 2.2
 FOLDERS = 3  # the nearest; those further up are the same for the whole index
 WORDS, ALONE = 128, 8  # of a query: that are read, that are also searched for alone
-LISTED = 3  # words from which a query without stop words and question mark is a list of words
+LISTED = 3  # words from which an English query without stop words and question mark is a list of words
 STOP_WORDS = frozenset(
     "a an and are as at be but by do does for from has have how i if in into is it its no not of on or s such t that the "
     "their then there these they this to was we were what when where which who will with you".split()
@@ -105,7 +106,12 @@ def read_query(text: str) -> QueryWords:
     """The words of a query; none for one without words or of stop words alone."""
     said = list(split_words(text))
     words = list(dict.fromkeys(word for word in said if word.whole not in STOP_WORDS))[:WORDS]
-    listed = len(words) >= LISTED and "?" not in text and not any(word.whole in STOP_WORDS for word in said)
+    listed = (
+        len(words) >= LISTED
+        and "?" not in text
+        and not any(word.whole in STOP_WORDS for word in said)
+        and language_of(text) == "en"  # sentences of other languages have none of these stop words either
+    )
     weights: dict[str, float] = {}
     for word in words:
         for term, weight in _query_terms(word).items():

@@ -6,6 +6,7 @@ from email import message_from_bytes
 from email.header import decode_header
 from email.message import Message
 from io import BytesIO
+from typing import Any
 
 from unbraid.errors import DataError
 from unbraid.index.files.chunk import split_lines
@@ -161,12 +162,12 @@ def read_msg(data: bytes, document: Document) -> None:
     _add(document.part("line"), about, text, list(filter(None, attached)), None)
 
 
-def _property(ole: "object", folder: str, number: str) -> str:
+def _property(ole: Any, folder: str, number: str) -> str:
     """A text of a message or an attachment: in UTF-16 (001F), in another encoding (001E), or as bytes (0102)."""
     for kind, charset in (("001F", "utf-16-le"), ("001E", ""), ("0102", "")):
         path = [*filter(None, [folder]), f"__substg1.0_{number}{kind}"]
-        if ole.exists(path):  # type: ignore[attr-defined]
-            content = ole.openstream(path).read(_MAX_STREAM)  # type: ignore[attr-defined]
+        if ole.exists(path):
+            content = ole.openstream(path).read(_MAX_STREAM)
             return decode_as(content, charset).replace("\0", "")
     return ""
 
