@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -143,17 +143,14 @@ def _image(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[str
         exact.unlink()
     entry = {
         "id": file_hash(run / "image" / "image.safetensors", run / "image" / "encoder.json"),
-        "graphs": {kind: f"image.{kind}.onnx" for kind in sorted(parities, key=_place(precisions))},
+        "graphs": {
+            kind: f"image.{kind}.onnx" for kind in dict.fromkeys([*precisions, "fp32"]) if kind in parities
+        },
         "size": size,
         "mean": encoder.preprocess.mean,
         "std": encoder.preprocess.std,
     }
     return entry, list(parities.values())
-
-
-def _place(precisions: Sequence[str]) -> Callable[[str], int]:
-    """The place of a precision among `precisions`, the last one for others."""
-    return lambda kind: precisions.index(kind) if kind in precisions else len(precisions)
 
 
 def _int8_tower(run: Path, encoder: ImageEncoder, exact: Path, target: Path) -> Parity | None:
