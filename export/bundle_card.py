@@ -114,9 +114,12 @@ def _image(recipe: Mapping[str, Any], start: str) -> str:
     """How the tower was made; `start` names its first weights if they are not published ones."""
     image = recipe["image"]
     weights = "published" if recipe.get("tower_licence") else start
+    second = ""
+    if kinds := (image.get("second") or {}).get("kinds"):
+        second = f", then {image['second']['steps']:,} steps on {sum(kinds.values()):,} drawings of {len(kinds)} kinds"
     return (
         f"- Image: {image['tower']} at {image.get('used_size') or image['size']} px from {weights} weights, {image['epochs']} epochs over "
-        f"{len(image['photos'])} picture sets and {image['drawings']:,} drawings, against the captions' base vectors; "
+        f"{len(image['photos'])} picture sets and {image['drawings']:,} drawings{second}, against the captions' base vectors; "
         "the pictures' mean vector is removed."
     )
 

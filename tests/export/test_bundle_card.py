@@ -100,6 +100,9 @@ def test_a_card_speaks_of_pictures_only_where_a_tower_was_trained(about, record,
     assert "- Image: timm:tf_efficientnet_lite0.in1k at 224 px from published weights" in card(
         about, record["recipe"], record, [PARITY], tmp_path, SIZES
     )
+    assert "then 2,400 steps on 24,000 drawings of 8 kinds" in card(
+        about, record["recipe"], record, [PARITY], tmp_path, SIZES
+    )
 
 
 def test_a_card_has_the_parity_of_every_graph(about, record, tmp_path):
