@@ -43,11 +43,13 @@ def test_nothing_else_is_found(given_):
 @pytest.mark.parametrize(
     ("given_", "place"),
     [
-        ("docs/a.md:3-9", (3, 9)),
-        ("docs/a.md:3", (3, 3)),
-        ("docs/a.md page 2", (2, 2)),
-        ("docs/a.md page 2-4", (2, 4)),
-        ("docs/a.md", (None, None)),
+        ("docs/a.md:3-9", ("", 3, 9)),
+        ("docs/a.md:3", ("", 3, 3)),
+        ("docs/a.md page 2", ("page", 2, 2)),
+        ("docs/a.md page 2-4", ("page", 2, 4)),
+        ("docs/a.md sheet Sales, row 7", ("sheet Sales, row", 7, 7)),
+        ("docs/a.md b.md, line 1-3", ("b.md, line", 1, 3)),
+        ("docs/a.md", (None, None, None)),
     ],
 )
 def test_a_place_of_a_hit_is_understood(given_, place):
@@ -57,7 +59,7 @@ def test_a_place_of_a_hit_is_understood(given_, place):
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_whatever_is_given_only_files_of_the_index_are_found(folder, name):
     try:
-        found, _, _ = PATHS.find_place(f"{folder}/{name}")
+        found, _, _, _ = PATHS.find_place(f"{folder}/{name}")
     except ItemError:
         return
     assert len(Paths([found])) == 1 and PATHS.find(found) == found

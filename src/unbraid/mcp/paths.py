@@ -12,7 +12,7 @@ from unbraid.io.printable import printable
 
 NAMED = 5  # files that an error names
 _UNIT = r"(?:.+, )?(?:page|slide|row|line|paragraph|chapter|message)"
-_PLACE = re.compile(rf"(.+?)(?::| {_UNIT} )(\d{{1,9}})(?:-(\d{{1,9}}))?", re.DOTALL)
+_PLACE = re.compile(rf"(.+?)(?::| ({_UNIT}) )(\d{{1,9}})(?:-(\d{{1,9}}))?", re.DOTALL)
 _PATTERN = re.compile(r"[*?\[]")
 
 
@@ -64,16 +64,19 @@ class Paths:
         near = f"; it holds {self._some(alike)}" if alike else ": give the path as a hit of search shows it"
         raise ItemError(f"the index holds no file {given!r}{near}")
 
-    def find_place(self, given: str) -> tuple[str, int | None, int | None]:
-        """The file that `given` names, and lines where it ends as the place of a hit does: "a.md:3-9", "b.pdf page 2"."""
+    def find_place(self, given: str) -> tuple[str, str | None, int | None, int | None]:
+        """The file that `given` names; what it counts, and numbers, where it ends as the place of a hit does.
+
+        "a.md:3-9" has the unit "", "b.pdf page 2" has "page".
+        """
         place = _PLACE.fullmatch(given)
         try:
-            return self.find(given), None, None
+            return self.find(given), None, None, None
         except ItemError:
             if place is None:
                 raise
-        first = int(place[2])
-        return self.find(place[1]), first, int(place[3] or first)
+        first = int(place[3])
+        return self.find(place[1]), place[2] or "", first, int(place[4] or first)
 
     def as_filter(self, given: Sequence[str]) -> list[str] | None:
         """Files, folders and patterns as `Index.search` takes them: a relative one is of any folder that has it."""

@@ -143,7 +143,10 @@ def create_server(shared: SharedIndex, own_modes: Sequence[str] = ()) -> MCPServ
     def read_hit_tool(
         path: Place,
         first_line: Annotated[
-            int | None, Field(description="From 1; a page of a PDF.", ge=1, le=10**9)
+            int | None,
+            Field(
+                description="From 1; a page of a PDF, a slide or a row in place of a line.", ge=1, le=10**9
+            ),
         ] = None,
         last_line: Annotated[int | None, Field(ge=1, le=10**9)] = None,
         context: Annotated[int, Field(description="Lines before and after them too.", ge=0, le=1000)] = 0,

@@ -11,6 +11,7 @@ from unbraid.index.files.chunk import split_lines
 from unbraid.index.files.decode import decode
 from unbraid.index.search.merge_adjacent import join_chunks
 from unbraid.index.store.entry import Entry
+from unbraid.io.printable import printable
 
 CHANGED = (
     "The file is not as it was indexed: this is what the index stored. unbraid index brings it up to date."
@@ -23,8 +24,8 @@ STORED = "This is the text that was read from the file, not its lines."
 class PlaceText:
     """Lines of a text; `core` are the positions of the first one that was asked for, and of the one after the last.
 
-    `first_line` and `last_line` are their numbers in the file, or pages; None for a picture. `total` is the number of lines
-    of the file where these are its lines, which is when one line has one number.
+    `first_line` and `last_line` are their numbers in the file, or of what `unit` says; None for a picture. `total` is the
+    number of lines of the file where these are its lines, which is when one line has one number.
     """
 
     lines: list[str]
@@ -33,6 +34,22 @@ class PlaceText:
     core: tuple[int, int]
     total: int | None = None
     note: str = ""
+    unit: str = ""
+
+
+def of_unit(entries: Sequence[Entry], unit: str | None, line: int | None) -> list[Entry]:
+    """The chunks of a file that count in `unit`, as a place shows it; all where it has no such.
+
+    A sheet has its own rows, and a file in an archive its own lines. So where there is a `line` and no `unit`, it is that of
+    the chunk at the line.
+    """
+    if unit is None:
+        if line is None:
+            return list(entries)
+        unit = printable(entries[chunk_at(entries, line)].unit)
+    # A page of a PDF is shown as one, and stored without a unit.
+    wanted = {unit, ""} if unit == "page" else {unit}
+    return [one for one in entries if printable(one.unit) in wanted] or list(entries)
 
 
 def chunk_at(entries: Sequence[Entry], line: int | None) -> int:
@@ -75,7 +92,10 @@ def text_at(entries: Sequence[Entry], first: int | None, last: int | None, conte
     begins, ends_at, text = join_chunks(chosen)
     found = text.split("\n") if text else []
     note = CHANGED if content is None else "" if entries[0].of_picture else STORED
-    return PlaceText(found, begins, ends_at, (0, len(found)), note=note)
+    units = {one.unit for one in chosen}
+    return PlaceText(
+        found, begins, ends_at, (0, len(found)), note=note, unit=units.pop() if len(units) == 1 else ""
+    )
 
 
 def unchanged_content(entry: Entry) -> bytes | None:

@@ -30,7 +30,7 @@ from unbraid.mcp.answers import (
 from unbraid.mcp.budget import CountTokens, Shown, fit_hits, fit_lines, size
 from unbraid.mcp.paths import Paths
 from unbraid.mcp.shared_index import OpenIndex, SharedIndex
-from unbraid.mcp.stored_place import PlaceText, chunk_at, text_at
+from unbraid.mcp.stored_place import PlaceText, chunk_at, of_unit, text_at
 from unbraid.mix import Query
 
 HEAD = 40  # tokens kept free for the line above the text, and the note
@@ -80,16 +80,17 @@ def find_related(
 ) -> tuple[FoundHits, str]:
     """The best hits of the base vector that is stored for a place, without that place. No query is encoded."""
     with shared.use() as opened:
-        path, first, _ = opened.paths.find_place(given)
+        path, unit, first, _ = opened.paths.find_place(given)
         entries, vectors = opened.index.store.file(path)
         if not entries:
             raise _damaged(given)
-        position = chunk_at(entries, line or first)
-        chunk = entries[position]
+        there = of_unit(entries, unit, line or first)
+        chunk = there[chunk_at(there, line or first)]
+        position = entries.index(chunk)
         options = {**filters.options(opened.paths), "min_score": 0.0}
         (hits,) = opened.index.search_vectors(vectors[[position]], mode=mode, k=k + MORE, **options)
         # A hit with the place among its copies is one, too: of equal texts, any may come first.
-        places = [[Place(hit.path, hit.first_line, hit.last_line), *hit.copies] for hit in hits]
+        places = [[Place(hit.path, hit.first_line, hit.last_line, hit.unit), *hit.copies] for hit in hits]
         own = [any(_holds(one, chunk) for one in some) for some in places]
         # Probabilities are fitted on queries, so the cosine is the score here.
         least = filters.min_score if filters.min_score is not None else -1.0
@@ -100,7 +101,7 @@ def find_related(
         ][:k]
         copies = [one for some, is_own in zip(places, own, strict=True) if is_own for one in some]
         same = [_place(opened.paths, one) for one in copies if not _holds(one, chunk)]
-        place = _place(opened.paths, Place(path, chunk.first_line, chunk.last_line))
+        place = _place(opened.paths, Place(path, chunk.first_line, chunk.last_line, chunk.unit))
         note = f"Related to {place}." + (f" The same text: {_named(same)}." if same else "")
         # What is nearest was asked for, however far that is.
         return _found(opened, others, filters.min_score or 0.0, note[:LONGEST_NOTE], max_tokens)
@@ -111,7 +112,7 @@ def read_hit(
 ) -> tuple[ReadLines, str]:
     """The lines `first` to `last` of a file and `context` around them, or the file from its beginning."""
     with shared.use() as opened:
-        path, given_first, given_last = opened.paths.find_place(given)
+        path, unit, given_first, given_last = opened.paths.find_place(given)
         if first is None:
             first, last = given_first, last or given_last
         if first is not None and last is not None and last < first:
@@ -119,7 +120,7 @@ def read_hit(
         entries = _newest(opened.index.entries(path))
         if not entries:
             raise _damaged(given)
-        found = text_at(entries, first, last, context)
+        found = text_at(of_unit(entries, unit, first), first, last, context)
         count = _counter(opened)
         room = max_tokens - HEAD
         while True:
@@ -156,11 +157,12 @@ def lines_within(
         path=paths.shown(path),
         first_line=first,
         last_line=last,
+        unit=printable(found.unit),
         total_lines=found.total,
         text="\n".join(shown),
         note=note,
     )
-    return answer, lines_text(answer, _place(paths, Place(path, first, last)))
+    return answer, lines_text(answer, _place(paths, Place(path, first, last, found.unit)))
 
 
 def status(shared: SharedIndex, modes: Mapping[str, str]) -> tuple[IndexStatus, str]:
@@ -213,6 +215,7 @@ def _shown(paths: Paths, hit: Hit) -> Shown:
         path=paths.shown(hit.path),
         first_line=hit.first_line,
         last_line=hit.last_line,
+        unit=printable(hit.unit),
         score=round(hit.score, 3),
         modality=hit.modality,
         within=printable(hit.within)[:WITHIN],
@@ -235,7 +238,7 @@ def _named(places: Sequence[str]) -> str:
 
 def _holds(place: Place, chunk: Entry) -> bool:
     """Whether this chunk lies, at least in part, in a place."""
-    if place.path != chunk.path:
+    if (place.path, place.unit) != (chunk.path, chunk.unit):
         return False
     if None in (place.first_line, place.last_line, chunk.first_line, chunk.last_line):
         return True
