@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from unbraid.cli.options import Model, Tier, one_of
-from unbraid.cli.place import one_place
+from unbraid.cli.place import IndexName, one_place
 from unbraid.cli.qdrant import Name, Url
 from unbraid.custom_mapper.mapper_file import read_mapper
 from unbraid.errors import require
@@ -28,6 +28,7 @@ Folder = Annotated[
 def mcp(
     context: typer.Context,
     folder: Folder = None,
+    own: IndexName = None,
     url: Url = None,
     name: Name = None,
     http: Annotated[
@@ -54,7 +55,7 @@ def mcp(
     """
     if context.invoked_subcommand is not None:
         return
-    chosen = one_place(folder, "--in", None, url, name)
+    chosen = one_place(folder, "--in", own, url, name)
     if token_file is not None and http is None:
         raise typer.BadParameter("--token-file goes with --http")
     require("mcp", "mcp")
@@ -94,10 +95,8 @@ def mcp(
 
 @app.command()
 def install(
-    folder: Annotated[
-        Path,
-        typer.Option("--in", metavar="FOLDER", help="Folder of the index; by default the one of your own."),
-    ],
+    folder: Folder = None,
+    own: IndexName = None,
     client: Annotated[
         str | None,
         typer.Option(help="Only the entry for this client: claude-code, claude-desktop, codex, cursor, ..."),
@@ -110,7 +109,9 @@ def install(
 
     one_of(tuple(CLIENTS))(client)
     # -P: a client may start it in any folder, and no module is to be imported from there.
-    command = [sys.executable, "-P", "-m", "unbraid", "mcp", "--in", os.path.abspath(folder.expanduser())]
+    place = one_place(folder, "--in", own, None, None)
+    assert place is not None  # without a server it is a folder
+    command = [sys.executable, "-P", "-m", "unbraid", "mcp", "--in", os.path.abspath(place.expanduser())]
     if model is not None:
         command += ["--model", os.path.abspath(model) if os.path.exists(model) else model]
     if client is not None:

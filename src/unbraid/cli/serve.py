@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unbraid.cli.options import Device, Language, Model, Threads, Tier
+from unbraid.cli.place import find_index
 from unbraid.errors import require
 from unbraid.loading import load, open_index
 from unbraid.runtime.cpu import usable_cores
@@ -27,7 +28,8 @@ def serve(
         str | None, typer.Option(help="Serve a teacher instead: a folder, a hub id, or starter.")
     ] = None,
     index: Annotated[
-        Path | None, typer.Option(help="An index to search; it stays open while the server runs.")
+        Path | None,
+        typer.Option(help="An index to search, by its folder or the name of one of yours; it stays open."),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep the --index up to date while its files change.")
@@ -123,7 +125,9 @@ def serve(
             if index is not None:
                 from unbraid.serve.routes.index_search import IndexSearch
 
-                opened = stack.enter_context(open_index(index, model=embedder, read_only=not watch))
+                opened = stack.enter_context(
+                    open_index(find_index(index), model=embedder, read_only=not watch)
+                )
                 search = IndexSearch(opened)
                 if watch:
                     from unbraid.serve.watching import watching

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from unbraid.index.files.decode import decode
 from unbraid.index.search.merge_adjacent import join_chunks
 from unbraid.index.store.entry import Entry
 from unbraid.io.printable import printable
+from unbraid.io.regular_file import read_regular
 
 CHANGED = (
     "The file is not as it was indexed: this is what the index stored. unbraid index brings it up to date."
@@ -106,14 +106,7 @@ def unchanged_content(entry: Entry) -> bytes | None:
     try:
         if os.path.realpath(entry.path) != os.path.abspath(entry.path):
             return None
-        number = os.open(
-            entry.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        )
-        with open(number, "rb") as file:
-            about = os.fstat(number)
-            if not stat.S_ISREG(about.st_mode) or about.st_size != entry.size:
-                return None
-            content = file.read(entry.size + 1)
+        content = read_regular(entry.path, entry.size, follow=False)
     except (OSError, ValueError):
         return None
     return content if hashlib.sha256(content).hexdigest() == entry.sha256 else None

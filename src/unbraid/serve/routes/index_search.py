@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -14,6 +13,7 @@ import msgspec
 import numpy as np
 
 from unbraid.errors import ImageError, ItemError, UnbraidError
+from unbraid.io.regular_file import read_regular
 from unbraid.runtime.preprocess import MAX_BYTES, decode
 from unbraid.serve.engine.errors import ClientGone, Overloaded
 from unbraid.serve.http.errors import ApiError
@@ -154,11 +154,11 @@ class IndexSearch:
         if not entries:
             raise ApiError(404, "not_found", "this file is not in the index")
         try:
-            if Path(path).stat().st_size > most_bytes:
-                raise ApiError(404, "not_found", f"this file is larger than {most_bytes >> 20} MiB")
-            content = Path(path).read_bytes()
+            content = read_regular(path, most_bytes, follow=True)
         except OSError as error:
             raise ApiError(404, "not_found", "this file cannot be read now") from error
+        if len(content) > most_bytes:
+            raise ApiError(404, "not_found", f"this file is larger than {most_bytes >> 20} MiB")
         if hashlib.sha256(content).hexdigest() != entries[0].sha256:
             raise ApiError(404, "not_found", "this file has changed since it was indexed")
         return content
