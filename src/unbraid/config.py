@@ -3,6 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,6 +20,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     ocr: bool | None = None  # of new roots, as --ocr and --no-ocr
     exclude: tuple[str, ...] = ()  # of new roots, as --exclude
     roots: tuple[str, ...] = ()  # what `unbraid index` without a path puts into the index too
+
+    @property
+    def of_new_roots(self) -> dict[str, Any]:
+        """The settings of a root that is new, by name."""
+        return {"exclude": self.exclude} | ({} if self.ocr is None else {"ocr": self.ocr})
 
 
 def read_config(path: Path | None = None) -> Config:

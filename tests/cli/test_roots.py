@@ -152,6 +152,12 @@ def test_forget_asks_and_removes_an_index_and_nothing_else(command, indexed, hom
     assert not (home / "data/default").exists() and (indexed / "moon.md").exists()
 
 
+def test_forget_removes_an_index_that_is_named_by_a_link(command, indexed, home):
+    (home / "link").symlink_to(home / "data/default")
+    assert "removed" in command("forget", home / "link", "--yes").out
+    assert not (home / "data/default").exists()
+
+
 def test_forget_refuses_an_index_that_is_open(command, indexed, home):
     from unbraid.loading import open_index
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ import unbraid
 from unbraid.errors import DataError, StoreError
 from unbraid.index.add import Report
 from unbraid.index.index import Index
-from unbraid.index.watch import Links, _batches, outermost, places_of, watch
+from unbraid.index.watch import Links, _batches, is_passed_over, outermost, places_of, watch
 from unbraid.io.lock import WRITE, FolderLock
 
 
@@ -181,6 +182,50 @@ def test_after_any_changes_the_index_is_as_a_fresh_one(
         with unbraid.open_index(place / "fresh", model=tiny_model()) as fresh:
             fresh.add(place / "r")
             assert found == held(fresh)
+
+
+def test_a_file_that_was_left_out_counts_as_changed_only_when_it_has_changed(
+    index: Index, place: Path
+) -> None:
+    for name in ("a.md", "all.zip"):
+        write(place / "r" / name)
+    past = time.time_ns() - 60 * 10**9
+    os.utime(place / "r/all.zip", ns=(past, past))
+    index.add(place / "r")
+    assert [one.path.name for one in index.refresh().skipped] == ["all.zip"]
+    assert index.changed_places() == []
+    write(place / "r/all.zip", "other words")
+    later = time.time_ns() + 60 * 10**9
+    os.utime(place / "r/all.zip", ns=(later, later))
+    assert [path.name for path in index.changed_places()] == ["all.zip"]
+
+
+@pytest.mark.parametrize(("left", "gone"), [(5, 0), (8, 4)])
+def test_what_may_not_be_mounted_does_not_count_as_gone(
+    index: Index, place: Path, left: int, gone: int
+) -> None:
+    for number in range(12):
+        write(place / "r" / f"{number}.md", str(number))
+    index.add(place / "r")
+    for number in range(left, 12):
+        (place / "r" / f"{number}.md").unlink()
+    assert len(index.changed_places()) == gone
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/r/a.md", False),
+        ("/r/node_modules/x.js", True),
+        ("/r/.git", False),
+        ("/r/.git/info/exclude", False),
+        ("/r/.git/index", True),
+        ("/node_modules/lib/a.js", False),
+        ("/node_modules/lib/node_modules/b.js", True),
+    ],
+)
+def test_folders_that_no_walk_enters_are_passed_over_below_the_root_alone(path: str, expected: bool) -> None:
+    assert is_passed_over(Path(path), [Path("/r"), Path("/node_modules/lib")]) == expected
 
 
 # -- which places ------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from unbraid.cli import roots as cli_roots
 from unbraid.cli import task_vectors as cli_task_vectors
 from unbraid.cli.options import (
     Archives,
+    AsJson,
     Exclude,
     Hidden,
     Include,
@@ -30,7 +31,7 @@ from unbraid.cli.options import (
     Tier,
 )
 from unbraid.cli.place import Index, IndexName, default_index, existing, find_index, one_place
-from unbraid.cli.qdrant import AsJson, Folder, Tally
+from unbraid.cli.qdrant import Folder, Tally
 from unbraid.config import read_config
 from unbraid.io.printable import printable as shown
 from unbraid.loading import load, open_index
@@ -159,7 +160,7 @@ def add(
                 ocr=ocr,
                 page_images=page_images,
                 archives=archives,
-                defaults={"exclude": config.exclude} | ({} if config.ocr is None else {"ocr": config.ocr}),
+                defaults=config.of_new_roots,
                 prune=prune,
                 on_skip=told,
                 progress=bar,
@@ -168,7 +169,9 @@ def add(
             if folder is not None:
                 existing(folder)
             report = index.refresh(prune=prune, on_skip=told, progress=bar)
-        agreed = [] if as_json else [doubt.root for doubt in report.doubts if _agrees(doubt)]
+        agreed = (
+            [] if as_json or report.interrupted else [doubt.root for doubt in report.doubts if _agrees(doubt)]
+        )
         if agreed:
             pruned = index.refresh(agreed, prune=True, progress=bar)
             report.deleted += pruned.deleted

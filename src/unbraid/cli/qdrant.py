@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 
 import typer
 
+from unbraid.cli.options import AsJson
 from unbraid.errors import UnbraidError
 from unbraid.loading import COLLECTION, open_index
 from unbraid.progress import counting
@@ -28,7 +29,6 @@ ServerUrl = Annotated[
         "--qdrant", metavar="URL", help="Such as http://HOST:6333. The key comes from QDRANT_API_KEY."
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
 
 app = typer.Typer()
 

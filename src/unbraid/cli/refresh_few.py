@@ -26,6 +26,8 @@ def refresh_few(index: Any) -> None:
     except FolderHeld as held:
         typer.echo(f"unbraid: {held}; searched as it is", err=True)
         return
+    if report.interrupted:
+        raise KeyboardInterrupt
     typer.echo(f"unbraid: refreshed: {summary(report)}", err=True)
 
 

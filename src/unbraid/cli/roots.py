@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 from msgspec import structs, to_builtins
 
+from unbraid.cli.options import AsJson
 from unbraid.cli.place import Index, IndexName, find_index, one_place
-from unbraid.cli.qdrant import AsJson, Name, Tally, Url
+from unbraid.cli.qdrant import Name, Tally, Url
 from unbraid.io.printable import printable
 from unbraid.loading import open_index
 from unbraid.sizes import write_size

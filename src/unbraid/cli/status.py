@@ -56,14 +56,18 @@ def status(as_json: AsJson = False) -> None:
 
 def forget(
     name: Annotated[
-        Path | None, typer.Argument(metavar="[NAME]", help="Name or folder of the index; by default yours.")
+        Path | None,
+        typer.Argument(
+            metavar="[NAME]",
+            help="Name or folder of the index; by default the one that a search without a name uses.",
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Remove an index of yours from the disk, after asking. The files that it was made from stay."""
     from unbraid.index.store.folder_store import FolderStore
 
-    folder = find_index(name)
+    folder = find_index(name).resolve()
     if not (folder / MARK).is_file():
         raise StoreError(f"{folder} is not an index: it has no {MARK}; nothing was removed")
     size = write_size(disk_bytes(folder))
@@ -73,5 +77,10 @@ def forget(
     if store is not None:
         (folder / MARK).unlink()  # from here on it is no index, also if what follows is cut off
         store.close()
-    shutil.rmtree(folder)
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise StoreError(
+            f"{folder} is no index any more, but not all of it could be removed: {error}"
+        ) from error
     typer.echo(f"removed {folder}, {size}")

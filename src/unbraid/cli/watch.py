@@ -17,10 +17,7 @@ from unbraid.config import read_config
 from unbraid.errors import StoreError, require
 from unbraid.loading import load, open_index
 
-app = typer.Typer()
 
-
-@app.command()
 def watch(
     paths: Annotated[
         list[Path] | None,
@@ -78,9 +75,8 @@ def watch(
     ) as index:
         try:
             if paths:
-                defaults = {"exclude": config.exclude} | ({} if config.ocr is None else {"ocr": config.ocr})
                 bar = True if sys.stderr.isatty() else None
-                if index.add(paths, defaults=defaults, progress=bar).interrupted:
+                if index.add(paths, defaults=config.of_new_roots, progress=bar).interrupted:
                     raise KeyboardInterrupt
             watch_index(index, tell, threading.Event())
         except KeyboardInterrupt:

@@ -51,6 +51,11 @@ MANY = 10  # files of a root, of which the loss of more than half has to be conf
 PAGE_SIDE = 640  # pixels of a page's longer side: four times what the starter's image encoder looks at
 
 
+def lost_most(lost: int, held: int) -> bool:
+    """Whether so many of the files that the index holds of a root are gone that a person has to confirm it."""
+    return held >= MANY and 2 * lost > held
+
+
 @dataclass(frozen=True)
 class Doubt:
     """A root below which nothing was deleted, since it looks like a disk that is not mounted."""
@@ -236,7 +241,7 @@ class _Run:
                 doubts.append(Doubt(root, "is missing", count, held[root]))
             elif count == held[root] and root not in filled:
                 doubts.append(Doubt(root, "is empty", count, held[root]))
-            elif held[root] >= MANY and 2 * count > held[root]:
+            elif lost_most(count, held[root]):
                 doubts.append(Doubt(root, "has lost most of its files", count, held[root]))
         return doubts
 

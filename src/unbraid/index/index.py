@@ -265,17 +265,17 @@ class Index:
         What lies in another root that lies in it stays. Raises DataError for a path that is no root.
         """
         self._check_writable("remove")
-        roots = self.roots()
         tops = {
             Path(one).as_posix()
             for one in (os.path.realpath(root), os.path.abspath(os.path.expanduser(root)))
         }
-        found = next((one for one in roots if one.path in tops), None)
-        if found is None:
-            known = ", ".join(one.path for one in roots) or "none"
-            raise DataError(f"{root} is no root of {self.place}: its roots are {known}")
-        owner = owners(roots)
         with self.store.writing():
+            roots = self.roots()
+            found = next((one for one in roots if one.path in tops), None)
+            if found is None:
+                known = ", ".join(one.path for one in roots) or "none"
+                raise DataError(f"{root} is no root of {self.place}: its roots are {known}")
+            owner = owners(roots)
             chosen = [path for path in self.store.files() if owner.of(path) is found]
             self._delete(chosen, on_progress)
             write_roots(self.store, [one for one in roots if one is not found])
@@ -565,8 +565,7 @@ class Index:
         search = partial(
             search_vectors, self.store, self.model, mode=mode, k=k, words=words, foldings=self._foldings
         )
-        tier = self.own_tier
-        if tier is None or own is None:
+        if own is None or (tier := self.own_tier) is None:
             results = search(base, filter=filter)
         else:
             alone = self._encoded_by(tier) == self.count()

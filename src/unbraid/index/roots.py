@@ -195,7 +195,7 @@ def plan(
                 left.append(gone.path)
             else:
                 start = around or with_settings(Root(place), defaults)
-                roots[place] = structs.replace(start, path=place, files=0, refreshed="")
+                roots[place] = structs.replace(start, path=place, files=0, refreshed="", from_index="")
         if place in roots:
             roots[place] = with_settings(roots[place], given)
             _absorb(roots[place], roots)

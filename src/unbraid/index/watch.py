@@ -138,6 +138,17 @@ class Links:
         }
 
 
+def is_passed_over(place: Path, roots: Iterable[Path]) -> bool:
+    """Whether a changed path lies in a folder that no walk of its root enters, and decides about nothing outside it."""
+    nearest = max(
+        (root for root in roots if place.is_relative_to(root)),
+        key=lambda root: len(root.parts),
+        default=place,
+    )
+    inside = NEVER_ENTERED.intersection(place.relative_to(nearest).parts)
+    return bool(inside) and place.name != ".git" and place.parts[-3:] != (".git", "info", "exclude")
+
+
 def _own_folder(index: Index) -> Path | None:
     """The folder of the index, whose changes are its own."""
     place = Path(os.path.realpath(index.place))
@@ -156,8 +167,7 @@ def _batches(folders: list[Path], own: Path | None, stop: threading.Event) -> It
         place = Path(path)
         if own is not None and (place == own or own in place.parents):
             return False
-        inside = NEVER_ENTERED.intersection(place.parts)
-        return not inside or place.name == ".git" or place.parts[-3:] == (".git", "info", "exclude")
+        return not is_passed_over(place, folders)
 
     try:
         for batch in changes(

@@ -5,6 +5,7 @@ import secrets
 import socket
 import sys
 import threading
+import time
 import weakref
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from unbraid.index.store.wire import (
     write_address,
     write_answer,
 )
+from unbraid.io.lock import PAUSE
 
 MOST = 128  # connections at a time
 SWITCH = 0.0005  # seconds until a thread that computes lets another one go on
@@ -71,6 +73,7 @@ class Answers:
             except OSError:
                 if self._closed:
                     return
+                time.sleep(PAUSE)  # no more files may be opened just now
                 continue
             if not self._room.acquire(blocking=False):
                 stream.close()

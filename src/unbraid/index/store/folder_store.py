@@ -203,9 +203,10 @@ class FolderStore(Store):
 
     def set_meta(self, meta: Meta) -> None:
         """Replace the description of the model that made the index."""
-        write_meta(self.folder, meta)
-        self.meta = meta
-        self._changes += 1
+        with self._turn:
+            self.meta = replace(meta, shard=self.meta.shard)  # which only a repair changes
+            write_meta(self.folder, self.meta)
+            self._changes += 1
 
     def version(self) -> Version:
         """Which opening of the index this is, and about how many chunks were written and deleted since."""
@@ -470,6 +471,7 @@ class FolderStore(Store):
         try:
             for operation in operations:
                 with self._using() as loaded:
+                    self._forget_hashes()  # another thread may have closed and hashed it in between
                     loaded.update(operation)
                     self._changes += 1  # a search in between notices, too
                 if self._waiting:  # a lock that is let go and taken again at once stays with the same thread
@@ -510,9 +512,12 @@ class FolderStore(Store):
                 with edge_errors():  # for which there was room when it was written
                     self._flush(loaded)
                 require_room(self.folder, size)
-            if not self._written:
-                remove_file_hashes(self.folder)
-                self._written = True
+            self._forget_hashes()
+
+    def _forget_hashes(self) -> None:
+        if not self._written:
+            remove_file_hashes(self.folder)
+            self._written = True
 
 
 def read_note(folder: Path, name: str) -> bytes | None:

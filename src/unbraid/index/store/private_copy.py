@@ -11,6 +11,7 @@ from unbraid.errors import StoreError
 from unbraid.index.store.file_hashes import next_data
 from unbraid.index.store.meta import META_FILE, read_meta
 from unbraid.io.lock import OPEN, holder_of
+from unbraid.sizes import disk_bytes
 
 BLOCK = 1 << 20
 
@@ -61,7 +62,7 @@ def _unchanged(folder: Path) -> Iterator[None]:
 
 
 def _require_room(source: Path, target: Path) -> None:
-    needed = sum(path.stat().st_blocks * 512 for path in source.rglob("*") if path.is_file())
+    needed = disk_bytes(source)
     free = shutil.disk_usage(target).free
     if free < needed:
         raise StoreError(

@@ -112,6 +112,7 @@ class SharedStore(Store):
         deadline = time.monotonic() + TAKEOVER
         with self._choice:
             while self._held is None and not self._idle:
+                self._check_open()
                 try:
                     self._hold(FolderLock(self.folder))
                 except FolderHeld as held:
@@ -177,16 +178,17 @@ class SharedStore(Store):
         if self._closed:
             return
         self._closed = True
-        for connection in self._idle:
-            connection.close()
-        try:
-            if self._answers is not None:
-                self._answers.close()
-            if self._held is not None:
-                self._held.close()
-        finally:
-            if self._copy is not None:
-                self._copy.close()
+        with self._choice:  # a thread that is about to hold the index has it first, or not at all
+            for connection in self._idle:
+                connection.close()
+            try:
+                if self._answers is not None:
+                    self._answers.close()
+                if self._held is not None:
+                    self._held.close()
+            finally:
+                if self._copy is not None:
+                    self._copy.close()
 
     def _check_open(self) -> None:
         if self._closed:
