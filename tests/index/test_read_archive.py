@@ -133,3 +133,34 @@ def test_an_index_reads_archives_by_choice_and_hits_say_where(tmp_path: Path, mo
         hit = index.search("zebra")[0]
         assert hit.unit == "docs/a.md, line" and hit.place.endswith("all.zip docs/a.md, line 1")
         assert index.search("giraffe")[0].place.endswith("mail.eml line 1-3")
+
+
+@pytest.mark.parametrize("name", [".", "./", "/", ""])
+def test_a_member_without_a_name_is_left_out(name: str) -> None:
+    content, skipped = read_archive(zipped({"a.md": "words", name: "x"}), "all.zip")
+    assert [one.unit for one in content.chunks] == ["a.md, line"]
+    assert all(reason in ("it has no name", "its name leads out of the archive") for _, reason in skipped)
+
+
+def test_a_long_name_is_read_by_its_own_suffix_and_shown_by_its_end() -> None:
+    name = "folder/" * 40 + "b.py"
+    content, _ = read_archive(zipped({name: "def f():\n    return 1\n"}), "all.zip")
+    (chunk,) = content.chunks
+    assert chunk.modality == "code" and chunk.unit.endswith("folder/b.py, line") and len(chunk.unit) < 210
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_unpacks_a_block_of_any_size_is_refused(method: int) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.writestr("a.txt", "words")
+    with pytest.raises(DataError, match="packed in a way that is not read"):
+        read_archive(out.getvalue(), "all.zip")
+
+
+def test_no_more_is_unpacked_than_a_member_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    read = zipfile.ZipExtFile.read
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda self, n=-1: asked.append(n) or read(self, n))
+    read_archive(zipped({"a.txt": "words"}), "all.zip")
+    assert asked == [5]

@@ -76,6 +76,26 @@ def test_yaml_is_cut_by_indentation_and_text_within_it_is_not() -> None:
     assert found[-1].context in [(), ("other",)]
 
 
+def test_text_in_a_block_of_yaml_has_no_keys() -> None:
+    block = f"    command: |\n      key:\n        run: {LONG * 4}\n        then: {LONG * 4}\n"
+    found = read_text_chunks(f"services:\n  web:\n{block}    image: {LONG * 4}\n", ".yml")
+    assert ("services", "web", "command") in [chunk.context for chunk in found]
+    assert not any("key" in chunk.context for chunk in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix"),
+    [
+        ('"' + '\\"' * 200_000, ".jsonc"),
+        ("- " * 400_000, ".yaml"),
+        ("{\n" + '"-":{\n},\n' * 60_000, ".jsonc"),
+    ],
+)
+def test_what_is_hostile_is_read_in_time_that_grows_with_it(text: str, suffix: str) -> None:
+    """Each took minutes to hours where the time grew with the square; the limit of the whole run would end it."""
+    assert read_text_chunks(text, suffix)[-1].last_line == len(text.splitlines())
+
+
 def test_a_list_as_far_left_as_its_key_is_within_it() -> None:
     text = "steps:\n" + "".join(f"- name: {n}\n  run: {LONG}\n" for n in range(9)) + "after: 1\n"
     found = read_text_chunks(text, ".yaml")

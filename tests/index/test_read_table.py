@@ -68,6 +68,12 @@ def test_a_quote_that_is_never_closed_leaves_the_text_as_it_is() -> None:
     assert read_text_chunks(text, ".csv")[0].snippet.startswith('a,b\n"x,y')
 
 
+def test_rows_behind_a_quote_that_is_never_closed_keep_their_lines() -> None:
+    text = 'size,name\n"5 inch,disk\n' + "7,disk\n" * 300
+    found = read_text_chunks(text, ".csv")
+    assert found[-1].last_line == 302 and {chunk.first_line for chunk in found} != {1, 2}
+
+
 @given(st.lists(st.lists(st.text('ab, "\n1', max_size=8), min_size=2, max_size=4), max_size=9))
 def test_every_cell_is_found(rows: list[list[str]]) -> None:
     out = io.StringIO()

@@ -83,7 +83,7 @@ MaxSize = Annotated[
     typer.Option(
         metavar="SIZE",
         parser=_size,
-        help="Leave out larger files, such as 500kB or 20MB. Default: 4 MiB; 50 MiB for pictures and PDF.",
+        help="Leave out larger files, such as 500kB or 20MB. Default: 4 MiB; 50 MiB for pictures, PDF, documents and archives; 32 MiB for notebooks.",
     ),
 ]
 Ocr = Annotated[

@@ -30,7 +30,7 @@ def from_definitions(source: Lines, definitions: Iterable[Definition]) -> list[S
         """Close what ends at or before line `until`; what follows in the same block begins a section."""
         while open_ and open_[-1][0].end <= until:
             closed, context = open_.pop()
-            limit = open_[-1][0].end if open_ else len(source.lines)
+            limit = min(until, open_[-1][0].end) if open_ else until  # at `until` the next one begins
             rest = closed.end
             while rest < limit and _CLOSING.fullmatch(source.lines[rest]):
                 rest += 1

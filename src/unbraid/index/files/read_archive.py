@@ -40,12 +40,12 @@ def read_archive(
     size = left_out = 0
     for member, found in _members(data, name):
         if isinstance(found, str):
-            skipped.append((member, found))
+            skipped.append((_printable(member), found))
             continue
         try:
             inner = read_file(found, PurePosixPath(member).suffix, limit)
         except DataError as error:
-            skipped.append((member, str(error)))
+            skipped.append((_printable(member), str(error)))
             continue
         chunks += [_within(member, chunk) for chunk in inner.chunks]
         left_out += inner.left_out
@@ -58,7 +58,9 @@ def read_archive(
 def _within(member: str, chunk: Chunk) -> Chunk:
     path = PurePosixPath(member)
     unit = chunk.unit or ("page" if path.suffix.lower() in PDF_SUFFIXES else "line")
-    return replace(chunk, unit=f"{member}, {unit}", modality=chunk.modality or suffix_modality(path))
+    return replace(
+        chunk, unit=f"{_printable(member)}, {unit}", modality=chunk.modality or suffix_modality(path)
+    )
 
 
 def _members(data: bytes, name: str) -> Iterator[tuple[str, bytes | str]]:
@@ -80,7 +82,7 @@ def _members(data: bytes, name: str) -> Iterator[tuple[str, bytes | str]]:
             content = b"" if reason else archive.read(member)
         except Refused as refused:
             reason = str(refused)
-        yield _printable(member), reason or _unfit(member, content) or content
+        yield member, reason or _unfit(member, content) or content
 
 
 def _gunzipped(data: bytes, inner: str) -> bytes | str:
@@ -103,6 +105,8 @@ def _refusal(member: str, size: int) -> str:
     """Why a file in an archive is left out by its name and size; empty for one that is read."""
     path = PurePosixPath(member.replace("\\", "/"))
     suffix = path.suffix.lower()
+    if not path.parts:
+        return "it has no name"
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         return "its name leads out of the archive"
     if _UNSEEN & set(path.parts):
@@ -133,4 +137,5 @@ def _unfit(member: str, content: bytes) -> str:
 
 
 def _printable(name: str) -> str:
-    return "".join(letter if letter.isprintable() else "·" for letter in name)[:200]
+    """A name as a place shows it: of a very long one the end, which has the file's own name."""
+    return "".join(letter if letter.isprintable() else "·" for letter in name)[-200:]

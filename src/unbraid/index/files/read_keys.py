@@ -17,7 +17,8 @@ KEY_SUFFIXES = _JSON_SUFFIXES | _TABLE_SUFFIXES | {".yaml", ".yml"}
 
 _DEEPEST = 16  # keys within keys that are told apart
 _MAX_NAME = 80
-_JSON = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"|//[^\n]*|[{}\[\]:\n]')
+# A text that is never closed ends with its line: a match that never fails never looks again.
+_JSON = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"?|//[^\n]*|[{}\[\]:\n]')
 # A key and what stands behind it.
 _YAML_KEY = re.compile(r"""("[^"\n]*"|'[^'\n]*'|[^\s#'"\[\]{}&*!|>%@,:][^:#]*):(?=\s|$)(.*)""")
 _YAML_BLOCK = re.compile(r"(?:.*\s)?[|>][-+\d]{0,2}[ \t]*(?:#.*)?")  # text follows in the lines below
@@ -142,7 +143,9 @@ def _yaml_values(lines: list[str]) -> list[_Value]:
             close(0)
         level = 2 * indent
         # "- " may stand as far left as the key of its list: it counts half a step more.
-        while content == "-" or content.startswith("- "):
+        for _ in range(_DEEPEST):
+            if content != "-" and not content.startswith("- "):
+                break
             level = 2 * indent + 1
             begin(_Value(number, "", level=level))
             rest = content[1:].lstrip(" ")

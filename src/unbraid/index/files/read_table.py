@@ -37,6 +37,9 @@ def read_csv(source: Lines, suffix: str) -> tuple[Lines, list[Section]]:
             first = reader.line_num + 1
     except csv.Error:  # a cell of over 128 KB, as after a quote that is never closed
         return whole
+    last = rows[-1][0] if rows else 1
+    if reader.line_num > last and "".join(source.lines[last - 1 :]).count('"') % 2:
+        return whole  # a quote that is never closed has taken all lines behind it
     if len(rows) > 1 and is_header(rows[0][1]):
         return named_rows(rows)
     return (source, apart(len(source.lines))) if rows and len(rows[0][1]) > 1 else whole

@@ -62,8 +62,8 @@ def _add_chapter(part: Part, number: int, archive: Zipped, name: str, title: str
         return
     if title and not headings:
         part.add(title, number, level=1)
-    elif not headings and part.lines:
-        part.headings.append((len(part.lines), 1, ""))
+    elif not headings:
+        part.untitled()
     for place, line in enumerate(lines.lines):
         level, _ = headings.get(place, (None, ""))
         part.add(line, number, level=level, apart=not lines.lines[place - 1] if place else True)

@@ -11,7 +11,7 @@ from typing import Any
 from unbraid.errors import DataError
 from unbraid.index.files.chunk import split_lines
 from unbraid.index.files.decode import decode
-from unbraid.index.files.documents.parts import Document, Part, Refused
+from unbraid.index.files.documents.parts import OLE, Document, Part, Refused
 from unbraid.index.files.read_html import read_html
 
 _SHOWN = ("Subject", "From", "To", "Cc", "Date")
@@ -22,11 +22,10 @@ _FROM = re.compile(
 _QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
 _MAX_PARTS = 1000
 _MAX_MESSAGES = 100_000
-_OLE = b"\xd0\xcf\x11\xe0"
 
 
 def read_eml(data: bytes, document: Document) -> None:
-    """Numbers are paragraphs, each line one. Raises Refused."""
+    """Numbers are lines of its text. Raises Refused."""
     data = data.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not _FIELD.match(data):
         raise Refused("not a message inside")
@@ -63,8 +62,8 @@ def _add(part: Part, about: dict[str, str], text: str, attached: list[str], numb
 
     if subject:
         add(subject, level=1)
-    elif part.lines:
-        part.headings.append((len(part.lines), 1, ""))
+    else:
+        part.untitled()
     for name, value in about.items():
         if value and name != "Subject":
             add(f"{name}: {value}", apart=not subject and name == "From")
@@ -146,7 +145,7 @@ def read_msg(data: bytes, document: Document) -> None:
     """Numbers are lines of its text. Raises Refused."""
     import olefile
 
-    if not data.startswith(_OLE):
+    if not data.startswith(OLE):
         raise Refused("not a msg inside")
     with olefile.OleFileIO(BytesIO(data)) as ole:
         if not ole.exists("__properties_version1.0"):

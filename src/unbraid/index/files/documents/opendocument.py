@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from unbraid.index.files.documents.parts import MAX_CHARACTERS, Document, Refused
-from unbraid.index.files.documents.sheets import Row, add_sheet
+from unbraid.index.files.documents.sheets import MAX_COLUMNS, Row, add_sheet
 from unbraid.index.files.documents.xml_events import elements, parse
 from unbraid.index.files.documents.zipped import Zipped
 
@@ -13,7 +13,11 @@ _MAX_CELLS = 5_000_000
 
 
 def read_opendocument(data: bytes, document: Document, *, kind: str) -> None:
-    """`kind` is "text", "presentation" or "spreadsheet". Numbers are pages where the writer has noted them, else paragraphs; slides; rows of a sheet. Raises Refused."""
+    """A text, a presentation or a spreadsheet, as `kind` says.
+
+    Numbers of a text are pages where its program has noted them, else paragraphs; of others slides, and rows of a sheet.
+    Raises Refused.
+    """
     archive = Zipped(data)
     if "content.xml" not in archive or not _is(kind, archive):
         raise Refused(f"not an OpenDocument {kind} inside")
@@ -98,8 +102,7 @@ class _Text:
             self.page += 1
         elif self._slides and name == "page":
             self._number += 1
-            if self.part.lines:
-                self.part.headings.append((len(self.part.lines), 1, ""))
+            self.part.untitled()
         elif self._slides and name == "frame" and attributes.get("class") == "title":
             self._title = []
 
@@ -175,8 +178,9 @@ class _Sheets:
             self._cell.append(text)
         elif name in ("table-cell", "covered-table-cell") and self._row is not None:
             shown = " ".join(" ".join(self._cell).split())
-            self._row += [shown] * min(self._repeated, _MAX_REPEATED)
-            self._characters += len(shown) * min(self._repeated, _MAX_REPEATED)
+            if len(self._row) < MAX_COLUMNS:
+                self._row += [shown] * min(self._repeated, _MAX_REPEATED)
+                self._characters += len(shown) * min(self._repeated, _MAX_REPEATED)
         elif name == "table-row" and self._row is not None:
             row, self._row = self._row, None
             while row and not row[-1]:

@@ -8,6 +8,7 @@ from unbraid.index.files.chunk import Lines, Section, from_headings
 from unbraid.io.surrogates import replace_lone_surrogates
 
 MAX_CHARACTERS = 8 * 1024**2
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # how Outlook's messages and Office files from before 2007 begin
 
 
 class Refused(Exception):
@@ -71,6 +72,11 @@ class Part:
         place = len(self.lines) + 1
         self.lines += lines
         self.numbers += range(place, place + len(lines)) if number is None else [number] * len(lines)
+
+    def untitled(self) -> None:
+        """What comes next is under no heading before it."""
+        if self.lines:
+            self.headings.append((len(self.lines), 1, ""))
 
     def take(self, lines: Lines, sections: Iterable[Section]) -> None:
         """Have these lines and sections and no others."""

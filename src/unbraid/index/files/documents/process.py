@@ -10,7 +10,7 @@ from typing import Any
 from unbraid.index.files.documents.books import read_book
 from unbraid.index.files.documents.mail import read_eml, read_mbox, read_msg
 from unbraid.index.files.documents.opendocument import read_opendocument
-from unbraid.index.files.documents.parts import Document, Refused
+from unbraid.index.files.documents.parts import OLE, Document, Refused
 from unbraid.index.files.documents.rich_text import read_rich_text
 from unbraid.index.files.documents.sheets import read_sheets
 from unbraid.index.files.documents.slides import read_slides
@@ -30,7 +30,6 @@ READERS: dict[str, Callable[[bytes, Document], None]] = {
     ".msg": read_msg,
 }
 _ZIPPED = frozenset(".docx .docm .pptx .pptm .xlsx .xlsm .odt .odp .ods .epub".split())
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 
 
@@ -54,7 +53,7 @@ def reply(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], byte
 
 def _no_zip(content: bytes, suffix: str) -> str:
     """Why a file that should be a zip file is none."""
-    if not content.startswith(_OLE):
+    if not content.startswith(OLE):
         return f"not {'an' if suffix[1] in 'xoe' else 'a'} {suffix[1:]} inside"
     # Office puts what it encrypts in the container of its older formats.
     return (

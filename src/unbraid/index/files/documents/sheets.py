@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from unbraid.index.files.chunk import Lines, Section
 from unbraid.index.files.documents.parts import MAX_CHARACTERS, Document, Refused
-from unbraid.index.files.documents.xml_events import elements, parse, relations
+from unbraid.index.files.documents.xml_events import elements, main_part, parse, relations
 from unbraid.index.files.documents.zipped import Zipped
 from unbraid.index.files.read_table import is_header, named_rows
 
@@ -14,7 +14,7 @@ from unbraid.index.files.read_table import is_header, named_rows
 _DATES = frozenset([*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)])
 _NO_DATE = re.compile(r'"[^"]*"|\[[^\]]*\]|\\.|_.|General', re.IGNORECASE)
 _REFERENCE = re.compile(r"([A-Z]{1,3})(\d{1,7})")
-_MAX_COLUMNS = 16_384
+MAX_COLUMNS = 16_384
 _MAX_CELLS = 5_000_000  # empty ones before the last of a row among them
 _LEAD = 10  # rows above a table: its title, who made it
 
@@ -24,7 +24,7 @@ Row = tuple[int, list[str]]
 def read_sheets(data: bytes, document: Document) -> None:
     """A part for each sheet, whose numbers are rows. Formulas are what they gave last. Raises Refused."""
     archive = Zipped(data)
-    main = next((name for kind, name in relations(archive, "").values() if kind == "officeDocument"), "")
+    main = main_part(archive)
     if main not in archive or not main.endswith(".xml") or "xl" not in main:
         raise Refused("not an xlsx inside")
     parts = relations(archive, main)
@@ -163,7 +163,7 @@ class _Cells:
         elif name == "c":
             text = self._shown("".join(self._pieces))
             self._characters += len(text)
-            if text and self._column <= _MAX_COLUMNS:
+            if text and self._column <= MAX_COLUMNS:
                 self._row[self._column] = text
         elif name == "row" and self._row:
             self._count += max(self._row)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from unbraid.index.files.documents.parts import Document, Refused
-from unbraid.index.files.documents.xml_events import elements, parse, relations
+from unbraid.index.files.documents.xml_events import elements, main_part, parse, relations
 from unbraid.index.files.documents.zipped import Zipped
 
 _TITLES = ("title", "ctrTitle")
@@ -13,7 +13,7 @@ _PASSED_OVER = ("sldNum", "dt", "ftr", "hdr", "sldImg")  # the same on every sli
 def read_slides(data: bytes, document: Document) -> None:
     """Numbers are slides. Raises Refused."""
     archive = Zipped(data)
-    main = next((name for kind, name in relations(archive, "").values() if kind == "officeDocument"), "")
+    main = main_part(archive)
     if main not in archive or "ppt" not in main:
         raise Refused("not a pptx inside")
     parts = relations(archive, main)
@@ -34,8 +34,8 @@ def read_slides(data: bytes, document: Document) -> None:
         title = " ".join(slide.title)
         if title:
             part.add(title, number, level=1)
-        elif part.lines:  # what stands on it is not under the title before
-            part.headings.append((len(part.lines), 1, ""))
+        else:
+            part.untitled()
         paragraphs = [*slide.paragraphs, *diagrams.paragraphs, *notes.title, *notes.paragraphs]
         for place, text in enumerate(paragraphs):
             part.add(text, number, apart=place == 0)

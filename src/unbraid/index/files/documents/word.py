@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 from unbraid.index.files.documents.parts import Document, Part, Refused
-from unbraid.index.files.documents.xml_events import parse, relations
+from unbraid.index.files.documents.xml_events import main_part, parse, relations
 from unbraid.index.files.documents.zipped import Zipped
 
 _UNSEEN = frozenset("del moveFrom Fallback instrText delText rPrChange pPrChange".split())
@@ -14,7 +14,7 @@ _AFTER = {"footnotes": "Footnotes", "endnotes": "Endnotes", "comments": "Comment
 def read_word(data: bytes, document: Document) -> None:
     """Numbers are pages where Word has noted where they begin, else paragraphs. Raises Refused."""
     archive = Zipped(data)
-    main = next((name for kind, name in relations(archive, "").values() if kind == "officeDocument"), "")
+    main = main_part(archive)
     if main not in archive or not main.endswith(".xml") or "word" not in main:
         raise Refused("not a docx inside")
     others = dict(relations(archive, main).values())

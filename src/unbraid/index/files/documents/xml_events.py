@@ -81,6 +81,11 @@ def elements(stream: IO[bytes], *names: str) -> list[tuple[str, dict[str, str]]]
     return target.found
 
 
+def main_part(archive: Zipped) -> str:
+    """The part of an Office file that the others belong to; empty where there is none."""
+    return next((name for kind, name in relations(archive, "").values() if kind == "officeDocument"), "")
+
+
 def relations(archive: Zipped, name: str) -> dict[str, tuple[str, str]]:
     """What the part `name` of an Office file refers to: id -> (last word of its type, name of the other part)."""
     folder, file = posixpath.split(name)

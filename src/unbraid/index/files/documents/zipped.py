@@ -12,6 +12,7 @@ MAX_UNPACKED = 256 * 1024**2
 MAX_RATIO = 250  # bytes unpacked from a byte: of XML some 10, of a sheet of zeros 100
 _FREE = 16 * 1024**2  # which any file may unpack to
 _ENCRYPTED = 1
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others unpack a block of any size at once
 
 
 class Zipped:
@@ -28,6 +29,8 @@ class Zipped:
             raise Refused(f"over {MAX_MEMBERS:,} files within")
         if any(member.flag_bits & _ENCRYPTED for member in members):
             raise Refused("password-protected")
+        if any(member.compress_type not in _METHODS for member in members):
+            raise Refused("packed in a way that is not read")
         unpacked = sum(member.file_size for member in members)
         if unpacked > MAX_UNPACKED or unpacked > max(_FREE, MAX_RATIO * len(data)):
             raise Refused(
@@ -57,13 +60,13 @@ class Zipped:
 
         with self.open(name) as stream:
             try:
-                return stream.read()
+                return stream.read(self.members[name].file_size)  # without a size it unpacks 1 GB at once
             except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError):
                 raise Refused("broken zip file") from None
 
     def names(self) -> Iterator[str]:
         """The members' names, folders left out, as they are stored."""
-        return (name for name, member in self.members.items() if not member.is_dir())
+        return (name for name in self.members if not name.endswith("/"))
 
 
 def shown_size(size: int) -> str:
