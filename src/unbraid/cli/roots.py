@@ -36,14 +36,21 @@ def roots(folder: Index = None, url: Url = None, name: Name = None, as_json: AsJ
 
 @app.command()
 def remove(
-    root: Annotated[Path, typer.Argument(metavar="ROOT", help="One that `unbraid index roots` lists.")],
-    folder: Annotated[Path | None, typer.Option("--in", help="Folder of the index.")] = None,
+    root: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ROOT", help="A file or folder that `unbraid index roots` lists.", show_default=False
+        ),
+    ],
+    folder: Annotated[
+        Path | None, typer.Option("--in", help="Folder of the index; by default the one of your own.")
+    ] = None,
     own: IndexName = None,
     url: Url = None,
     name: Name = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take a root out of an index, with all that belongs to it; the files themselves stay."""
+    """Take a file or folder that the index was given out of it, with all that was found below it; the files stay."""
     place = one_place(folder, "--in", own, url, name)
     with open_index(place, qdrant=url, collection=name) as index:
         known = next((one.files for one in index.roots() if one.path == str(root)), 0)
@@ -59,7 +66,7 @@ def remove(
 
 @app.command()
 def skipped(folder: Index = None, as_json: AsJson = False) -> None:
-    """List what the last run over each root left out, with the reasons; names and patterns are counted by rule."""
+    """List what the last run over each root left out, with the reasons; hidden and ignored files are counted by rule."""
     with open_index(find_index(folder), read_only=True) as index:
         found = index.skipped()
     if as_json:
