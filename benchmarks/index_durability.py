@@ -329,7 +329,7 @@ def kind_of(name: Path) -> str:
     return next((kind for part, kind in kinds.items() if part in text), "the rest")
 
 
-# -- full, read-only, held ---------------------------------------------------------------------------------
+# -- full ----------------------------------------------------------------------------------------------------
 
 
 @contextmanager
