@@ -18,8 +18,8 @@ from unbraid.index.protocol import Vectors
 from unbraid.index.refresh_places import changed_places, refresh_places
 from unbraid.index.roots import Root, copy_roots, owners, plan, read_left, read_roots, refreshed, write_roots
 from unbraid.index.search.by_tier import search_by_tier
-from unbraid.index.search.folding import Foldings
 from unbraid.index.search.hit import Hit
+from unbraid.index.search.kept import Kept
 from unbraid.index.search.search import check_search, search_vectors
 from unbraid.index.skipped import LeftOut, read_skipped, write_skipped
 from unbraid.index.store.bm25 import VERSION
@@ -99,7 +99,7 @@ class Index:
         self._load_model = load_model
         self._options = options
         self._model: Any = None
-        self._foldings: Foldings = {}
+        self._kept = Kept()
         self._tiers: tuple[Version, dict[str, int]] | None = None  # chunks of each tier, as last counted
         self._closed = False
         Storage(**{"dim": 1, **options})  # refuses unknown values, also where there is no index yet
@@ -562,9 +562,7 @@ class Index:
                 stacklevel=3,
             )
             words = None
-        search = partial(
-            search_vectors, self.store, self.model, mode=mode, k=k, words=words, foldings=self._foldings
-        )
+        search = partial(search_vectors, self.store, self.model, mode=mode, k=k, words=words, kept=self._kept)
         if own is None or (tier := self.own_tier) is None:
             results = search(base, filter=filter)
         else:

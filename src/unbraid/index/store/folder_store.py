@@ -91,6 +91,9 @@ class FolderStore(Store):
         self._edge: edge.EdgeShard | None = None
         self._name = uuid.uuid4().hex  # of this opening
         self._changes = 0  # chunks written and paths deleted since
+        self._pictures: bool | None = (
+            None  # whether it holds some, or has since it was opened; None: nobody asked
+        )
         self._unflushed = self._unflushed_bytes = 0  # chunks, and what they may take when they are flushed
         self._closed = False
         self._written = False  # since it was loaded, so that its files are to be hashed again
@@ -236,6 +239,8 @@ class FolderStore(Store):
             return
         with self._using() as loaded:
             operations = index_fields(loaded.info().payload_schema, points.fields)
+            if any(payload["modality"] == "image" for payload in points.payloads):
+                self._pictures = True
         self._update([*operations, *upsert_operations(points)], points.room, len(points.ids))
 
     def delete(self, paths: Iterable[str]) -> None:
@@ -326,19 +331,25 @@ class FolderStore(Store):
 
     def pictures(self, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
         """Those of `ids` that are pictures by what they show, not by the words in them."""
-        asked = edge.Filter(must=[edge.HasIdCondition(set(ids)), condition("modality", "value", "image")])
+        image = condition("modality", "value", "image")
+        with self._turn:
+            if self._pictures is None:
+                self._pictures = self.count(Filter(modality="image")) > 0
+            if not self._pictures:
+                return set()
+        asked = edge.Filter(must=[edge.HasIdCondition(set(ids)), image])
         pages = self._scroll(SCROLL, asked, with_payload=False, with_vector=False)
-        return {uuid.UUID(str(record.id)) for page in pages for record in page}
+        return {_uuid(record) for page in pages for record in page}
 
     def payloads(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payload | None]:
         """What is stored beside the vectors of those `ids` that are there."""
-        return {uuid.UUID(str(one.id)): one.payload for one in self.retrieve(ids, vector=False)}
+        return {_uuid(one): one.payload for one in self.retrieve(ids, vector=False)}
 
     def page(self, filter: Filter, start: uuid.UUID | None) -> Page:
         """Some hundred chunks as stored, unchecked, from the id `start` on."""
         wanted = self._filter(filter)
         page, following = self._read_page(WITH_VECTORS, wanted, start, with_payload=True, with_vector=[DENSE])
-        ids = [uuid.UUID(str(record.id)) for record in page]
+        ids = [_uuid(record) for record in page]
         payloads: list[Payload] = [record.payload or {} for record in page]
         return Page(ids, payloads, stored_rows(page, self.meta.storage.dim), following)
 
@@ -350,7 +361,7 @@ class FolderStore(Store):
     def identities(self) -> list[uuid.UUID]:
         """The id of every point; neither payloads nor vectors are read."""
         pages = self._scroll(1 << 30, None, with_payload=False, with_vector=False)
-        return [uuid.UUID(str(record.id)) for page in pages for record in page]
+        return [_uuid(record) for page in pages for record in page]
 
     def retrieve(
         self, ids: Sequence[uuid.UUID], *, payload: bool = True, vector: bool = True
@@ -536,6 +547,10 @@ def write_note(folder: Path, name: str, content: bytes) -> None:
         write_atomic(folder / f"{name}.json", content)
     except OSError as error:
         raise StoreError(f"{folder / name}.json cannot be written: {error}") from error
+
+
+def _uuid(record: edge.Record) -> uuid.UUID:
+    return record.id if isinstance(record.id, uuid.UUID) else uuid.UUID(str(record.id))
 
 
 def _sync_file(path: Path) -> None:

@@ -301,10 +301,9 @@ class SharedStore(Store):
             return self._facts.size
         return int(self._ask("size"))
 
-    def sample(self) -> Vectors:
-        """Base vectors [n, dim] of up to SAMPLE chunks drawn at random, which stand for all."""
-        version = self._facts.version if self._held is None and self._facts is not None else self.version()
-        return self.kept_sample(version)
+    def recent_version(self) -> Version:
+        """`version`, that of the last answer where another process holds the index."""
+        return self._facts.version if self._held is None and self._facts is not None else self.version()
 
     def facet(self, key: str, filter: Filter = ANYTHING) -> dict[str, int]:
         """Chunks that pass `filter` by value of path or one of KEYWORDS; those without a value are not counted."""
