@@ -73,6 +73,7 @@ LATE = HEAVY | {
         "orjson",
         "prometheus_client",
     ),
+    *("langchain_core", "llama_index", "haystack", "chromadb", "lancedb", "fastembed", "llm"),
 }
 
 
