@@ -312,6 +312,11 @@ def test_encoding_loads_nothing_heavy(bundle_folder):
     assert not {name.split(".")[0] for name in loaded} & LATE
 
 
+def test_what_integrations_share_loads_no_framework_and_no_store():
+    code = "import sys, json, unbraid.integrations.side_encoder, unbraid.integrations.hits; print(json.dumps(sorted(sys.modules)))"
+    assert not {name.split(".")[0] for name in fresh(code)} & LATE
+
+
 def test_the_public_names_exist():
     import unbraid
 

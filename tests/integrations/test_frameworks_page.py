@@ -35,14 +35,11 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def notes(here):
-    with unbraid.open_index("my.index") as index:
-        index.add(["keys.md", "rain.md"], progress=False)
-
-
 @pytest.mark.parametrize(("heading", "code"), blocks("python"))
-def test_a_block_runs_and_finds_what_it_looks_for(heading, code, here, notes, capsys):
+def test_a_block_runs_and_finds_what_it_looks_for(heading, code, here, capsys):
+    if "my.index" in code:
+        with unbraid.open_index("my.index") as index:
+            index.add(["keys.md", "rain.md"], progress=False)
     exec(compile(code, str(PAGE), "exec"), {"__name__": "page"})  # noqa: S102
     printed = capsys.readouterr().out
     if "print" in code:

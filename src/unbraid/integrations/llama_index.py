@@ -108,6 +108,10 @@ def _query(bundle: QueryBundle) -> Query:
 
 def _node(hit: Any) -> TextNode:
     about = hit_metadata(hit)
+    # A language model is shown where the text is from, not the rest.
+    hidden = [name for name in about if name not in ("place", "within")]
     if hit.modality == "image":
-        return ImageNode(text=hit.snippet, image_path=hit.path, metadata=about)
-    return TextNode(text=hit.snippet, metadata=about)
+        return ImageNode(
+            text=hit.snippet, image_path=hit.path, metadata=about, excluded_llm_metadata_keys=hidden
+        )
+    return TextNode(text=hit.snippet, metadata=about, excluded_llm_metadata_keys=hidden)
