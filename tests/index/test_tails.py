@@ -140,3 +140,16 @@ def test_without_hashes_nothing_is_cut(index: Path, monkeypatch: pytest.MonkeyPa
     with pytest.warns(UserWarning, match="could not be hashed"), FolderStore.open(index) as store:
         put(store, 6)
     assert length(index) > 100 * MB
+
+
+def test_hashes_that_are_deleted_by_hand_leave_the_lengths(index: Path) -> None:
+    (index / "sealed.json").unlink()
+    with FolderStore.open(index) as store:
+        put(store, 4)
+        assert store.count() == 4
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"checksum": "0", "lengths": {}}'])
+def test_lengths_that_are_damaged_are_none_and_the_files_are_told(index: Path, damage: bytes) -> None:
+    (index / "lengths.json").write_bytes(damage)
+    assert file_lengths(index) == {} and changed_files(index, index / "shard")

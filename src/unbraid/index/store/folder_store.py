@@ -3,6 +3,7 @@
     FOLDER/unbraid.json   format version, what it was made with, which Edge store counts (meta.py)
     FOLDER/shard/         the Edge store: one point per chunk, its base vector and an `Entry` with checksum as payload
     FOLDER/sealed.json    hashes of the Edge store's files, while nobody writes to it (file_hashes.py)
+    FOLDER/lengths.json   how long they are with the empty ends that were cut meanwhile (tails.py)
     FOLDER/files.table    what the chunks say of each file, as long as the hashes are those that it was made with (file_table.py)
     FOLDER/roots.json     the folders and files that it was given, with their settings (roots.py); other notes likewise
     FOLDER/open.lock      the lock of the process that has it open, which open.json names
@@ -165,16 +166,9 @@ class FolderStore(Store):
             if self._edge is None:
                 path = self.folder / self.meta.shard
                 with edge_errors():
-                    self._restored = restore_tails(path, self._lengths())
+                    self._restored = restore_tails(path, file_lengths(self.folder))
                 self._edge = load_edge(path, self.meta.storage)
             return self._edge
-
-    def _lengths(self) -> dict[str, int]:
-        """The lengths that files have when they are whole; none where the hashes are damaged, which `verify` reports."""
-        try:
-            return file_lengths(self.folder)
-        except StoreError:
-            return {}
 
     @contextmanager
     def _using(self) -> Iterator[edge.EdgeShard]:
@@ -222,8 +216,8 @@ class FolderStore(Store):
         finally:
             self._edge = None
             loaded.close()
-            # Without hashes, as after a write that failed, there are no lengths, and nothing is cut.
-            cut_tails(self.folder / self.meta.shard, self._lengths())
+            # After a write that failed there are no lengths, and nothing is cut.
+            cut_tails(self.folder / self.meta.shard, file_lengths(self.folder))
             self._written, self._unflushed, self._unflushed_bytes = False, 0, 0
 
     def close(self) -> None:
@@ -592,7 +586,7 @@ class FolderStore(Store):
 
     def _forget_hashes(self) -> None:
         if not self._written:
-            with edge_errors():  # after a power cut, no hashes would say how long they have to be
+            with edge_errors():  # after a power cut, nothing would say how long they have to be
                 for path in self._restored:
                     _sync_file(path)
             remove_file_hashes(self.folder)

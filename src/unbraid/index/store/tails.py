@@ -2,7 +2,7 @@
 
 Edge sets aside files of up to 32 MB for a few KB. As sparse files they take no room, but a copy by tools that do not know
 holes would have 200 MB. Nothing but zeros is cut, and what is put back are zeros: the files are the same again. Their
-lengths stand in sealed.json (file_hashes.py), which is there as long as tails may be missing.
+lengths stand in lengths.json (file_hashes.py), which is there as long as tails may be missing.
 """
 
 import errno
