@@ -31,7 +31,7 @@ from PIL import Image
 from unbraid.errors import DataError, ImageError
 from unbraid.index.add_words import add_words, unread
 from unbraid.index.encode_rows import Row, encode_rows
-from unbraid.index.files.chunk import Chunk, cut_sections, limit_of
+from unbraid.index.files.chunk import Chunk, Count, cut_sections, limit_of
 from unbraid.index.files.language import language
 from unbraid.index.files.read import FileContent, read_file
 from unbraid.index.files.read_archive import read_archive
@@ -52,7 +52,7 @@ from unbraid.items import Code, Item, Modality
 from unbraid.progress import counting
 
 PICTURE = Chunk(None, None, "", modality="image")
-GROUP = 512  # chunks encoded and written at once: enough to batch by length and for a sync of the disk, little to lose
+GROUP = 256  # chunks encoded and written at once: enough to batch by length and for a sync of the disk, little to lose
 PAGES = 64  # pages among them, which are 1 MB each once they are decoded
 MANY = 10  # files of a root, of which the loss of more than half has to be confirmed
 PAGE_SIDE = 640  # pixels of a page's longer side: four times what the starter's image encoder looks at
@@ -139,7 +139,8 @@ class _Run:
     ) -> None:
         self.store, self.model, self.plan, self.known, self.on_skip = store, model, plan, known, on_skip
         self.owners = owners(plan.roots)
-        self.limit = limit_of(model)
+        limit = limit_of(model)
+        self.limit = replace(limit, count=self._giving_way(limit.count))
         self.report = Report(seconds=dict.fromkeys(("walk", "read", "encode", "write"), 0.0))
         self.present: set[str] = set()  # paths that the index holds as they are on disk
         self.pictured: set[str] = set()  # files on the disk that are pictures or may hold some
@@ -171,6 +172,7 @@ class _Run:
                 if not rows:  # files that have not changed after all, or were left out
                     done(files)
                     continue
+                self.store.give_way()
                 with self._timed("encode"):
                     entries, vectors = self._encode(rows)
                 store(entries, vectors, partial(done, files))
@@ -482,14 +484,15 @@ class _Run:
             if stop.is_set():
                 return
             rows = deque(self._read(file))
+            ended += not rows
             while rows:  # taken out, since a page of a PDF is large once it is decoded
                 group.append(rows.popleft())
                 pages += isinstance(group[-1][0], Image.Image)
+                ended += not rows
                 if len(group) == GROUP or pages == PAGES:
                     yield group, ended
                     group, pages, ended = [], 0, 0
-            ended += 1
-            if ended == GROUP:
+            if ended >= GROUP:
                 yield group, ended
                 group, pages, ended = [], 0, 0
         if ended or group:
@@ -525,6 +528,15 @@ class _Run:
                 except (ImageError, OSError) as error:
                     self._skip(Skipped(Path(row[1].path), _reason(error, row[1].path)))
         return [entry for some, _ in parts for entry in some], np.concatenate([rows for _, rows in parts])
+
+    def _giving_way(self, count: Count) -> Count:
+        """The count of tokens, before which a search has its turn: a large file is counted in many parts."""
+
+        def counted(texts: Sequence[str]) -> Sequence[int]:
+            self.store.give_way()
+            return count(texts)
+
+        return counted
 
     @contextmanager
     def _counting(

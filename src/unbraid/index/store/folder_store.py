@@ -30,6 +30,7 @@ import qdrant_edge as edge
 from unbraid.errors import StoreError
 from unbraid.index.protocol import Vectors
 from unbraid.index.store.bm25 import VERSION
+from unbraid.index.store.demand import Demand
 from unbraid.index.store.edge import (
     DENSE,
     WORDS,
@@ -88,6 +89,7 @@ class FolderStore(Store):
         self._lock = lock
         self._turn = threading.RLock()  # held while Edge is called, loaded or closed
         self._waiting: set[int] = set()  # threads that wait for their turn
+        self._demand = Demand()
         self._edge: edge.EdgeShard | None = None
         self._name = uuid.uuid4().hex  # of this opening
         self._changes = 0  # chunks written and paths deleted since
@@ -356,7 +358,7 @@ class FolderStore(Store):
         self, ids: Sequence[uuid.UUID], *, payload: bool = True, vector: bool = True
     ) -> list[edge.Record]:
         """The points of `ids` as stored, or parts of them, unchecked."""
-        with self._using() as loaded:
+        with self._demand.search(), self._using() as loaded:
             return loaded.retrieve(list(ids), payload, [DENSE] if vector else False)
 
     def settle(self) -> None:
@@ -414,8 +416,12 @@ class FolderStore(Store):
             )
             for query, one in zip(queries, filters, strict=True)
         ]
-        with self._using() as loaded:
+        with self._demand.search(), self._using() as loaded:
             return [Candidates(found) for found in loaded.query_batch(edge.QueryBatchRequest(requests))]
+
+    def give_way(self) -> None:
+        """Wait as long as a search is under way, but let this thread get on all the same."""
+        self._demand.give_way()
 
     def _filter(self, filter: Filter) -> Any:
         paths = matching(list(self.facet("path")), filter.patterns) if filter.patterns else None
@@ -476,6 +482,7 @@ class FolderStore(Store):
                     self._changes += 1  # a search in between notices, too
                 if self._waiting:  # a lock that is let go and taken again at once stays with the same thread
                     time.sleep(GIVE_WAY)
+                self.give_way()
             self._changes += max(0, changes - len(operations))
             self._unflushed += max(changes, len(operations))
             self._unflushed_bytes += size

@@ -52,14 +52,12 @@ class Word:
 def split_words(text: str) -> Iterator[Word]:
     """The words of a text in their order."""
     text = visible(text)
-    if text.isascii():  # of which there are many: half the time of the loop below
-        yield from [_word(word) for word in _ASCII_WORD.findall(text) if word.strip("_")]
-        return
-    for found in WORD.finditer(text):
-        if found["paired"]:
-            yield from _pairs(found[0])
-        elif found[0].strip("_"):
-            yield _word(found[0])
+    for found in (_ASCII_WORD if text.isascii() else WORD).finditer(text):
+        word = found[0]
+        if found.re is WORD and found["paired"]:
+            yield from _pairs(word)
+        elif word.strip("_"):
+            yield _word(word)
 
 
 def fold(text: str) -> str:
