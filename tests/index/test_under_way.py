@@ -31,8 +31,12 @@ def test_a_run_tells_how_far_it_is(tmp_path: Path, lock: FolderLock, monkeypatch
     assert under_way(tmp_path) is None and not (tmp_path / FILE).exists()
 
 
-def test_before_the_first_one_is_done_there_is_no_rate() -> None:
-    assert UnderWay("indexing", "files", 0, 10, 3.0).seconds_left is None
+def test_it_is_told_in_one_line() -> None:
+    assert str(UnderWay("indexing", "files", 1000, 4000, 10.0)) == (
+        "indexing: 1,000 of 4,000 files, 100.0/s, 0:00:30 left"
+    )
+    # Before the first one is done there is no rate.
+    assert str(UnderWay("reading words", "pictures", 0, 10, 3.0)) == "reading words: 0 of 10 pictures"
 
 
 def test_a_run_that_fails_takes_its_note_back(tmp_path: Path, lock: FolderLock) -> None:

@@ -5,10 +5,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from unbraid.io.lock import WRITE, is_held
+from unbraid.progress import duration
 
 FILE = "progress.json"
 EVERY = 1.0  # seconds between two writes
@@ -33,6 +35,17 @@ class UnderWay(msgspec.Struct, frozen=True):
     def seconds_left(self) -> float | None:
         """About how long it will take."""
         return (self.total - self.done) / self.rate if self.rate else None
+
+    def __str__(self) -> str:
+        """One line: "indexing: 5,120 of 20,000 files, 98.0/s, 0:02:32 left"."""
+        share = f"{self.what}: {self.done:,} of {self.total:,} {self.unit}"
+        if self.rate is None or self.seconds_left is None:
+            return share
+        return f"{share}, {self.rate:,.1f}/s, {duration(self.seconds_left)} left"
+
+    def facts(self) -> dict[str, Any]:
+        """All of it by name."""
+        return {**msgspec.structs.asdict(self), "rate": self.rate, "seconds_left": self.seconds_left}
 
 
 @contextmanager
