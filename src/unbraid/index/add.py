@@ -96,7 +96,7 @@ class Report:
     doubts: list[Doubt] = field(default_factory=list)  # roots below which nothing was deleted
     left_out: int = 0  # passages of base64 and of paths of drawings
     assumed: list[Skipped] = field(default_factory=list)  # files read in an encoding that nothing names
-    # By phase: walk, read, encode, write; words, where any were looked for.
+    # By phase: walk; read, encode and write, which overlap; words, where any were looked for.
     seconds: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False  # by Ctrl-C: what is counted above is in the index, the rest is not
 

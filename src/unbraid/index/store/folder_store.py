@@ -4,6 +4,7 @@
     FOLDER/shard/         the Edge store: one point per chunk, its base vector and an `Entry` with checksum as payload
     FOLDER/sealed.json    hashes of the Edge store's files, while nobody writes to it (file_hashes.py)
     FOLDER/roots.json     the folders and files that it was given, with their settings (roots.py); other notes likewise
+    FOLDER/progress.json  how far a run is, while there is one (under_way.py)
     FOLDER/open.lock      the lock of the process that has it open, which open.json names
 
 A write has happened when the call returns: it is in Edge's write-ahead log, and the log is on the disk. Edge writes
