@@ -1,8 +1,10 @@
-"""What a person does with the base install, run by other_platform.py: encode, index, search, refresh, look after it."""
+"""What a person does, run by other_platform.py: encode, index, search, refresh, look after it, the same by command, serve."""
 
 import importlib
 import json
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,13 @@ modules, bundle, place = json.loads(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 for name in modules:
     importlib.import_module(name)
 
+import httpx
+
 import unbraid
+from unbraid.cli.main import app
 from unbraid.runtime.doctor import machine
+from unbraid.serve import BundleEngine, Settings, create_app
+from unbraid.serve.uvicorn_server import Server
 
 model = unbraid.load(bundle)
 assert model.encode(["cat", unbraid.Code("def f(): pass")]).shape == (2, model.dim)
@@ -38,5 +45,26 @@ with unbraid.open_index(place / "index", model=model) as index:
         said["intact"] = other.verify().intact
         said["bytes"] = bool(other.stats().bytes)
         said["roots"] = len(other.roots())
+
+at = ["--model", bundle]
+for command in (
+    ["index", str(files), "--into", str(place / "cli"), *at],
+    ["search", "cat", "--in", str(place / "cli"), "--min-score", "0", *at],
+    ["index", "roots", str(place / "cli")],
+    ["index", "stats", str(place / "cli")],
+    ["index", "verify", str(place / "cli")],
+    ["info"],
+):
+    app([*command], standalone_mode=False)
+
+server = Server(create_app(BundleEngine(model, workers=1), Settings(), None), host="127.0.0.1", port=0)
+thread = threading.Thread(target=server.run)
+thread.start()
+while not server.started:
+    time.sleep(0.01)
+url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/ready"
+said["served"] = httpx.get(url).status_code
+server.should_exit = True
+thread.join()
 said["cores"] = int(machine()["cores"].split()[0]) > 0
-sys.stdout.write(json.dumps(said))
+sys.stdout.write(json.dumps(said) + "\n")
