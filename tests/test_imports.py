@@ -33,6 +33,7 @@ ALLOWED = {
     "evaluation": {"index", "runtime", "training", "io"},
     "serve": {"index", "teacher", "runtime", "io"},
     "mcp": {"index", "io"},
+    "integrations": {"index", "custom_mapper", "runtime"},
     "cluster": {"teacher", "custom_mapper", "io", "runtime"},
     "base_encoders": {"runtime", "training", "io"},
     "mappers": set(),
@@ -72,6 +73,7 @@ LATE = HEAVY | {
         "orjson",
         "prometheus_client",
     ),
+    *("langchain_core", "llama_index", "haystack", "chromadb", "lancedb", "fastembed", "llm"),
 }
 
 
@@ -302,6 +304,11 @@ def test_encoding_loads_nothing_heavy(bundle_folder):
         "print(json.dumps(sorted(sys.modules)))"
     )
     assert not {name.split(".")[0] for name in loaded} & LATE
+
+
+def test_what_integrations_share_loads_no_framework_and_no_store():
+    code = "import sys, json, unbraid.integrations.side_encoder, unbraid.integrations.hits; print(json.dumps(sorted(sys.modules)))"
+    assert not {name.split(".")[0] for name in fresh(code)} & LATE
 
 
 def test_the_public_names_exist():
