@@ -50,6 +50,7 @@ ALLOWED = {
         "io",
     },
     "export": {"base_encoders", "mappers", "runtime", "io"},
+    "stock_modules": {"export", "teacher", "training", "runtime", "io"},
 }
 # Shelf of the index -> shelves it may import.
 INDEX_SHELVES = {

@@ -1,4 +1,4 @@
-"""A torch encoder with the weights of a bundle's BERT graph: the way back from `export_text` and `export_layers`.
+"""A torch encoder with the weights of a bundle's BERT graph: the way back from export's `export_text` and `export_layers`.
 
 The graph is read from its inputs to its output, not by the names of its tensors: the exporter stores equal tensors once, and
 names products by number.
@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
 
 from unbraid.errors import DataError
 from unbraid.training.torchvision_shim import ensure_torchvision
@@ -21,11 +20,12 @@ Pooling = Literal["mean", "cls"]
 
 @dataclass(frozen=True)
 class BertParts:
-    """A transformers BertModel without pooler, how its last hidden states are pooled, and the projection after it."""
+    """A transformers BertModel without pooler, how its last hidden states are pooled, and what is done to the result."""
 
-    backbone: nn.Module
+    backbone: Any
     pooling: Pooling
-    projection: nn.Linear | None
+    projection: np.ndarray | None  # float32 [dim, H]
+    bias: np.ndarray | None  # float32 [dim]
 
 
 def bert_parts(graph: Any, token_graph: Any | None, name: str) -> BertParts:
@@ -37,14 +37,14 @@ def bert_parts(graph: Any, token_graph: Any | None, name: str) -> BertParts:
         parts = _Graph(graph)
         embeddings = _embeddings(_Graph(token_graph) if token_graph else parts)
         layers = list(_layers(parts))
-        pooling, projection = _head(parts, layers[-1].output)
+        pooling, projection, bias = _head(parts, layers[-1].output)
         backbone = _backbone(embeddings, layers)
     except (KeyError, IndexError, ValueError, RuntimeError, StopIteration) as error:
         raise DataError(
             f"{name}: not the graph of a BERT with mean or CLS pooling as unbraid writes it ({error!r}); its torch "
             "weights cannot be read from it: use the model that the bundle was made from"
         ) from error
-    return BertParts(backbone, pooling, projection)
+    return BertParts(backbone, pooling, projection, bias)
 
 
 class _Graph:
@@ -123,15 +123,15 @@ def _layers(graph: _Graph) -> Iterator[_Layer]:
         yield _Layer(heads, qkv, products, norms, tensor)
 
 
-def _head(graph: _Graph, hidden: str) -> tuple[Pooling, nn.Linear | None]:
-    """How the last hidden states [B, T, H] become one vector, and the projection of that vector."""
+def _head(graph: _Graph, hidden: str) -> tuple[Pooling, np.ndarray | None, np.ndarray | None]:
+    """How the last hidden states [B, T, H] become one vector, and the matrix and bias of its projection."""
     pool = graph.reader(hidden, "Mul", "Gather")
     pooling: Pooling = "cls" if pool.op_type == "Gather" else "mean"
     if pooling == "cls" and graph.stored[pool.input[1]].tolist() != 0:
         raise ValueError(f"pools token {graph.stored[pool.input[1]]}")
     products = [node for node in graph.nodes[graph.nodes.index(pool) :] if node.op_type in ("MatMul", "Gemm")]
     if not products:
-        return pooling, None
+        return pooling, None, None
     [product] = products
     weight = graph.weight(product)
     if product.op_type == "Gemm":
@@ -140,21 +140,14 @@ def _head(graph: _Graph, hidden: str) -> tuple[Pooling, nn.Linear | None]:
     else:
         adds = [node for node in graph.of_kind("Add") if product.output[0] in node.input]
         weight, bias = weight.T, graph.weight(adds[0]) if adds else None
-    return pooling, _linear(weight, bias)
-
-
-def _linear(weight: np.ndarray, bias: np.ndarray | None) -> nn.Linear:
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
-    tensors = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
-    linear.load_state_dict({name: torch.tensor(one) for name, one in tensors.items()})
-    return linear
+    return pooling, weight, bias
 
 
 def _epsilon(node: Any) -> float:
     return next(one.f for one in node.attribute if one.name == "epsilon")
 
 
-def _backbone(embeddings: _Embeddings, layers: Sequence[_Layer]) -> nn.Module:
+def _backbone(embeddings: _Embeddings, layers: Sequence[_Layer]) -> Any:
     ensure_torchvision()
     from transformers import BertConfig, BertModel
 
