@@ -6,7 +6,6 @@ names products by number.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -95,12 +94,12 @@ def _embeddings(graph: _Graph) -> _Embeddings:
     if fused := graph.of_kind("EmbedLayerNormalization"):
         words, positions, types, scale, shift = (graph.stored[name] for name in fused[0].input[2:7])
         return _Embeddings(words, positions, types, (scale, shift), _epsilon(fused[0]))
-    gathers = [node for node in graph.of_kind("Gather") if graph.stored.get(node.input[0], np.empty(0)).ndim == 2]
+    gathers = [
+        node for node in graph.of_kind("Gather") if graph.stored.get(node.input[0], np.empty(0)).ndim == 2
+    ]
     words = next(node for node in gathers if node.input[1] == "input_ids")
     # Two more tables: of the two token types, and of the positions.
-    types, positions = sorted(
-        (graph.stored[node.input[0]] for node in gathers if node is not words), key=len
-    )
+    types, positions = sorted((graph.stored[node.input[0]] for node in gathers if node is not words), key=len)
     norm = graph.of_kind("LayerNormalization")[0]
     scale, shift = (graph.stored[name] for name in norm.input[1:])
     return _Embeddings(graph.stored[words.input[0]], positions, types, (scale, shift), _epsilon(norm))
@@ -176,7 +175,9 @@ def _backbone(embeddings: _Embeddings, layers: Sequence[_Layer]) -> Any:
             columns = slice(place * width, (place + 1) * width)
             tensors[f"{at}.attention.self.{name}.weight"] = weight[:, columns].T
             tensors[f"{at}.attention.self.{name}.bias"] = bias[columns]
-        for name, (weight, bias) in zip(("attention.output", "intermediate", "output"), layer.products, strict=True):
+        for name, (weight, bias) in zip(
+            ("attention.output", "intermediate", "output"), layer.products, strict=True
+        ):
             tensors[f"{at}.{name}.dense.weight"], tensors[f"{at}.{name}.dense.bias"] = weight.T, bias
         for name, (scale, shift) in zip(("attention.output", "output"), layer.norms, strict=True):
             tensors[f"{at}.{name}.LayerNorm.weight"], tensors[f"{at}.{name}.LayerNorm.bias"] = scale, shift

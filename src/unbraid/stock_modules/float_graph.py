@@ -20,11 +20,15 @@ _INT8 = {"DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "QuantizeLinea
 def float_graph(path: Path) -> Any:
     """The onnx model at `path` in float32; one that is float32 already stays as it is.
 
-    Raises DataError for an operator in int8 that no text graph of ours has.
+    Raises DataError for a file that is no graph, or an operator in int8 that no text graph of ours has.
     """
     import onnx
+    from google.protobuf.message import DecodeError
 
-    model = onnx.load(path)
+    try:
+        model = onnx.load(path)
+    except DecodeError as error:
+        raise DataError(f"{path}: not an ONNX graph: {error}") from error
     parts = _Parts(model.graph)
     nodes = []
     for node in model.graph.node:
@@ -73,7 +77,9 @@ class _Parts:
 
     def weights(self, codes: str, scale: str, zero: str) -> str:
         """Store what codes with one scale, or one for each of their last axis, stand for."""
-        numbers = (self.array(codes).astype(np.float32) - self.array(zero).astype(np.float32)) * self.array(scale)
+        numbers = (self.array(codes).astype(np.float32) - self.array(zero).astype(np.float32)) * self.array(
+            scale
+        )
         return self.store(codes.removesuffix("_quantized"), numbers)
 
     def reader(self, name: str, kind: str) -> Any:

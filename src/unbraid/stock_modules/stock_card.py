@@ -4,12 +4,20 @@ from collections.abc import Sequence
 
 from unbraid.bundle import Bundle
 
+_LOADING = """```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("path/to/this/folder")
+```"""
 _CALLS = {
     "query": ("model.encode_query(texts)", "questions, to search documents with"),
     "document": ("model.encode_document(texts)", "what is searched"),
     "symmetric": ('model.encode(texts, task="symmetric")', "both sides of a comparison"),
-    "code": ('model.encode(texts, task="code")', "program code, and texts that search it"),
-    "code-query": ('model.encode(texts, task="code-query")', "texts that search code, whose names stay whole"),
+    "code": ('model.encode(texts, task="code")', "program code"),
+    "code-query": (
+        'model.encode(texts, task="code-query")',
+        "texts that search code",
+    ),
     "base": ('model.encode(texts, task="base")', "base vectors, before any mapper"),
 }
 
@@ -27,14 +35,13 @@ def stock_card(bundle: Bundle, tasks: Sequence[str], *, rounded: bool, left_out:
         limits.append(f"Not in this folder: the encoder of {', '.join(left_out)}s.")
     if len(bundle.tiers) > 1:
         limits.append("A text is not routed by its language: every text of a task goes to the same encoder.")
+    dims = ", ".join(map(str, bundle.dims))
     parts = [
         f"# {bundle.name} {bundle.version}, for sentence-transformers",
         "Written by `unbraid export-st`. It needs no remote code.",
-        "```python\nfrom sentence_transformers import SentenceTransformer\n\n"
-        'model = SentenceTransformer("path/to/this/folder")\n```',
+        _LOADING,
         "\n".join(["| call | for |", "| --- | --- |", *(f"| `{call}` | {use} |" for call, use in rows)]),
-        f"Vectors have {bundle.dim} dimensions and unit length; `truncate_dim` may be one of "
-        f"{', '.join(map(str, bundle.dims))}.",
+        f"Vectors have {bundle.dim} dimensions and unit length; `truncate_dim` may be one of {dims}.",
         "\n".join(f"- {limit}" for limit in limits),
         "## Data and licences\n\n" + "\n".join(f"- {name}: {one}" for name, one in bundle.licences.items()),
         f"Base space `{bundle.base_id}`, bundle `{bundle.id}`.",

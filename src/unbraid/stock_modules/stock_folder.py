@@ -103,11 +103,19 @@ def _model(embedder: Embedder, readings: Mapping[str, _Reading]) -> Any:
             encoders[reading.route] = modules
     default = "document" if "document" in readings else BASE
     mappers = Router(_mappers(embedder, readings, encoders), default_route=default)
-    first = list(encoders.values())[0]
+    first = next(iter(encoders.values()))
     if len(encoders) > 1:
-        routes = {(task, None): reading.route for task, reading in readings.items()}
-        first = [Router(encoders, route_mappings={**routes, (None, None): readings[default].route})]
-    return SentenceTransformer(modules=[*first, mappers], device="cpu", similarity_fn_name="cosine")
+        routes: dict[tuple[str | None, None], str] = {(None, None): readings[default].route}
+        routes |= {(task, None): reading.route for task, reading in readings.items()}
+        first = [Router(encoders, route_mappings=routes)]
+    prompts = {name: _spec(embedder, reading).prefix for name, reading in readings.items()}
+    return SentenceTransformer(
+        modules=[*first, mappers],
+        device="cpu",
+        similarity_fn_name="cosine",
+        prompts=prompts if any(prompts.values()) else None,
+        default_prompt_name=default if any(prompts.values()) else None,
+    )
 
 
 def _mappers(
@@ -147,7 +155,9 @@ def _compare(folder: Path, embedder: Embedder, readings: Mapping[str, _Reading])
             base if reading.task is None else embedder.map(base, reading.task)
             for base in (exact[route], own[route])
         )
-        found = model.encode(texts, task=name, show_progress_bar=False)
+        found = model.encode(
+            texts, task=name, prompt_name=name if name in model.prompts else None, show_progress_bar=False
+        )
         differences.append(float(np.abs(found - expected).max()))
         cosines.extend((found * bundle).sum(1).tolist())
     if not max(differences) <= FP32_LIMIT:
