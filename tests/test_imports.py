@@ -33,6 +33,7 @@ ALLOWED = {
     "evaluation": {"index", "runtime", "training", "io"},
     "serve": {"index", "teacher", "runtime", "io"},
     "mcp": {"index", "io"},
+    "integrations": {"index", "custom_mapper", "runtime"},
     "cluster": {"teacher", "custom_mapper", "io", "runtime"},
     "base_encoders": {"runtime", "training", "io"},
     "mappers": set(),

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unbraid.embedder import Embedder
-from unbraid.errors import ItemError, require
+from unbraid.errors import ItemError, MissingExtraError
 from unbraid.items import Code
 from unbraid.loading import load
 from unbraid.mix import Mix, Query
 
-require("mteb", "mteb")
-from mteb.models.abs_encoder import AbsEncoder
-from mteb.models.model_meta import ModelMeta, ScoringFunction
-from mteb.types import PromptType
+try:
+    from mteb.models.abs_encoder import AbsEncoder
+    from mteb.models.model_meta import ModelMeta, ScoringFunction
+    from mteb.types import PromptType
+except ModuleNotFoundError as error:
+    raise MissingExtraError("mteb", "mteb") from error
 
 if TYPE_CHECKING:
     from mteb.abstasks.task_metadata import TaskMetadata
