@@ -60,7 +60,9 @@ def test_asynchronous_runs_give_the_same(model):
 def test_a_stored_pipeline_makes_the_same_vectors(kind, model):
     pipeline = Pipeline()
     pipeline.add_component("embedder", kind(model, mode="code", dim=64, tier="nano"))
-    given = {"text": "getModel"} if kind is UnbraidTextEmbedder else {"documents": [Document(content="getModel")]}
+    given = (
+        {"text": "getModel"} if kind is UnbraidTextEmbedder else {"documents": [Document(content="getModel")]}
+    )
     again = Pipeline.loads(pipeline.dumps())
     assert again.run({"embedder": given}) == pipeline.run({"embedder": given})
     assert again.get_component("embedder").options == {

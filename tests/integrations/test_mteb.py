@@ -1,7 +1,5 @@
 """A bundle runs in mteb unchanged: its tasks are chosen by what mteb asks for."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -120,11 +118,18 @@ def test_texts_search_pictures(run):
     )
     scores, calls = run(task)
     assert 0 <= scores["ndcg_at_10"] <= 1
-    assert all(isinstance(item, Image.Image) for items, _, side in calls if side == "document" for item in items)
+    assert all(
+        isinstance(item, Image.Image) for items, _, side in calls if side == "document" for item in items
+    )
 
 
 def test_sts_is_symmetric_and_its_score_is_that_of_the_vectors(run, tiny):
-    pairs = [("a red house", "the red house"), ("cat", "the river of green"), ("moon", "bright moon"), ("a", "z")]
+    pairs = [
+        ("a red house", "the red house"),
+        ("cat", "the river of green"),
+        ("moon", "bright moon"),
+        ("a", "z"),
+    ]
 
     class Tiny(AbsTaskSTS):
         metadata = about("STS")
@@ -181,7 +186,10 @@ def test_the_task_follows_from_what_is_asked(kind, languages, prompt, task):
 
 def test_a_row_with_words_and_a_picture_is_one_item():
     picture = Image.new("RGB", (4, 4))
-    assert rows_of({"text": ["a", ""], "image": [picture, picture]}, as_code=False) == [Mix(["a", picture]), picture]
+    assert rows_of({"text": ["a", ""], "image": [picture, picture]}, as_code=False) == [
+        Mix(["a", picture]),
+        picture,
+    ]
     assert rows_of({"image": [picture]}, as_code=False) == [picture]
     with pytest.raises(ItemError, match="mteb with audio"):
         rows_of({"audio": [object()]}, as_code=False)
@@ -191,5 +199,7 @@ def test_a_task_that_a_bundle_does_not_have_takes_base_vectors(tiny):
     model = BundleEncoder(_embedder(tiny))
     few = {"query": model.model.bundle.mappers["query"], "document": model.model.bundle.mappers["document"]}
     object.__setattr__(model.model.bundle, "mappers", few)
-    found = model.encode([{"text": ["a cat"]}], task_metadata=about("STS"), hf_split="test", hf_subset="default")
+    found = model.encode(
+        [{"text": ["a cat"]}], task_metadata=about("STS"), hf_split="test", hf_subset="default"
+    )
     assert np.array_equal(found, model.model.encode(["a cat"]))

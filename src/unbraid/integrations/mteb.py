@@ -62,15 +62,18 @@ class BundleEncoder(AbsEncoder):  # type: ignore[misc]
         hf_split: str,
         hf_subset: str,
         prompt_type: PromptType | None = None,
-        batch_size: int | None = None,
-        show_progress_bar: bool | None = None,
+        batch_size: int = 32,
+        show_progress_bar: bool = False,
+        precision: str = "float32",
     ) -> np.ndarray:
         """Task vectors float32 [n, dim] of the rows of mteb's batches, in their order.
 
         A row with a text and a picture has one vector of both. A text over the encoder's length is cut without a
         warning. The loader has made the batches, so `batch_size` changes nothing here. Raises ItemError for a modality
-        that the bundle does not encode.
+        that the bundle does not encode, and for another `precision`.
         """
+        if precision != "float32":
+            raise ItemError(f"precision {precision!r}: a bundle gives mteb float32 vectors")
         task = task_of(task_metadata, prompt_type)
         known = task if task in self.model.tasks else None
         as_code = task == CODE and prompt_type != PromptType.query and CODE in self.model.modalities
@@ -91,7 +94,9 @@ class BundleEncoder(AbsEncoder):  # type: ignore[misc]
 def task_of(about: "TaskMetadata", prompt_type: PromptType | None) -> str:
     """The task of ours for one side of a task of mteb; `prompt_type` None is that of tasks without sides."""
     names = [name for names in about.hf_subsets_to_langscripts.values() for name in names]
-    if any(name.endswith(LANGUAGE_OF_CODE) for name in names) or "Code retrieval" in about.task_subtypes:
+    if any(name.endswith(LANGUAGE_OF_CODE) for name in names) or "Code retrieval" in (
+        about.task_subtypes or []
+    ):
         return CODE
     return "symmetric" if prompt_type is None else prompt_type.value
 
@@ -101,7 +106,9 @@ def rows_of(batch: Mapping[str, Sequence[Any]], *, as_code: bool) -> list[Query]
     texts = [Code(text) if as_code else text for text in batch.get("text", [])]
     pictures = batch.get("image", [])
     if texts and pictures:
-        return [Mix([text, picture]) if text else picture for text, picture in zip(texts, pictures, strict=True)]
+        return [
+            Mix([text, picture]) if text else picture for text, picture in zip(texts, pictures, strict=True)
+        ]
     if not texts and not len(pictures):
         raise ItemError(f"a batch of mteb with {', '.join(batch)}: a bundle encodes text and image")
     return list(texts or pictures)
@@ -129,6 +136,6 @@ def _meta(embedder: Embedder, dim: int | None) -> ModelMeta:
         similarity_fn_name=ScoringFunction.COSINE,
         use_instructions=any(spec.prefix for specs in bundle.tiers.values() for spec in specs.values()),
         training_datasets=None,
-        modalities=["text", *(["image"] if bundle.image else [])],
+        modalities=["text", "image"] if bundle.image else ["text"],
         experiment_kwargs={key: value for key, value in named.items() if value is not None} or None,
     )
