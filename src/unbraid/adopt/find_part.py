@@ -14,12 +14,11 @@ from unbraid.export.parity import FP32_LIMIT
 PARTED = 1e-3  # of the size of a layer's output
 
 
-def find_part(text: TextModel, graph: Path, sample: Sequence[str], expected: np.ndarray) -> str:
+def find_part(text: TextModel, prompt: str, graph: Path, sample: Sequence[str], expected: np.ndarray) -> str:
     """One sentence: the part of `text` after which vectors differ from those `expected` for `sample`.
 
     `graph` is the float32 graph that was exported without fusion.
     """
-    prompt = text.prompts.get("document", "")
     ids = [one.ids for one in text.tokenizer.encode_batch([prompt + one for one in sample])]
     for given, one in zip(sample, ids, strict=True):
         if text.original_ids is not None and (theirs := list(text.original_ids(given))) != one:

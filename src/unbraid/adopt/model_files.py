@@ -9,7 +9,9 @@ from safetensors import SafetensorError, safe_open
 
 from unbraid.errors import AdoptError
 
-LARGEST = 2**31 - 2**24  # bytes of one ONNX file: protobuf stops at 2 GiB, and a bundle keeps a graph in one file
+LARGEST = (
+    2**31 - 2**24
+)  # bytes of one ONNX file: protobuf stops at 2 GiB, and a bundle keeps a graph in one file
 INDEX, SINGLE, PICKLE = "model.safetensors.index.json", "model.safetensors", "pytorch_model.bin"
 COPIES = 4  # of the float32 weights that are held at once while a graph is written and checked
 ADAPTER = "adapter_config.json"
@@ -54,7 +56,9 @@ def check_code(path: Path, config: dict[str, Any]) -> None:
 
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
-        code = "its auto_map names Python files of its own (remote code), which is never run" * ("auto_map" in config)
+        code = "its auto_map names Python files of its own (remote code), which is never run" * (
+            "auto_map" in config
+        )
         raise AdoptError(
             f"{path}: model_type {kind!r} is not known to transformers{': ' + code if code else ''}; "
             "expected an architecture that transformers has itself"
@@ -94,7 +98,9 @@ def check_memory(folder: Path) -> None:
         f"{_gb(needed)} of memory"
     )
     if weights > LARGEST:
-        raise AdoptError(f"{about}; a graph holds at most {_gb(LARGEST)} (about 530 million): choose a smaller model")
+        raise AdoptError(
+            f"{about}; a graph holds at most {_gb(LARGEST)} (about 530 million): choose a smaller model"
+        )
     if needed > (free := int(psutil.virtual_memory().available)):
         raise AdoptError(f"{about}; {_gb(free)} are free: use a machine with more")
 
@@ -126,7 +132,11 @@ def _stored(path: Path) -> int:
 
 def _shards(index: Path) -> list[str]:
     places = read_object(index).get("weight_map")
-    if not isinstance(places, dict) or not places or not all(Path(str(one)).name == one for one in places.values()):
+    if (
+        not isinstance(places, dict)
+        or not places
+        or not all(Path(str(one)).name == one for one in places.values())
+    ):
         raise AdoptError(f"{index}: expected a weight_map with names of files beside it")
     return list(places.values())
 

@@ -9,7 +9,14 @@ from unbraid.tasks import TASKS
 # Task -> names, in small letters, under which models keep the prompt for it; the first that a model has counts.
 NAMES = {
     "query": ("query", "search_query", "retrieval.query", "retrieval-query", "s2p_query", "web_search_query"),
-    "document": ("document", "passage", "corpus", "search_document", "retrieval.passage", "retrieval-document"),
+    "document": (
+        "document",
+        "passage",
+        "corpus",
+        "search_document",
+        "retrieval.passage",
+        "retrieval-document",
+    ),
     "symmetric": ("symmetric", "sts", "similarity", "text-matching", "s2s_query", "semantic-similarity"),
     "code": ("code", "code_query", "code.query", "nl2code_query", "instructioncode"),
 }
@@ -33,15 +40,18 @@ def task_prompts(
     found = {task: prompts[name] for task, name in chosen.items()}
     lower = {name.lower(): text for name, text in prompts.items()}
     known = {name for names in NAMES.values() for name in names}
-    if not chosen and (unknown := sorted(name for name in prompts if name.lower() not in known and name != default)):
+    if not chosen and (
+        unknown := sorted(name for name in prompts if name.lower() not in known and name != default)
+    ):
         raise AdoptError(
             f"{path}: the prompts {', '.join(map(repr, unknown))} belong to no task that a bundle has. Known names: "
             + "; ".join(f"{task}: {', '.join(names)}" for task, names in NAMES.items())
             + ". Say which to use, such as --prompt query=NAME --prompt document=NAME; the others are left out"
         )
     for task, names in NAMES.items():
-        if name := next((one for one in names if one in lower), None):
-            found.setdefault(task, lower[name])
+        for name in names:
+            if name in lower:
+                found.setdefault(task, lower[name])
     if default is not None and default in prompts:
         found.setdefault("symmetric", prompts[default])
     return {task: found[task] for task in TASKS if found.get(task)}

@@ -26,7 +26,9 @@ def read_model(
     check_memory(folder)
     kind = kind_of(folder)
     if pooling is not None and kind != "transformers":
-        raise AdoptError(f"{folder}: --pooling is for a plain transformers encoder, and this is a {kind} model")
+        raise AdoptError(
+            f"{folder}: --pooling is for a plain transformers encoder, and this is a {kind} model"
+        )
     if kind == "model2vec":
         from unbraid.adopt.read_model2vec import read_model2vec
 

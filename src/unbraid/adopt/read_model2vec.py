@@ -42,7 +42,9 @@ def read_model2vec(folder: Path) -> AdoptedModel:
 
     def original(texts: Sequence[str], prompt: str | None) -> np.ndarray:
         # Whole, then cut by tokens: what a bundle does.
-        whole = model.encode([(prompt or "") + one for one in texts], max_length=None, use_multiprocessing=False)
+        whole = model.encode(
+            [(prompt or "") + one for one in texts], max_length=None, use_multiprocessing=False
+        )
         return normalize(np.asarray(whole, dtype=np.float32))
 
     stage = StaticStage(torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32)), model.unk_token_id)

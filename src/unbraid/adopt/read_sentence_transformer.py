@@ -11,9 +11,9 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
+from unbraid.adopt.model_card import read_licence
 from unbraid.adopt.model_files import check_transformer, check_weights, read_json, read_object
 from unbraid.adopt.models import AdoptedModel, TextModel
-from unbraid.adopt.model_card import read_licence
 from unbraid.adopt.prompt_names import task_prompts
 from unbraid.adopt.sentence_encoder import SentenceEncoder, StaticStage, Truncated
 from unbraid.adopt.static_tokenizer import without_special_tokens
@@ -24,7 +24,17 @@ from unbraid.vectors import normalize
 
 MODULES, SETTINGS, ROUTER = "modules.json", "config_sentence_transformers.json", "router_config.json"
 LIBRARY = "sentence_transformers."
-KNOWN = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout", "StaticEmbedding", "Router", "Asym")
+KNOWN = (
+    "Transformer",
+    "Pooling",
+    "Dense",
+    "LayerNorm",
+    "Normalize",
+    "Dropout",
+    "StaticEmbedding",
+    "Router",
+    "Asym",
+)
 POOLINGS = {
     "mean": "mean",
     "cls": "cls",
@@ -108,7 +118,9 @@ def _modules(folder: Path) -> Iterator[tuple[Path, str, Path]]:
             raise AdoptError(f"{stated}: a module without a type: {str(entry)[:80]}")
         place = folder / str(entry.get("path", ""))
         if not place.resolve().is_relative_to(folder.resolve()):
-            raise AdoptError(f"{stated}: module path {entry.get('path')!r} leaves the model's folder: refused")
+            raise AdoptError(
+                f"{stated}: module path {entry.get('path')!r} leaves the model's folder: refused"
+            )
         yield place, entry["type"], stated
         if entry["type"].rpartition(".")[2] in ("Router", "Asym"):
             config = place / ROUTER if (place / ROUTER).is_file() else place / "config.json"
@@ -130,10 +142,16 @@ def _check_pooling(path: Path) -> None:
     known = Pooling.POOLING_MODES
     mode = config.get("pooling_mode", [])
     modes = [mode] if isinstance(mode, str) else list(mode)
-    older = {key.removeprefix("pooling_mode_") for key, on in config.items() if key.startswith("pooling_mode_") and on}
+    older = {
+        key.removeprefix("pooling_mode_")
+        for key, on in config.items()
+        if key.startswith("pooling_mode_") and on
+    }
     names = {*known, "cls_token", "max_tokens", "mean_tokens", "weightedmean_tokens"}
     if unknown := sorted({*modes, *older} - names):
-        raise AdoptError(f"{path}: pooling {', '.join(unknown)} is not known: expected some of {', '.join(known)}")
+        raise AdoptError(
+            f"{path}: pooling {', '.join(unknown)} is not known: expected some of {', '.join(known)}"
+        )
 
 
 def _load(folder: Path) -> Any:
@@ -203,7 +221,9 @@ def _text(folder: Path, model: Any, task: str, prompts: Mapping[str, str]) -> Te
             )
         tokenizer, limit = Tokenizer.from_str(backend.to_str()), first.max_seq_length
     else:
-        raise AdoptError(f"{folder / MODULES}: the first module is a {type(first).__name__}, which reads no text")
+        raise AdoptError(
+            f"{folder / MODULES}: the first module is a {type(first).__name__}, which reads no text"
+        )
     set_limit = tokenizer.truncation["max_length"] if static and tokenizer.truncation else None
     max_tokens = int(min(limit or set_limit or LONGEST, LONGEST))
     tokenizer.no_padding()
@@ -270,9 +290,10 @@ def _settings(module: Any) -> dict[str, Any]:
 def _check_loaded(folder: Path, first: Any) -> None:
     """Raise AdoptError for weights that miss a tensor, which the library fills with random numbers."""
     place = Path(first.model.config._name_or_path)
-    _, info = type(first.model).from_pretrained(
-        place, config=first.model.config, output_loading_info=True, **_options()
-    )
+    with _loading(place):
+        _, info = type(first.model).from_pretrained(
+            place, config=first.model.config, output_loading_info=True, **_options()
+        )
     unused = "pooler." if first.module_output_name == "token_embeddings" else " "
     missing = sorted(
         str(key) for key in (*info["missing_keys"], *info["mismatched_keys"]) if unused not in str(key)

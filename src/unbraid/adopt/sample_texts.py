@@ -4,8 +4,8 @@ from tokenizers import Tokenizer
 
 from unbraid.export.parity_samples import docstrings
 
-SHORT = 600  # characters
-LONG = 8  # whole docstrings, the longest
+SHORT = 400  # characters
+LONG = 4  # whole docstrings, the longest
 # What tokenizers read in their own ways.
 ODD = (
     "Überraschung: Größe, naïve, façade – „Anführung“ … €10 ½",
@@ -21,7 +21,7 @@ ODD = (
 )
 
 
-def sample_texts(count: int = 300) -> list[str]:
+def sample_texts(count: int = 200) -> list[str]:
     """About `count` texts: the first lines of docstrings, a few whole long ones, and odd ones in many scripts."""
     found = docstrings()
     step = max(1, len(found) // count)

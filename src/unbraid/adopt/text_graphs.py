@@ -1,5 +1,7 @@
 """The graphs of an adopted text encoder: float32, compared with the model's own library, and int8 where it keeps enough."""
 
+import copy
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,16 +42,18 @@ class TextGraphs:
 
 
 def write_text_graphs(
-    text: TextModel, identity: str, folder: Path, name: str, sample: Sequence[str]
+    text: TextModel, identity: str, folder: Path, name: str, task: str, sample: Sequence[str]
 ) -> TextGraphs:
-    """Write the tokenizer and the graphs of `text` to `folder`, files that begin with `name`.
+    """Write the tokenizer and the graphs of `text` with its prompt for `task` to `folder`, files that begin with `name`.
 
     Raises AdoptError, with the part that is to blame, when they do not give on `sample` what the model's own library
     gives.
     """
     tokenizer = "tokenizer.json" if name == "text" else f"{name}.tokenizer.json"
     text.tokenizer.save(str(folder / tokenizer), pretty=False)
-    static = is_static(text.encoder)
+    static, prompt = is_static(text.encoder), text.prompts.get(task, "")
+    if static:  # their libraries cut a long text in other ways
+        sample = [one for one in sample if not text.tokenizer.encode(prompt + one).overflowing]
 
     def spec(**graphs: str) -> TextSpec:
         return TextSpec(
@@ -59,19 +63,20 @@ def write_text_graphs(
             text.max_tokens,
             split_identifiers=False,
             batch_tokens=STATIC_BATCH if static else TextSpec.batch_tokens,
+            prefix=prompt,
         )
 
     def run(file: str) -> np.ndarray:
         runtime = TextRuntime(folder, spec(graph=file), None)
-        prompt = text.prompts.get("document", "")
-        ids, _ = runtime.tokenize([prompt + one for one in sample])
+        ids, _ = runtime.tokenize(sample)
         return runtime.encode(ids, threads=2, progress=False)
 
-    expected = text.original(sample, text.prompts.get("document"))
+    expected = text.original(sample, prompt)
     exact = f"{name}.fp32.onnx"
-    found = _write_exact(text, folder / exact, sample, expected, lambda: run(exact))
+    found = _write_exact(text, prompt, folder / exact, sample, expected, lambda: run(exact))
     parities = [_parity(exact, found, expected)]
-    rounded, tried = f"{name}.int8.onnx", {}
+    rounded = f"{name}.int8.onnx"
+    tried: dict[float, float] = {}
     for span in (0.0,) if static else SPANS:
         write_int8 = _static_int8 if static else _quantized
         write_int8(text, folder, exact, rounded, span)
@@ -90,7 +95,12 @@ def is_static(encoder: nn.Module) -> bool:
 
 
 def _write_exact(
-    text: TextModel, path: Path, sample: Sequence[str], expected: np.ndarray, run: Callable[[], np.ndarray]
+    text: TextModel,
+    prompt: str,
+    path: Path,
+    sample: Sequence[str],
+    expected: np.ndarray,
+    run: Callable[[], np.ndarray],
 ) -> np.ndarray:
     """Write the float32 graph, fused where that keeps its vectors; what it gives for `sample`."""
     cases = text_cases(text.tokenizer)
@@ -99,7 +109,9 @@ def _write_exact(
     try:
         export_unfused(text.encoder, torch.zeros((2, 8), dtype=torch.long), INPUTS[0], plain)
     except Exception as error:  # torch's exporter raises whatever the traced code does
-        raise AdoptError(f"{text.name}: cannot be written as an ONNX graph: {type(error).__name__}: {error}") from error
+        raise AdoptError(
+            f"the model cannot be written as an ONNX graph: {type(error).__name__}: {error}"
+        ) from error
     try:
         for fused in (True, False):
             if fused:
@@ -113,7 +125,7 @@ def _write_exact(
             found = run()
             if np.abs(found - expected).max() <= FP32_LIMIT:
                 return found
-        raise AdoptError(find_part(text, path, sample, expected))
+        raise AdoptError(find_part(text, prompt, path, sample, expected))
     finally:
         plain.unlink(missing_ok=True)
 
@@ -132,17 +144,28 @@ def fuse(encoder: nn.Module, plain: Path, path: Path) -> None:
 def _quantized(text: TextModel, folder: Path, exact: str, rounded: str, span: float) -> None:
     cases = text_cases(text.tokenizer)
     inputs = [dict(zip(INPUTS, (part.numpy() for part in case), strict=True)) for case in cases[:PROBED]]
-    quantize(folder / exact, folder / rounded, inputs, span)
+    logging.disable(logging.WARNING)  # onnxruntime advises a step that fused graphs do not take
+    try:
+        quantize(folder / exact, folder / rounded, inputs, span)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _static_int8(text: TextModel, folder: Path, exact: str, rounded: str, span: float) -> None:
-    export_unfused(with_rounded_rows(text.encoder), torch.zeros((2, 8), dtype=torch.long), INPUTS[0], folder / rounded)
+    export_unfused(
+        with_rounded_rows(text.encoder), torch.zeros((2, 8), dtype=torch.long), INPUTS[0], folder / rounded
+    )
 
 
 def with_rounded_rows(encoder: nn.Module) -> nn.Module:
     """A copy of a static encoder whose rows are int8."""
-    assert isinstance(encoder, SentenceEncoder)
-    return SentenceEncoder([one.rounded() if isinstance(one, StaticStage) else one for one in encoder.stages])
+    rounded = copy.deepcopy(encoder)
+    for one in rounded.modules():
+        if isinstance(one, SentenceEncoder):
+            one.stages = nn.ModuleList(
+                stage.rounded() if isinstance(stage, StaticStage) else stage for stage in one.stages
+            )
+    return rounded
 
 
 def _parity(graph: str, found: np.ndarray, expected: np.ndarray) -> Parity:
