@@ -177,9 +177,9 @@ def _loading(folder: Path) -> Iterator[None]:
         warnings.simplefilter("ignore")
         try:
             yield
-        except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError, ImportError) as error:
-            if isinstance(error, AdoptError):
-                raise
+        except AdoptError:
+            raise
+        except Exception as error:  # theirs are of many kinds: of the files, of pickle, of torch
             reason = " ".join(str(error).split())[:300]
             raise AdoptError(f"{folder}: cannot be loaded: {type(error).__name__}: {reason}") from error
 
