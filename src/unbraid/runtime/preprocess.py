@@ -193,7 +193,7 @@ def _pad(steps: ImagePreprocess, image: Image.Image) -> Image.Image:
 
 def _in_square(size: int, image: Image.Image, color: tuple[int, ...]) -> Image.Image:
     square = Image.new("RGB", (size, size), color)
-    square.paste(image, tuple((size - side) // 2 for side in image.size))
+    square.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
     return square
 
 
