@@ -38,7 +38,9 @@ def cleaning(clean: Clean) -> list[Normalizer]:
 
 def lower_case() -> list[Normalizer]:
     """Lower case as Python has it: a sigma at the end of a word has a form of its own."""
-    return [normalizers.Replace(Regex(r"(?<=\p{L})Σ(?!\p{L})"), "ς"), normalizers.Lowercase()]
+    cased, between = r"[\p{Lu}\p{Ll}\p{Lt}]", r"[\p{Mn}\p{Me}\p{Cf}\p{Lm}\p{Sk}'.:’·]"
+    at_end = f"(?<={cased}|{cased}{between})Σ(?!{between}*{cased})"
+    return [normalizers.Replace(Regex(at_end), "ς"), normalizers.Lowercase()]
 
 
 def _of_single_characters() -> list[Normalizer]:

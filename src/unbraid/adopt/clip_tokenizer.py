@@ -9,7 +9,7 @@ from unbraid.adopt.clip_cleaning import PUNCTUATION, cleaning, lower_case
 from unbraid.errors import AdoptError
 
 # open_clip's, which finds parts of words in any case. What it does not match are spaces.
-PARTS = r"<start_of_text>|<end_of_text>|(?i:'s|'t|'re|'ve|'m|'ll|'d)|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+PARTS = r"(?i:<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d)|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
 def open_clip_tokenizer(original: Any, folder: Path) -> tuple[Tokenizer, int]:
@@ -22,7 +22,9 @@ def open_clip_tokenizer(original: Any, folder: Path) -> tuple[Tokenizer, int]:
 
     if isinstance(original, open_clip.SimpleTokenizer):
         if original.reduction_fn is not None:
-            raise AdoptError(f"{folder}: drops tokens at random (reduction_mask), which no tokenizer file does")
+            raise AdoptError(
+                f"{folder}: drops tokens at random (reduction_mask), which no tokenizer file does"
+            )
         return _byte_pairs(original), 0
     if not isinstance(original, HFTokenizer):
         raise AdoptError(f"{folder}: tokenizer {type(original).__name__} of open_clip is not known")
@@ -33,14 +35,18 @@ def open_clip_tokenizer(original: Any, folder: Path) -> tuple[Tokenizer, int]:
         raise AdoptError(f"{folder}: {type(original.tokenizer).__name__} has no fast form (tokenizer.json)")
     tokenizer = Tokenizer.from_str(backend.to_str())
     steps = cleaning(_clean_name(original))
-    tokenizer.normalizer = normalizers.Sequence([*steps, *([tokenizer.normalizer] if tokenizer.normalizer else [])])
+    tokenizer.normalizer = normalizers.Sequence(
+        [*steps, *([tokenizer.normalizer] if tokenizer.normalizer else [])]
+    )
     return _cut(tokenizer, original.context_length), int(original.tokenizer.pad_token_id)
 
 
 def _clean_name(original: Any) -> Any:
     from open_clip.tokenizer import get_clean_fn
 
-    return next(name for name in ("lower", "whitespace", "canonicalize") if get_clean_fn(name) is original.clean_fn)
+    return next(
+        name for name in ("lower", "whitespace", "canonicalize") if get_clean_fn(name) is original.clean_fn
+    )
 
 
 def _byte_pairs(original: Any) -> Tokenizer:
@@ -48,10 +54,14 @@ def _byte_pairs(original: Any) -> Tokenizer:
     merges = sorted(original.bpe_ranks, key=original.bpe_ranks.get)
     tokenizer = Tokenizer(
         models.BPE(
-            vocab=dict(original.encoder), merges=merges, continuing_subword_prefix="", end_of_word_suffix="</w>"
+            vocab=dict(original.encoder),
+            merges=merges,
+            continuing_subword_prefix="",
+            end_of_word_suffix="</w>",
         )
     )
-    tokenizer.normalizer = normalizers.Sequence(cleaning(_clean_name(original)))
+    clean = _clean_name(original)
+    tokenizer.normalizer = normalizers.Sequence(cleaning(clean))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(PARTS), behavior="removed", invert=True),
@@ -60,7 +70,8 @@ def _byte_pairs(original: Any) -> Tokenizer:
     )
     start, end = original.all_special_ids[:2]
     names = [original.decoder[one] for one in (start, end)]
-    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=True) for name in names])
+    if clean != "canonicalize":  # which leaves no control token of a text as it is
+        tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=True) for name in names])
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{names[0]} $A {names[1]}", special_tokens=list(zip(names, (start, end), strict=True))
     )
@@ -79,12 +90,11 @@ def siglip_tokenizer(original: Any, max_tokens: int) -> Tokenizer:
             normalizers.Replace("▁", " "),
             *(lower_case() if original.do_lower_case else []),
             normalizers.Replace(Regex(PUNCTUATION), ""),
-            normalizers.Replace(Regex(r"\s+"), " "),
+            normalizers.Replace(Regex(r"[\s\x1c-\x1f]+"), " "),  # as Python has spaces
             *([normalizers.Precompiled(chars)] if chars else []),
             normalizers.Replace(Regex(" +"), " "),
-            normalizers.Strip(left=False, right=True),
-            # SiglipTokenizer puts this before every text, a space at its beginning or not.
-            normalizers.Replace(Regex(r"\A"), "▁"),
+            normalizers.Strip(),
+            normalizers.Prepend("▁"),
         ]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="never", split=True)

@@ -28,7 +28,10 @@ BATCH = 16
 def read_clip(folder: Path) -> AdoptedModel:
     """The model in `folder`. Raises AdoptError, which names the part, for one that cannot become a bundle."""
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
-    if not (folder / "model.safetensors").is_file() and not (folder / "model.safetensors.index.json").is_file():
+    if (
+        not (folder / "model.safetensors").is_file()
+        and not (folder / "model.safetensors.index.json").is_file()
+    ):
         raise AdoptError(f"{folder / 'model.safetensors'}: not found: pickled weights are not read")
     preprocess = _preprocess(folder)
     ensure_torchvision()
@@ -37,7 +40,11 @@ def read_clip(folder: Path) -> AdoptedModel:
     try:
         with silence_transformers():
             model: Any = transformers.AutoModel.from_pretrained(
-                folder, attn_implementation="eager", dtype=torch.float32, use_safetensors=True, local_files_only=True
+                folder,
+                attn_implementation="eager",
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
             ).eval()
             reads: Any = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
             prepares: Any = transformers.AutoImageProcessor.from_pretrained(
@@ -46,19 +53,23 @@ def read_clip(folder: Path) -> AdoptedModel:
     except Exception as error:  # OSError, ValueError, ImportError and others, of what the files say
         raise AdoptError(f"{folder}: transformers cannot load it: {str(error)[:300]}") from error
     length = int(model.config.text_config.max_position_embeddings)
-    encoder, tokenizer, given = _siglip(model, reads, length, folder) if kind == "siglip" else _clip(
-        model, reads, length, folder
+    encoder, tokenizer, given = (
+        _siglip(model, reads, length, folder) if kind == "siglip" else _clip(model, reads, length, folder)
     )
 
     def texts(some: Sequence[str], prompt: str | None) -> np.ndarray:
-        return _unit(some, lambda batch: model.get_text_features(**given([(prompt or "") + one for one in batch])))
+        return _unit(
+            some, lambda batch: model.get_text_features(**given([(prompt or "") + one for one in batch]))
+        )
 
     def pictures(some: Sequence[Image.Image]) -> np.ndarray:
         return _unit(some, lambda batch: model.get_image_features(**prepares(batch, return_tensors="pt")))
 
     projection = model.visual_projection if kind == "clip" else None
     with torch.inference_mode():
-        dim = int(encoder(torch.ones((1, 4), dtype=torch.long), torch.ones((1, 4), dtype=torch.long)).shape[1])
+        dim = int(
+            encoder(torch.ones((1, 4), dtype=torch.long), torch.ones((1, 4), dtype=torch.long)).shape[1]
+        )
     about = {"kind": kind, "pad": reads.pad_token_id, "activation": model.config.text_config.hidden_act}
     text = TextModel(encoder.eval(), tokenizer, length, dim, {}, texts, about)
     image = ImageModel(Pictures(model.vision_model, projection).eval(), preprocess, dim, pictures)
@@ -82,7 +93,9 @@ def _siglip(model: Any, reads: Any, length: int, folder: Path) -> tuple[nn.Modul
     """SigLIP reads 64 tokens of every text and no mask: it was trained so."""
 
     def given(texts: Sequence[str]) -> Mapping[str, Any]:
-        found = reads(list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+        found = reads(
+            list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+        )
         return {"input_ids": found["input_ids"]}
 
     from transformers import SiglipTokenizer

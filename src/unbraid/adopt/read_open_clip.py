@@ -55,17 +55,21 @@ def read_open_clip(folder: Path) -> AdoptedModel:
     def texts(some: Sequence[str], prompt: str | None) -> np.ndarray:
         batches = (some[start : start + BATCH] for start in range(0, len(some), BATCH))
         return _joined(
-            model.encode_text(reads([(prompt or "") + one for one in batch]), normalize=True) for batch in batches
+            model.encode_text(reads([(prompt or "") + one for one in batch]), normalize=True)
+            for batch in batches
         )
 
     def pictures(some: Sequence[Image.Image]) -> np.ndarray:
         batches = (some[start : start + BATCH] for start in range(0, len(some), BATCH))
         return _joined(
-            model.encode_image(torch.stack([transform(one) for one in batch]), normalize=True) for batch in batches
+            model.encode_image(torch.stack([transform(one) for one in batch]), normalize=True)
+            for batch in batches
         )
 
     with torch.inference_mode():
-        dim = int(encoder(torch.ones((1, 4), dtype=torch.long), torch.ones((1, 4), dtype=torch.long)).shape[1])
+        dim = int(
+            encoder(torch.ones((1, 4), dtype=torch.long), torch.ones((1, 4), dtype=torch.long)).shape[1]
+        )
     about = {"kind": "open_clip", "pool": encoder.pool, "pad": pad, "whole": encoder.whole}
     text = TextModel(encoder, tokenizer, int(reads.context_length), dim, {}, texts, about)
     image = ImageModel(Pictures(with_plain_attention(model.visual)).eval(), preprocess, dim, pictures)
@@ -87,9 +91,13 @@ def _check(folder: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise AdoptError(f"{folder / CONFIG}: not a config of open_clip: {error!r}") from error
     if found := sorted(parts & set(REFUSED)):
-        raise AdoptError(f"{folder / CONFIG}: has {REFUSED[found[0]]} ({found[0]}), which `adopt` does not take")
+        raise AdoptError(
+            f"{folder / CONFIG}: has {REFUSED[found[0]]} ({found[0]}), which `adopt` does not take"
+        )
     if not (folder / WEIGHTS).is_file():
-        raise AdoptError(f"{folder / WEIGHTS}: not found: open_clip's safetensors are needed, pickled weights are not read")
+        raise AdoptError(
+            f"{folder / WEIGHTS}: not found: open_clip's safetensors are needed, pickled weights are not read"
+        )
 
 
 def _preprocess(folder: Path, config: Mapping[str, Any]) -> ImagePreprocess:
