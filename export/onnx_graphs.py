@@ -17,7 +17,7 @@ from unbraid.base_encoders.fixed_padding import with_fixed_padding
 from unbraid.base_encoders.static_encoder import StaticEncoder
 from unbraid.base_encoders.text_encoder import TextEncoder
 from unbraid.export.token_table import store_in_four_bits
-from unbraid.export.wide_products import store_in_blocks, wide_products
+from unbraid.export.wide_products import WIDE, store_in_blocks, wide_products
 from unbraid.mappers import GatedMapper, Mapper
 
 OPSET = 17
@@ -171,17 +171,19 @@ def export_mapper(mapper: Mapper, path: Path, dim: int) -> None:
     export_module(_MapperGraph(mapper), (example,), path, ["base"], ["mapped", "task_vector"], axes)
 
 
-def quantize(source: Path, target: Path, inputs: Sequence[Mapping[str, np.ndarray]] = ()) -> None:
+def quantize(
+    source: Path, target: Path, inputs: Sequence[Mapping[str, np.ndarray]] = (), wide: float = WIDE
+) -> None:
     """Write the graph with its MatMul weights in 7 bits of an int8, one scale a channel, activations dynamic.
 
     Embeddings take all 8 bits: they are looked up, not multiplied. Convolutions are left alone: their int8
     kernels are ten times slower on CPUs. Products that one scale cannot serve for `inputs` of the graph are stored in
-    blocks (wide_products.py).
+    blocks (wide_products.py); a lower `wide` does so for more of them, which is slower and nearer to the float graph.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    wide = wide_products(source, inputs)
+    in_blocks = wide_products(source, inputs, wide)
     quantize_dynamic(
         source,
         target,
@@ -191,11 +193,11 @@ def quantize(source: Path, target: Path, inputs: Sequence[Mapping[str, np.ndarra
         # x86 CPUs without VNNI add two products of a uint8 and an int8 in 16 bits and cut what does not fit.
         # Two times 255 x 64 fits, two times 255 x 127 does not (docs/decisions.md).
         reduce_range=True,
-        nodes_to_exclude=wide,
+        nodes_to_exclude=in_blocks,
         extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # fused nodes carry no type of their own
     )
-    if wide:
-        store_in_blocks(target, wide)
+    if in_blocks:
+        store_in_blocks(target, in_blocks)
 
 
 def store_in_half(path: Path) -> None:

@@ -23,9 +23,12 @@ class TextModel:
     prompts: Mapping[
         str, str
     ]  # task of ours -> text put before every text; a task without a prompt is left out
-    original: Callable[[Sequence[str], str | None], np.ndarray]  # texts, prompt -> float32 [n, dim]
+    # Texts and a prompt (None: no prompt) -> float32 [n, dim], unit length, from the model's own library.
+    original: Callable[[Sequence[str], str | None], np.ndarray]
     # What decides the vectors beside weights, tokenizer and prompts, as JSON: modules, pooling.
     about: Mapping[str, Any] = field(default_factory=dict)
+    # The token ids of one text in the model's own library, where it can tell.
+    original_ids: Callable[[str], Sequence[int]] | None = None
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class ImageModel:
     encoder: nn.Module  # pixel_values float32 [B, 3, size, size] -> float32 [B, dim], unit length
     preprocess: ImagePreprocess
     dim: int
-    original: Callable[[Sequence[Image.Image]], np.ndarray]  # float32 [n, dim]
+    original: Callable[[Sequence[Image.Image]], np.ndarray]  # float32 [n, dim], unit length
 
 
 @dataclass(frozen=True)
@@ -46,4 +49,5 @@ class AdoptedModel:
     licence: str
     text: TextModel | None
     image: ImageModel | None
-    query: TextModel | None = None  # the text encoder of queries, where it is another one
+    query: TextModel | None = None  # the text encoder of queries, where it is another one in the same space
+    notes: tuple[str, ...] = ()  # what a user of the bundle has to know
