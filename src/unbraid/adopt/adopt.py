@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from unbraid.adopt.card import card
 from unbraid.adopt.image_graphs import write_image_graphs
 from unbraid.adopt.models import AdoptedModel, TextModel
@@ -22,6 +24,7 @@ from unbraid.export.bundle_writer import bundle_folder, graphs_and_tokenizers, s
 from unbraid.export.parity import Parity
 from unbraid.export.text_tiers import file_hash
 from unbraid.tasks import SEARCH_MODES
+from unbraid.vectors import normalize
 
 MOST_DIMS = 1024
 SMALLER = (
@@ -78,7 +81,7 @@ def adopt(
         if found.image:
             modalities["image"], of_image = write_image_graphs(found.image, folder)
             parities += of_image
-        mappers = write_mappers(folder, text.dim, {})
+        mappers = write_mappers(folder, text.dim, found.mappers)
         base_id = hashlib.sha256("".join(spec["id"] for spec in modalities.values()).encode()).hexdigest()[
             :16
         ]
@@ -142,7 +145,8 @@ def _in_dim(found: AdoptedModel, dim: int | None, texts: Sequence[str]) -> tuple
     matrix = fit_projection(vectors, dim)
     paid = cost(matrix, text.original(texts[::2], prompt))
     query = found.query and projected(found.query, matrix)
-    return replace(found, text=projected(text, matrix), query=query), paid
+    mappers = {task: matrix @ one @ matrix.T for task, one in found.mappers.items()}
+    return replace(found, text=projected(text, matrix), query=query, mappers=mappers), paid
 
 
 def _text_of(found: AdoptedModel) -> TextModel:
@@ -162,7 +166,11 @@ def _relevance(found: AdoptedModel, texts: Sequence[str]) -> dict[str, Any]:
     text = _text_of(found)
     asks = found.query or text
     questions, documents = [one[:60] for one in texts[::3]], texts[1::3]
+
+    def mapped(vectors: np.ndarray, task: str) -> np.ndarray:
+        return normalize(vectors @ found.mappers[task].T) if task in found.mappers else vectors
+
     return relevance_of(
-        asks.original(questions, asks.prompts.get("query")),
-        text.original(documents, text.prompts.get("document")),
+        mapped(asks.original(questions, asks.prompts.get("query")), "query"),
+        mapped(text.original(documents, text.prompts.get("document")), "document"),
     )

@@ -15,6 +15,7 @@ from unbraid.adopt.model_card import read_licence
 from unbraid.adopt.model_files import check_transformer, check_weights, read_json, read_object
 from unbraid.adopt.models import AdoptedModel, TextModel
 from unbraid.adopt.prompt_names import task_prompts
+from unbraid.adopt.router_mappers import without_mappers
 from unbraid.adopt.sentence_encoder import SentenceEncoder, StaticStage, Truncated
 from unbraid.adopt.static_tokenizer import without_special_tokens
 from unbraid.errors import AdoptError
@@ -188,6 +189,7 @@ def _adopted(folder: Path, model: Any, chosen: Mapping[str, str]) -> AdoptedMode
     """What a loaded model gives."""
     named = {name: text for name, text in model.prompts.items() if text}
     prompts = task_prompts(folder / SETTINGS, named, model.default_prompt_name, chosen)
+    model, mappers = without_mappers(model)
     notes = []
     if model.similarity_fn_name != "cosine" and not _ends_in_unit_length(model):
         notes.append(
@@ -201,7 +203,7 @@ def _adopted(folder: Path, model: Any, chosen: Mapping[str, str]) -> AdoptedMode
             f"{folder / MODULES}: the router gives queries {query.dim} and documents {document.dim} dimensions"
         )
     name, licence = folder.name, read_licence(folder)
-    return AdoptedModel(name, licence, document, None, query, tuple(notes))
+    return AdoptedModel(name, licence, document, None, query, mappers, tuple(notes))
 
 
 def _text(folder: Path, model: Any, task: str, prompts: Mapping[str, str]) -> TextModel:
@@ -292,7 +294,9 @@ def _places(folder: Path, model: Any) -> dict[int, Path]:
     if not (folder / MODULES).is_file():
         return {id(model[0]): folder}
     found = {}
-    for entry, module in zip(read_json(folder / MODULES), model, strict=True):
+    for entry, module in zip(
+        read_json(folder / MODULES), model, strict=False
+    ):  # a router of mappers is left out
         place = folder / entry["path"]
         found[id(module)] = place
         if type(module).__name__ == "Router":

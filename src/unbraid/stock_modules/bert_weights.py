@@ -15,6 +15,7 @@ from unbraid.errors import DataError
 from unbraid.training.torchvision_shim import ensure_torchvision
 
 Pooling = Literal["mean", "cls"]
+_ACTIVATIONS = {"Tanh", "Relu", "Sigmoid", "Gelu", "FastGelu", "BiasGelu", "Erf", "LayerNormalization"}
 
 
 @dataclass(frozen=True)
@@ -124,11 +125,12 @@ def _layers(graph: _Graph) -> Iterator[_Layer]:
 
 def _head(graph: _Graph, hidden: str) -> tuple[Pooling, np.ndarray | None, np.ndarray | None]:
     """How the last hidden states [B, T, H] become one vector, and the matrix and bias of its projection."""
-    pool = graph.reader(hidden, "Mul", "Gather")
-    pooling: Pooling = "cls" if pool.op_type == "Gather" else "mean"
-    if pooling == "cls" and graph.stored[pool.input[1]].tolist() != 0:
-        raise ValueError(f"pools token {graph.stored[pool.input[1]]}")
-    products = [node for node in graph.nodes[graph.nodes.index(pool) :] if node.op_type in ("MatMul", "Gemm")]
+    pool = graph.reader(hidden, "Mul", "Gather", "GatherElements")
+    pooling: Pooling = "mean" if pool.op_type == "Mul" else "cls"
+    after = graph.nodes[graph.nodes.index(pool) :]
+    if bent := sorted({node.op_type for node in after} & _ACTIVATIONS):
+        raise ValueError(f"{', '.join(bent)} after the pooling")
+    products = [node for node in after if node.op_type in ("MatMul", "Gemm")]
     if not products:
         return pooling, None, None
     [product] = products
