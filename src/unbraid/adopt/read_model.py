@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from unbraid.adopt.fetch_model import model_folder
-from unbraid.adopt.model_files import check_memory, read_object
+from unbraid.adopt.model_files import SINGLE, check_memory, tensor_names
 from unbraid.adopt.models import AdoptedModel
 from unbraid.errors import AdoptError
+
+TABLE = "embeddings"  # the tensor that tells a model2vec model; its modules.json is for sentence-transformers
 
 
 def read_model(
@@ -48,8 +50,7 @@ def read_model(
 def kind_of(folder: Path) -> str:
     """sentence-transformers, transformers or model2vec, by the files in `folder`. Raises AdoptError for none of them."""
     config = folder / "config.json"
-    about = read_object(config) if config.is_file() else {}
-    if about.get("model_type") == "model2vec" or "StaticModel" in (about.get("architectures") or ()):
+    if config.is_file() and TABLE in tensor_names(folder / SINGLE):
         return "model2vec"
     if (folder / "modules.json").is_file():
         return "sentence-transformers"
