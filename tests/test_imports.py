@@ -38,6 +38,17 @@ ALLOWED = {
     "mappers": set(),
     "teacher": {"runtime", "training", "evaluation", "io"},
     "distill": {"teacher", "training", "base_encoders", "mappers", "evaluation", "runtime", "io"},
+    "adopt": {
+        "export",
+        "base_encoders",
+        "mappers",
+        "teacher",
+        "training",
+        "index",
+        "custom_mapper",
+        "runtime",
+        "io",
+    },
     "export": {"base_encoders", "mappers", "runtime", "io"},
 }
 # Shelf of the index -> shelves it may import.

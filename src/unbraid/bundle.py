@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -193,7 +193,7 @@ def _parse(folder: Path, about: dict[str, Any]) -> Bundle:
         image=ImageSpec(
             str(image["id"]),
             _graphs(image),
-            ImagePreprocess(int(image["size"]), image["mean"], image["std"]),
+            _preprocess(image),
         )
         if image
         else None,
@@ -238,6 +238,24 @@ def _tiers(small: dict[str, Any], further: dict[str, Any]) -> dict[str, dict[str
 
 def _graphs(spec: dict[str, Any]) -> dict[str, str]:
     return {str(precision): str(file) for precision, file in spec["graphs"].items()}
+
+
+def preprocess_entries(preprocess: ImagePreprocess) -> dict[str, Any]:
+    """What the entry `image` of bundle.json says of pixels.
+
+    All but "fit" stand in an entry of their own: a version of before, which knows no other, then misses `size` and refuses
+    the bundle, where it would otherwise give vectors of differently prepared pictures.
+    """
+    if preprocess.method != "fit":
+        return {"preprocess": asdict(preprocess)}
+    return {"size": preprocess.size, "mean": preprocess.mean, "std": preprocess.std}
+
+
+def _preprocess(image: Mapping[str, Any]) -> ImagePreprocess:
+    """The reverse. Raises KeyError, TypeError or ValueError for entries that are missing, unknown or wrong."""
+    if "preprocess" not in image:
+        return ImagePreprocess(int(image["size"]), image["mean"], image["std"])
+    return ImagePreprocess(**dict(image["preprocess"]))
 
 
 def _prefix(found: Any) -> str:

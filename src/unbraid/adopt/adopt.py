@@ -1,0 +1,168 @@
+"""`adopt`: from a model of another library to a bundle, step by step."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unbraid.adopt.card import card
+from unbraid.adopt.image_graphs import write_image_graphs
+from unbraid.adopt.models import AdoptedModel, TextModel
+from unbraid.adopt.projection import Cost, cost, fit_projection, projected
+from unbraid.adopt.read_model import read_model
+from unbraid.adopt.sample_texts import sample_texts, vocabulary_words
+from unbraid.adopt.task_mappers import write_mappers
+from unbraid.adopt.text_graphs import TextGraphs, write_text_graphs
+from unbraid.adopt.usual_cosines import relevance_of
+from unbraid.bundle import FORMAT, TextSpec
+from unbraid.errors import AdoptError
+from unbraid.export.bundle_writer import bundle_folder, graphs_and_tokenizers, seal
+from unbraid.export.parity import Parity
+from unbraid.export.text_tiers import file_hash
+from unbraid.tasks import SEARCH_MODES
+
+MOST_DIMS = 1024
+SMALLER = (
+    512,
+    256,
+    128,
+    64,
+)  # to which vectors of a projection may be cut: their directions come largest first
+WORDS = 3000  # of the vocabulary, that a projection is fitted on beside the sample
+QUERY = "query"  # the tier of queries, where they have an encoder of their own
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What became of a model."""
+
+    name: str
+    dim: int
+    text: TextGraphs
+    query: TextGraphs | None
+    cost: Cost | None  # of a projection
+    parities: Sequence[Parity]
+    notes: Sequence[str]
+
+
+def adopt(
+    model: str | Path,
+    out: Path,
+    *,
+    revision: str | None = None,
+    pooling: str | None = None,
+    dim: int | None = None,
+    prompts: Mapping[str, str] | None = None,
+    allow_pickle: bool = False,
+    sample: Sequence[str] | None = None,
+) -> Adopted:
+    """Write `model`, a folder or hub id, as the bundle `out`.
+
+    `dim` asks for fewer dimensions by PCA; `sample` are texts to fit it and to measure on. The other options are those
+    of `read_model`. An existing bundle is replaced, and only when the new one is complete. Raises AdoptError, which
+    names the file, module or layer, for a model that cannot become a bundle.
+    """
+    found = read_model(model, revision=revision, pooling=pooling, prompts=prompts, allow_pickle=allow_pickle)
+    texts = list(sample or sample_texts())
+    found, paid = _in_dim(found, dim, texts)
+    text = _text_of(found)
+    with bundle_folder(out) as folder:
+        small = write_text_graphs(text, identity(text), folder, "text", "document", texts)
+        query = None
+        if found.query:
+            query = write_text_graphs(found.query, identity(found.query), folder, QUERY, "query", texts)
+        modalities = _entries(small.spec)
+        parities = [*small.parities, *(query.parities if query else ())]
+        if found.image:
+            modalities["image"], of_image = write_image_graphs(found.image, folder)
+            parities += of_image
+        mappers = write_mappers(folder, text.dim, {})
+        base_id = hashlib.sha256("".join(spec["id"] for spec in modalities.values()).encode()).hexdigest()[
+            :16
+        ]
+        about = {
+            "format": FORMAT,
+            "name": found.name,
+            "version": base_id[:8],
+            "id": file_hash(*graphs_and_tokenizers(folder)),
+            "base_id": base_id,
+            "dim": text.dim,
+            "dims": [text.dim, *(one for one in SMALLER if paid and one < text.dim)],
+            "modalities": modalities,
+            **({"tiers": {QUERY: _entries(query.spec)}, "query_tier": QUERY} if query else {}),
+            "mappers": mappers,
+            "search_modes": SEARCH_MODES,
+            "relevance": _relevance(found, texts),
+            "licences": {found.name: found.licence},
+            "scores": {},
+        }
+        (folder / "parity.json").write_text(json.dumps([asdict(one) for one in parities], indent=1))
+        made = Adopted(found.name, text.dim, small, query, paid, parities, found.notes)
+        sizes = {path.name: path.stat().st_size for path in graphs_and_tokenizers(folder)}
+        seal(folder, about, card(about, made, sizes))
+    return made
+
+
+def identity(text: TextModel) -> str:
+    """Short hash of all that decides a vector: weights, tokenizer, length, prompts, and what the reader says."""
+    tensors = sorted(
+        hashlib.sha256(f"{one.dtype} {list(one.shape)}".encode() + one.numpy().tobytes()).hexdigest()
+        for one in text.encoder.state_dict().values()
+    )
+    rest = {
+        "tokenizer": text.tokenizer.to_str(),
+        "max_tokens": text.max_tokens,
+        "prompts": dict(text.prompts),
+        "about": dict(text.about),
+    }
+    return hashlib.sha256(json.dumps([tensors, rest], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _in_dim(found: AdoptedModel, dim: int | None, texts: Sequence[str]) -> tuple[AdoptedModel, Cost | None]:
+    """The model in `dim` dimensions, and what that costs. Raises AdoptError for more than a bundle may have."""
+    text = _text_of(found)
+    if dim is None:
+        if text.dim > MOST_DIMS:
+            raise AdoptError(
+                f"{found.name}: its vectors have {text.dim:,} dimensions, and a bundle at most {MOST_DIMS:,}: pass --dim, "
+                "such as --dim 512, to keep as many by PCA"
+            )
+        return found, None
+    if not 0 < dim < text.dim or dim > MOST_DIMS:
+        raise AdoptError(
+            f"--dim {dim}: expected fewer than the model's own {text.dim:,} dimensions and at most {MOST_DIMS:,}"
+        )
+    if found.image:
+        raise AdoptError(f"--dim {dim}: {found.name} has an image encoder, and PCA is fitted on texts alone")
+    prompt = text.prompts.get("document")
+    words = vocabulary_words(text.tokenizer, max(WORDS, 3 * dim))
+    vectors = text.original([*texts[1::2], *words], prompt)
+    matrix = fit_projection(vectors, dim)
+    paid = cost(matrix, text.original(texts[::2], prompt))
+    query = found.query and projected(found.query, matrix)
+    return replace(found, text=projected(text, matrix), query=query), paid
+
+
+def _text_of(found: AdoptedModel) -> TextModel:
+    if found.text is None:
+        raise AdoptError(f"{found.name}: has no text encoder, and a bundle needs one")
+    return found.text
+
+
+def _entries(spec: TextSpec) -> dict[str, Any]:
+    """The entries of a text encoder in bundle.json: it reads code as well."""
+    entry = {key: value for key, value in asdict(spec).items() if value not in ("", {}, ())}
+    return {"text": entry, "code": dict(entry)}
+
+
+def _relevance(found: AdoptedModel, texts: Sequence[str]) -> dict[str, Any]:
+    """The measure of a search by vectors; see usual_cosines.py."""
+    text = _text_of(found)
+    asks = found.query or text
+    questions, documents = [one[:60] for one in texts[::3]], texts[1::3]
+    return relevance_of(
+        asks.original(questions, asks.prompts.get("query")),
+        text.original(documents, text.prompts.get("document")),
+    )

@@ -1,0 +1,60 @@
+"""What kind of model a folder or hub id is, and the reader for it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from unbraid.adopt.fetch_model import model_folder
+from unbraid.adopt.model_files import check_memory, read_object
+from unbraid.adopt.models import AdoptedModel
+from unbraid.errors import AdoptError
+
+
+def read_model(
+    model: str | Path,
+    *,
+    revision: str | None = None,
+    pooling: str | None = None,
+    prompts: Mapping[str, str] | None = None,
+    allow_pickle: bool = False,
+) -> AdoptedModel:
+    """The model in a folder or of a hub id.
+
+    `pooling` is for a plain transformers encoder. `prompts` says by task which of the model's prompts to take. Raises
+    AdoptError for a model that no reader knows, or that cannot become a bundle.
+    """
+    folder = model_folder(model, revision, allow_pickle=allow_pickle)
+    check_memory(folder)
+    kind = kind_of(folder)
+    if pooling is not None and kind != "transformers":
+        raise AdoptError(
+            f"{folder}: --pooling is for a plain transformers encoder, and this is a {kind} model"
+        )
+    if kind == "model2vec":
+        from unbraid.adopt.read_model2vec import read_model2vec
+
+        return read_model2vec(folder)
+    from unbraid.adopt.read_sentence_transformer import POOLINGS, read_encoder, read_sentence_transformer
+
+    if kind == "sentence-transformers":
+        return read_sentence_transformer(folder, prompts=prompts or {}, allow_pickle=allow_pickle)
+    if pooling is None:
+        raise AdoptError(
+            f"{folder}: a plain transformers encoder does not say how its tokens become one vector: pass --pooling, "
+            f"one of {', '.join(POOLINGS)}"
+        )
+    return read_encoder(folder, pooling, allow_pickle=allow_pickle)
+
+
+def kind_of(folder: Path) -> str:
+    """sentence-transformers, transformers or model2vec, by the files in `folder`. Raises AdoptError for none of them."""
+    config = folder / "config.json"
+    about = read_object(config) if config.is_file() else {}
+    if about.get("model_type") == "model2vec" or "StaticModel" in (about.get("architectures") or ()):
+        return "model2vec"
+    if (folder / "modules.json").is_file():
+        return "sentence-transformers"
+    if config.is_file():
+        return "transformers"
+    raise AdoptError(
+        f"{folder}: holds neither modules.json (sentence-transformers) nor config.json (transformers, model2vec)"
+    )

@@ -1,0 +1,78 @@
+"""`unbraid adopt`: a model of another library becomes a bundle."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unbraid.errors import AdoptError
+
+
+def adopt(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder of a model, or a hub id org/name.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder of the bundle.")],
+    pooling: Annotated[
+        str | None,
+        typer.Option(
+            help="For a plain transformers encoder: mean, cls, max, last, weightedmean or mean_sqrt_len.",
+        ),
+    ] = None,
+    dim: Annotated[
+        int | None, typer.Option(help="Fewer dimensions than the model's own, by PCA of its vectors.", min=1)
+    ] = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TASK=NAME",
+            help="Which prompt of the model a task takes, such as query=web_search; may be given several times.",
+        ),
+    ] = None,
+    sample: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file of texts, one a line, to measure on and to fit PCA on; default: docstrings."
+        ),
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch of a hub id.")] = None,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Read pickled weights, with torch's restricted loader.")
+    ] = False,
+) -> None:
+    """Make a bundle of a model that others trained: sentence-transformers, transformers, CLIP, model2vec.
+
+    Nothing is trained, and no code of the model's own is run.
+    """
+    from unbraid.adopt import adopt as run
+    from unbraid.adopt.card import kept
+    from unbraid.adopt.compare_speed import compare_speed
+
+    pairs = [one.partition("=") for one in prompt or ()]
+    if wrong := next((one for one in pairs if not one[2]), None):
+        raise typer.BadParameter(f"--prompt {wrong[0]!r}: expected TASK=NAME")
+    made = run(
+        model,
+        out,
+        revision=revision,
+        pooling=pooling,
+        dim=dim,
+        prompts={task: name for task, _, name in pairs},
+        allow_pickle=allow_pickle,
+        sample=_lines(sample) if sample else None,
+    )
+    typer.echo(f"{made.name}, {made.dim} dimensions")
+    for line in kept(made):
+        typer.echo(f"- {line}")
+    for speed in compare_speed(out):
+        typer.echo(f"{speed.bundle}: {speed.size / 1e6:.0f} MB, {speed.texts:.0f} texts/s on one thread")
+    typer.echo(f"{out} written: use it as --model {out}", err=True)
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file that hold something. Raises AdoptError for one that cannot be read or has few."""
+    try:
+        found = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise AdoptError(f"{path}: cannot be read as text: {error}") from error
+    if len(found) < 50:
+        raise AdoptError(f"{path}: {len(found)} lines with text, expected 50 or more")
+    return found
