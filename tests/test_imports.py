@@ -27,7 +27,7 @@ ALLOWED = {
     FACE: {"runtime", "custom_mapper", "io", "index"},
     "io": set(),
     "runtime": {"io"},
-    "custom_mapper": {"io"},
+    "custom_mapper": {"io", "index", "runtime"},
     "training": {"io"},
     "index": {"io", "runtime"},
     "evaluation": {"index", "runtime", "training", "io"},

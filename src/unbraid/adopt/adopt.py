@@ -11,6 +11,7 @@ from unbraid.adopt.card import card
 from unbraid.adopt.image_graphs import write_image_graphs
 from unbraid.adopt.models import AdoptedModel, TextModel
 from unbraid.adopt.projection import Cost, cost, fit_projection, projected
+from unbraid.adopt.prompt_mappers import prompt_mappers, what_is_kept
 from unbraid.adopt.read_model import read_model
 from unbraid.adopt.sample_texts import sample_texts, vocabulary_words
 from unbraid.adopt.task_mappers import write_mappers
@@ -56,29 +57,38 @@ def adopt(
     dim: int | None = None,
     prompts: Mapping[str, str] | None = None,
     allow_pickle: bool = False,
+    exact_prompts: bool = False,
     sample: Sequence[str] | None = None,
 ) -> Adopted:
     """Write `model`, a folder or hub id, as the bundle `out`.
 
-    `dim` asks for fewer dimensions by PCA; `sample` are texts to fit it and to measure on. The other options are those
-    of `read_model`. An existing bundle is replaced, and only when the new one is complete. Raises AdoptError, which
+    `dim` asks for fewer dimensions by PCA; `sample` are texts to fit it and to measure on. Vectors with another prompt than
+    that of documents are computed from base vectors by mappers; with `exact_prompts` the encoder reads queries behind
+    their own prompt. The other options are those of `read_model`. An existing bundle is replaced, and only when the new one is complete. Raises AdoptError, which
     names the file, module or layer, for a model that cannot become a bundle.
     """
     found = read_model(model, revision=revision, pooling=pooling, prompts=prompts, allow_pickle=allow_pickle)
     texts = list(sample or sample_texts())
     found, paid = _in_dim(found, dim, texts)
     text = _text_of(found)
+    exact = _query_prompt(found) if exact_prompts else ""
     with bundle_folder(out) as folder:
         small = write_text_graphs(text, identity(text), folder, "text", "document", texts)
         query = None
         if found.query:
             query = write_text_graphs(found.query, identity(found.query), folder, QUERY, "query", texts)
+        tiers = {QUERY: _entries(query.spec)} if query else {}
         modalities = _entries(small.spec)
         parities = [*small.parities, *(query.parities if query else ())]
         if found.image:
             modalities["image"], of_image = write_image_graphs(found.image, folder)
             parities += of_image
-        mappers = write_mappers(folder, text.dim, {})
+        if exact:
+            tiers = {QUERY: _entries(_behind(small.spec, exact))}
+        prompted = {} if exact else prompt_mappers(text, texts)
+        if query:
+            prompted.pop("query", None)  # its own encoder has read the prompt
+        mappers = write_mappers(folder, text.dim, {task: one.matrix for task, one in prompted.items()})
         base_id = hashlib.sha256("".join(spec["id"] for spec in modalities.values()).encode()).hexdigest()[
             :16
         ]
@@ -91,7 +101,7 @@ def adopt(
             "dim": text.dim,
             "dims": [text.dim, *(one for one in SMALLER if paid and one < text.dim)],
             "modalities": modalities,
-            **({"tiers": {QUERY: _entries(query.spec)}, "query_tier": QUERY} if query else {}),
+            **({"tiers": tiers, "query_tier": QUERY} if tiers else {}),
             "mappers": mappers,
             "search_modes": SEARCH_MODES,
             "relevance": _relevance(found, texts),
@@ -99,7 +109,8 @@ def adopt(
             "scores": {},
         }
         (folder / "parity.json").write_text(json.dumps([asdict(one) for one in parities], indent=1))
-        made = Adopted(found.name, text.dim, small, query, paid, parities, found.notes)
+        notes = [*found.notes, *what_is_kept(prompted)]
+        made = Adopted(found.name, text.dim, small, query, paid, parities, notes)
         sizes = {path.name: path.stat().st_size for path in graphs_and_tokenizers(folder)}
         seal(folder, about, card(about, made, sizes))
     return made
@@ -149,6 +160,24 @@ def _text_of(found: AdoptedModel) -> TextModel:
     if found.text is None:
         raise AdoptError(f"{found.name}: has no text encoder, and a bundle needs one")
     return found.text
+
+
+def _query_prompt(found: AdoptedModel) -> str:
+    """The prompt of queries. Raises AdoptError for a model whose queries have none of their own, or their own encoder."""
+    prompts = _text_of(found).prompts
+    prompt = prompts.get("query", "")
+    if found.query or prompt == prompts.get("document", ""):
+        raise AdoptError(
+            f"--exact-prompts: queries of {found.name} "
+            f"{'have an encoder of their own' if found.query else 'have no prompt of their own'}: leave it out"
+        )
+    return prompt
+
+
+def _behind(spec: TextSpec, prompt: str) -> TextSpec:
+    """The same graphs behind another prompt."""
+    name = hashlib.sha256(f"{spec.id} {prompt}".encode()).hexdigest()[:16]
+    return replace(spec, id=name, prefix=prompt)
 
 
 def _entries(spec: TextSpec) -> dict[str, Any]:

@@ -34,6 +34,13 @@ def adopt(
         ),
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Commit, tag or branch of a hub id.")] = None,
+    exact_prompts: Annotated[
+        bool,
+        typer.Option(
+            "--exact-prompts",
+            help="Encode queries behind their own prompt, in place of a mapper from base vectors.",
+        ),
+    ] = False,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Read pickled weights, with torch's restricted loader.")
     ] = False,
@@ -57,6 +64,7 @@ def adopt(
         dim=dim,
         prompts={task: name for task, _, name in pairs},
         allow_pickle=allow_pickle,
+        exact_prompts=exact_prompts,
         sample=_lines(sample) if sample else None,
     )
     typer.echo(f"{made.name}, {made.dim} dimensions")
