@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unbraid.adopt.card import card
-from unbraid.adopt.image_graphs import write_image_graphs
+from unbraid.adopt.image_graphs import ImageGraphs, sample_pictures, write_image_graphs
 from unbraid.adopt.models import AdoptedModel, TextModel
 from unbraid.adopt.projection import Cost, cost, fit_projection, projected
 from unbraid.adopt.read_model import read_model
@@ -42,6 +42,7 @@ class Adopted:
     dim: int
     text: TextGraphs
     query: TextGraphs | None
+    image: ImageGraphs | None
     cost: Cost | None  # of a projection
     parities: Sequence[Parity]
     notes: Sequence[str]
@@ -75,9 +76,10 @@ def adopt(
         )
         modalities = _entries(small.spec)
         parities = [*small.parities, *(query.parities if query else ())]
-        if found.image:
-            modalities["image"], of_image = write_image_graphs(found.image, folder)
-            parities += of_image
+        image = write_image_graphs(found.image, folder, sample_pictures()) if found.image else None
+        if image:
+            modalities["image"] = dict(image.entry)
+            parities += image.parities
         mappers = write_mappers(folder, text.dim, {})
         base_id = hashlib.sha256("".join(spec["id"] for spec in modalities.values()).encode()).hexdigest()[
             :16
@@ -94,12 +96,12 @@ def adopt(
             **({"tiers": {QUERY: _entries(query.spec)}, "query_tier": QUERY} if query else {}),
             "mappers": mappers,
             "search_modes": SEARCH_MODES,
-            "relevance": _relevance(found, texts),
+            "relevance": _relevance(found, texts, image),
             "licences": {found.name: found.licence},
             "scores": {},
         }
         (folder / "parity.json").write_text(json.dumps([asdict(one) for one in parities], indent=1))
-        made = Adopted(found.name, text.dim, small, query, paid, parities, found.notes)
+        made = Adopted(found.name, text.dim, small, query, image, paid, parities, found.notes)
         sizes = {path.name: path.stat().st_size for path in graphs_and_tokenizers(folder)}
         seal(folder, about, card(about, made, sizes))
     return made
@@ -157,7 +159,7 @@ def _entries(spec: TextSpec) -> dict[str, Any]:
     return {"text": entry, "code": dict(entry)}
 
 
-def _relevance(found: AdoptedModel, texts: Sequence[str]) -> dict[str, Any]:
+def _relevance(found: AdoptedModel, texts: Sequence[str], image: ImageGraphs | None) -> dict[str, Any]:
     """The measure of a search by vectors; see usual_cosines.py."""
     text = _text_of(found)
     asks = found.query or text
@@ -165,4 +167,5 @@ def _relevance(found: AdoptedModel, texts: Sequence[str]) -> dict[str, Any]:
     return relevance_of(
         asks.original(questions, asks.prompts.get("query")),
         text.original(documents, text.prompts.get("document")),
+        image.vectors if image else None,
     )
