@@ -71,9 +71,9 @@ def adopt(
     text = _text_of(found)
     with bundle_folder(out) as folder:
         small = write_text_graphs(text, identity(text), folder, "text", "document", texts)
-        query = found.query and write_text_graphs(
-            found.query, identity(found.query), folder, QUERY, "query", texts
-        )
+        query = None
+        if found.query:
+            query = write_text_graphs(found.query, identity(found.query), folder, QUERY, "query", texts)
         modalities = _entries(small.spec)
         parities = [*small.parities, *(query.parities if query else ())]
         image = write_image_graphs(found.image, folder, sample_pictures()) if found.image else None

@@ -177,9 +177,9 @@ def _loading(folder: Path) -> Iterator[None]:
         warnings.simplefilter("ignore")
         try:
             yield
-        except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError, ImportError) as error:
-            if isinstance(error, AdoptError):
-                raise
+        except AdoptError:
+            raise
+        except Exception as error:  # theirs are of many kinds: of the files, of pickle, of torch
             reason = " ".join(str(error).split())[:300]
             raise AdoptError(f"{folder}: cannot be loaded: {type(error).__name__}: {reason}") from error
 
@@ -212,7 +212,7 @@ def _text(folder: Path, model: Any, task: str, prompts: Mapping[str, str]) -> Te
     if static:
         tokenizer, limit = without_special_tokens(first.tokenizer), None
     elif type(first).__name__ == "Transformer":
-        _check_loaded(folder, first)
+        _check_loaded(_places(folder, model)[id(first)], first)
         backend = getattr(first.tokenizer, "backend_tokenizer", None)
         if not isinstance(backend, Tokenizer):
             raise AdoptError(
@@ -287,9 +287,24 @@ def _settings(module: Any) -> dict[str, Any]:
     return {key: value for key, value in module.get_config_dict().items() if not callable(value)}
 
 
-def _check_loaded(folder: Path, first: Any) -> None:
+def _places(folder: Path, model: Any) -> dict[int, Path]:
+    """The folder of every module of a loaded model, by the module's id."""
+    if not (folder / MODULES).is_file():
+        return {id(model[0]): folder}
+    found = {}
+    for entry, module in zip(read_json(folder / MODULES), model, strict=True):
+        place = folder / entry["path"]
+        found[id(module)] = place
+        if type(module).__name__ == "Router":
+            config = place / ROUTER if (place / ROUTER).is_file() else place / "config.json"
+            for route, names in read_object(config)["structure"].items():
+                for name, inner in zip(names, module.sub_modules[route], strict=True):
+                    found[id(inner)] = place / name
+    return found
+
+
+def _check_loaded(place: Path, first: Any) -> None:
     """Raise AdoptError for weights that miss a tensor, which the library fills with random numbers."""
-    place = Path(first.model.config._name_or_path)
     with _loading(place):
         _, info = type(first.model).from_pretrained(
             place, config=first.model.config, output_loading_info=True, **_options()
