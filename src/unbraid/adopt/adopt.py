@@ -74,7 +74,7 @@ def adopt(
         query = None
         if found.query:
             query = write_text_graphs(found.query, identity(found.query), folder, QUERY, "query", texts)
-        modalities = _entries(small.spec)
+        modalities = encoder_entries(small.spec)
         parities = [*small.parities, *(query.parities if query else ())]
         image = write_image_graphs(found.image, folder, sample_pictures()) if found.image else None
         if image:
@@ -93,7 +93,7 @@ def adopt(
             "dim": text.dim,
             "dims": [text.dim, *(one for one in SMALLER if paid and one < text.dim)],
             "modalities": modalities,
-            **({"tiers": {QUERY: _entries(query.spec)}, "query_tier": QUERY} if query else {}),
+            **({"tiers": {QUERY: encoder_entries(query.spec)}, "query_tier": QUERY} if query else {}),
             "mappers": mappers,
             "search_modes": SEARCH_MODES,
             "relevance": _relevance(found, texts, image),
@@ -153,7 +153,7 @@ def _text_of(found: AdoptedModel) -> TextModel:
     return found.text
 
 
-def _entries(spec: TextSpec) -> dict[str, Any]:
+def encoder_entries(spec: TextSpec) -> dict[str, Any]:
     """The entries of a text encoder in bundle.json: it reads code as well."""
     entry = {key: value for key, value in asdict(spec).items() if value not in ("", {}, ())}
     return {"text": entry, "code": dict(entry)}

@@ -17,13 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unbraid.adopt.adopt import encoder_entries, identity
 from unbraid.adopt.bridge_card import bridge_card, recall_table
 from unbraid.adopt.bridge_map import AffineMap, Pairs, best_map, recall
-from unbraid.adopt.entries import encoder_entries
 from unbraid.adopt.models import AdoptedModel, TextModel
 from unbraid.adopt.sample_texts import sample_texts, vocabulary_words
 from unbraid.adopt.text_graphs import TextGraphs, write_text_graphs
-from unbraid.adopt.text_identity import identity
 from unbraid.bundle import MANIFEST, STARTER
 from unbraid.embedder import Embedder
 from unbraid.errors import AdoptError
@@ -92,7 +91,9 @@ def write_bridged(found: AdoptedModel, out: Path, sample: Sequence[str], source:
     Pictures are read by the starter. Raises AdoptError for a model that keeps too little of the starter's space.
     """
     if found.text is None or found.query is not None:
-        raise AdoptError(f"{found.name}: --bridge takes a model with one text encoder for queries and documents")
+        raise AdoptError(
+            f"{found.name}: --bridge takes a model with one text encoder for queries and documents"
+        )
     starter, origin = load(), json.loads((STARTER / MANIFEST).read_text())
     tier = tier_name(found.name, starter.bundle.tiers)
     bridge, words = _fit(found.text, starter, sample)
@@ -108,7 +109,9 @@ def write_bridged(found: AdoptedModel, out: Path, sample: Sequence[str], source:
         for name in origin["files"]:
             shutil.copyfile(STARTER / name, folder / name)
         graphs = write_text_graphs(text, identity(text), folder, tier, "document", sample_texts())
-        parities = [Parity(**one) for one in json.loads((folder / "parity.json").read_text())] + graphs.parities
+        parities = [
+            Parity(**one) for one in json.loads((folder / "parity.json").read_text())
+        ] + graphs.parities
         (folder / "parity.json").write_text(json.dumps([asdict(one) for one in parities], indent=1))
         notes = list(found.notes)
         if found.image is not None:
@@ -164,7 +167,9 @@ def _recall(text: TextModel, starter: Embedder, bridge: AffineMap, texts: Sequen
     questions, documents = _questions(texts)
     own, their = text.original(documents, prompt), _by_starter(starter, documents)
     asked, their_asked = text.original(questions, prompt), _by_starter(starter, questions)
-    query, document = (starter.map(one, task) for one, task in ((bridge(asked), "query"), (bridge(own), "document")))
+    query, document = (
+        starter.map(one, task) for one, task in ((bridge(asked), "query"), (bridge(own), "document"))
+    )
     their_query, their_document = starter.map(their_asked, "query"), starter.map(their, "document")
     alone = text.original(questions, text.prompts.get("query"))
     return Recall(
@@ -181,7 +186,9 @@ def _questions(texts: Sequence[str]) -> tuple[list[str], list[str]]:
     found = [one for one in map(question_of, texts) if one]
     distinct = dict(found)  # a question that stands over two texts has no one answer
     if len(distinct) < 10:
-        raise AdoptError(f"{len(distinct)} texts of the sample have two sentences or more, expected 10: name more")
+        raise AdoptError(
+            f"{len(distinct)} texts of the sample have two sentences or more, expected 10: name more"
+        )
     return list(distinct), list(distinct.values())
 
 
@@ -194,9 +201,7 @@ def _by_starter(starter: Embedder, texts: Sequence[str]) -> np.ndarray:
     return normalize(starter.encode(texts, tier=starter.tier, on_truncate="ignore", progress=False))
 
 
-def _manifest(
-    origin: Mapping[str, Any], folder: Path, found: AdoptedModel, made: Bridged
-) -> dict[str, Any]:
+def _manifest(origin: Mapping[str, Any], folder: Path, found: AdoptedModel, made: Bridged) -> dict[str, Any]:
     tiers = origin.get("tiers", {}) | {made.tier: encoder_entries(made.graphs.spec)}
     about = {key: value for key, value in origin.items() if key not in ("files", "sha256")}
     bridge = {

@@ -34,9 +34,11 @@ def bridge_card(about: Mapping[str, Any], origin: Mapping[str, Any], made: "Brid
     """README.md of a copy of the bundle `origin` with a bridged tier."""
     parts = [
         f"# {about['name']}",
-        f"The bundle {origin['name']} {origin['version']} with one more tier, `{made.tier}`: {made.name} and a linear map into "
-        f"the space of {origin['name']}. The tier reads English texts and code, the tiers of {origin['name']} other "
-        "languages, and its tower pictures. Both search one index.",
+        (
+            f"The bundle {origin['name']} {origin['version']} with one more tier, `{made.tier}`: {made.name} and a linear map into "
+            f"the space of {origin['name']}. The tier reads English texts and code, the tiers of {origin['name']} other "
+            "languages, and its tower pictures. Both search one index."
+        ),
         "## What the bridge keeps",
         *bridged_lines(made),
         "## Licence\n\n" + "\n".join(f"- {name}: {one}" for name, one in about["licences"].items()),

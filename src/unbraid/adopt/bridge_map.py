@@ -65,7 +65,9 @@ def _crossing(one: AffineMap, own: Pairs, theirs: Pairs) -> float:
     """What a search finds across the two models and within the bridged one, on average."""
     questions, documents = one(own.questions), one(own.documents)
     return (
-        recall(questions, theirs.documents) + recall(theirs.questions, documents) + recall(questions, documents)
+        recall(questions, theirs.documents)
+        + recall(theirs.questions, documents)
+        + recall(questions, documents)
     ) / 3
 
 

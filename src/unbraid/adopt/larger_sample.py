@@ -2,14 +2,16 @@
 
 import re
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from unbraid.errors import AdoptError
+from unbraid.errors import AdoptError, DataError
 
 CHARACTERS = 400  # that are taken of a text
 LEAST_CHARACTERS = 40
-LEAST_TEXTS = 500
+FEW_TEXTS = 200  # to measure on
+BRIDGE_TEXTS = 4000  # to fit a bridge on
 _DOCSTRING = re.compile(r'^[ \t]*[rR]?"""(.+?)"""', re.DOTALL | re.MULTILINE)
 _NOT_PROSE = {"site-packages", "test", "tests", "lib2to3", "idlelib", "idle_test"}
 
@@ -18,7 +20,11 @@ def library_texts(count: int) -> list[str]:
     """Up to `count` texts: docstrings of the standard library and paragraphs of Python's reference, file by file."""
     from pydoc_data.topics import topics
 
-    texts = list(dict.fromkeys(_trimmed([*_docstrings(), *(t for page in topics.values() for t in page.split("\n\n"))])))
+    texts = list(
+        dict.fromkeys(
+            _trimmed([*_docstrings(), *(t for page in topics.values() for t in page.split("\n\n"))])
+        )
+    )
     return spread(texts, count)
 
 
@@ -27,7 +33,6 @@ def folder_texts(place: Path, count: int) -> list[str]:
 
     Raises AdoptError for a place without enough of them.
     """
-    from unbraid.errors import DataError
     from unbraid.index.files.read import read_chunks
     from unbraid.index.files.walk import Walk, resolve_roots
 
@@ -37,15 +42,16 @@ def folder_texts(place: Path, count: int) -> list[str]:
             found = root.read_text(encoding="utf-8").splitlines()
         else:
             found = []
-            for file in Walk(root, lambda _: None).files():
-                if file.modality != "image":
+            texts_of = (one for one in Walk(root, lambda _: None).files() if one.modality != "image")
+            for file in texts_of:
+                with suppress(OSError, DataError):  # a broken file says nothing
                     found += [chunk.snippet for chunk in read_chunks(file.path.read_bytes(), file.suffix)]
     except (OSError, UnicodeDecodeError, DataError) as error:
         raise AdoptError(f"{place}: cannot be read as texts: {error}") from error
     texts = list(dict.fromkeys(_trimmed(found)))
-    if len(texts) < LEAST_TEXTS:
+    if len(texts) < count // 8:
         raise AdoptError(
-            f"{place}: {len(texts)} texts of {LEAST_CHARACTERS} characters or more, expected {LEAST_TEXTS}: name a larger "
+            f"{place}: {len(texts)} texts of {LEAST_CHARACTERS} characters or more, expected {count // 8}: name a larger "
             "folder, or a file with a text on each line"
         )
     return spread(texts, count)
@@ -64,7 +70,7 @@ def _docstrings() -> Iterator[str]:
             yield from _DOCSTRING.findall(path.read_text(encoding="utf-8", errors="replace"))
 
 
-def _trimmed(texts: Sequence[str]) -> Iterator[str]:
+def _trimmed(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         lines = (line.strip() for line in text.strip().splitlines())
         if len(whole := "\n".join(lines)[:CHARACTERS].strip()) >= LEAST_CHARACTERS:
