@@ -48,6 +48,7 @@ ALLOWED = {
         "custom_mapper",
         "runtime",
         "io",
+        "distill",  # drawings, the pictures that every machine has
     },
     "export": {"base_encoders", "mappers", "runtime", "io"},
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unbraid.adopt.card import card
-from unbraid.adopt.image_graphs import write_image_graphs
+from unbraid.adopt.image_graphs import ImageGraphs, sample_pictures, write_image_graphs
 from unbraid.adopt.models import AdoptedModel, TextModel
 from unbraid.adopt.projection import Cost, cost, fit_projection, projected
 from unbraid.adopt.prompt_mappers import prompt_mappers, what_is_kept
@@ -25,12 +25,8 @@ from unbraid.export.text_tiers import file_hash
 from unbraid.tasks import SEARCH_MODES
 
 MOST_DIMS = 1024
-SMALLER = (
-    512,
-    256,
-    128,
-    64,
-)  # to which vectors of a projection may be cut: their directions come largest first
+# To which vectors of a projection may be cut: their directions come largest first.
+SMALLER = (512, 256, 128, 64)
 WORDS = 3000  # of the vocabulary, that a projection is fitted on beside the sample
 QUERY = "query"  # the tier of queries, where they have an encoder of their own
 
@@ -43,6 +39,7 @@ class Adopted:
     dim: int
     text: TextGraphs
     query: TextGraphs | None
+    image: ImageGraphs | None
     cost: Cost | None  # of a projection
     parities: Sequence[Parity]
     notes: Sequence[str]
@@ -64,8 +61,8 @@ def adopt(
 
     `dim` asks for fewer dimensions by PCA; `sample` are texts to fit it and to measure on. Vectors with another prompt than
     that of documents are computed from base vectors by mappers; with `exact_prompts` the encoder reads queries behind
-    their own prompt. The other options are those of `read_model`. An existing bundle is replaced, and only when the new one is complete. Raises AdoptError, which
-    names the file, module or layer, for a model that cannot become a bundle.
+    their own prompt. The other options are those of `read_model`. An existing bundle is replaced, and only when the new
+    one is complete. Raises AdoptError, which names the file, module or layer, for a model that cannot become a bundle.
     """
     found = read_model(model, revision=revision, pooling=pooling, prompts=prompts, allow_pickle=allow_pickle)
     texts = list(sample or sample_texts())
@@ -77,21 +74,21 @@ def adopt(
         query = None
         if found.query:
             query = write_text_graphs(found.query, identity(found.query), folder, QUERY, "query", texts)
-        tiers = {QUERY: _entries(query.spec)} if query else {}
-        modalities = _entries(small.spec)
+        tiers = {QUERY: encoder_entries(query.spec)} if query else {}
+        modalities = encoder_entries(small.spec)
         parities = [*small.parities, *(query.parities if query else ())]
-        if found.image:
-            modalities["image"], of_image = write_image_graphs(found.image, folder)
-            parities += of_image
+        image = write_image_graphs(found.image, folder, sample_pictures()) if found.image else None
+        if image:
+            modalities["image"] = dict(image.entry)
+            parities += image.parities
         if exact:
-            tiers = {QUERY: _entries(_behind(small.spec, exact))}
-        prompted = {} if exact else prompt_mappers(text, texts)
-        if query:
-            prompted.pop("query", None)  # its own encoder has read the prompt
+            tiers = {QUERY: encoder_entries(_behind(small.spec, exact))}
+        prompted = prompt_mappers(text, texts)
+        if tiers:
+            prompted.pop("query", None)  # the tier of queries reads the prompt itself
         mappers = write_mappers(folder, text.dim, {task: one.matrix for task, one in prompted.items()})
-        base_id = hashlib.sha256("".join(spec["id"] for spec in modalities.values()).encode()).hexdigest()[
-            :16
-        ]
+        ids = "".join(spec["id"] for spec in modalities.values())
+        base_id = hashlib.sha256(ids.encode()).hexdigest()[:16]
         about = {
             "format": FORMAT,
             "name": found.name,
@@ -104,13 +101,13 @@ def adopt(
             **({"tiers": tiers, "query_tier": QUERY} if tiers else {}),
             "mappers": mappers,
             "search_modes": SEARCH_MODES,
-            "relevance": _relevance(found, texts),
+            "relevance": _relevance(found, texts, image),
             "licences": {found.name: found.licence},
             "scores": {},
         }
         (folder / "parity.json").write_text(json.dumps([asdict(one) for one in parities], indent=1))
         notes = [*found.notes, *what_is_kept(prompted)]
-        made = Adopted(found.name, text.dim, small, query, paid, parities, notes)
+        made = Adopted(found.name, text.dim, small, query, image, paid, parities, notes)
         sizes = {path.name: path.stat().st_size for path in graphs_and_tokenizers(folder)}
         seal(folder, about, card(about, made, sizes))
     return made
@@ -180,13 +177,13 @@ def _behind(spec: TextSpec, prompt: str) -> TextSpec:
     return replace(spec, id=name, prefix=prompt)
 
 
-def _entries(spec: TextSpec) -> dict[str, Any]:
+def encoder_entries(spec: TextSpec) -> dict[str, Any]:
     """The entries of a text encoder in bundle.json: it reads code as well."""
     entry = {key: value for key, value in asdict(spec).items() if value not in ("", {}, ())}
     return {"text": entry, "code": dict(entry)}
 
 
-def _relevance(found: AdoptedModel, texts: Sequence[str]) -> dict[str, Any]:
+def _relevance(found: AdoptedModel, texts: Sequence[str], image: ImageGraphs | None) -> dict[str, Any]:
     """The measure of a search by vectors; see usual_cosines.py."""
     text = _text_of(found)
     asks = found.query or text
@@ -194,4 +191,5 @@ def _relevance(found: AdoptedModel, texts: Sequence[str]) -> dict[str, Any]:
     return relevance_of(
         asks.original(questions, asks.prompts.get("query")),
         text.original(documents, text.prompts.get("document")),
+        image.vectors if image else None,
     )
