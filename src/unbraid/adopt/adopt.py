@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from unbraid.adopt.card import card
 from unbraid.adopt.image_graphs import ImageGraphs, sample_pictures, write_image_graphs
 from unbraid.adopt.models import AdoptedModel, TextModel
@@ -23,6 +25,7 @@ from unbraid.export.bundle_writer import bundle_folder, graphs_and_tokenizers, s
 from unbraid.export.parity import Parity
 from unbraid.export.text_tiers import file_hash
 from unbraid.tasks import SEARCH_MODES
+from unbraid.vectors import normalize
 
 MOST_DIMS = 1024
 # To which vectors of a projection may be cut: their directions come largest first.
@@ -86,7 +89,8 @@ def adopt(
         prompted = prompt_mappers(text, texts)
         if tiers:
             prompted.pop("query", None)  # the tier of queries reads the prompt itself
-        mappers = write_mappers(folder, text.dim, {task: one.matrix for task, one in prompted.items()})
+        matrices = {task: one.matrix for task, one in prompted.items()} | dict(found.mappers)
+        mappers = write_mappers(folder, text.dim, matrices)
         ids = "".join(spec["id"] for spec in modalities.values())
         base_id = hashlib.sha256(ids.encode()).hexdigest()[:16]
         about = {
@@ -150,7 +154,8 @@ def _in_dim(found: AdoptedModel, dim: int | None, texts: Sequence[str]) -> tuple
     matrix = fit_projection(vectors, dim)
     paid = cost(matrix, text.original(texts[::2], prompt))
     query = found.query and projected(found.query, matrix)
-    return replace(found, text=projected(text, matrix), query=query), paid
+    mappers = {task: matrix @ one @ matrix.T for task, one in found.mappers.items()}
+    return replace(found, text=projected(text, matrix), query=query, mappers=mappers), paid
 
 
 def _text_of(found: AdoptedModel) -> TextModel:
@@ -188,8 +193,12 @@ def _relevance(found: AdoptedModel, texts: Sequence[str], image: ImageGraphs | N
     text = _text_of(found)
     asks = found.query or text
     questions, documents = [one[:60] for one in texts[::3]], texts[1::3]
+
+    def mapped(vectors: np.ndarray, task: str) -> np.ndarray:
+        return normalize(vectors @ found.mappers[task].T) if task in found.mappers else vectors
+
     return relevance_of(
-        asks.original(questions, asks.prompts.get("query")),
-        text.original(documents, text.prompts.get("document")),
+        mapped(asks.original(questions, asks.prompts.get("query")), "query"),
+        mapped(text.original(documents, text.prompts.get("document")), "document"),
         image.vectors if image else None,
     )
