@@ -210,8 +210,7 @@ def _text(folder: Path, model: Any, task: str, prompts: Mapping[str, str]) -> Te
     """The text encoder of the `task` query or document, which differ where the model has a router."""
     modules = _route(model, task)
     first = modules[0]
-    tokenizer = _tokenizer(folder, model, first)
-    max_tokens = int(tokenizer.truncation["max_length"])
+    tokenizer, max_tokens = _tokenizer(folder, model, first)
 
     def original(texts: Sequence[str], prompt: str | None) -> np.ndarray:
         vectors = model.encode(list(texts), prompt=prompt or "", task=task, show_progress_bar=False)
@@ -237,8 +236,11 @@ def _text(folder: Path, model: Any, task: str, prompts: Mapping[str, str]) -> Te
     )
 
 
-def _tokenizer(folder: Path, model: Any, first: Any) -> Tokenizer:
-    """The tokenizer of the first module, which cuts at its limit. Raises AdoptError for one that cannot be a file."""
+def _tokenizer(folder: Path, model: Any, first: Any) -> tuple[Tokenizer, int]:
+    """The tokenizer of the first module, and the number of tokens that it cuts at.
+
+    Raises AdoptError for one that cannot be written as a file.
+    """
     kind = type(first).__name__
     if kind == "StaticEmbedding":
         tokenizer = without_special_tokens(first.tokenizer)
@@ -255,8 +257,9 @@ def _tokenizer(folder: Path, model: Any, first: Any) -> Tokenizer:
     else:
         raise AdoptError(f"{folder / MODULES}: the first module is a {kind}, which reads no text")
     tokenizer.no_padding()
-    tokenizer.enable_truncation(int(min(limit or LONGEST, LONGEST)))
-    return tokenizer
+    max_tokens = int(min(limit or LONGEST, LONGEST))
+    tokenizer.enable_truncation(max_tokens)
+    return tokenizer, max_tokens
 
 
 def _route(model: Any, task: str) -> list[nn.Module]:
