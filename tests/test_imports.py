@@ -27,7 +27,7 @@ ALLOWED = {
     FACE: {"runtime", "custom_mapper", "io", "index"},
     "io": set(),
     "runtime": {"io"},
-    "custom_mapper": {"io"},
+    "custom_mapper": {"io", "index", "runtime"},
     "training": {"io"},
     "index": {"io", "runtime"},
     "evaluation": {"index", "runtime", "training", "io"},
@@ -49,6 +49,7 @@ ALLOWED = {
         "custom_mapper",
         "runtime",
         "io",
+        "distill",  # drawings, the pictures that every machine has
     },
     "export": {"base_encoders", "mappers", "runtime", "io"},
     "stock_modules": {"export", "teacher", "training", "runtime", "io"},

@@ -39,6 +39,8 @@ class ImageModel:
     preprocess: ImagePreprocess
     dim: int
     original: Callable[[Sequence[Image.Image]], np.ndarray]  # float32 [n, dim], unit length
+    # What decides the vectors beside weights and pixels, as JSON: layers, activation.
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
