@@ -27,7 +27,7 @@ ALLOWED = {
     FACE: {"runtime", "custom_mapper", "io", "index"},
     "io": set(),
     "runtime": {"io"},
-    "custom_mapper": {"io"},
+    "custom_mapper": {"io", "index", "runtime"},
     "training": {"io"},
     "index": {"io", "runtime"},
     "evaluation": {"index", "runtime", "training", "io"},
@@ -39,7 +39,20 @@ ALLOWED = {
     "mappers": set(),
     "teacher": {"runtime", "training", "evaluation", "io"},
     "distill": {"teacher", "training", "base_encoders", "mappers", "evaluation", "runtime", "io"},
+    "adopt": {
+        "export",
+        "base_encoders",
+        "mappers",
+        "teacher",
+        "training",
+        "index",
+        "custom_mapper",
+        "runtime",
+        "io",
+        "distill",  # drawings, the pictures that every machine has
+    },
     "export": {"base_encoders", "mappers", "runtime", "io"},
+    "stock_modules": {"export", "teacher", "training", "runtime", "io"},
 }
 # Shelf of the index -> shelves it may import.
 INDEX_SHELVES = {

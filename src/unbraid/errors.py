@@ -6,6 +6,7 @@ UnbraidError
 │   └── ImageError     a picture cannot be decoded safely
 ├── StoreError         an index cannot be opened, does not match the bundle, or is in use by another process
 ├── TeacherError       a teacher cannot be loaded, does not fit the machine, or gave no finite vector
+├── AdoptError         a model of another library cannot become a bundle; the message names the file or module
 ├── DataError          a data set or vector file cannot be read (also a ValueError)
 └── MissingExtraError  an optional dependency is not installed (also an ImportError)
 """
@@ -37,6 +38,10 @@ class StoreError(UnbraidError):
 
 class TeacherError(UnbraidError):
     """A teacher's checkpoint was refused, does not fit this machine, or gave a vector that is not finite."""
+
+
+class AdoptError(UnbraidError):
+    """A model of another library cannot become a bundle; the message names the file or module."""
 
 
 class DataError(UnbraidError, ValueError):
