@@ -49,7 +49,7 @@ def export_bundle(
     for needed in (*text, "mappers/record.json", *image, *nano):
         if not (run / needed).exists():
             raise DataError(f"{run / needed}: not found: finish `unbraid train distill` before exporting")
-    with _bundle_folder(out) as folder:
+    with bundle_folder(out) as folder:
         tiers, parities = transformer_tiers(run, folder, trained, precisions)
         if nano:
             tiers["nano"], parities_of_nano = nano_tier(run, folder, precisions)
@@ -87,7 +87,7 @@ def export_tower(
             f"{run / 'image'}: trained against captions by text encoder {wanted}, and that of {bundle} is {found}: "
             "train with this bundle in another --run"
         )
-    with _bundle_folder(out) as folder:
+    with bundle_folder(out) as folder:
         for name in origin["files"]:
             shutil.copyfile(bundle / name, folder / name)
         for file in origin["modalities"].get("image", {"graphs": {}})["graphs"].values():
@@ -96,7 +96,7 @@ def export_tower(
         parities = [Parity(**one) for one in json.loads((folder / "parity.json").read_text())]
         parities = [one for one in parities if not one.graph.startswith("image.")] + new
         (folder / "parity.json").write_text(json.dumps([asdict(one) for one in parities], indent=1))
-        graphs = _graphs_and_tokenizers(folder)
+        graphs = graphs_and_tokenizers(folder)
         about = origin | {
             "name": recipe["name"],
             "version": recipe["version"],
@@ -108,12 +108,12 @@ def export_tower(
         sizes = {path.name: path.stat().st_size for path in graphs}
         card_of_bundle = (bundle / "README.md").read_text(encoding="utf-8")
         text = card_with_tower(card_of_bundle, origin, about, recipe, record["commit"], parities, sizes)
-        _seal(folder, about, text)
+        seal(folder, about, text)
     return new
 
 
 @contextmanager
-def _bundle_folder(out: Path) -> Iterator[Path]:
+def bundle_folder(out: Path) -> Iterator[Path]:
     """A folder that becomes the bundle `out` when the block ends. Raises as the exports do."""
 
     def check() -> None:
@@ -209,7 +209,7 @@ def _manifest(
     record = json.loads((run / SMALL / "record.json").read_text())
     recipe = _recipe(run)
     (folder / "parity.json").write_text(json.dumps([asdict(parity) for parity in parities], indent=1))
-    graphs = _graphs_and_tokenizers(folder)
+    graphs = graphs_and_tokenizers(folder)
     base_ids = "".join(spec["id"] for spec in modalities.values())  # a further tier lies in the same space
     about = {
         "format": FORMAT,
@@ -229,16 +229,17 @@ def _manifest(
         "scores": scores,
     }
     sizes = {path.name: path.stat().st_size for path in graphs}
-    _seal(folder, about, card(about, recipe, record, parities, run, sizes))
+    seal(folder, about, card(about, recipe, record, parities, run, sizes))
 
 
-def _graphs_and_tokenizers(folder: Path) -> list[Path]:
+def graphs_and_tokenizers(folder: Path) -> list[Path]:
+    """The files of a bundle that decide its vectors."""
     return sorted(
         path for path in folder.iterdir() if path.suffix == ".onnx" or path.name.endswith("tokenizer.json")
     )
 
 
-def _seal(folder: Path, about: dict[str, Any], text: str) -> None:
+def seal(folder: Path, about: dict[str, Any], text: str) -> None:
     """Write the card `text`, and last bundle.json with the hash of every other file."""
     (folder / "README.md").write_text(text, encoding="utf-8")
     about["files"] = {

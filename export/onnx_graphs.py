@@ -17,7 +17,7 @@ from unbraid.base_encoders.fixed_padding import with_fixed_padding
 from unbraid.base_encoders.static_encoder import StaticEncoder
 from unbraid.base_encoders.text_encoder import TextEncoder
 from unbraid.export.token_table import store_in_four_bits
-from unbraid.export.wide_products import store_in_blocks, wide_products
+from unbraid.export.wide_products import WIDE, store_in_blocks, wide_products
 from unbraid.mappers import GatedMapper, Mapper
 
 OPSET = 17
@@ -34,7 +34,7 @@ def export_tokens(embeddings: "Embeddings", path: Path) -> None:
     """Write input_ids int64 [B, T] -> token_vectors float32 [B, T, H]: what tiers with the same embeddings share."""
     ids = torch.zeros((2, 8), dtype=torch.long)
     axes = {name: {0: "batch", 1: "tokens"} for name in ("input_ids", "token_vectors")}
-    _export(embeddings, (ids,), path, ["input_ids"], ["token_vectors"], axes)
+    export_module(embeddings, (ids,), path, ["input_ids"], ["token_vectors"], axes)
     store_in_four_bits(path)
 
 
@@ -95,14 +95,19 @@ class _FromVectors(nn.Module):
 
 
 def _export_encoder(encoder: nn.Module, tokens: Tensor, name: str, path: Path) -> None:
+    export_unfused(encoder, tokens, name, path)
+    config = encoder.backbone.config  # type: ignore[union-attr]
+    if config.model_type == "bert":  # type: ignore[union-attr]
+        fuse_bert(path, int(config.num_attention_heads), int(config.hidden_size))  # type: ignore[union-attr, arg-type]
+
+
+def export_unfused(encoder: nn.Module, tokens: Tensor, name: str, path: Path) -> None:
+    """Write the input `name`, an example of which is `tokens` [2, 8, ...], and attention_mask -> base_vector [B, D]."""
     mask = torch.ones((2, 8), dtype=torch.long)
     mask[1, 5:] = 0
     axes = {one: {0: "batch", 1: "tokens"} for one in (name, "attention_mask")}
-    _export(encoder, (tokens, mask), path, [name, "attention_mask"], ["base_vector"], axes)
+    export_module(encoder, (tokens, mask), path, [name, "attention_mask"], ["base_vector"], axes)
     store_in_four_bits(path)
-    config = encoder.backbone.config  # type: ignore[union-attr]
-    if config.model_type == "bert":  # type: ignore[union-attr]
-        _fuse_bert(path, int(config.num_attention_heads), int(config.hidden_size))  # type: ignore[union-attr, arg-type]
 
 
 class _StaticGraph(nn.Module):
@@ -134,14 +139,16 @@ def export_static(encoder: StaticEncoder, path: Path, *, int8: bool = False) -> 
     ids = torch.zeros((2, 8), dtype=torch.long)
     axes = {"input_ids": {0: "batch", 1: "tokens"}, "attention_mask": {0: "batch", 1: "tokens"}}
     graph = _StaticGraph(encoder, int8=int8)
-    _export(graph, (ids, torch.ones_like(ids)), path, ["input_ids", "attention_mask"], ["base_vector"], axes)
+    export_module(
+        graph, (ids, torch.ones_like(ids)), path, ["input_ids", "attention_mask"], ["base_vector"], axes
+    )
 
 
 def export_image(encoder: nn.Module, path: Path, size: int) -> None:
     """Write pixel_values float32 [B, 3, size, size] -> base_vector float32 [B, D]."""
     axes = {"pixel_values": {0: "batch"}}
     encoder = with_fixed_padding(encoder, size)
-    _export(encoder, (torch.zeros(2, 3, size, size),), path, ["pixel_values"], ["base_vector"], axes)
+    export_module(encoder, (torch.zeros(2, 3, size, size),), path, ["pixel_values"], ["base_vector"], axes)
 
 
 class _MapperGraph(nn.Module):
@@ -161,20 +168,22 @@ def export_mapper(mapper: Mapper, path: Path, dim: int) -> None:
     """Write base float32 [B, D] -> mapped (the linear part W b) and task_vector (unit length), float32 [B, D] each."""
     example = nn.functional.normalize(torch.randn(2, dim), dim=-1)
     axes = {"base": {0: "batch"}}
-    _export(_MapperGraph(mapper), (example,), path, ["base"], ["mapped", "task_vector"], axes)
+    export_module(_MapperGraph(mapper), (example,), path, ["base"], ["mapped", "task_vector"], axes)
 
 
-def quantize(source: Path, target: Path, inputs: Sequence[Mapping[str, np.ndarray]] = ()) -> None:
+def quantize(
+    source: Path, target: Path, inputs: Sequence[Mapping[str, np.ndarray]] = (), wide: float = WIDE
+) -> None:
     """Write the graph with its MatMul weights in 7 bits of an int8, one scale a channel, activations dynamic.
 
     Embeddings take all 8 bits: they are looked up, not multiplied. Convolutions are left alone: their int8
     kernels are ten times slower on CPUs. Products that one scale cannot serve for `inputs` of the graph are stored in
-    blocks (wide_products.py).
+    blocks (wide_products.py); a lower `wide` does so for more of them, which is slower and nearer to the float graph.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    wide = wide_products(source, inputs)
+    in_blocks = wide_products(source, inputs, wide)
     quantize_dynamic(
         source,
         target,
@@ -184,11 +193,11 @@ def quantize(source: Path, target: Path, inputs: Sequence[Mapping[str, np.ndarra
         # x86 CPUs without VNNI add two products of a uint8 and an int8 in 16 bits and cut what does not fit.
         # Two times 255 x 64 fits, two times 255 x 127 does not (docs/decisions.md).
         reduce_range=True,
-        nodes_to_exclude=wide,
+        nodes_to_exclude=in_blocks,
         extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # fused nodes carry no type of their own
     )
-    if wide:
-        store_in_blocks(target, wide)
+    if in_blocks:
+        store_in_blocks(target, in_blocks)
 
 
 def store_in_half(path: Path) -> None:
@@ -215,7 +224,7 @@ def store_in_half(path: Path) -> None:
     onnx.save(model, path)
 
 
-def _export(
+def export_module(
     module: nn.Module,
     arguments: tuple[Tensor, ...],
     path: Path,
@@ -223,6 +232,7 @@ def _export(
     outputs: list[str],
     axes: Mapping[str, dict[int, str]],
 ) -> None:
+    """Trace `module` with `arguments`; the first axis of every output, and `axes` of the inputs, may vary."""
     dynamic = {**{name: {0: "batch"} for name in outputs}, **axes}
     with warnings.catch_warnings():
         # The legacy exporter announces its removal, and tracing warns of shapes that it fixes; the parity
@@ -240,7 +250,8 @@ def _export(
         )
 
 
-def _fuse_bert(path: Path, heads: int, width: int) -> None:
+def fuse_bert(path: Path, heads: int, width: int) -> None:
+    """Join the operators of a BERT-type graph that onnxruntime has as one: attention, layer norm, GELU, embeddings."""
     from onnxruntime.transformers.optimizer import optimize_model
 
     fused = optimize_model(str(path), model_type="bert", num_heads=heads, hidden_size=width, opt_level=0)

@@ -17,16 +17,21 @@ BLOCK = 64  # numbers that share a scale
 WIDE = 127  # a step of 8 bits is then half of the root mean square
 
 
-def wide_products(path: Path, inputs: Sequence[Mapping[str, np.ndarray]]) -> list[str]:
+def wide_products(path: Path, inputs: Sequence[Mapping[str, np.ndarray]], wide: float = WIDE) -> list[str]:
     """Names of the MatMul nodes of the graph at `path` whose left input is wide for one of `inputs`.
 
-    Wide: the largest less the smallest number, over the root mean square, is more than WIDE.
+    Wide: the largest less the smallest number, over the root mean square, is more than `wide`. Weights whose depth is no
+    multiple of BLOCK cannot be stored in blocks and are left out.
     """
     import onnx
 
     model = onnx.load(path)
-    stored = {tensor.name for tensor in model.graph.initializer}
-    products = [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in stored]
+    depths = {tensor.name: tensor.dims[0] for tensor in model.graph.initializer if len(tensor.dims) == 2}
+    products = [
+        node
+        for node in model.graph.node
+        if node.op_type == "MatMul" and depths.get(node.input[1], 1) % BLOCK == 0
+    ]
     if not products:
         return []
     read = list(dict.fromkeys(node.input[0] for node in products))
@@ -38,8 +43,8 @@ def wide_products(path: Path, inputs: Sequence[Mapping[str, np.ndarray]]) -> lis
         found = [zip(read, session.run(read, dict(given)), strict=True) for given in inputs]
     finally:
         probe.unlink()
-    wide = {name for numbers in found for name, one in numbers if _span(one) > WIDE}
-    return [node.name for node in products if node.input[0] in wide]
+    too_wide = {name for numbers in found for name, one in numbers if _span(one) > wide}
+    return [node.name for node in products if node.input[0] in too_wide]
 
 
 def _span(numbers: np.ndarray) -> float:

@@ -9,11 +9,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from unbraid.errors import BundleError
+from unbraid.io.surrogates import replace_lone_surrogates
 from unbraid.items import MODALITIES
 from unbraid.runtime.preprocess import ImagePreprocess
 
@@ -43,6 +44,7 @@ class TextSpec:
     # Padded tokens in one run; a longer text runs alone. One text at a time costs a transformer at most a tenth of its
     # speed on a CPU, and its int8 vectors do not depend on other texts (benchmarks/batching.py, docs/decisions.md).
     batch_tokens: int = 1
+    prefix: str = ""  # put before every text and code, as a model with prompts was trained; part of `id`
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ def _parse(folder: Path, about: dict[str, Any]) -> Bundle:
         image=ImageSpec(
             str(image["id"]),
             _graphs(image),
-            ImagePreprocess(int(image["size"]), image["mean"], image["std"]),
+            _preprocess(image),
         )
         if image
         else None,
@@ -226,6 +228,7 @@ def _tiers(small: dict[str, Any], further: dict[str, Any]) -> dict[str, dict[str
                 token_graphs={str(one): str(file) for one, file in spec.get("token_graphs", {}).items()},
                 languages=tuple(str(language) for language in spec.get("languages", ())),
                 batch_tokens=int(spec.get("batch_tokens", TextSpec.batch_tokens)),
+                prefix=_prefix(spec.get("prefix", "")),
             )
             for name, spec in specs.items()
         }
@@ -235,6 +238,31 @@ def _tiers(small: dict[str, Any], further: dict[str, Any]) -> dict[str, dict[str
 
 def _graphs(spec: dict[str, Any]) -> dict[str, str]:
     return {str(precision): str(file) for precision, file in spec["graphs"].items()}
+
+
+def preprocess_entries(preprocess: ImagePreprocess) -> dict[str, Any]:
+    """What the entry `image` of bundle.json says of pixels.
+
+    All but "fit" stand in an entry of their own: a version of before, which knows no other, then misses `size` and refuses
+    the bundle, where it would otherwise give vectors of differently prepared pictures.
+    """
+    if preprocess.method != "fit":
+        return {"preprocess": asdict(preprocess)}
+    return {"size": preprocess.size, "mean": preprocess.mean, "std": preprocess.std}
+
+
+def _preprocess(image: Mapping[str, Any]) -> ImagePreprocess:
+    """The reverse. Raises KeyError, TypeError or ValueError for entries that are missing, unknown or wrong."""
+    if "preprocess" not in image:
+        return ImagePreprocess(int(image["size"]), image["mean"], image["std"])
+    return ImagePreprocess(**dict(image["preprocess"]))
+
+
+def _prefix(found: Any) -> str:
+    """`found` itself. Raises ValueError for what is no text that a tokenizer reads."""
+    if not isinstance(found, str) or found != replace_lone_surrogates(found):
+        raise ValueError(f"prefix is {found!r}, expected a text")
+    return found
 
 
 def _check_values(bundle: Bundle) -> None:

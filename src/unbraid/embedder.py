@@ -131,8 +131,8 @@ class Embedder:
 
     @property
     def max_tokens(self) -> int:
-        """Tokens that every encoder in `tiers` reads of a text or code, special tokens left out."""
-        return min(self._tokenizer(spec).room for spec in self._text_specs())
+        """Tokens that every encoder in `tiers` reads of a text or code, special tokens and its prefix left out."""
+        return min(self._tokenizer(spec).room(spec.prefix) for spec in self._text_specs())
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -227,7 +227,7 @@ class Embedder:
     def tokenize(
         self, texts: Sequence[str], modality: Literal["text", "code"] = "text", *, tier: str | None = None
     ) -> tuple[list[list[int]], list[int]]:
-        """Token ids of each text, and the positions of texts that were cut to the encoder's length.
+        """Token ids of each text behind the tier's prefix, and the positions of texts that were cut to the encoder's length.
 
         `tier` None is the tier of English documents, here and in the methods below.
         """
@@ -247,8 +247,15 @@ class Embedder:
 
     def check_tokens(self, ids: Sequence[int], *, tier: str | None = None) -> None:
         """Raise ItemError for token ids that another tokenizer made."""
-        self._check_tier(tier)
-        self._tokenizer(self.bundle.tiers[tier or self.tier]["text"]).check(ids)
+        self._text_tokenizer(tier).check(ids)
+
+    def special_tokens(self, *, tier: str | None = None) -> int:
+        """How many special tokens stand around every text."""
+        return len(self._text_tokenizer(tier).frame)
+
+    def text_of_tokens(self, ids: Sequence[int], *, tier: str | None = None) -> str:
+        """The text of token ids, without special tokens: what a tier with a prefix encodes behind it."""
+        return self._text_tokenizer(tier).text(ids)
 
     def map(
         self, base: np.ndarray, task: str, *, dim: int | None = None, numbers: Numbers = "float32"
@@ -404,11 +411,17 @@ class Embedder:
         """What the tiers that a text may go to say of their encoders."""
         return [spec for tier in self.tiers for spec in self.bundle.tiers[tier].values()]
 
+    def _text_tokenizer(self, tier: str | None) -> TextTokenizer:
+        self._check_tier(tier)
+        return self._tokenizer(self.bundle.tiers[tier or self.tier]["text"])
+
     def _tokenizer(self, spec: TextSpec) -> TextTokenizer:
-        """The tokenizer of `spec`, which several tiers may share."""
+        """The tokenizer of `spec`, which several tiers may share. Raises BundleError where its prefix leaves no room."""
         key = (spec.tokenizer, spec.max_tokens)
         if key not in self._tokenizers:
             self._tokenizers[key] = TextTokenizer(self.bundle.folder / spec.tokenizer, spec.max_tokens)
+        if spec.prefix:
+            self._tokenizers[key].room(spec.prefix)
         return self._tokenizers[key]
 
     def _text_runtime(self, kind: str, tier: str | None = None) -> TextRuntime:
@@ -417,7 +430,7 @@ class Embedder:
         key = (tier or self.tier, kind)
         if key not in self._texts:
             spec = self.bundle.tiers[key[0]][kind]
-            opened = list(self._texts.values())
+            opened, reader = list(self._texts.values()), self._tokenizer(spec)
             if shared := next((one for one in opened if one.serves(spec)), None):
                 self._texts[key] = shared.with_spec(spec)
             else:
@@ -425,7 +438,7 @@ class Embedder:
                     (one.tokens for one in opened if one.spec.token_graphs == spec.token_graphs), None
                 )
                 self._texts[key] = TextRuntime(
-                    self.bundle.folder, spec, self.precision, tokens=tokens, reader=self._tokenizer(spec)
+                    self.bundle.folder, spec, self.precision, tokens=tokens, reader=reader
                 )
         return self._texts[key]
 

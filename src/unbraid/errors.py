@@ -6,10 +6,13 @@ UnbraidError
 │   └── ImageError     a picture cannot be decoded safely
 ├── StoreError         an index cannot be opened, does not match the bundle, or is in use by another process
 ├── TeacherError       a teacher cannot be loaded, does not fit the machine, or gave no finite vector
+├── AdoptError         a model of another library cannot become a bundle; the message names the file or module
 ├── DataError          a data set or vector file cannot be read (also a ValueError)
 └── MissingExtraError  an optional dependency is not installed (also an ImportError)
 """
 
+import os
+import sys
 from importlib.util import find_spec
 
 
@@ -37,6 +40,10 @@ class TeacherError(UnbraidError):
     """A teacher's checkpoint was refused, does not fit this machine, or gave a vector that is not finite."""
 
 
+class AdoptError(UnbraidError):
+    """A model of another library cannot become a bundle; the message names the file or module."""
+
+
 class DataError(UnbraidError, ValueError):
     """A data set, vector file or path cannot be read, or holds something else than expected."""
 
@@ -46,7 +53,18 @@ class MissingExtraError(UnbraidError, ImportError):
 
     def __init__(self, package: str, extra: str) -> None:
         """Name the missing `package` and the `extra` that installs it."""
-        super().__init__(f"{package} is not installed; run: pip install 'unbraid[{extra}]'")
+        super().__init__(f"{package} is not installed; run: {install_command(extra)}")
+
+
+def install_command(extra: str) -> str:
+    """What to run to install an extra where unbraid is: with pip, pipx or uv."""
+    quote = '"' if os.name == "nt" else "'"  # the older of Windows's two shells knows no other
+    wanted = f"{quote}unbraid[{extra}]{quote}"
+    if os.path.exists(os.path.join(sys.prefix, "pipx_metadata.json")):
+        return f"pipx inject unbraid {wanted}"
+    if os.path.exists(os.path.join(sys.prefix, "uv-receipt.toml")):
+        return f"uv tool install {wanted}"
+    return f"pip install {wanted}"
 
 
 def require(package: str, extra: str) -> None:

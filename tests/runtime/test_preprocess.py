@@ -550,7 +550,8 @@ def test_the_description_survives_json_and_refuses_nonsense():
         (0, (0, 0, 0), (1, 1, 1)),
         (8, (0, 0), (1, 1, 1)),
         (8, (0, 0, 0), (1, 0, 1)),
-        (8, (0, 0, 0), (1, 1, 1), "crop"),
+        (8, (0, 0, 0), (1, 1, 1), "stretch"),
+        (8.5, (0, 0, 0), (1, 1, 1)),
     ):
         with pytest.raises(ValueError):
             ImagePreprocess(*fields)

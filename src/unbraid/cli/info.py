@@ -22,7 +22,7 @@ def info(
 
 
 def _bundle(place: str | None) -> dict[str, Any]:
-    from unbraid.cli.tiers import default_tiers, languages_of
+    from unbraid.cli.tiers import default_tiers, languages_of, prompts_of
 
     bundle = load(place).bundle
     return {
@@ -35,6 +35,7 @@ def _bundle(place: str | None) -> dict[str, Any]:
         "tiers": ", ".join(bundle.tiers),
         "default tiers": default_tiers(bundle),
         "languages": languages_of(bundle),
+        **prompts_of(bundle),
         "mappers": ", ".join(f"{task} ({spec.kind})" for task, spec in bundle.mappers.items()),
         "search modes": ", ".join(f"{mode} = {q} × {d}" for mode, (q, d) in bundle.search_modes.items()),
         "size": f"{sum(bundle.sizes.values()) / 1e6:.1f} MB in {len(bundle.sizes) + 1} files",

@@ -1,5 +1,6 @@
 """What `unbraid info` and `unbraid index stats` say of tiers and languages."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,13 @@ def languages_of(bundle: Bundle) -> str:
         return "not stated"
     trained = "; ".join(f"{tier} {' '.join(known) or 'not stated'}" for tier, known in stated.items())
     return f"trained: {trained}. Every other: inherited or none, its vectors may be poor"
+
+
+def prompts_of(bundle: Bundle) -> dict[str, str]:
+    """What each tier puts before a text, under "prompts"; {} where none does."""
+    stated = {tier: next(iter(specs.values())).prefix for tier, specs in bundle.tiers.items()}
+    found = [f"{tier} {json.dumps(prefix, ensure_ascii=False)}" for tier, prefix in stated.items() if prefix]
+    return {"prompts": "; ".join(found)} if found else {}
 
 
 def default_tiers(bundle: Bundle) -> str:

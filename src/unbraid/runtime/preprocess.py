@@ -8,13 +8,13 @@ import importlib
 import re
 import stat
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Literal, TypeVar
+from typing import IO, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -31,8 +31,17 @@ MAX_SIDE = 65_535
 # The WebP reader takes the whole file into memory before it knows the picture's size.
 MAX_BYTES = 1 << 29
 
+# A picture of 1 × 65,535 pixels whose shorter side becomes 224 would have 3 billion pixels before it is cropped.
+LONG = 32
+
 T = TypeVar("T")
 _WHITE = (255, 255, 255)
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -101,28 +110,52 @@ def picture_size(content: bytes) -> tuple[int, int]:
         return _opened(BytesIO(content), size)
 
 
+Method: TypeAlias = Literal["fit", "pad", "crop", "squash"]
+Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+
 @dataclass(frozen=True)
 class ImagePreprocess:
     """The steps from RGB to an encoder's input; a bundle stores these fields.
 
-    The whole picture is fitted into a white square of `size` pixels, since charts and pages lose their meaning when
-    cropped. A value x of 0..255 becomes (x / 255 - mean) / std of its channel.
+    A value x of 0..255 becomes (x / 255 - mean) / std of its channel. `method` says how a picture becomes a square of
+    `size` pixels:
+
+    - "fit": the whole picture in a white square, since charts and pages lose their meaning when cropped. Large pictures
+      are averaged by blocks first.
+    - "pad": the whole picture in a square of the grey level `fill`, as open_clip's "longest".
+    - "crop": the shorter side becomes `resize` pixels (None: `size`), then the middle is cut out. `offset` rounds half
+      a pixel: "round" as torchvision does, to the even number, "floor" as transformers.
+    - "squash": both sides become `size`.
+
+    All but "fit" give the pixels of open_clip's transform and of the PIL image processors in transformers.
     """
 
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    method: Literal["fit"] = "fit"
+    method: Method = "fit"
+    interpolation: Interpolation = "bicubic"
+    resize: int | None = None
+    offset: Literal["round", "floor"] = "round"
+    fill: int = 0
 
     def __post_init__(self) -> None:
         """Refuse values that would give an error or an infinity later; lists (from JSON) become tuples."""
         for field in ("mean", "std"):
             object.__setattr__(self, field, tuple(float(v) for v in getattr(self, field)))
         finite = np.isfinite((*self.mean, *self.std)).all()
+        if not all(isinstance(one, int) for one in (self.size, self.resize or 1, self.fill)):
+            raise ValueError(f"size, resize and fill are whole numbers: {self}")
         if self.size < 1 or len(self.mean) != 3 or len(self.std) != 3 or not finite or min(self.std) <= 0:
             raise ValueError(f"size must be positive, mean and std three numbers, std above 0: {self}")
-        if self.method != "fit":
-            raise ValueError(f"method is {self.method!r}; this version knows 'fit'")
+        for field, known in _KNOWN.items():
+            if (value := getattr(self, field)) not in known:
+                raise ValueError(f"{field} is {value!r}; this version knows {', '.join(map(repr, known))}")
+        if self.resize is not None and not self.size <= self.resize <= MAX_SIDE:
+            raise ValueError(f"resize is {self.resize}, expected {self.size} (size) to {MAX_SIDE:,}")
+        if not 0 <= self.fill <= 255:
+            raise ValueError(f"fill is {self.fill}, expected a grey level of 0 to 255")
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """float32 [3, size, size] of an RGB image."""
@@ -130,20 +163,69 @@ class ImagePreprocess:
             raise ValueError(
                 f"image is {image.mode}, not RGB: pass it through unbraid.runtime.preprocess.decode first"
             )
-        scale = self.size / max(image.size)
-        width, height = (max(1, round(side * scale)) for side in image.size)
-        # A gap of 3 averages blocks of pixels first where the picture is at least 6 times too large: at 12
-        # megapixels 9 times faster, and 0.6 grey levels away on average.
-        small = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
-        square = Image.new("RGB", (self.size, self.size), _WHITE)
-        square.paste(small, ((self.size - width) // 2, (self.size - height) // 2))
+        square = _SQUARES[self.method](self, image)
         x: np.ndarray = np.asarray(square, dtype=np.float32) / np.float32(255)
         x = (x - np.array(self.mean, dtype=np.float32)) / np.array(self.std, dtype=np.float32)
         return np.ascontiguousarray(x.transpose(2, 0, 1))
 
     def load(self, source: Path | Image.Image) -> np.ndarray:
         """float32 [3, size, size] of a file or a PIL image. Raises ImageError as `decode` does."""
-        return self(decode(source, at_least=4 * self.size))
+        # A JPEG that is decoded smaller would no longer give another library's pixels.
+        return self(decode(source, at_least=4 * self.size if self.method == "fit" else None))
+
+
+def _fit(steps: ImagePreprocess, image: Image.Image) -> Image.Image:
+    scale = steps.size / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    # A gap of 3 averages blocks of pixels first where the picture is at least 6 times too large: at 12
+    # megapixels 9 times faster, and 0.6 grey levels away on average.
+    small = image.resize((width, height), _FILTERS[steps.interpolation], reducing_gap=3.0)
+    return _in_square(steps.size, small, _WHITE)
+
+
+def _pad(steps: ImagePreprocess, image: Image.Image) -> Image.Image:
+    ratio = max(side / steps.size for side in image.size)
+    width, height = (max(1, round(side / ratio)) for side in image.size)
+    return _in_square(
+        steps.size, image.resize((width, height), _FILTERS[steps.interpolation]), (steps.fill,) * 3
+    )
+
+
+def _in_square(size: int, image: Image.Image, color: tuple[int, ...]) -> Image.Image:
+    square = Image.new("RGB", (size, size), color)
+    square.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
+    return square
+
+
+def _crop(steps: ImagePreprocess, image: Image.Image) -> Image.Image:
+    image = _middle(image)
+    short, short_to = min(image.size), steps.resize or steps.size
+    width, height = (short_to if side == short else int(short_to * side / short) for side in image.size)
+    large = image.resize((width, height), _FILTERS[steps.interpolation])
+    round_half = round if steps.offset == "round" else int
+    left, top = (round_half((side - steps.size) / 2) for side in large.size)
+    return large.crop((left, top, left + steps.size, top + steps.size))
+
+
+def _middle(image: Image.Image) -> Image.Image:
+    """The middle of a picture that is over LONG times as long as wide: the rest would be enlarged, then cropped."""
+    limit = LONG * min(image.size)
+    sides = [min(side, limit) for side in image.size]
+    left, top = ((whole - kept) // 2 for whole, kept in zip(image.size, sides, strict=True))
+    return image.crop((left, top, left + sides[0], top + sides[1]))
+
+
+def _squash(steps: ImagePreprocess, image: Image.Image) -> Image.Image:
+    return image.resize((steps.size, steps.size), _FILTERS[steps.interpolation])
+
+
+_SQUARES: Mapping[str, Callable[[ImagePreprocess, Image.Image], Image.Image]] = {
+    "fit": _fit,
+    "pad": _pad,
+    "crop": _crop,
+    "squash": _squash,
+}
+_KNOWN = {"method": tuple(_SQUARES), "interpolation": tuple(_FILTERS), "offset": ("round", "floor")}
 
 
 def _opened(file: IO[bytes], use: Callable[[Image.Image], T]) -> T:

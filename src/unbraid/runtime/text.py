@@ -58,8 +58,8 @@ class TextRuntime:
         return other
 
     def tokenize(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
-        """Token ids of each text, and the positions of texts that were cut to max_tokens."""
-        return self.reader.tokenize(texts, self.spec.split_identifiers)
+        """Token ids of each text behind the prefix, and the positions of texts that were cut to max_tokens."""
+        return self.reader.tokenize(texts, self.spec.split_identifiers, self.spec.prefix)
 
     def encode(self, ids: list[list[int]], *, threads: int, progress: bool | None) -> np.ndarray:
         """Base vectors float32 [n, dim] of token ids, in order; `threads` batches run at the same time."""

@@ -13,7 +13,7 @@ from unbraid.runtime.word_cache import library_counts, library_ids, word_cache
 
 
 class TextTokenizer:
-    """A tokenizer file, ready to read texts. Where identifiers are to be split, its methods are told."""
+    """A tokenizer file, ready to read texts. Whether identifiers are split and what stands before a text, it is told."""
 
     def __init__(self, path: Path, max_tokens: int) -> None:
         """Open `path`; texts are cut to `max_tokens`, special tokens included. Raises BundleError for a broken file."""
@@ -29,22 +29,32 @@ class TextTokenizer:
         self.frame: list[int] = self.tokenizer.encode("").ids  # special tokens around every text
         self._words = word_cache(self.tokenizer, max_tokens)
 
-    @property
-    def room(self) -> int:
-        """Tokens of a text that is not cut, special tokens left out."""
-        return self.max_tokens - len(self.frame)
+    def room(self, prefix: str = "") -> int:
+        """Tokens of a text that is not cut, special tokens and those of the prefix left out.
 
-    def tokenize(self, texts: Sequence[str], split: bool) -> tuple[list[list[int]], list[int]]:
-        """Token ids of each text, and the positions of texts that were cut; `split` splits identifiers first."""
+        Raises BundleError for a prefix that leaves none.
+        """
+        room = self.max_tokens - len(self.frame) - sum(self.count([prefix], split=False))
+        if room < 1:
+            raise BundleError(f"prefix {prefix!r} leaves no room for a text in {self.max_tokens:,} tokens")
+        return room
+
+    def tokenize(
+        self, texts: Sequence[str], split: bool, prefix: str = ""
+    ) -> tuple[list[list[int]], list[int]]:
+        """Token ids of each text behind `prefix`, and the positions of texts that were cut.
+
+        `split` splits identifiers first, those of the prefix left as they are.
+        """
 
         def ids(some: Sequence[str]) -> tuple[list[list[int]], list[int]]:
-            prepared = _prepared(some, split)
+            prepared = [f"{prefix}{text}" for text in _prepared(some, split)]
             return self._words.tokenize(prepared) if self._words else library_ids(self.tokenizer, prepared)
 
         return tokenize_heads(ids, texts, self.max_tokens)
 
     def count(self, texts: Sequence[str], split: bool) -> list[int]:
-        """Tokens of each text before it is cut, without special tokens."""
+        """Tokens of each text before it is cut, without special tokens and without a prefix."""
         prepared = _prepared(texts, split)
         return self._words.count(prepared) if self._words else library_counts(self.tokenizer, prepared)
 
@@ -57,15 +67,22 @@ class TextTokenizer:
         if len(ids) > self.max_tokens:
             raise ItemError(f"{len(ids):,} token ids, at most {self.max_tokens:,} fit: split them")
         size, frame = self.tokenizer.get_vocab_size(), self.frame
-        framed = any(
-            list(ids[:place]) == frame[:place] and list(ids[len(ids) - len(frame) + place :]) == frame[place:]
-            for place in range(len(frame) + 1)
-        )
-        if len(ids) < max(1, len(frame)) or not framed or min(ids) < 0 or max(ids) >= size:
+        if len(ids) < max(1, len(frame)) or not self._unframed(ids) or min(ids) < 0 or max(ids) >= size:
             raise ItemError(
                 f"token ids that are not of this model's tokenizer: expected 0 to {size - 1:,} with its special tokens"
                 f" {frame} around them; send the text itself (LangChain: check_embedding_ctx_length=False)"
             )
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of token ids that `check` accepts."""
+        inner = next(iter(self._unframed(ids)), [])
+        return self.tokenizer.decode(inner, skip_special_tokens=False)
+
+    def _unframed(self, ids: Sequence[int]) -> list[list[int]]:
+        """The ids between special tokens, for each way in which those of `frame` may stand around them."""
+        given, frame = list(ids), self.frame
+        ends = ((place, len(given) - len(frame) + place) for place in range(len(frame) + 1))
+        return [given[place:end] for place, end in ends if given[:place] + given[end:] == frame]
 
 
 def _prepared(texts: Sequence[str], split: bool) -> list[str]:

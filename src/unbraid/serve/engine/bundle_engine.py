@@ -59,7 +59,7 @@ class BundleEngine:
     ) -> tuple[list[QueueItem], list[int]]:
         """Tokenized texts; pictures and ids of the bundle's own tokenizer stay as they are.
 
-        Its own ids are those of the tier that an English text would go to.
+        A tier with a prefix reads such ids as the text they stand for. Its own ids are those of the tier that an English text would go to.
         """
         ready: list[QueueItem | None] = [None] * len(items)
         route = partial(
@@ -84,7 +84,10 @@ class BundleEngine:
                     self.embedder.check_tokens(content, tier=own)
                 except ItemError as error:
                     raise ItemError(f"item {row}: {error}") from error
-                ready[row] = QueueItem("text", content, task, len(content), len(content), own)
+                if self.embedder.bundle.tiers[own]["text"].prefix:  # which stands in no ids of a client
+                    texts_of["text"][row] = self.embedder.text_of_tokens(content, tier=own)
+                else:
+                    ready[row] = QueueItem("text", content, task, len(content), len(content), own)
             else:
                 texts_of[item.kind][row] = self.openai_tokens.text_of_item(row, content, max_characters)
         cut: list[int] = []
@@ -126,7 +129,7 @@ class BundleEngine:
 
         Ids of cl100k_base never look so: 101 and 102, the starter's [CLS] and [SEP], are continuation bytes there.
         """
-        special = len(self.embedder.tokenize([""], tier=tier)[0][0])  # around every text
+        special = self.embedder.special_tokens(tier=tier)
         if not special:
             return False
         try:

@@ -1,0 +1,204 @@
+"""`adopt`: from a model of another library to a bundle, step by step."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unbraid.adopt.card import card
+from unbraid.adopt.image_graphs import ImageGraphs, sample_pictures, write_image_graphs
+from unbraid.adopt.models import AdoptedModel, TextModel
+from unbraid.adopt.projection import Cost, cost, fit_projection, projected
+from unbraid.adopt.prompt_mappers import prompt_mappers, what_is_kept
+from unbraid.adopt.read_model import read_model
+from unbraid.adopt.sample_texts import sample_texts, vocabulary_words
+from unbraid.adopt.task_mappers import write_mappers
+from unbraid.adopt.text_graphs import TextGraphs, write_text_graphs
+from unbraid.adopt.usual_cosines import relevance_of
+from unbraid.bundle import FORMAT, TextSpec
+from unbraid.errors import AdoptError
+from unbraid.export.bundle_writer import bundle_folder, graphs_and_tokenizers, seal
+from unbraid.export.parity import Parity
+from unbraid.export.text_tiers import file_hash
+from unbraid.tasks import SEARCH_MODES
+from unbraid.vectors import normalize
+
+MOST_DIMS = 1024
+# To which vectors of a projection may be cut: their directions come largest first.
+SMALLER = (512, 256, 128, 64)
+WORDS = 3000  # of the vocabulary, that a projection is fitted on beside the sample
+QUERY = "query"  # the tier of queries, where they have an encoder of their own
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What became of a model."""
+
+    name: str
+    dim: int
+    text: TextGraphs
+    query: TextGraphs | None
+    image: ImageGraphs | None
+    cost: Cost | None  # of a projection
+    parities: Sequence[Parity]
+    notes: Sequence[str]
+
+
+def adopt(
+    model: str | Path,
+    out: Path,
+    *,
+    revision: str | None = None,
+    pooling: str | None = None,
+    dim: int | None = None,
+    prompts: Mapping[str, str] | None = None,
+    allow_pickle: bool = False,
+    exact_prompts: bool = False,
+    sample: Sequence[str] | None = None,
+) -> Adopted:
+    """Write `model`, a folder or hub id, as the bundle `out`.
+
+    `dim` asks for fewer dimensions by PCA; `sample` are texts to fit it and to measure on. Vectors with another prompt than
+    that of documents are computed from base vectors by mappers; with `exact_prompts` the encoder reads queries behind
+    their own prompt. The other options are those of `read_model`. An existing bundle is replaced, and only when the new
+    one is complete. Raises AdoptError, which names the file, module or layer, for a model that cannot become a bundle.
+    """
+    found = read_model(model, revision=revision, pooling=pooling, prompts=prompts, allow_pickle=allow_pickle)
+    texts = list(sample or sample_texts())
+    found, paid = _in_dim(found, dim, texts)
+    text = _text_of(found)
+    exact = _query_prompt(found) if exact_prompts else ""
+    with bundle_folder(out) as folder:
+        small = write_text_graphs(text, identity(text), folder, "text", "document", texts)
+        query = None
+        if found.query:
+            query = write_text_graphs(found.query, identity(found.query), folder, QUERY, "query", texts)
+        tiers = {QUERY: encoder_entries(query.spec)} if query else {}
+        modalities = encoder_entries(small.spec)
+        parities = [*small.parities, *(query.parities if query else ())]
+        image = write_image_graphs(found.image, folder, sample_pictures()) if found.image else None
+        if image:
+            modalities["image"] = dict(image.entry)
+            parities += image.parities
+        if exact:
+            tiers = {QUERY: encoder_entries(_behind(small.spec, exact))}
+        prompted = prompt_mappers(text, texts)
+        if tiers:
+            prompted.pop("query", None)  # the tier of queries reads the prompt itself
+        matrices = {task: one.matrix for task, one in prompted.items()} | dict(found.mappers)
+        mappers = write_mappers(folder, text.dim, matrices)
+        ids = "".join(spec["id"] for spec in modalities.values())
+        base_id = hashlib.sha256(ids.encode()).hexdigest()[:16]
+        about = {
+            "format": FORMAT,
+            "name": found.name,
+            "version": base_id[:8],
+            "id": file_hash(*graphs_and_tokenizers(folder)),
+            "base_id": base_id,
+            "dim": text.dim,
+            "dims": [text.dim, *(one for one in SMALLER if paid and one < text.dim)],
+            "modalities": modalities,
+            **({"tiers": tiers, "query_tier": QUERY} if tiers else {}),
+            "mappers": mappers,
+            "search_modes": SEARCH_MODES,
+            "relevance": _relevance(found, texts, image),
+            "licences": {found.name: found.licence},
+            "scores": {},
+        }
+        (folder / "parity.json").write_text(json.dumps([asdict(one) for one in parities], indent=1))
+        notes = [*found.notes, *what_is_kept(prompted)]
+        made = Adopted(found.name, text.dim, small, query, image, paid, parities, notes)
+        sizes = {path.name: path.stat().st_size for path in graphs_and_tokenizers(folder)}
+        seal(folder, about, card(about, made, sizes))
+    return made
+
+
+def identity(text: TextModel) -> str:
+    """Short hash of all that decides a vector: weights, tokenizer, length, prompts, and what the reader says."""
+    tensors = sorted(
+        hashlib.sha256(f"{one.dtype} {list(one.shape)}".encode() + one.numpy().tobytes()).hexdigest()
+        for one in text.encoder.state_dict().values()
+    )
+    rest = {
+        "tokenizer": text.tokenizer.to_str(),
+        "max_tokens": text.max_tokens,
+        "prompts": dict(text.prompts),
+        "about": dict(text.about),
+    }
+    return hashlib.sha256(json.dumps([tensors, rest], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _in_dim(found: AdoptedModel, dim: int | None, texts: Sequence[str]) -> tuple[AdoptedModel, Cost | None]:
+    """The model in `dim` dimensions, and what that costs. Raises AdoptError for more than a bundle may have."""
+    text = _text_of(found)
+    if dim is None:
+        if text.dim > MOST_DIMS:
+            raise AdoptError(
+                f"{found.name}: its vectors have {text.dim:,} dimensions, and a bundle at most {MOST_DIMS:,}: pass --dim, "
+                "such as --dim 512, to keep as many by PCA"
+            )
+        return found, None
+    if not 0 < dim < text.dim or dim > MOST_DIMS:
+        raise AdoptError(
+            f"--dim {dim}: expected fewer than the model's own {text.dim:,} dimensions and at most {MOST_DIMS:,}"
+        )
+    if found.image:
+        raise AdoptError(f"--dim {dim}: {found.name} has an image encoder, and PCA is fitted on texts alone")
+    prompt = text.prompts.get("document")
+    words = vocabulary_words(text.tokenizer, max(WORDS, 3 * dim))
+    vectors = text.original([*texts[1::2], *words], prompt)
+    matrix = fit_projection(vectors, dim)
+    paid = cost(matrix, text.original(texts[::2], prompt))
+    query = found.query and projected(found.query, matrix)
+    mappers = {task: matrix @ one @ matrix.T for task, one in found.mappers.items()}
+    return replace(found, text=projected(text, matrix), query=query, mappers=mappers), paid
+
+
+def _text_of(found: AdoptedModel) -> TextModel:
+    if found.text is None:
+        raise AdoptError(f"{found.name}: has no text encoder, and a bundle needs one")
+    return found.text
+
+
+def _query_prompt(found: AdoptedModel) -> str:
+    """The prompt of queries. Raises AdoptError for a model whose queries have none of their own, or their own encoder."""
+    prompts = _text_of(found).prompts
+    prompt = prompts.get("query", "")
+    if found.query or prompt == prompts.get("document", ""):
+        raise AdoptError(
+            f"--exact-prompts: queries of {found.name} "
+            f"{'have an encoder of their own' if found.query else 'have no prompt of their own'}: leave it out"
+        )
+    return prompt
+
+
+def _behind(spec: TextSpec, prompt: str) -> TextSpec:
+    """The same graphs behind another prompt."""
+    name = hashlib.sha256(f"{spec.id} {prompt}".encode()).hexdigest()[:16]
+    return replace(spec, id=name, prefix=prompt)
+
+
+def encoder_entries(spec: TextSpec) -> dict[str, Any]:
+    """The entries of a text encoder in bundle.json: it reads code as well."""
+    entry = {key: value for key, value in asdict(spec).items() if value not in ("", {}, ())}
+    return {"text": entry, "code": dict(entry)}
+
+
+def _relevance(found: AdoptedModel, texts: Sequence[str], image: ImageGraphs | None) -> dict[str, Any]:
+    """The measure of a search by vectors; see usual_cosines.py."""
+    text = _text_of(found)
+    asks = found.query or text
+    questions, documents = [one[:60] for one in texts[::3]], texts[1::3]
+
+    def mapped(vectors: np.ndarray, task: str) -> np.ndarray:
+        return normalize(vectors @ found.mappers[task].T) if task in found.mappers else vectors
+
+    return relevance_of(
+        mapped(asks.original(questions, asks.prompts.get("query")), "query"),
+        mapped(text.original(documents, text.prompts.get("document")), "document"),
+        image.vectors if image else None,
+    )
