@@ -67,54 +67,59 @@ def adopt(
     their own prompt. The other options are those of `read_model`. An existing bundle is replaced, and only when the new
     one is complete. Raises AdoptError, which names the file, module or layer, for a model that cannot become a bundle.
     """
-    found = read_model(model, revision=revision, pooling=pooling, prompts=prompts, allow_pickle=allow_pickle)
     texts = list(sample or sample_texts())
-    found, paid = _in_dim(found, dim, texts)
-    text = _text_of(found)
-    exact = _query_prompt(found) if exact_prompts else ""
     with bundle_folder(out) as folder:
+        found = read_model(
+            model, revision=revision, pooling=pooling, prompts=prompts, allow_pickle=allow_pickle
+        )
+        found, paid = _in_dim(found, dim, texts)
+        text = _text_of(found)
+        exact = _query_prompt(found) if exact_prompts else ""
         small = write_text_graphs(text, identity(text), folder, "text", "document", texts)
         query = None
         if found.query:
             query = write_text_graphs(found.query, identity(found.query), folder, QUERY, "query", texts)
-        tiers = {QUERY: encoder_entries(query.spec)} if query else {}
-        modalities = encoder_entries(small.spec)
-        parities = [*small.parities, *(query.parities if query else ())]
         image = write_image_graphs(found.image, folder, sample_pictures()) if found.image else None
-        if image:
-            modalities["image"] = dict(image.entry)
-            parities += image.parities
-        if exact:
-            tiers = {QUERY: encoder_entries(_behind(small.spec, exact))}
+        asks = _behind(small.spec, exact) if exact else query.spec if query else None
         prompted = prompt_mappers(text, texts)
-        if tiers:
+        if asks:
             prompted.pop("query", None)  # the tier of queries reads the prompt itself
         matrices = {task: one.matrix for task, one in prompted.items()} | dict(found.mappers)
-        mappers = write_mappers(folder, text.dim, matrices)
-        ids = "".join(spec["id"] for spec in modalities.values())
-        base_id = hashlib.sha256(ids.encode()).hexdigest()[:16]
         about = {
-            "format": FORMAT,
-            "name": found.name,
-            "version": base_id[:8],
-            "id": file_hash(*graphs_and_tokenizers(folder)),
-            "base_id": base_id,
+            **_manifest(found, small.spec, asks, image),
             "dim": text.dim,
             "dims": [text.dim, *(one for one in SMALLER if paid and one < text.dim)],
-            "modalities": modalities,
-            **({"tiers": tiers, "query_tier": QUERY} if tiers else {}),
-            "mappers": mappers,
-            "search_modes": SEARCH_MODES,
+            "mappers": write_mappers(folder, text.dim, matrices),
             "relevance": _relevance(found, texts, image),
-            "licences": {found.name: found.licence},
-            "scores": {},
         }
+        about["id"] = file_hash(*graphs_and_tokenizers(folder))
+        parities = [*small.parities, *(query.parities if query else ()), *(image.parities if image else ())]
         (folder / "parity.json").write_text(json.dumps([asdict(one) for one in parities], indent=1))
         notes = [*found.notes, *what_is_kept(prompted)]
         made = Adopted(found.name, text.dim, small, query, image, paid, parities, notes)
         sizes = {path.name: path.stat().st_size for path in graphs_and_tokenizers(folder)}
         seal(folder, about, card(about, made, sizes))
     return made
+
+
+def _manifest(
+    found: AdoptedModel, spec: TextSpec, asks: TextSpec | None, image: ImageGraphs | None
+) -> dict[str, Any]:
+    """What bundle.json says of the encoders; `asks` is that of queries, where they have one of their own."""
+    modalities = encoder_entries(spec) | ({"image": dict(image.entry)} if image else {})
+    ids = "".join(one["id"] for one in modalities.values())
+    base_id = hashlib.sha256(ids.encode()).hexdigest()[:16]
+    return {
+        "format": FORMAT,
+        "name": found.name,
+        "version": base_id[:8],
+        "base_id": base_id,
+        "modalities": modalities,
+        **({"tiers": {QUERY: encoder_entries(asks)}, "query_tier": QUERY} if asks else {}),
+        "search_modes": SEARCH_MODES,
+        "licences": {found.name: found.licence},
+        "scores": {},
+    }
 
 
 def identity(text: TextModel) -> str:
