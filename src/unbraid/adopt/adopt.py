@@ -10,6 +10,7 @@ from typing import Any
 from unbraid.adopt.card import card
 from unbraid.adopt.image_graphs import write_image_graphs
 from unbraid.adopt.models import AdoptedModel, TextModel
+from unbraid.adopt.own_modes import fit_own_modes, read_sources
 from unbraid.adopt.projection import Cost, cost, fit_projection, projected
 from unbraid.adopt.prompt_mappers import prompt_mappers, what_is_kept
 from unbraid.adopt.read_model import read_model
@@ -17,7 +18,7 @@ from unbraid.adopt.sample_texts import sample_texts, vocabulary_words
 from unbraid.adopt.task_mappers import write_mappers
 from unbraid.adopt.text_graphs import TextGraphs, write_text_graphs
 from unbraid.adopt.usual_cosines import relevance_of
-from unbraid.bundle import FORMAT, TextSpec
+from unbraid.bundle import FORMAT, MANIFEST, TextSpec
 from unbraid.errors import AdoptError
 from unbraid.export.bundle_writer import bundle_folder, graphs_and_tokenizers, seal
 from unbraid.export.parity import Parity
@@ -59,19 +60,25 @@ def adopt(
     allow_pickle: bool = False,
     exact_prompts: bool = False,
     sample: Sequence[str] | None = None,
+    pairs: Path | None = None,
+    folder_of_texts: Path | None = None,
 ) -> Adopted:
     """Write `model`, a folder or hub id, as the bundle `out`.
 
     `dim` asks for fewer dimensions by PCA; `sample` are texts to fit it and to measure on. Vectors with another prompt than
     that of documents are computed from base vectors by mappers; with `exact_prompts` the encoder reads queries behind
-    their own prompt. The other options are those of `read_model`. An existing bundle is replaced, and only when the new one is complete. Raises AdoptError, which
-    names the file, module or layer, for a model that cannot become a bundle.
+    their own prompt. A file of `pairs` and a folder without labels, `folder_of_texts`, give the search modes "pairs" and
+    "folder" where fitting surely helps. The other options are those of `read_model`. An existing bundle is replaced, and
+    only when the new one is complete. Raises AdoptError, which names the file, module or layer, for a model that cannot
+    become a bundle, DataError for pairs that cannot be read or are too few.
     """
     found = read_model(model, revision=revision, pooling=pooling, prompts=prompts, allow_pickle=allow_pickle)
     texts = list(sample or sample_texts())
     found, paid = _in_dim(found, dim, texts)
     text = _text_of(found)
     exact = _query_prompt(found) if exact_prompts else ""
+    encoded = ("text", "code", *(("image",) if found.image else ()))
+    sources = read_sources({"pairs": pairs, "folder": folder_of_texts}, encoded)
     with bundle_folder(out) as folder:
         small = write_text_graphs(text, identity(text), folder, "text", "document", texts)
         query = None
@@ -88,11 +95,11 @@ def adopt(
         prompted = {} if exact else prompt_mappers(text, texts)
         if query:
             prompted.pop("query", None)  # its own encoder has read the prompt
-        mappers = write_mappers(folder, text.dim, {task: one.matrix for task, one in prompted.items()})
+        matrices = {task: one.matrix for task, one in prompted.items()}
         base_id = hashlib.sha256("".join(spec["id"] for spec in modalities.values()).encode()).hexdigest()[
             :16
         ]
-        about = {
+        about: dict[str, Any] = {
             "format": FORMAT,
             "name": found.name,
             "version": base_id[:8],
@@ -102,8 +109,8 @@ def adopt(
             "dims": [text.dim, *(one for one in SMALLER if paid and one < text.dim)],
             "modalities": modalities,
             **({"tiers": tiers, "query_tier": QUERY} if tiers else {}),
-            "mappers": mappers,
-            "search_modes": SEARCH_MODES,
+            "mappers": write_mappers(folder, text.dim, matrices),
+            "search_modes": dict(SEARCH_MODES),
             "relevance": _relevance(found, texts),
             "licences": {found.name: found.licence},
             "scores": {},
@@ -111,6 +118,16 @@ def adopt(
         (folder / "parity.json").write_text(json.dumps([asdict(one) for one in parities], indent=1))
         notes = [*found.notes, *what_is_kept(prompted)]
         made = Adopted(found.name, text.dim, small, query, paid, parities, notes)
+        if sources:
+            seal(folder, about, "")  # to be loaded
+            own = fit_own_modes(folder, sources)
+            (folder / MANIFEST).unlink()
+            for mapper in own.mappers:
+                matrices |= mapper.matrices
+                about["search_modes"] |= {mapper.name: mapper.mode}
+            about["mappers"] = write_mappers(folder, text.dim, matrices)
+            about["id"] = file_hash(*graphs_and_tokenizers(folder))
+            made = replace(made, notes=[*made.notes, *own.notes])
         sizes = {path.name: path.stat().st_size for path in graphs_and_tokenizers(folder)}
         seal(folder, about, card(about, made, sizes))
     return made

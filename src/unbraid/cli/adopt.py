@@ -41,6 +41,19 @@ def adopt(
             help="Encode queries behind their own prompt, in place of a mapper from base vectors.",
         ),
     ] = False,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            help='Fit a search mode "pairs" on a .jsonl[.gz] of pairs, as `unbraid mapper fit` takes it.',
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            help='Fit a search mode "folder" on a folder without labels: headings and their sections, comments and '
+            "their functions.",
+        ),
+    ] = None,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Read pickled weights, with torch's restricted loader.")
     ] = False,
@@ -53,8 +66,8 @@ def adopt(
     from unbraid.adopt.card import kept
     from unbraid.adopt.compare_speed import compare_speed
 
-    pairs = [one.partition("=") for one in prompt or ()]
-    if wrong := next((one for one in pairs if not one[2]), None):
+    named = [one.partition("=") for one in prompt or ()]
+    if wrong := next((one for one in named if not one[2]), None):
         raise typer.BadParameter(f"--prompt {wrong[0]!r}: expected TASK=NAME")
     made = run(
         model,
@@ -62,9 +75,11 @@ def adopt(
         revision=revision,
         pooling=pooling,
         dim=dim,
-        prompts={task: name for task, _, name in pairs},
+        prompts={task: name for task, _, name in named},
         allow_pickle=allow_pickle,
         exact_prompts=exact_prompts,
+        pairs=pairs,
+        folder_of_texts=folder,
         sample=_lines(sample) if sample else None,
     )
     typer.echo(f"{made.name}, {made.dim} dimensions")
