@@ -9,6 +9,7 @@ from typing import Any
 
 from unbraid.adopt.card import card
 from unbraid.adopt.image_graphs import write_image_graphs
+from unbraid.adopt.languages import cut_to_languages, what_a_cut_costs
 from unbraid.adopt.models import AdoptedModel, TextModel
 from unbraid.adopt.own_modes import fit_own_modes, read_sources
 from unbraid.adopt.projection import Cost, cost, fit_projection, projected
@@ -62,18 +63,21 @@ def adopt(
     sample: Sequence[str] | None = None,
     pairs: Path | None = None,
     folder_of_texts: Path | None = None,
+    languages: Mapping[str, Sequence[str]] | None = None,
 ) -> Adopted:
     """Write `model`, a folder or hub id, as the bundle `out`.
 
     `dim` asks for fewer dimensions by PCA; `sample` are texts to fit it and to measure on. Vectors with another prompt than
     that of documents are computed from base vectors by mappers; with `exact_prompts` the encoder reads queries behind
     their own prompt. A file of `pairs` and a folder without labels, `folder_of_texts`, give the search modes "pairs" and
-    "folder" where fitting surely helps. The other options are those of `read_model`. An existing bundle is replaced, and
+    "folder" where fitting surely helps. `languages` are texts by language, and the vocabulary is cut to what they need.
+    The other options are those of `read_model`. An existing bundle is replaced, and
     only when the new one is complete. Raises AdoptError, which names the file, module or layer, for a model that cannot
     become a bundle, DataError for pairs that cannot be read or are too few.
     """
     found = read_model(model, revision=revision, pooling=pooling, prompts=prompts, allow_pickle=allow_pickle)
     texts = list(sample or sample_texts())
+    found = _in_languages(found, languages or {})
     found, paid = _in_dim(found, dim, texts)
     text = _text_of(found)
     exact = _query_prompt(found) if exact_prompts else ""
@@ -146,6 +150,16 @@ def identity(text: TextModel) -> str:
         "about": dict(text.about),
     }
     return hashlib.sha256(json.dumps([tensors, rest], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _in_languages(found: AdoptedModel, texts: Mapping[str, Sequence[str]]) -> AdoptedModel:
+    """The model with the pieces of its vocabulary that texts by language have; as it is where there are none."""
+    if not texts:
+        return found
+    if found.query:
+        raise AdoptError(f"--languages: queries of {found.name} have an encoder of their own: leave it out")
+    cut = cut_to_languages(_text_of(found), texts)
+    return replace(found, text=cut.text, notes=(*found.notes, *what_a_cut_costs(cut)))
 
 
 def _in_dim(found: AdoptedModel, dim: int | None, texts: Sequence[str]) -> tuple[AdoptedModel, Cost | None]:

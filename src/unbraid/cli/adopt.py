@@ -54,6 +54,20 @@ def adopt(
             "their functions.",
         ),
     ] = None,
+    languages: Annotated[
+        str | None,
+        typer.Option(
+            metavar="de,fr,...",
+            help="Cut the vocabulary of a multilingual model to these languages. Needs --counted-on.",
+        ),
+    ] = None,
+    counted_on: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="A text file whose lines in the chosen languages say which pieces are kept; may be given several times.",
+        ),
+    ] = None,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Read pickled weights, with torch's restricted loader.")
     ] = False,
@@ -80,6 +94,7 @@ def adopt(
         exact_prompts=exact_prompts,
         pairs=pairs,
         folder_of_texts=folder,
+        languages=_languages(languages, counted_on or []),
         sample=_lines(sample) if sample else None,
     )
     typer.echo(f"{made.name}, {made.dim} dimensions")
@@ -88,6 +103,23 @@ def adopt(
     for speed in compare_speed(out):
         typer.echo(f"{speed.bundle}: {speed.size / 1e6:.0f} MB, {speed.texts:.0f} texts/s on one thread")
     typer.echo(f"{out} written: use it as --model {out}", err=True)
+
+
+def _languages(languages: str | None, files: list[Path]) -> dict[str, list[str]]:
+    """Lines of `files` by language. Raises AdoptError where one is given without the other."""
+    from unbraid.adopt.languages import read_languages
+    from unbraid.runtime.routing import check_language
+
+    if languages is None and not files:
+        return {}
+    if languages is None or not files:
+        raise AdoptError(
+            "--languages and --counted-on belong together: the languages, and files with text in them"
+        )
+    chosen = [one.strip() for one in languages.split(",")]
+    for one in chosen:
+        check_language(one)
+    return read_languages(files, chosen)
 
 
 def _lines(path: Path) -> list[str]:
