@@ -33,6 +33,7 @@ ALLOWED = {
     "evaluation": {"index", "runtime", "training", "io"},
     "serve": {"index", "teacher", "runtime", "io"},
     "mcp": {"index", "io"},
+    "integrations": {"index", "custom_mapper", "runtime"},
     "cluster": {"teacher", "custom_mapper", "io", "runtime"},
     "base_encoders": {"runtime", "training", "io"},
     "mappers": set(),
@@ -48,8 +49,10 @@ ALLOWED = {
         "custom_mapper",
         "runtime",
         "io",
+        "distill",  # drawings, the pictures that every machine has
     },
     "export": {"base_encoders", "mappers", "runtime", "io"},
+    "stock_modules": {"export", "teacher", "training", "runtime", "io"},
 }
 # Shelf of the index -> shelves it may import.
 INDEX_SHELVES = {

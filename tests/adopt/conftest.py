@@ -20,7 +20,9 @@ def tiny_tokenizer():
         [*"[PAD] [UNK] [CLS] [SEP] [MASK]".split(), *characters, *string.punctuation, *WORDS]
         + [f"##{character}" for character in characters]
     )
-    tokenizer = Tokenizer(models.WordPiece({one: number for number, one in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(
+        models.WordPiece({one: number for number, one in enumerate(pieces)}, unk_token="[UNK]")
+    )
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))

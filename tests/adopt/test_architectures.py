@@ -51,7 +51,9 @@ def write(kind, folder):
     torch.manual_seed(0)
     tokenizer = tiny_tokenizer()
     config = config_of(kind, len(tokenizer))
-    model = transformers.T5EncoderModel(config) if kind == "t5" else transformers.AutoModel.from_config(config)
+    model = (
+        transformers.T5EncoderModel(config) if kind == "t5" else transformers.AutoModel.from_config(config)
+    )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -186,7 +186,10 @@ def test_a_model_of_seven_billion_parameters_is_refused_before_a_weight_is_read(
 
 
 def test_an_index_tells_before_its_files_are_fetched(tmp_path):
-    index = {"metadata": {"total_size": 14_000_000_000}, "weight_map": {"w": "model-00001-of-00002.safetensors"}}
+    index = {
+        "metadata": {"total_size": 14_000_000_000},
+        "weight_map": {"w": "model-00001-of-00002.safetensors"},
+    }
     (tmp_path / model_files.INDEX).write_text(json.dumps(index))
     with pytest.raises(AdoptError, match="7,000 million"):
         model_files.check_memory(tmp_path)

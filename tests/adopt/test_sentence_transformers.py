@@ -24,9 +24,7 @@ def check(folder, out, **options):
         if task == "query" and model.query_tier == model.tier:
             continue
         expected = normalize(np.asarray(encode(TEXTS)))
-        np.testing.assert_allclose(
-            model.encode(TEXTS, task=task, on_truncate="ignore"), expected, atol=1e-4
-        )
+        np.testing.assert_allclose(model.encode(TEXTS, task=task, on_truncate="ignore"), expected, atol=1e-4)
     assert made.dim == model.dim
     return model
 
@@ -54,6 +52,7 @@ def test_dense_with_an_activation_layer_norm_and_normalize(residual, out, transf
 
 def static_embedding(seed=0):
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
     from tests.adopt.conftest import tiny_tokenizer
 
     tokenizer = tiny_tokenizer()
@@ -84,7 +83,9 @@ def test_a_router_sends_queries_to_their_own_encoder(transformer, save, tmp_path
 def test_prompts_are_put_before_a_text(transformer, save, tmp_path):
     from sentence_transformers.sentence_transformer.modules import Pooling
 
-    folder = save(transformer(), Pooling(WIDTH, "mean"), prompts={"document": "text: ", "query": "the query: "})
+    folder = save(
+        transformer(), Pooling(WIDTH, "mean"), prompts={"document": "text: ", "query": "the query: "}
+    )
     model = check(folder, tmp_path / "out")
     assert model.bundle.text["text"].prefix == "text: "
 
@@ -93,7 +94,8 @@ def test_a_pooling_that_leaves_the_prompt_out(transformer, save, tmp_path):
     from sentence_transformers.sentence_transformer.modules import Pooling
 
     pooling = Pooling(WIDTH, "mean", include_prompt=False)
-    check(save(transformer(), pooling, prompts={"document": "the file of "}), tmp_path / "out")
+    folder = save(transformer(), pooling, prompts={"document": "the file of ", "query": "a "})
+    assert check(folder, tmp_path / "out").query_tier == "query"
 
 
 def test_lower_case_that_only_the_settings_ask_for(bert, save, tmp_path):

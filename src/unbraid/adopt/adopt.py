@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from unbraid.adopt.card import card
-from unbraid.adopt.image_graphs import write_image_graphs
+from unbraid.adopt.image_graphs import ImageGraphs, sample_pictures, write_image_graphs
 from unbraid.adopt.languages import cut_to_languages, what_a_cut_costs
 from unbraid.adopt.models import AdoptedModel, TextModel
 from unbraid.adopt.own_modes import fit_own_modes, read_sources
@@ -25,14 +27,11 @@ from unbraid.export.bundle_writer import bundle_folder, graphs_and_tokenizers, s
 from unbraid.export.parity import Parity
 from unbraid.export.text_tiers import file_hash
 from unbraid.tasks import SEARCH_MODES
+from unbraid.vectors import normalize
 
 MOST_DIMS = 1024
-SMALLER = (
-    512,
-    256,
-    128,
-    64,
-)  # to which vectors of a projection may be cut: their directions come largest first
+# To which vectors of a projection may be cut: their directions come largest first.
+SMALLER = (512, 256, 128, 64)
 WORDS = 3000  # of the vocabulary, that a projection is fitted on beside the sample
 QUERY = "query"  # the tier of queries, where they have an encoder of their own
 
@@ -45,6 +44,7 @@ class Adopted:
     dim: int
     text: TextGraphs
     query: TextGraphs | None
+    image: ImageGraphs | None
     cost: Cost | None  # of a projection
     parities: Sequence[Parity]
     notes: Sequence[str]
@@ -71,70 +71,75 @@ def adopt(
     that of documents are computed from base vectors by mappers; with `exact_prompts` the encoder reads queries behind
     their own prompt. A file of `pairs` and a folder without labels, `folder_of_texts`, give the search modes "pairs" and
     "folder" where fitting surely helps. `languages` are texts by language, and the vocabulary is cut to what they need.
-    The other options are those of `read_model`. An existing bundle is replaced, and
-    only when the new one is complete. Raises AdoptError, which names the file, module or layer, for a model that cannot
-    become a bundle, DataError for pairs that cannot be read or are too few.
+    The other options are those of `read_model`. An existing bundle is replaced, and only when the new one is complete.
+    Raises AdoptError, which names the file, module or layer, for a model that cannot become a bundle, DataError for pairs
+    that cannot be read or are too few.
     """
-    found = read_model(model, revision=revision, pooling=pooling, prompts=prompts, allow_pickle=allow_pickle)
     texts = list(sample or sample_texts())
-    found = _in_languages(found, languages or {})
-    found, paid = _in_dim(found, dim, texts)
-    text = _text_of(found)
-    exact = _query_prompt(found) if exact_prompts else ""
-    encoded = ("text", "code", *(("image",) if found.image else ()))
-    sources = read_sources({"pairs": pairs, "folder": folder_of_texts}, encoded)
     with bundle_folder(out) as folder:
+        found = read_model(
+            model, revision=revision, pooling=pooling, prompts=prompts, allow_pickle=allow_pickle
+        )
+        found = _in_languages(found, languages or {})
+        found, paid = _in_dim(found, dim, texts)
+        text = _text_of(found)
+        exact = _query_prompt(found) if exact_prompts else ""
+        encoded = ("text", "code", *(("image",) if found.image else ()))
+        sources = read_sources({"pairs": pairs, "folder": folder_of_texts}, encoded)
         small = write_text_graphs(text, identity(text), folder, "text", "document", texts)
         query = None
         if found.query:
             query = write_text_graphs(found.query, identity(found.query), folder, QUERY, "query", texts)
-        tiers = {QUERY: _entries(query.spec)} if query else {}
-        modalities = _entries(small.spec)
-        parities = [*small.parities, *(query.parities if query else ())]
-        if found.image:
-            modalities["image"], of_image = write_image_graphs(found.image, folder)
-            parities += of_image
-        if exact:
-            tiers = {QUERY: _entries(_behind(small.spec, exact))}
-        prompted = {} if exact else prompt_mappers(text, texts)
-        if query:
-            prompted.pop("query", None)  # its own encoder has read the prompt
-        matrices = {task: one.matrix for task, one in prompted.items()}
-        base_id = hashlib.sha256("".join(spec["id"] for spec in modalities.values()).encode()).hexdigest()[
-            :16
-        ]
-        about: dict[str, Any] = {
-            "format": FORMAT,
-            "name": found.name,
-            "version": base_id[:8],
-            "id": file_hash(*graphs_and_tokenizers(folder)),
-            "base_id": base_id,
+        image = write_image_graphs(found.image, folder, sample_pictures()) if found.image else None
+        asks = _behind(small.spec, exact) if exact else query.spec if query else None
+        prompted = prompt_mappers(text, texts)
+        if asks:
+            prompted.pop("query", None)  # the tier of queries reads the prompt itself
+        matrices = {task: one.matrix for task, one in prompted.items()} | dict(found.mappers)
+        about = {
+            **_manifest(found, small.spec, asks, image),
             "dim": text.dim,
             "dims": [text.dim, *(one for one in SMALLER if paid and one < text.dim)],
-            "modalities": modalities,
-            **({"tiers": tiers, "query_tier": QUERY} if tiers else {}),
             "mappers": write_mappers(folder, text.dim, matrices),
-            "search_modes": dict(SEARCH_MODES),
-            "relevance": _relevance(found, texts),
-            "licences": {found.name: found.licence},
-            "scores": {},
+            "relevance": _relevance(found, texts, image),
         }
+        about["id"] = file_hash(*graphs_and_tokenizers(folder))
+        parities = [*small.parities, *(query.parities if query else ()), *(image.parities if image else ())]
         (folder / "parity.json").write_text(json.dumps([asdict(one) for one in parities], indent=1))
         notes = [*found.notes, *what_is_kept(prompted)]
-        made = Adopted(found.name, text.dim, small, query, paid, parities, notes)
         if sources:
             seal(folder, about, "")  # to be loaded
             own = fit_own_modes(folder, sources)
             (folder / MANIFEST).unlink()
-            for mapper in own.mappers:
-                matrices |= mapper.matrices
-                about["search_modes"] |= {mapper.name: mapper.mode}
+            matrices |= {task: one for mapper in own.mappers for task, one in mapper.matrices.items()}
+            about["search_modes"] = SEARCH_MODES | {mapper.name: mapper.mode for mapper in own.mappers}
             about["mappers"] = write_mappers(folder, text.dim, matrices)
             about["id"] = file_hash(*graphs_and_tokenizers(folder))
-            made = replace(made, notes=[*made.notes, *own.notes])
+            notes += own.notes
+        made = Adopted(found.name, text.dim, small, query, image, paid, parities, notes)
         sizes = {path.name: path.stat().st_size for path in graphs_and_tokenizers(folder)}
         seal(folder, about, card(about, made, sizes))
     return made
+
+
+def _manifest(
+    found: AdoptedModel, spec: TextSpec, asks: TextSpec | None, image: ImageGraphs | None
+) -> dict[str, Any]:
+    """What bundle.json says of the encoders; `asks` is that of queries, where they have one of their own."""
+    modalities = encoder_entries(spec) | ({"image": dict(image.entry)} if image else {})
+    ids = "".join(one["id"] for one in modalities.values())
+    base_id = hashlib.sha256(ids.encode()).hexdigest()[:16]
+    return {
+        "format": FORMAT,
+        "name": found.name,
+        "version": base_id[:8],
+        "base_id": base_id,
+        "modalities": modalities,
+        **({"tiers": {QUERY: encoder_entries(asks)}, "query_tier": QUERY} if asks else {}),
+        "search_modes": SEARCH_MODES,
+        "licences": {found.name: found.licence},
+        "scores": {},
+    }
 
 
 def identity(text: TextModel) -> str:
@@ -184,7 +189,8 @@ def _in_dim(found: AdoptedModel, dim: int | None, texts: Sequence[str]) -> tuple
     matrix = fit_projection(vectors, dim)
     paid = cost(matrix, text.original(texts[::2], prompt))
     query = found.query and projected(found.query, matrix)
-    return replace(found, text=projected(text, matrix), query=query), paid
+    mappers = {task: matrix @ one @ matrix.T for task, one in found.mappers.items()}
+    return replace(found, text=projected(text, matrix), query=query, mappers=mappers), paid
 
 
 def _text_of(found: AdoptedModel) -> TextModel:
@@ -211,18 +217,23 @@ def _behind(spec: TextSpec, prompt: str) -> TextSpec:
     return replace(spec, id=name, prefix=prompt)
 
 
-def _entries(spec: TextSpec) -> dict[str, Any]:
+def encoder_entries(spec: TextSpec) -> dict[str, Any]:
     """The entries of a text encoder in bundle.json: it reads code as well."""
     entry = {key: value for key, value in asdict(spec).items() if value not in ("", {}, ())}
     return {"text": entry, "code": dict(entry)}
 
 
-def _relevance(found: AdoptedModel, texts: Sequence[str]) -> dict[str, Any]:
+def _relevance(found: AdoptedModel, texts: Sequence[str], image: ImageGraphs | None) -> dict[str, Any]:
     """The measure of a search by vectors; see usual_cosines.py."""
     text = _text_of(found)
     asks = found.query or text
     questions, documents = [one[:60] for one in texts[::3]], texts[1::3]
+
+    def mapped(vectors: np.ndarray, task: str) -> np.ndarray:
+        return normalize(vectors @ found.mappers[task].T) if task in found.mappers else vectors
+
     return relevance_of(
-        asks.original(questions, asks.prompts.get("query")),
-        text.original(documents, text.prompts.get("document")),
+        mapped(asks.original(questions, asks.prompts.get("query")), "query"),
+        mapped(text.original(documents, text.prompts.get("document")), "document"),
+        image.vectors if image else None,
     )

@@ -39,6 +39,10 @@ def kept(made: "Adopted") -> list[str]:
         f"{one.least_cosine:.4f}"
         for one in made.parities
     ]
+    if made.image:
+        kept_by = f"{made.image.tried:.1%} of the ten nearest drawings of a sample"
+        offered = "int8 keeps" if made.image.agreement is not None else "int8 is not offered: it would keep"
+        lines.append(f"pictures: {offered} {kept_by}")
     for name, graphs in (("", made.text), ("queries: ", made.query)):
         if graphs and graphs.agreement is not None:
             lines.append(f"{name}int8 keeps {graphs.agreement:.1%} of the ten nearest texts of the sample")

@@ -39,6 +39,8 @@ class ImageModel:
     preprocess: ImagePreprocess
     dim: int
     original: Callable[[Sequence[Image.Image]], np.ndarray]  # float32 [n, dim], unit length
+    # What decides the vectors beside weights and pixels, as JSON: layers, activation.
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,4 +52,6 @@ class AdoptedModel:
     text: TextModel | None
     image: ImageModel | None
     query: TextModel | None = None  # the text encoder of queries, where it is another one in the same space
+    # Task -> matrix float32 [dim, dim] of a linear mapper that the model has; a task without one is the base vector.
+    mappers: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # what a user of the bundle has to know

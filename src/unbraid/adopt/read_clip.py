@@ -13,13 +13,13 @@ from torch import nn
 
 from unbraid.adopt.clip_tokenizer import fast_tokenizer, siglip_tokenizer
 from unbraid.adopt.clip_towers import ClipText, Pictures, SiglipText
+from unbraid.adopt.model_card import read_licence
 from unbraid.adopt.models import AdoptedModel, ImageModel, TextModel
 from unbraid.errors import AdoptError
 from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.teacher.silence_transformers import silence_transformers
 from unbraid.training.torchvision_shim import ensure_torchvision
 
-KINDS = ("clip", "siglip")  # `model_type` in config.json
 FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 PIXELS = "preprocessor_config.json"
 BATCH = 16
@@ -27,7 +27,7 @@ BATCH = 16
 
 def read_clip(folder: Path) -> AdoptedModel:
     """The model in `folder`. Raises AdoptError, which names the part, for one that cannot become a bundle."""
-    kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]  # clip or siglip
     if (
         not (folder / "model.safetensors").is_file()
         and not (folder / "model.safetensors.index.json").is_file()
@@ -70,10 +70,18 @@ def read_clip(folder: Path) -> AdoptedModel:
         dim = int(
             encoder(torch.ones((1, 4), dtype=torch.long), torch.ones((1, 4), dtype=torch.long)).shape[1]
         )
-    about = {"kind": kind, "pad": reads.pad_token_id, "activation": model.config.text_config.hidden_act}
-    text = TextModel(encoder.eval(), tokenizer, length, dim, {}, texts, about)
-    image = ImageModel(Pictures(model.vision_model, projection).eval(), preprocess, dim, pictures)
-    return AdoptedModel(folder.name, "", text, image)
+    towers = json.loads(model.config.to_json_string(use_diff=False))
+
+    def ids(one: str) -> Sequence[int]:
+        found: list[int] = reads([one], truncation=True, max_length=length)["input_ids"][0]
+        return found
+
+    about = {"pad": reads.pad_token_id, **towers["text_config"]}
+    text = TextModel(encoder.eval(), tokenizer, length, dim, {}, texts, about, ids)
+    image = ImageModel(
+        Pictures(model.vision_model, projection).eval(), preprocess, dim, pictures, towers["vision_config"]
+    )
+    return AdoptedModel(folder.name, read_licence(folder), text, image)
 
 
 Given = Callable[[Sequence[str]], Mapping[str, Any]]  # texts -> what the model takes

@@ -12,6 +12,7 @@ from PIL import Image
 
 from unbraid.adopt.clip_tokenizer import open_clip_tokenizer
 from unbraid.adopt.clip_towers import OpenClipText, Pictures, padding_counts
+from unbraid.adopt.model_card import read_licence
 from unbraid.adopt.models import AdoptedModel, ImageModel, TextModel
 from unbraid.adopt.plain_attention import with_plain_attention
 from unbraid.errors import AdoptError
@@ -70,10 +71,19 @@ def read_open_clip(folder: Path) -> AdoptedModel:
         dim = int(
             encoder(torch.ones((1, 4), dtype=torch.long), torch.ones((1, 4), dtype=torch.long)).shape[1]
         )
-    about = {"kind": "open_clip", "pool": encoder.pool, "pad": pad, "whole": encoder.whole}
-    text = TextModel(encoder, tokenizer, int(reads.context_length), dim, {}, texts, about)
-    image = ImageModel(Pictures(with_plain_attention(model.visual)).eval(), preprocess, dim, pictures)
-    return AdoptedModel(folder.name, "", text, image)
+    about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_cfg"]
+
+    def ids(one: str) -> Sequence[int]:
+        row: list[int] = reads([one])[0].tolist()
+        while row and row[-1] == pad:
+            row.pop()
+        return row
+
+    text = TextModel(
+        encoder, tokenizer, int(reads.context_length), dim, {}, texts, about, ids if own else None
+    )
+    image = ImageModel(Pictures(with_plain_attention(model.visual)).eval(), preprocess, dim, pictures, about)
+    return AdoptedModel(folder.name, read_licence(folder), text, image)
 
 
 @torch.inference_mode()

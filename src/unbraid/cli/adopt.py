@@ -1,7 +1,7 @@
 """`unbraid adopt`: a model of another library becomes a bundle."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -30,7 +30,15 @@ def adopt(
     sample: Annotated[
         Path | None,
         typer.Option(
-            help="A file of texts, one a line, to measure on and to fit PCA on; default: docstrings."
+            help="A folder, or a file of texts, one a line, to measure on and to fit PCA or a bridge on; "
+            "default: docstrings."
+        ),
+    ] = None,
+    bridge: Annotated[
+        Literal["starter"] | None,
+        typer.Option(
+            help="Write a copy of the starter with MODEL as a tier: a linear map takes it into the starter's space, so that "
+            "both search one index and the starter reads pictures. What it keeps is printed."
         ),
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Commit, tag or branch of a hub id.")] = None,
@@ -80,16 +88,28 @@ def adopt(
     from unbraid.adopt.card import kept
     from unbraid.adopt.compare_speed import compare_speed
 
-    named = [one.partition("=") for one in prompt or ()]
-    if wrong := next((one for one in named if not one[2]), None):
+    stated = [one.partition("=") for one in prompt or ()]
+    if wrong := next((one for one in stated if not one[2]), None):
         raise typer.BadParameter(f"--prompt {wrong[0]!r}: expected TASK=NAME")
+    named = {task: name for task, _, name in stated}
+    if bridge:
+        if dim is not None:
+            raise typer.BadParameter(
+                "--dim does not go with --bridge: the starter's space has its own dimensions"
+            )
+        if exact_prompts or pairs or folder or languages or counted_on:
+            raise typer.BadParameter(
+                "--exact-prompts, --pairs, --folder and --languages do not go with --bridge: leave them out"
+            )
+        _bridge(model, out, sample, revision, pooling, named, allow_pickle)
+        return
     made = run(
         model,
         out,
         revision=revision,
         pooling=pooling,
         dim=dim,
-        prompts={task: name for task, _, name in named},
+        prompts=named,
         allow_pickle=allow_pickle,
         exact_prompts=exact_prompts,
         pairs=pairs,
@@ -105,6 +125,30 @@ def adopt(
     typer.echo(f"{out} written: use it as --model {out}", err=True)
 
 
+def _bridge(
+    model: str,
+    out: Path,
+    sample: Path | None,
+    revision: str | None,
+    pooling: str | None,
+    prompts: dict[str, str],
+    allow_pickle: bool,
+) -> None:
+    from unbraid.adopt.bridge import write_bridged
+    from unbraid.adopt.bridge_card import bridged_lines
+    from unbraid.adopt.larger_sample import BRIDGE_TEXTS, folder_texts, library_texts
+    from unbraid.adopt.read_model import read_model
+
+    found = read_model(model, revision=revision, pooling=pooling, prompts=prompts, allow_pickle=allow_pickle)
+    if sample is None:
+        texts, source = library_texts(BRIDGE_TEXTS), "docstrings and reference of Python"
+    else:
+        texts, source = folder_texts(sample, BRIDGE_TEXTS), f"of {sample.name}"
+    made = write_bridged(found, out, texts, source)
+    typer.echo("\n\n".join([f"{made.name}: tier {made.tier} of a copy of the starter", *bridged_lines(made)]))
+    typer.echo(f"{out} written: use it as --model {out}", err=True)
+
+
 def _languages(languages: str | None, files: list[Path]) -> dict[str, list[str]]:
     """Lines of `files` by language. Raises AdoptError where one is given without the other."""
     from unbraid.adopt.languages import read_languages
@@ -113,9 +157,7 @@ def _languages(languages: str | None, files: list[Path]) -> dict[str, list[str]]
     if languages is None and not files:
         return {}
     if languages is None or not files:
-        raise AdoptError(
-            "--languages and --counted-on belong together: the languages, and files with text in them"
-        )
+        raise AdoptError("--languages and --counted-on belong together: the languages, and files with text in them")
     chosen = [one.strip() for one in languages.split(",")]
     for one in chosen:
         check_language(one)
@@ -124,6 +166,10 @@ def _languages(languages: str | None, files: list[Path]) -> dict[str, list[str]]
 
 def _lines(path: Path) -> list[str]:
     """The lines of a file that hold something. Raises AdoptError for one that cannot be read or has few."""
+    if path.is_dir():
+        from unbraid.adopt.larger_sample import FEW_TEXTS, folder_texts
+
+        return folder_texts(path, FEW_TEXTS)
     try:
         found = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
