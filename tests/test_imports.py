@@ -86,6 +86,7 @@ LATE = HEAVY | {
         "orjson",
         "prometheus_client",
     ),
+    *("langchain_core", "llama_index", "haystack", "chromadb", "lancedb", "fastembed", "llm"),
 }
 
 
@@ -322,6 +323,11 @@ def test_encoding_loads_nothing_heavy(bundle_folder):
         "print(json.dumps(sorted(sys.modules)))"
     )
     assert not {name.split(".")[0] for name in loaded} & LATE
+
+
+def test_what_integrations_share_loads_no_framework_and_no_store():
+    code = "import sys, json, unbraid.integrations.side_encoder, unbraid.integrations.hits; print(json.dumps(sorted(sys.modules)))"
+    assert not {name.split(".")[0] for name in fresh(code)} & LATE
 
 
 def test_the_public_names_exist():

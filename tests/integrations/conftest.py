@@ -1,10 +1,9 @@
-"""The tiny bundle, its two sides, a picture and a small index. Nothing is reported to a framework's makers."""
+"""The tiny bundle, its two sides, a picture and a small index. Nothing is reported to Haystack's makers."""
 
 import os
 
-# Haystack and Chroma read these when they are imported.
+# Haystack reads it when it is imported.
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
-os.environ["ANONYMIZED_TELEMETRY"] = "False"
 
 from collections.abc import Iterator
 from pathlib import Path

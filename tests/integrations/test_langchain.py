@@ -18,7 +18,7 @@ def embeddings(model):
 
 def test_a_vector_store_asks_with_queries_and_keeps_documents(embeddings, sides):
     store = InMemoryVectorStore.from_texts(TEXTS, embeddings)
-    found = dict((one.page_content, score) for one, score in store.similarity_search_with_score("cat", k=2))
+    found = {one.page_content: score for one, score in store.similarity_search_with_score("cat", k=2)}
     cosines = (sides.queries(["cat"]) @ sides.documents(TEXTS).T)[0]
     assert found == pytest.approx(dict(zip(TEXTS, cosines.tolist(), strict=True)), abs=1e-5)
 

@@ -5,7 +5,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 from llama_index.core import Document, VectorStoreIndex
-from llama_index.core.schema import ImageNode, QueryBundle
+from llama_index.core.schema import ImageNode, MetadataMode, QueryBundle
 from pydantic import ValidationError
 
 from unbraid.errors import ItemError
@@ -73,6 +73,9 @@ def test_a_retriever_gives_hits_as_nodes(index):
     hits = index.search("the cat sleeps", k=2)
     assert [(node.text, node.score) for node in nodes] == [(hit.snippet, hit.score) for hit in hits]
     assert nodes[0].metadata["place"] == hits[0].place
+    shown = nodes[0].node.get_content(MetadataMode.LLM)
+    assert f"place: {hits[0].place}" in shown
+    assert "score" not in shown
 
 
 def test_a_retriever_asks_by_a_picture_alone_and_with_words(index, picture):

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 import unbraid
@@ -136,14 +134,6 @@ def test_vectors_of_another_space_are_refused_on_both_sides(model):
 def test_an_encoder_may_go_to_another_process(encoder):
     again = pickle.loads(pickle.dumps(encoder))
     assert np.array_equal(again.queries(TEXTS), encoder.queries(TEXTS))
-
-
-@settings(max_examples=30, deadline=None)
-@given(texts=st.lists(st.text(max_size=20), max_size=5))
-def test_texts_keep_their_order_and_number(texts, bundle_folder):
-    encoder = SideEncoder(str(bundle_folder))
-    alone = [encoder.documents([text])[0] for text in texts]
-    assert np.allclose(encoder.documents(texts), np.array(alone).reshape(-1, 512), atol=1e-5)
 
 
 def test_a_path_is_a_file_and_not_a_text(encoder, tmp_path):

@@ -72,7 +72,7 @@ class UnbraidEmbeddingFunction(EmbeddingFunction[Embeddable]):
 def _item(given: Any) -> Any:
     if not isinstance(given, np.ndarray):
         return given
-    if given.size == 0 or given.min() < 0 or given.max() > 255:
+    if given.size == 0 or not (given.min() >= 0 and given.max() <= 255):  # so written, NaN is refused
         raise ItemError(f"a picture of shape {list(given.shape)}: expected numbers of 0..255")
     try:
         return Image.fromarray(given.astype(np.uint8))

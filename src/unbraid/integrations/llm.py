@@ -29,8 +29,8 @@ class UnbraidModel(llm.EmbeddingModel):
         yield from encode(items).tolist()
 
 
-# `llm similar` asks the model that stored a collection, so that one has to serve both sides: documents do it best but
-# for .01 nDCG@10 (docs/experiments.md).
+# `llm similar` asks the model that stored a collection, so that one has to serve both sides. It costs .002 nDCG@10
+# (docs/experiments.md).
 @llm.hookimpl
 def register_embedding_models(register: Callable[..., None]) -> None:
     """Tell `llm` the models; nothing is loaded."""
