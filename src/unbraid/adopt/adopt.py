@@ -11,7 +11,9 @@ import numpy as np
 
 from unbraid.adopt.card import card
 from unbraid.adopt.image_graphs import ImageGraphs, sample_pictures, write_image_graphs
+from unbraid.adopt.languages import cut_to_languages, what_a_cut_costs
 from unbraid.adopt.models import AdoptedModel, TextModel
+from unbraid.adopt.own_modes import fit_own_modes, read_sources
 from unbraid.adopt.projection import Cost, cost, fit_projection, projected
 from unbraid.adopt.prompt_mappers import prompt_mappers, what_is_kept
 from unbraid.adopt.read_model import read_model
@@ -19,7 +21,7 @@ from unbraid.adopt.sample_texts import sample_texts, vocabulary_words
 from unbraid.adopt.task_mappers import write_mappers
 from unbraid.adopt.text_graphs import TextGraphs, write_text_graphs
 from unbraid.adopt.usual_cosines import relevance_of
-from unbraid.bundle import FORMAT, TextSpec
+from unbraid.bundle import FORMAT, MANIFEST, TextSpec
 from unbraid.errors import AdoptError
 from unbraid.export.bundle_writer import bundle_folder, graphs_and_tokenizers, seal
 from unbraid.export.parity import Parity
@@ -59,22 +61,31 @@ def adopt(
     allow_pickle: bool = False,
     exact_prompts: bool = False,
     sample: Sequence[str] | None = None,
+    pairs: Path | None = None,
+    folder_of_texts: Path | None = None,
+    languages: Mapping[str, Sequence[str]] | None = None,
 ) -> Adopted:
     """Write `model`, a folder or hub id, as the bundle `out`.
 
     `dim` asks for fewer dimensions by PCA; `sample` are texts to fit it and to measure on. Vectors with another prompt than
     that of documents are computed from base vectors by mappers; with `exact_prompts` the encoder reads queries behind
-    their own prompt. The other options are those of `read_model`. An existing bundle is replaced, and only when the new
-    one is complete. Raises AdoptError, which names the file, module or layer, for a model that cannot become a bundle.
+    their own prompt. A file of `pairs` and a folder without labels, `folder_of_texts`, give the search modes "pairs" and
+    "folder" where fitting surely helps. `languages` are texts by language, and the vocabulary is cut to what they need.
+    The other options are those of `read_model`. An existing bundle is replaced, and only when the new one is complete.
+    Raises AdoptError, which names the file, module or layer, for a model that cannot become a bundle, DataError for pairs
+    that cannot be read or are too few.
     """
     texts = list(sample or sample_texts())
     with bundle_folder(out) as folder:
         found = read_model(
             model, revision=revision, pooling=pooling, prompts=prompts, allow_pickle=allow_pickle
         )
+        found = _in_languages(found, languages or {})
         found, paid = _in_dim(found, dim, texts)
         text = _text_of(found)
         exact = _query_prompt(found) if exact_prompts else ""
+        encoded = ("text", "code", *(("image",) if found.image else ()))
+        sources = read_sources({"pairs": pairs, "folder": folder_of_texts}, encoded)
         small = write_text_graphs(text, identity(text), folder, "text", "document", texts)
         query = None
         if found.query:
@@ -96,6 +107,15 @@ def adopt(
         parities = [*small.parities, *(query.parities if query else ()), *(image.parities if image else ())]
         (folder / "parity.json").write_text(json.dumps([asdict(one) for one in parities], indent=1))
         notes = [*found.notes, *what_is_kept(prompted)]
+        if sources:
+            seal(folder, about, "")  # to be loaded
+            own = fit_own_modes(folder, sources)
+            (folder / MANIFEST).unlink()
+            matrices |= {task: one for mapper in own.mappers for task, one in mapper.matrices.items()}
+            about["search_modes"] = SEARCH_MODES | {mapper.name: mapper.mode for mapper in own.mappers}
+            about["mappers"] = write_mappers(folder, text.dim, matrices)
+            about["id"] = file_hash(*graphs_and_tokenizers(folder))
+            notes += own.notes
         made = Adopted(found.name, text.dim, small, query, image, paid, parities, notes)
         sizes = {path.name: path.stat().st_size for path in graphs_and_tokenizers(folder)}
         seal(folder, about, card(about, made, sizes))
@@ -135,6 +155,16 @@ def identity(text: TextModel) -> str:
         "about": dict(text.about),
     }
     return hashlib.sha256(json.dumps([tensors, rest], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _in_languages(found: AdoptedModel, texts: Mapping[str, Sequence[str]]) -> AdoptedModel:
+    """The model with the pieces of its vocabulary that texts by language have; as it is where there are none."""
+    if not texts:
+        return found
+    if found.query:
+        raise AdoptError(f"--languages: queries of {found.name} have an encoder of their own: leave it out")
+    cut = cut_to_languages(_text_of(found), texts)
+    return replace(found, text=cut.text, notes=(*found.notes, *what_a_cut_costs(cut)))
 
 
 def _in_dim(found: AdoptedModel, dim: int | None, texts: Sequence[str]) -> tuple[AdoptedModel, Cost | None]:
