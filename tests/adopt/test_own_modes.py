@@ -22,8 +22,7 @@ def notes(tmp_path):
     folder.mkdir()
     for number in range(12):
         parts = [
-            f"# the {PLACES[number]} {kind} {number}x\n"
-            + TEXT.format(kind, f"{PLACES[number]} {number}")
+            f"# the {PLACES[number]} {kind} {number}x\n" + TEXT.format(kind, f"{PLACES[number]} {number}")
             for kind in ("return", "list", "text")
         ]
         (folder / f"{number}.md").write_text("\n\n".join(parts))

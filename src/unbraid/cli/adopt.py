@@ -157,7 +157,9 @@ def _languages(languages: str | None, files: list[Path]) -> dict[str, list[str]]
     if languages is None and not files:
         return {}
     if languages is None or not files:
-        raise AdoptError("--languages and --counted-on belong together: the languages, and files with text in them")
+        raise AdoptError(
+            "--languages and --counted-on belong together: the languages, and files with text in them"
+        )
     chosen = [one.strip() for one in languages.split(",")]
     for one in chosen:
         check_language(one)

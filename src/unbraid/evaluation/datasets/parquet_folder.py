@@ -11,7 +11,7 @@ from unbraid.errors import DataError
 from unbraid.evaluation.datasets.beir import SPLIT_ORDER, answerable
 from unbraid.evaluation.datasets.dataset import Retrieval, Scratch
 from unbraid.io.vector_file import pyarrow
-from unbraid.items import Code, Item
+from unbraid.items import Code, Item, Modality
 
 PARTS = ("corpus", "queries", "qrels")
 MAX_IMAGE_BYTES = 64 * 2**20
@@ -50,7 +50,7 @@ def read_parquet_folder(folder: Path, split: str | None, mode: str | None) -> Re
             raise _wrong_row(folder / "qrels", name, score, "a number as score")
         judged.setdefault(name, {})[str(row["document"])] = max(int(score), 0)
     qrels = answerable(judged, asked, documents, folder / "qrels", "corpus/")
-    kind = "image" if scratch else "code" if mode == "code" else "text"
+    kind: Modality = "image" if scratch else "code" if mode == "code" else "text"
     return Retrieval(
         name=folder.name,
         queries={query: asked[query] for query in qrels},
