@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from unbraid.adopt.bridge_map import Pairs, best_map, fit_maps, recall
 from unbraid.vectors import normalize
 
-WAYS = ["ridge 0.01", "ridge back 0.01", "ridge 0.1", "ridge back 0.1", "ridge 1", "ridge back 1", "rotation"]
+RIDGES = ["ridge 0.001", "ridge back 0.001", "ridge 0.01", "ridge back 0.01", "ridge 0.1", "ridge back 0.1"]
+WAYS = [*RIDGES, "ridge 1", "ridge back 1", "rotation"]
 
 
 def rotation(dim, rng):

@@ -13,7 +13,7 @@ from unbraid.ridge import ridge
 from unbraid.vectors import normalize
 
 # Of the sum of squares in each direction that there is, on average.
-PENALTIES = (0.01, 0.1, 1.0)
+PENALTIES = (0.001, 0.01, 0.1, 1.0)
 NEAREST = 10
 
 
@@ -62,20 +62,22 @@ def best_map(own: np.ndarray, theirs: np.ndarray, apart: tuple[Pairs, Pairs]) ->
 
 
 def _crossing(one: AffineMap, own: Pairs, theirs: Pairs) -> float:
-    """What a search finds across the two models and within the bridged one, on average."""
+    """The mean reciprocal rank across the two models and within the bridged one: finer than recall on a few questions."""
     questions, documents = one(own.questions), one(own.documents)
-    return (
-        recall(questions, theirs.documents)
-        + recall(theirs.questions, documents)
-        + recall(questions, documents)
-    ) / 3
+    searches = [(questions, theirs.documents), (theirs.questions, documents), (questions, documents)]
+    return float(np.mean([1 / (1 + _ranks(*search)) for search in searches]))
 
 
 def recall(questions: np.ndarray, documents: np.ndarray) -> float:
     """The share of `questions` whose own row of `documents` is among the NEAREST of all of them."""
+    return float((_ranks(questions, documents) < NEAREST).mean())
+
+
+def _ranks(questions: np.ndarray, documents: np.ndarray) -> np.ndarray:
+    """How many other rows of `documents` are nearer than a question's own, int [n]."""
     scores = questions @ documents.T
-    own = np.diagonal(scores)[:, None]
-    return float(((scores > own).sum(1) < NEAREST).mean())
+    nearer: np.ndarray = (scores > np.diagonal(scores)[:, None]).sum(1)
+    return nearer
 
 
 def _energy(x: np.ndarray) -> float:
