@@ -38,7 +38,11 @@ def store_in_four_bits(path: Path) -> bool:
 
     model = onnx.load(path)
     graph = model.graph
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    tensors = {
+        tensor.name: tensor
+        for tensor in graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2
+    }
     gathers = [node for node in graph.node if node.op_type == "Gather" and node.input[0] in tensors]
     if not gathers:
         return False

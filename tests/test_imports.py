@@ -27,12 +27,13 @@ ALLOWED = {
     FACE: {"runtime", "custom_mapper", "io", "index"},
     "io": set(),
     "runtime": {"io"},
-    "custom_mapper": {"io"},
+    "custom_mapper": {"io", "index", "runtime"},
     "training": {"io"},
     "index": {"io", "runtime"},
     "evaluation": {"index", "runtime", "training", "io"},
     "serve": {"index", "teacher", "runtime", "io"},
     "mcp": {"index", "io"},
+    "integrations": {"index", "custom_mapper", "runtime"},
     "cluster": {"teacher", "custom_mapper", "io", "runtime"},
     "base_encoders": {"runtime", "training", "io"},
     "mappers": set(),
@@ -51,6 +52,7 @@ ALLOWED = {
         "distill",  # drawings, the pictures that every machine has
     },
     "export": {"base_encoders", "mappers", "runtime", "io"},
+    "stock_modules": {"export", "teacher", "training", "runtime", "io"},
 }
 # Shelf of the index -> shelves it may import.
 INDEX_SHELVES = {
@@ -84,6 +86,7 @@ LATE = HEAVY | {
         "orjson",
         "prometheus_client",
     ),
+    *("langchain_core", "llama_index", "haystack", "chromadb", "lancedb", "fastembed", "llm"),
 }
 
 
@@ -320,6 +323,11 @@ def test_encoding_loads_nothing_heavy(bundle_folder):
         "print(json.dumps(sorted(sys.modules)))"
     )
     assert not {name.split(".")[0] for name in loaded} & LATE
+
+
+def test_what_integrations_share_loads_no_framework_and_no_store():
+    code = "import sys, json, unbraid.integrations.side_encoder, unbraid.integrations.hits; print(json.dumps(sorted(sys.modules)))"
+    assert not {name.split(".")[0] for name in fresh(code)} & LATE
 
 
 def test_the_public_names_exist():

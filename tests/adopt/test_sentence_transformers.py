@@ -94,7 +94,8 @@ def test_a_pooling_that_leaves_the_prompt_out(transformer, save, tmp_path):
     from sentence_transformers.sentence_transformer.modules import Pooling
 
     pooling = Pooling(WIDTH, "mean", include_prompt=False)
-    check(save(transformer(), pooling, prompts={"document": "the file of "}), tmp_path / "out")
+    folder = save(transformer(), pooling, prompts={"document": "the file of ", "query": "a "})
+    assert check(folder, tmp_path / "out").query_tier == "query"
 
 
 def test_lower_case_that_only_the_settings_ask_for(bert, save, tmp_path):

@@ -4,6 +4,7 @@ from scipy.stats import rankdata, spearmanr
 
 from unbraid.custom_mapper.cross_validation import (
     LEAST_GROUPS,
+    check_groups,
     choose_strength,
     move,
     ndcg_at_10,
@@ -30,7 +31,7 @@ def test_folds_never_split_a_group_and_are_of_equal_size():
 )
 def test_pairs_that_hang_together_cannot_be_cross_validated(groups):
     with pytest.raises(DataError, match="groups that share no text"):
-        split_folds(groups)
+        check_groups(np.array(groups), by_file=False)
 
 
 # -- scores ------------------------------------------------------------------------------------------------

@@ -78,3 +78,9 @@ def test_a_graph_whose_table_is_no_4_bit_one_stays_byte_for_byte(tmp_path, width
     before = (tmp_path / "g.onnx").read_bytes()
     assert not store_in_four_bits(tmp_path / "g.onnx")
     assert (tmp_path / "g.onnx").read_bytes() == before
+
+
+def test_a_table_of_int8_is_left_as_it_is(tmp_path):
+    graph_of(tmp_path / "g.onnx", np.random.default_rng(2).integers(-9, 9, (64, BLOCK)).astype(np.int8))
+    store_in_four_bits(tmp_path / "g.onnx")
+    assert "table" in {one.name for one in onnx.load(tmp_path / "g.onnx").graph.initializer}

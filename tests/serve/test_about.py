@@ -53,6 +53,12 @@ def test_a_request_id_is_kept_and_times_are_told(http):
     assert http.get("/health", headers={"x-request-id": "a b"}).headers["x-request-id"] != "a b"
 
 
+def test_the_event_loop_is_asyncios_whatever_else_is_installed(http):
+    from unbraid.serve.uvicorn_server import Server
+
+    assert Server(http.app, host="127.0.0.1", port=0).config.loop == "asyncio"
+
+
 def test_log_lines_are_json_with_the_request(http, caplog):
     from unbraid.serve.uvicorn_server import JsonLines
 

@@ -116,16 +116,21 @@ def count_numbers(folder: Path) -> int:
             total += int(read_object(index).get("metadata", {}).get("total_size", 0)) // 2
     for path in folder.rglob("*.safetensors"):
         if path.name == SINGLE or path in indexed:
-            total += _stored(path)
+            total += sum(math.prod(shape) for shape in _shapes(path).values())
     if not total:
         total = sum(path.stat().st_size // 4 for path in folder.rglob("pytorch_model*.bin"))
     return total
 
 
-def _stored(path: Path) -> int:
+def tensor_names(path: Path) -> set[str]:
+    """The names of the tensors in a safetensors file; none where there is no file. Raises AdoptError for another."""
+    return set(_shapes(path)) if path.is_file() else set()
+
+
+def _shapes(path: Path) -> dict[str, list[int]]:
     try:
         with safe_open(path, "np") as file:
-            return sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
+            return {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise AdoptError(f"{path}: not a readable safetensors file: {error}") from error
 

@@ -52,4 +52,6 @@ class AdoptedModel:
     text: TextModel | None
     image: ImageModel | None
     query: TextModel | None = None  # the text encoder of queries, where it is another one in the same space
+    # Task -> matrix float32 [dim, dim] of a linear mapper that the model has; a task without one is the base vector.
+    mappers: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # what a user of the bundle has to know

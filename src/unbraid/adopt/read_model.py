@@ -1,12 +1,15 @@
 """What kind of model a folder or hub id is, and the reader for it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from unbraid.adopt.fetch_model import model_folder
-from unbraid.adopt.model_files import check_memory, read_object
+from unbraid.adopt.model_files import SINGLE, check_memory, read_object, tensor_names
 from unbraid.adopt.models import AdoptedModel
 from unbraid.errors import AdoptError
+
+TABLE = "embeddings"  # the tensor that tells a model2vec model; its modules.json is for sentence-transformers
 
 
 def read_model(
@@ -24,6 +27,16 @@ def read_model(
     """
     folder = model_folder(model, revision, allow_pickle=allow_pickle)
     check_memory(folder)
+    found = _read(folder, pooling, prompts or {}, allow_pickle=allow_pickle)
+    # A hub's cache names the folder by the commit.
+    here = Path(model).exists()
+    return replace(found, name=folder.resolve().name if here else str(model).rpartition("/")[2])
+
+
+def _read(
+    folder: Path, pooling: str | None, prompts: Mapping[str, str], *, allow_pickle: bool
+) -> AdoptedModel:
+    """The model in `folder`, by the reader for its kind."""
     kind = kind_of(folder)
     if pooling is not None and kind != "transformers":
         raise AdoptError(
@@ -44,7 +57,7 @@ def read_model(
     from unbraid.adopt.read_sentence_transformer import POOLINGS, read_encoder, read_sentence_transformer
 
     if kind == "sentence-transformers":
-        return read_sentence_transformer(folder, prompts=prompts or {}, allow_pickle=allow_pickle)
+        return read_sentence_transformer(folder, prompts=prompts, allow_pickle=allow_pickle)
     if pooling is None:
         raise AdoptError(
             f"{folder}: a plain transformers encoder does not say how its tokens become one vector: pass --pooling, "
@@ -62,7 +75,7 @@ def kind_of(folder: Path) -> str:
         return "open_clip"
     config = folder / "config.json"
     about = read_object(config) if config.is_file() else {}
-    if about.get("model_type") == "model2vec" or "StaticModel" in (about.get("architectures") or ()):
+    if config.is_file() and TABLE in tensor_names(folder / SINGLE):
         return "model2vec"
     if (folder / "modules.json").is_file():
         return "sentence-transformers"

@@ -15,6 +15,7 @@ from unbraid.adopt.model_card import read_licence
 from unbraid.adopt.model_files import check_transformer, check_weights, read_json, read_object
 from unbraid.adopt.models import AdoptedModel, TextModel
 from unbraid.adopt.prompt_names import task_prompts
+from unbraid.adopt.router_mappers import without_mappers
 from unbraid.adopt.sentence_encoder import SentenceEncoder, StaticStage, Truncated
 from unbraid.adopt.static_tokenizer import without_special_tokens
 from unbraid.errors import AdoptError
@@ -188,6 +189,7 @@ def _adopted(folder: Path, model: Any, chosen: Mapping[str, str]) -> AdoptedMode
     """What a loaded model gives."""
     named = {name: text for name, text in model.prompts.items() if text}
     prompts = task_prompts(folder / SETTINGS, named, model.default_prompt_name, chosen)
+    model, mappers = without_mappers(model)
     notes = []
     if model.similarity_fn_name != "cosine" and not _ends_in_unit_length(model):
         notes.append(
@@ -195,39 +197,20 @@ def _adopted(folder: Path, model: Any, chosen: Mapping[str, str]) -> AdoptedMode
             "is lost"
         )
     document = _text(folder, model, "document", prompts)
-    query = _text(folder, model, "query", prompts) if _splits(model) else None
+    query = _text(folder, model, "query", prompts) if _splits(model, prompts) else None
     if query and query.dim != document.dim:
         raise AdoptError(
             f"{folder / MODULES}: the router gives queries {query.dim} and documents {document.dim} dimensions"
         )
     name, licence = folder.name, read_licence(folder)
-    return AdoptedModel(name, licence, document, None, query, tuple(notes))
+    return AdoptedModel(name, licence, document, None, query, mappers, tuple(notes))
 
 
 def _text(folder: Path, model: Any, task: str, prompts: Mapping[str, str]) -> TextModel:
     """The text encoder of the `task` query or document, which differ where the model has a router."""
     modules = _route(model, task)
     first = modules[0]
-    static = type(first).__name__ == "StaticEmbedding"
-    if static:
-        tokenizer, limit = without_special_tokens(first.tokenizer), None
-    elif type(first).__name__ == "Transformer":
-        _check_loaded(_places(folder, model)[id(first)], first)
-        backend = getattr(first.tokenizer, "backend_tokenizer", None)
-        if not isinstance(backend, Tokenizer):
-            raise AdoptError(
-                f"{folder}: its tokenizer, {type(first.tokenizer).__name__}, has no fast form (tokenizer.json): save it "
-                "with a fast tokenizer"
-            )
-        tokenizer, limit = Tokenizer.from_str(backend.to_str()), first.max_seq_length
-    else:
-        raise AdoptError(
-            f"{folder / MODULES}: the first module is a {type(first).__name__}, which reads no text"
-        )
-    set_limit = tokenizer.truncation["max_length"] if static and tokenizer.truncation else None
-    max_tokens = int(min(limit or set_limit or LONGEST, LONGEST))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens)
+    tokenizer, max_tokens = _tokenizer(folder, model, first)
 
     def original(texts: Sequence[str], prompt: str | None) -> np.ndarray:
         vectors = model.encode(list(texts), prompt=prompt or "", task=task, show_progress_bar=False)
@@ -241,12 +224,9 @@ def _text(folder: Path, model: Any, task: str, prompts: Mapping[str, str]) -> Te
     stages = [_stage(module) for module in modules if type(module).__name__ != "Dropout"]
     if model.truncate_dim:
         stages.append(Truncated(model.truncate_dim))
-    leaves_out = any(getattr(one, "include_prompt", True) is False for one in modules)
     prompt = prompts.get(task, "")
-    encoder = SentenceEncoder(
-        stages, first._get_prompt_length(prompt) if prompt and leaves_out and not static else 0
-    ).eval()
-    encoder.requires_grad_(False)
+    left_out = first._get_prompt_length(prompt) if prompt and _leaves_prompt_out(modules) else 0
+    encoder = SentenceEncoder(stages, left_out).eval().requires_grad_(False)
     about = {
         "modules": [[type(one).__name__, _settings(one)] for one in modules],
         "truncate_dim": model.truncate_dim,
@@ -254,6 +234,32 @@ def _text(folder: Path, model: Any, task: str, prompts: Mapping[str, str]) -> Te
     return TextModel(
         encoder, tokenizer, max_tokens, _dim(folder, encoder), prompts, original, about, original_ids
     )
+
+
+def _tokenizer(folder: Path, model: Any, first: Any) -> tuple[Tokenizer, int]:
+    """The tokenizer of the first module, and the number of tokens that it cuts at.
+
+    Raises AdoptError for one that cannot be written as a file.
+    """
+    kind = type(first).__name__
+    if kind == "StaticEmbedding":
+        tokenizer = without_special_tokens(first.tokenizer)
+        limit = tokenizer.truncation["max_length"] if tokenizer.truncation else None
+    elif kind == "Transformer":
+        _check_loaded(_places(folder, model)[id(first)], first)
+        backend = getattr(first.tokenizer, "backend_tokenizer", None)
+        if not isinstance(backend, Tokenizer):
+            raise AdoptError(
+                f"{folder}: its tokenizer, {type(first.tokenizer).__name__}, has no fast form (tokenizer.json): save it "
+                "with a fast tokenizer"
+            )
+        tokenizer, limit = Tokenizer.from_str(backend.to_str()), first.max_seq_length
+    else:
+        raise AdoptError(f"{folder / MODULES}: the first module is a {kind}, which reads no text")
+    tokenizer.no_padding()
+    max_tokens = int(min(limit or LONGEST, LONGEST))
+    tokenizer.enable_truncation(max_tokens)
+    return tokenizer, max_tokens
 
 
 def _route(model: Any, task: str) -> list[nn.Module]:
@@ -267,9 +273,16 @@ def _route(model: Any, task: str) -> list[nn.Module]:
     return found
 
 
-def _splits(model: Any) -> bool:
-    """Whether queries and documents go through different modules."""
-    return [id(one) for one in _route(model, "query")] != [id(one) for one in _route(model, "document")]
+def _splits(model: Any, prompts: Mapping[str, str]) -> bool:
+    """Whether queries and documents go through different modules, or leave different prompts out of the pooling."""
+    query, document = (_route(model, task) for task in ("query", "document"))
+    if [id(one) for one in query] != [id(one) for one in document]:
+        return True
+    return _leaves_prompt_out(document) and prompts.get("query", "") != prompts.get("document", "")
+
+
+def _leaves_prompt_out(modules: Sequence[nn.Module]) -> bool:
+    return any(getattr(one, "include_prompt", True) is False for one in modules)
 
 
 def _stage(module: Any) -> nn.Module:
@@ -292,7 +305,9 @@ def _places(folder: Path, model: Any) -> dict[int, Path]:
     if not (folder / MODULES).is_file():
         return {id(model[0]): folder}
     found = {}
-    for entry, module in zip(read_json(folder / MODULES), model, strict=True):
+    for entry, module in zip(
+        read_json(folder / MODULES), model, strict=False
+    ):  # a router of mappers is left out
         place = folder / entry["path"]
         found[id(module)] = place
         if type(module).__name__ == "Router":

@@ -16,7 +16,7 @@ def evaluate(
         list[Path],
         typer.Argument(
             metavar="DATASET...",
-            help="BEIR folders, or .jsonl[.gz] files of pairs (anchor, positive), STS rows (a, b, score) or "
+            help="Folders of BEIR or Jina-VDR, or .jsonl[.gz] files of pairs (anchor, positive), STS rows (a, b, score) or "
             "captioned pictures (file, caption).",
         ),
     ],

@@ -84,7 +84,7 @@ def add(
     ] = None,
     dim: Annotated[
         int | None,
-        typer.Option(help="For a new index: keep 512, 256, 128 or 64 dimensions of each base vector."),
+        typer.Option(help="For a new index: keep fewer dimensions of each base vector, such as 256."),
     ] = None,
     numbers: Annotated[
         str | None, typer.Option(help="For a new index: keep vectors in float32 or float16.")

@@ -17,6 +17,7 @@ from unbraid.cli.analyse import analyse
 from unbraid.cli.doctor import doctor
 from unbraid.cli.encode import encode
 from unbraid.cli.evaluate import evaluate
+from unbraid.cli.export_st import export_st
 from unbraid.cli.info import info
 from unbraid.cli.search import search
 from unbraid.cli.serve import serve
@@ -25,7 +26,7 @@ from unbraid.cli.watch import watch
 from unbraid.errors import UnbraidError
 
 EVERYBODY, MAKERS = "For everybody", "For makers of encoders, mappers and teachers"
-ORDER = "index search watch status forget encode serve mcp mapper info doctor evaluate analyse adopt train".split()
+ORDER = "index search watch status forget encode serve mcp mapper info doctor evaluate analyse adopt export-st train".split()
 
 
 class _Ordered(TyperGroup):
@@ -50,6 +51,7 @@ app.add_typer(mcp.app, name="mcp", rich_help_panel=EVERYBODY)
 for command in (search, watch, status, forget, encode, serve, info, doctor, evaluate, analyse):
     app.command(rich_help_panel=EVERYBODY)(command)
 app.command(rich_help_panel=MAKERS)(adopt)
+app.command("export-st", rich_help_panel=MAKERS)(export_st)
 app.add_typer(train.app, name="train", rich_help_panel=MAKERS)
 
 

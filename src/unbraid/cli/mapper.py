@@ -14,6 +14,12 @@ from unbraid.custom_mapper.mapper_file import IDENTITY, SUFFIX, CustomMapper, ch
 from unbraid.errors import DataError
 from unbraid.loading import load
 
+_FOUND = {
+    "section": "headings over their sections",
+    "function": "comments on their functions",
+    "picture": "captions of their pictures",
+}
+
 app = typer.Typer(
     help="Fit search modes on your own pairs; the result is a file that other commands take as mode or task.",
     no_args_is_help=True,
@@ -22,15 +28,22 @@ app = typer.Typer(
 
 @app.command()
 def fit(
+    name: Annotated[str, typer.Option("--name", help="Name of the search mode.")],
     pairs: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="PAIRS",
             help='A .jsonl[.gz]: {"query", "positive"}, with "negative" if you have one, or {"a", "b", "score"}; '
             '"modality": "code" where the documents are code.',
         ),
-    ],
-    name: Annotated[str, typer.Option("--name", help="Name of the search mode.")],
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="In place of PAIRS, a folder without labels: headings and their sections, comments and their "
+            "functions, captions and their pictures.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The file; default: NAME.mapper.")] = None,
     model: Model = None,
     threads: Annotated[
@@ -50,6 +63,7 @@ def fit(
     """
     from threadpoolctl import threadpool_limits
 
+    source = _one_of(pairs, folder)
     place = out or Path(f"{check_name(name)}{SUFFIX}")
     if place.suffix != SUFFIX or not place.absolute().parent.is_dir():
         raise DataError(f"{place}: expected a file that ends in {SUFFIX}, in a folder that exists")
@@ -58,7 +72,7 @@ def fit(
     with threadpool_limits(threads or 1):
         mapper = fit_mapper(
             load(model, threads=threads, tier=tier, language=language),
-            pairs,
+            source,
             name,
             progress=None if sys.stderr.isatty() else False,
         )
@@ -66,6 +80,19 @@ def fit(
     typer.echo(json.dumps(_as_json(mapper)) if as_json else report(mapper))
     seconds = time.perf_counter() - start
     typer.echo(f"{place} written after {seconds:.1f} s: use it as --mode {place}", err=True)
+
+
+def _one_of(pairs: Path | None, folder: Path | None) -> Path:
+    """The file of pairs or the folder, of which one is given."""
+    if (pairs is None) == (folder is None):
+        raise DataError("expected either PAIRS, a file of pairs, or --folder DIR, a folder without labels")
+    if pairs is not None and pairs.is_dir():
+        raise DataError(
+            f"{pairs}: a folder, expected a file of pairs; for a folder without labels add --folder"
+        )
+    if folder is not None and not folder.is_dir():
+        raise DataError(f"{folder}: not a folder; for a file of pairs leave out --folder")
+    return pairs or folder or Path()
 
 
 @app.command()
@@ -96,7 +123,12 @@ def _scores(about: dict[str, Any]) -> list[str]:
     counted = f"{about['pairs']:,} of {about['pairs_given']:,} pairs" + (
         f", {about['negatives']:,} with a negative" if about["negatives"] else ""
     )
-    lines = [f"fitted on {counted} with {about['bundle']}", "", f"| {'on these pairs':22s} | {metric:>8s} |"]
+    lines = [
+        f"fitted on {counted} with {about['bundle']}",
+        *_found_in(about),
+        "",
+        f"| {'on these pairs':22s} | {metric:>8s} |",
+    ]
     lines.append(f"| {'-' * 22} | {'-' * 7}: |")
     lines += [f"| {_mode(mode):22s} | {score:8.3f} |" for mode, score in about["existing"].items()]
     lines += [f"| {_row(about):22s} | {after:8.3f} |", ""]
@@ -115,6 +147,14 @@ def _scores(about: dict[str, Any]) -> list[str]:
     )
     lines.append("the other modes themselves do not change")
     return lines
+
+
+def _found_in(about: dict[str, Any]) -> list[str]:
+    """Where pairs without labels come from."""
+    if "files" not in about:
+        return []
+    found = ", ".join(f"{count:,} {_FOUND[kind]}" for kind, count in about["found"].items())
+    return [f"found in {about['files']:,} files, of which whole ones were held out: {found}"]
 
 
 def _row(about: dict[str, Any]) -> str:

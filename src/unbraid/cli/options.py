@@ -53,7 +53,12 @@ Side = Annotated[
         callback=one_of(("query", "document")),
     ),
 ]
-Dim = Annotated[int | None, typer.Option("--dim", help="512, 256, 128 or 64 dimensions.")]
+Dim = Annotated[
+    int | None,
+    typer.Option(
+        "--dim", help="Fewer dimensions, as the bundle supports them: 256, 128 or 64 of the starter's 512."
+    ),
+]
 StoredNumbers = Annotated[
     str,
     typer.Option(

@@ -12,23 +12,32 @@ from unbraid.progress import track
 from unbraid.vectors import normalize
 
 FOLDS = 5
-LEAST_GROUPS = 20  # of pairs that share no text; below, five folds say nothing
+LEAST_GROUPS, LEAST_FILES = 20, 10  # of pairs that share no text, or of files; below, five folds say nothing
 # Shares of the way from the start to the fitted matrix that are tried; the start itself is the first row.
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 SURE = 2.0  # standard errors that a gain must have
 
 
-def split_folds(groups: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Fold int [n] of each pair. Pairs of one group [n] share a fold; the largest groups are dealt first.
-
-    Raises DataError when too few groups share no text, or one group holds half of the pairs.
-    """
+def check_groups(groups: np.ndarray, *, by_file: bool) -> None:
+    """Raise DataError when the groups [n] of pairs are too few, or one holds half of the pairs; they may be files."""
     names, sizes = np.unique(groups, return_counts=True)
-    if len(names) < LEAST_GROUPS or sizes.max() > len(groups) / 2:
+    least = LEAST_FILES if by_file else LEAST_GROUPS
+    if len(names) >= least and sizes.max() <= len(groups) / 2:
+        return
+    if by_file:
         raise DataError(
-            f"{len(groups)} pairs fall into {len(names)} groups that share no text, the largest of {sizes.max()}: "
-            f"cross-validation needs {LEAST_GROUPS} groups, none with half of the pairs: add pairs of other texts"
+            f"{len(groups)} pairs of headings, functions or pictures were found in {len(names)} files, the largest has "
+            f"{sizes.max()}: cross-validation needs {least} files, none with half of the pairs: name a larger folder"
         )
+    raise DataError(
+        f"{len(groups)} pairs fall into {len(names)} groups that share no text, the largest of {sizes.max()}: "
+        f"cross-validation needs {least} groups, none with half of the pairs: add pairs of other texts"
+    )
+
+
+def split_folds(groups: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Fold int [n] of each pair. Pairs of one group [n] share a fold; the largest groups are dealt first."""
+    names, sizes = np.unique(groups, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(names))
     order = order[np.argsort(-sizes[order], kind="stable")]
     filled, fold_of = np.zeros(FOLDS, int), np.empty(len(names), int)

@@ -9,7 +9,7 @@ Surely better is a mean gain over queries (or graded pairs) of more than two sta
 on held-out queries; with one standard error a few did (docs/experiments.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from unbraid.custom_mapper.cross_validation import (
     FOLDS,
     STRENGTHS,
     agreement,
+    check_groups,
     choose_strength,
     cross_validate,
     fit,
@@ -38,25 +39,45 @@ MOST = 5000  # pairs that are used; of more, a seeded sample
 def fit_mapper(
     model: Embedder, pairs: Pairs | Path | str, name: str, *, seed: int = 0, progress: bool | None = None
 ) -> CustomMapper:
-    """A search mode `name` fitted on `pairs` (or a file of them); `about` holds its cross-validated scores.
+    """A search mode `name` fitted on `pairs`, a file of them, or a folder without labels (folder_pairs.py).
 
-    It is never knowingly worse than the best mode of `model`. Raises ItemError for a name that is invalid or taken,
-    DataError for pairs that cannot be read or cross-validated.
+    `about` holds its cross-validated scores. It is never knowingly worse than the best mode of `model`. Raises ItemError
+    for a name that is invalid or taken, DataError for pairs that cannot be read or cross-validated.
     """
     if check_name(name) in (IDENTITY, *model.tasks, *model.search_modes):
         raise ItemError(f"{name!r} is a task or search mode of {model.name} already: choose another name")
     if not isinstance(pairs, Pairs):
-        pairs = read_pairs(Path(pairs))
+        pairs = read_source(Path(pairs), model.modalities)
     total = len(pairs)
     if total > MOST:
         pairs = pairs.take(np.sort(np.random.default_rng(seed).permutation(total)[:MOST]))
-    folds = split_folds(pairs.groups(), seed)
+    groups = pairs.groups()
+    check_groups(groups, by_file=pairs.files is not None)
+    folds = split_folds(groups, seed)
     if pairs.grades is not None and len(np.unique(pairs.grades)) < 2:
         raise DataError("every pair has the same score: nothing tells alike from unlike")
     data = encode_pairs(model, pairs, progress)
     query, document, about = fit_encoded(data, folds, start_matrices(model), progress)
-    about = {**about, "pairs_given": total, "bundle": model.name}
+    about = {**about, "pairs_given": total, "bundle": model.name, **_found_in(pairs)}
     return CustomMapper(name, model.base_id, query, None if document is query else document, about)
+
+
+def read_source(place: Path, modalities: Collection[str]) -> Pairs:
+    """The pairs in a file, or those of `modalities` that are found in a folder. Raises DataError for neither."""
+    if not place.is_dir():
+        return read_pairs(place)
+    from unbraid.custom_mapper.folder_pairs import folder_pairs  # loads the readers of an index
+
+    return folder_pairs(place, modalities)
+
+
+def _found_in(pairs: Pairs) -> dict[str, Any]:
+    """For `about`: the files that pairs were found in, and how many there are of each kind; {} for pairs that were given."""
+    if pairs.files is None:
+        return {}
+    from unbraid.custom_mapper.folder_pairs import count_kinds
+
+    return {"files": len(np.unique(pairs.files)), "found": count_kinds(pairs)}
 
 
 def start_matrices(model: Embedder) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from unbraid.io.jsonl import Line, read_rows
 from unbraid.items import Code
 from unbraid.vectors import normalize
 
+T = TypeVar("T")
 EXPECTED = '{"query": ..., "positive": ..., "negative": ...} (negative optional) or {"a": ..., "b": ..., "score": ...}'
 
 
@@ -22,9 +23,12 @@ class Pairs:
     """n pairs of texts. Either each right text answers its left text, or `grades` say how alike the two are."""
 
     left: Sequence[str]  # queries, or the first of each graded pair
-    right: Sequence[str]  # positives (Code where they are code), or the second
+    right: Sequence[str | Path]  # positives (Code where they are code, a Path of a picture), or the second
     negative: Sequence[str | None]  # a document that is no answer, where a row has one
     grades: np.ndarray | None  # float64 [n], higher is more alike; None for pairs that are answers
+    files: np.ndarray | None = (
+        None  # int [n], the file that each was found in; None for pairs that were given
+    )
 
     def __len__(self) -> int:
         """The number of pairs."""
@@ -37,16 +41,19 @@ class Pairs:
             [self.right[row] for row in rows],
             [self.negative[row] for row in rows],
             None if self.grades is None else self.grades[rows],
+            None if self.files is None else self.files[rows],
         )
 
     def groups(self) -> np.ndarray:
-        """Group int [n] of each pair: two pairs that share a text, directly or through other pairs, share a group.
+        """Group int [n] of each pair: two pairs of one file, or that share a text, directly or not, share a group.
 
-        Held-out pairs must share no text with the pairs of the fit; otherwise the score is too good.
+        Held-out pairs must share no text with the pairs of the fit, and be of other files; otherwise the score is too good.
         """
-        parent: dict[str, str] = {}
+        if self.files is not None:  # found pairs share no text
+            return self.files
+        parent: dict[str | Path, str | Path] = {}
 
-        def root(text: str) -> str:
+        def root(text: str | Path) -> str | Path:
             while parent.setdefault(text, text) != text:
                 parent[text] = parent[parent[text]]
                 text = parent[text]
@@ -54,7 +61,7 @@ class Pairs:
 
         for left, right in zip(self.left, self.right, strict=True):
             parent[root(left)] = root(right)
-        number: dict[str, int] = {}
+        number: dict[str | Path, int] = {}
         return np.array([number.setdefault(root(left), len(number)) for left in self.left], dtype=np.intp)
 
 
@@ -147,8 +154,8 @@ def encode_pairs(model: Embedder, pairs: Pairs, progress: bool | None = None) ->
     )
 
 
-def _distinct(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """Every text once, and the row int64 [n] of each in them. Code is another item than a text of its characters."""
-    number: dict[tuple[type, str], int] = {}
+def _distinct(texts: Sequence[T]) -> tuple[list[T], np.ndarray]:
+    """Every item once, and the row int64 [n] of each in them. Code is another item than a text of its characters."""
+    number: dict[tuple[type, T], int] = {}
     rows = [number.setdefault((type(text), text), len(number)) for text in texts]
     return [text for _, text in number], np.array(rows, np.int64)

@@ -70,6 +70,7 @@ def serve_http(server: MCPServer, token: str, listening: socket.socket) -> None:
         server_header=False,
         proxy_headers=False,
         ws="none",
+        loop="asyncio",
         timeout_graceful_shutdown=5,
     )
     uvicorn.Server(config).run(sockets=[listening])

@@ -39,6 +39,8 @@ class Server(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,  # nothing here uses the client's address
                 ws="none",
+                # Not uvloop where another package brings it: it gains nothing (docs/experiments.md).
+                loop="asyncio",
                 lifespan="on",
                 timeout_keep_alive=30,
                 # One second more than requests have, for their 503.

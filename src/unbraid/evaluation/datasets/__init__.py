@@ -1,1 +1,1 @@
-"""Reading data sets: BEIR folders, pair files, STS files, captioned pictures."""
+"""Reading data sets: BEIR folders, folders of Parquet, pair files, STS files, captioned pictures."""

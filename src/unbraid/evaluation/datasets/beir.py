@@ -1,7 +1,7 @@
 """BEIR folders: corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv, each of them gzip or not."""
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from pathlib import Path
 
 from unbraid.errors import DataError
@@ -19,17 +19,7 @@ def read_beir(folder: Path, split: str | None, mode: str | None) -> Retrieval:
     texts = _by_id(corpus, _document_text)
     asked = _by_id(read_rows(_either(folder / "queries.jsonl")), lambda line: line.text("text"))
     qrels_file, judged = _read_qrels(folder, split)
-    # A query that is judged but not asked in this copy of the set is left out, as in BEIR.
-    qrels = {query: d for query, d in judged.items() if query in asked and max(d.values()) > 0}
-    if not qrels or not texts:
-        raise DataError(f"{qrels_file}: found no relevant document for a query of {folder}/queries.jsonl")
-    relevant = {d for documents in qrels.values() for d, relevance in documents.items() if relevance > 0}
-    if missing := sorted(relevant - texts.keys()):
-        warnings.warn(
-            f"{qrels_file}: {len(missing)} relevant documents, such as {missing[0]!r}, are not in"
-            f" {folder}/corpus.jsonl: they count as not found, as in trec_eval",
-            stacklevel=3,  # the caller of read_dataset
-        )
+    qrels = answerable(judged, asked, texts, qrels_file, "corpus.jsonl")
     # In sets such as ArguAna the query is itself one of the documents; BEIR leaves that one out of the ranking.
     itself = {q: q for q, d in qrels.items() if q in texts and d.get(q, 0) < 1 and asked[q] in texts[q]}
     of_code = mode == "code" or is_code(corpus)
@@ -42,6 +32,31 @@ def read_beir(folder: Path, split: str | None, mode: str | None) -> Retrieval:
         mode=mode or ("code" if of_code else "retrieval"),
         ignored=itself,
     )
+
+
+def answerable(
+    judged: Mapping[str, dict[str, int]],
+    asked: Container[str],
+    documents: Collection[str],
+    source: Path,
+    corpus: str,
+) -> dict[str, dict[str, int]]:
+    """The judgements of queries that are asked and have a relevant document; `source` is where they come from.
+
+    A query that is judged but not asked in this copy of a set is left out, as in BEIR. Warns of relevant documents that
+    are not in the corpus. Raises DataError when nothing is left.
+    """
+    qrels = {query: d for query, d in judged.items() if query in asked and max(d.values()) > 0}
+    if not qrels or not documents:
+        raise DataError(f"{source}: found no relevant document for a query of its set")
+    relevant = {d for found in qrels.values() for d, relevance in found.items() if relevance > 0}
+    if missing := sorted(relevant - set(documents)):
+        warnings.warn(
+            f"{source}: {len(missing)} relevant documents, such as {missing[0]!r}, are not in {corpus}: they count as"
+            " not found, as in trec_eval",
+            stacklevel=4,  # the caller of read_dataset
+        )
+    return qrels
 
 
 def _either(path: Path) -> Path:

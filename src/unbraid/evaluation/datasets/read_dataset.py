@@ -1,4 +1,4 @@
-"""Read a data set of any format: a BEIR folder, or a file of pairs, STS rows or captioned images.
+"""Read a data set of any format: a BEIR folder, one of Parquet, or a file of pairs, STS rows or captioned images.
 
 The content tells the format. Broken input raises DataError that names the file and the line.
 """
@@ -10,21 +10,25 @@ from unbraid.evaluation.datasets.beir import read_beir
 from unbraid.evaluation.datasets.caption_files import read_pictures
 from unbraid.evaluation.datasets.dataset import Retrieval, Sts, sample
 from unbraid.evaluation.datasets.pair_files import read_pairs, read_sts
+from unbraid.evaluation.datasets.parquet_folder import is_parquet_folder, read_parquet_folder
 from unbraid.io.jsonl import Line, read_rows
 
 
 def read_dataset(
     path: Path | str, *, split: str | None = None, mode: str | None = None, limit: int | None = None
 ) -> Retrieval | Sts:
-    """The data set at `path`: a BEIR folder, or a .jsonl or .jsonl.gz of pairs, STS rows or captioned images.
+    """The data set at `path`: a folder, or a .jsonl or .jsonl.gz of pairs, STS rows or captioned images.
 
-    `split` keeps the rows of that split; for a BEIR folder it names the qrels file (otherwise test, then dev).
+    A folder is one of BEIR, or of Parquet as Jina-VDR's are. `split` keeps the rows of that split; for a folder it names
+    the qrels (otherwise test, then dev).
     `mode` replaces the set's own search mode, and mode="code" reads the documents as code. `limit` keeps a
     sample (see `sample`). Raises DataError for input that is broken or of another format.
     """
     path = Path(path)
-    if path.is_dir():
-        dataset: Retrieval | Sts = read_beir(path, split, mode)
+    if path.is_dir() and is_parquet_folder(path):
+        dataset: Retrieval | Sts = read_parquet_folder(path, split, mode)
+    elif path.is_dir():
+        dataset = read_beir(path, split, mode)
     else:
         lines = list(read_rows(path))
         if not lines:

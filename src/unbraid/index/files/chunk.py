@@ -108,7 +108,7 @@ class Lines:
 
     def within(self, limit: Limit) -> "Lines":
         """The same lines for an encoder with this limit."""
-        return Lines(self.lines, self.numbers, limit)
+        return self if limit == self.limit else Lines(self.lines, self.numbers, limit)
 
     @cached_property
     def _tokens(self) -> list[int]:

@@ -12,6 +12,7 @@ from unbraid.index.files.chunk import (
     Chunk,
     Limit,
     Lines,
+    Section,
     cut_sections,
     from_headings,
     limit_of,
@@ -87,37 +88,41 @@ def read_text_chunks(text: str, suffix: str, limit: Limit | None = None) -> list
     Of HTML they hold what is seen, of a notebook the source of its cells. Any text is accepted, code that does not
     parse is cut at blank lines; only a broken notebook and an SVG without text raise DataError.
     """
-    suffix, limit = suffix.lower(), limit or starter_limit()
+    limit = limit or starter_limit()
+    lines, sections = read_text_sections(text, suffix, limit)
+    return cut_sections(lines.within(limit), sections)
+
+
+def read_text_sections(text: str, suffix: str, limit: Limit) -> tuple[Lines, list[Section]]:
+    """The lines of a file's text and its sections before they are cut; of code, `limit` says what is one section.
+
+    Raises as `read_text_chunks`.
+    """
+    suffix = suffix.lower()
     if suffix in HTML_SUFFIXES:
-        lines, sections = read_html(text, xml=suffix == ".xhtml")
-        return cut_sections(lines.within(limit), sections)
+        return read_html(text, xml=suffix == ".xhtml")
     if suffix in SVG_SUFFIXES:
-        lines, sections = read_svg(text)
-        return cut_sections(lines.within(limit), sections)
+        return read_svg(text)
     if suffix in NOTEBOOK_SUFFIXES:
-        return cut_sections(*read_notebook(text, limit))
+        return read_notebook(text, limit)
     source = Lines(split_lines(text), limit=limit)
     if suffix in CSV_SUFFIXES:
-        lines, sections = read_csv(source, suffix)
-        return cut_sections(lines.within(limit), sections)
+        return read_csv(source, suffix)
     if suffix in ROW_SUFFIXES:
-        return cut_sections(source, apart(len(source.lines)))
+        return source, apart(len(source.lines))
     if suffix in SUBTITLE_SUFFIXES:
-        return cut_sections(*read_subtitles(source))
+        return read_subtitles(source)
     if is_man(text, suffix):
-        lines, sections = read_man(source.lines)
-        return cut_sections(lines.within(limit), sections)
+        return read_man(source.lines)
     if suffix in HEADINGS:
-        sections = from_headings(HEADINGS[suffix](source.lines), len(source.lines))
-    elif suffix in KEY_SUFFIXES:
-        sections = read_keys(source, suffix)
-    elif suffix in MARKDOWN_SUFFIXES:
-        sections = from_headings(markdown_headings(source.lines), len(source.lines))
-    elif suffix in PYTHON_SUFFIXES:
-        sections = read_python(source)
-    else:
-        sections = read_code(source, suffix)
-    return cut_sections(source, sections)
+        return source, from_headings(HEADINGS[suffix](source.lines), len(source.lines))
+    if suffix in KEY_SUFFIXES:
+        return source, read_keys(source, suffix)
+    if suffix in MARKDOWN_SUFFIXES:
+        return source, from_headings(markdown_headings(source.lines), len(source.lines))
+    if suffix in PYTHON_SUFFIXES:
+        return source, read_python(source)
+    return source, read_code(source, suffix)
 
 
 @cache
