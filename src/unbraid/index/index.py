@@ -30,6 +30,7 @@ from unbraid.index.store.meta import Meta, match, meta_of_model
 from unbraid.index.store.shared_store import SharedStore
 from unbraid.index.store.storage import Storage
 from unbraid.index.store.store import Store, Version, copy_items
+from unbraid.index.under_way import UnderWay, under_way
 from unbraid.mix import Mix, Query, words_of
 from unbraid.vectors import Numbers
 
@@ -185,7 +186,7 @@ class Index:
         nothing is deleted: it is one of `report.doubts`. With `prune` it is, and a root that is missing is taken out.
         A root that was renamed is recognised by its files when its new path is added; nothing is encoded again.
 
-        `archives` reads the files in zip and gzip files. `on_skip` is told each file that is left out. Ctrl-C ends the run and sets `interrupted`; what was written stays.
+        `archives` reads the files in zip and gzip files. `on_skip` is told each file that is left out, maybe from another thread. Ctrl-C ends the run and sets `interrupted`; what was written stays.
         `progress` None draws a bar where a person watches standard error. Raises DataError for a path that does not exist.
         """
         self._check_writable("add")
@@ -254,6 +255,10 @@ class Index:
     def roots(self) -> list[Root]:
         """The files and folders that the index was given, each with its settings; none in one of an earlier version."""
         return read_roots(self.store)
+
+    def under_way(self) -> UnderWay | None:
+        """What a run of `add` or `refresh` does now, in whichever process; None where none takes long. For folders only."""
+        return under_way(self.store.folder) if isinstance(self.store, SharedStore) else None
 
     def skipped(self) -> list[LeftOut]:
         """What the last `add` or `refresh` of each root left out, with the reasons. Kept in a folder only."""

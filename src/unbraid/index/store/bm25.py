@@ -79,13 +79,9 @@ def document_words(
     text: str, path: str = "", modality: Modality = "text", context: str = ""
 ) -> edge.SparseVector:
     """Term weights of a chunk: of its text, the path of its file and the headings or definitions around it."""
-    counts: Counter[str] = Counter()
-    length = 0
-    for word in split_words(text):
-        if word.whole not in STOP_WORDS:
-            length += 1
-            counts.update(_terms(word))
-    spread = K1 * (1 - B + B * length / AVERAGE_LENGTH)
+    words = [word for word in split_words(text) if word.whole not in STOP_WORDS]
+    counts = Counter(itertools.chain.from_iterable(map(_terms, words)))
+    spread = K1 * (1 - B + B * len(words) / AVERAGE_LENGTH)
     weights = {term: count * (K1 + 1) / (count + spread) for term, count in counts.items()}
     names = {context: CONTEXT, **_path_names(path)}
     shown = _DEFINITION if modality == "code" else _HEADING

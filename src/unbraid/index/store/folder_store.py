@@ -4,6 +4,7 @@
     FOLDER/shard/         the Edge store: one point per chunk, its base vector and an `Entry` with checksum as payload
     FOLDER/sealed.json    hashes of the Edge store's files, while nobody writes to it (file_hashes.py)
     FOLDER/roots.json     the folders and files that it was given, with their settings (roots.py); other notes likewise
+    FOLDER/progress.json  how far a run is, while there is one (under_way.py)
     FOLDER/open.lock      the lock of the process that has it open, which open.json names
 
 A write has happened when the call returns: it is in Edge's write-ahead log, and the log is on the disk. Edge writes
@@ -30,6 +31,7 @@ import qdrant_edge as edge
 from unbraid.errors import StoreError
 from unbraid.index.protocol import Vectors
 from unbraid.index.store.bm25 import VERSION
+from unbraid.index.store.demand import Demand
 from unbraid.index.store.edge import (
     DENSE,
     WORDS,
@@ -88,6 +90,7 @@ class FolderStore(Store):
         self._lock = lock
         self._turn = threading.RLock()  # held while Edge is called, loaded or closed
         self._waiting: set[int] = set()  # threads that wait for their turn
+        self._demand = Demand()
         self._edge: edge.EdgeShard | None = None
         self._name = uuid.uuid4().hex  # of this opening
         self._changes = 0  # chunks written and paths deleted since
@@ -356,7 +359,7 @@ class FolderStore(Store):
         self, ids: Sequence[uuid.UUID], *, payload: bool = True, vector: bool = True
     ) -> list[edge.Record]:
         """The points of `ids` as stored, or parts of them, unchecked."""
-        with self._using() as loaded:
+        with self._demand.search(), self._using() as loaded:
             return loaded.retrieve(list(ids), payload, [DENSE] if vector else False)
 
     def settle(self) -> None:
@@ -414,8 +417,12 @@ class FolderStore(Store):
             )
             for query, one in zip(queries, filters, strict=True)
         ]
-        with self._using() as loaded:
+        with self._demand.search(), self._using() as loaded:
             return [Candidates(found) for found in loaded.query_batch(edge.QueryBatchRequest(requests))]
+
+    def give_way(self) -> None:
+        """Wait as long as a search is under way, but let this thread get on all the same."""
+        self._demand.give_way()
 
     def _filter(self, filter: Filter) -> Any:
         paths = matching(list(self.facet("path")), filter.patterns) if filter.patterns else None
@@ -476,6 +483,7 @@ class FolderStore(Store):
                     self._changes += 1  # a search in between notices, too
                 if self._waiting:  # a lock that is let go and taken again at once stays with the same thread
                     time.sleep(GIVE_WAY)
+                self.give_way()
             self._changes += max(0, changes - len(operations))
             self._unflushed += max(changes, len(operations))
             self._unflushed_bytes += size

@@ -195,6 +195,10 @@ class Store(ABC):
         """A block in which no other process writes as a whole what this one does."""
         return nullcontext()
 
+    def give_way(self) -> None:
+        """Before a piece of work that can wait: wait as long as a search is under way, where that would slow it down."""
+        return
+
     def records(self, filter: Filter = ANYTHING) -> Iterator[tuple[list[UUID], list[Payload], Vectors]]:
         """Ids, payloads and vectors [n, storage.dim] as stored, unchecked, some hundred at a time."""
         start = None
