@@ -41,22 +41,36 @@ def balanced_pieces(tokenizer: Tokenizer, counts: Mapping[str, np.ndarray], size
     single characters that occur, so that no text of these languages has unknown pieces, and hardly any of a language
     without counts. Raises ValueError when they alone are more than `size`.
     """
-    pieces = [tokenizer.id_to_token(row) or "" for row in range(tokenizer.get_vocab_size())]
-    worth = np.zeros(len(pieces))
+    worth = np.zeros(tokenizer.get_vocab_size())
     for language, found in counts.items():
         worth += found / max(1, found.sum()) * WEIGHTS.get(language, 1.0)
-    unknown = json.loads(tokenizer.to_str())["model"].get("unk_id")
-    special = {*tokenizer.get_added_tokens_decoder(), unknown}
-    occurring = {character for row in np.flatnonzero(worth) for character in pieces[row]}
-    needed = [
-        row
-        for row, piece in enumerate(pieces)
-        if row in special or (len(piece) == 1 and (piece in occurring or _alphabetic(piece)))
-    ]
+    needed = _needed(tokenizer, worth)
     if len(needed) > size:
         raise ValueError(f"{len(needed):,} special pieces and characters, asked to keep {size:,} pieces")
     worth[needed] = np.inf
     return np.sort(np.argsort(-worth, kind="stable")[:size])
+
+
+def occurring_pieces(tokenizer: Tokenizer, counts: Mapping[str, np.ndarray]) -> np.ndarray:
+    """All pieces that occur, special ones and single characters, int64 in their old order; see `balanced_pieces`."""
+    found = np.zeros(tokenizer.get_vocab_size())
+    for one in counts.values():
+        found += one
+    return np.union1d(np.flatnonzero(found), _needed(tokenizer, found))
+
+
+def _needed(tokenizer: Tokenizer, worth: np.ndarray) -> np.ndarray:
+    """The pieces that are always kept, int64, where those with a `worth` [pieces] above zero occur."""
+    pieces = [tokenizer.id_to_token(row) or "" for row in range(tokenizer.get_vocab_size())]
+    unknown = json.loads(tokenizer.to_str())["model"].get("unk_id")
+    special = {*tokenizer.get_added_tokens_decoder(), unknown}
+    occurring = {character for row in np.flatnonzero(worth) for character in pieces[row]}
+    needed = (
+        row
+        for row, piece in enumerate(pieces)
+        if row in special or (len(piece) == 1 and (piece in occurring or _alphabetic(piece)))
+    )
+    return np.fromiter(needed, dtype=np.int64)
 
 
 def _alphabetic(character: str) -> bool:

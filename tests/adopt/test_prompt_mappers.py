@@ -53,12 +53,35 @@ PROMPTS = {"query": "the cat of ", "document": "read: ", "sts": "the cat of "}
 TEXTS = ["write a file", "the house", "a river of stone"]
 
 
-@pytest.fixture
-def prompted(save, transformer):
+@pytest.fixture(scope="module")
+def prompted(bert, tmp_path_factory):
     """The folder of a model with three prompts, of which two are the same."""
-    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
-    return save(transformer(), Pooling(64, "mean"), Normalize(), prompts=PROMPTS)
+    modules = [
+        Transformer(str(bert), model_kwargs={"attn_implementation": "eager"}),
+        Pooling(64, "mean"),
+        Normalize(),
+    ]
+    folder = tmp_path_factory.mktemp("prompted") / "model"
+    SentenceTransformer(modules=modules, device="cpu", prompts=PROMPTS).save(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mapped(prompted, tmp_path_factory):
+    """What was adopted, and its embedder."""
+    out = tmp_path_factory.mktemp("mapped") / "bundle"
+    return adopt(prompted, out), unbraid.load(out, precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def exact(prompted, tmp_path_factory):
+    """The embedder of the bundle with exact prompts."""
+    out = tmp_path_factory.mktemp("exact") / "bundle"
+    adopt(prompted, out, exact_prompts=True)
+    return unbraid.load(out, precision="fp32")
 
 
 def original(folder, name):
@@ -68,9 +91,8 @@ def original(folder, name):
     return model.encode(TEXTS, prompt_name=name, normalize_embeddings=True)
 
 
-def test_documents_keep_their_prompt_and_the_others_become_mappers(prompted, tmp_path):
-    made = adopt(prompted, tmp_path / "bundle")
-    model = unbraid.load(tmp_path / "bundle", precision="fp32")
+def test_documents_keep_their_prompt_and_the_others_become_mappers(prompted, mapped):
+    made, model = mapped
     np.testing.assert_allclose(
         model.encode(TEXTS, task="document"), original(prompted, "document"), atol=1e-4
     )
@@ -84,25 +106,21 @@ def test_documents_keep_their_prompt_and_the_others_become_mappers(prompted, tmp
     assert model.query_tier == "small"
 
 
-def test_exact_prompts_keep_two_passes_through_one_graph(prompted, tmp_path):
-    adopt(prompted, tmp_path / "bundle", exact_prompts=True)
-    model = unbraid.load(tmp_path / "bundle", precision="fp32")
-    np.testing.assert_allclose(model.encode(TEXTS, task="query"), original(prompted, "query"), atol=1e-4)
-    np.testing.assert_allclose(model.encode(TEXTS, side="query"), original(prompted, "query"), atol=1e-4)
+def test_exact_prompts_keep_two_passes_through_one_graph(prompted, exact):
+    queries = original(prompted, "query")
+    np.testing.assert_allclose(exact.encode(TEXTS, task="query"), queries, atol=1e-4)
+    np.testing.assert_allclose(exact.encode(TEXTS, side="query"), queries, atol=1e-4)
     np.testing.assert_allclose(
-        model.encode(TEXTS, task="document"), original(prompted, "document"), atol=1e-4
+        exact.encode(TEXTS, task="document"), original(prompted, "document"), atol=1e-4
     )
-    small, query = model.bundle.tiers["small"]["text"], model.bundle.tiers["query"]["text"]
+    small, query = exact.bundle.tiers["small"]["text"], exact.bundle.tiers["query"]["text"]
     assert small.graphs == query.graphs and small.id != query.id
-    assert {spec.kind for spec in model.bundle.mappers.values()} == {"identity"}
+    kinds = {task: spec.kind for task, spec in exact.bundle.mappers.items()}
+    assert kinds == {"query": "identity", "document": "identity", "symmetric": "linear", "code": "identity"}
 
 
-def test_exact_prompts_share_the_base_with_approximated_ones(prompted, tmp_path):
-    ids = []
-    for exact in (False, True):
-        adopt(prompted, tmp_path / "bundle", exact_prompts=exact)
-        ids.append(unbraid.load(tmp_path / "bundle").base_id)
-    assert ids[0] == ids[1]
+def test_exact_prompts_share_the_base_with_approximated_ones(mapped, exact):
+    assert mapped[1].base_id == exact.base_id
 
 
 def test_exact_prompts_of_a_model_without_prompts_are_refused(published, tmp_path):

@@ -224,6 +224,20 @@ def test_pickled_weights_are_not_read(folder, tmp_path):
         read_open_clip(tmp_path)
 
 
+def test_a_tower_too_large_for_a_graph_is_refused_before_it_is_loaded(folder, monkeypatch):
+    monkeypatch.setattr("unbraid.adopt.read_open_clip.LARGEST", 1000)
+    monkeypatch.setattr("open_clip.create_model", None)
+    with pytest.raises(AdoptError, match="image tower"):
+        read_open_clip(folder)
+
+
+def test_broken_weights_are_named(folder, tmp_path):
+    (tmp_path / "open_clip_config.json").write_text((folder / "open_clip_config.json").read_text())
+    (tmp_path / "open_clip_model.safetensors").write_bytes(b"broken")
+    with pytest.raises(AdoptError, match="open_clip_model.safetensors"):
+        read_open_clip(tmp_path)
+
+
 def test_pictures_that_are_not_square_are_refused(tmp_path):
     with pytest.raises(AdoptError, match="not square"):
         read_open_clip(write(tmp_path, {"vision_cfg": VISION | {"image_size": [32, 48]}}))

@@ -11,7 +11,9 @@ import numpy as np
 
 from unbraid.adopt.card import card
 from unbraid.adopt.image_graphs import ImageGraphs, sample_pictures, write_image_graphs
+from unbraid.adopt.languages import cut_to_languages, what_a_cut_costs
 from unbraid.adopt.models import AdoptedModel, TextModel
+from unbraid.adopt.own_modes import fit_own_modes, read_sources
 from unbraid.adopt.projection import Cost, cost, fit_projection, projected
 from unbraid.adopt.prompt_mappers import prompt_mappers, what_is_kept
 from unbraid.adopt.read_model import read_model
@@ -19,7 +21,7 @@ from unbraid.adopt.sample_texts import sample_texts, vocabulary_words
 from unbraid.adopt.task_mappers import write_mappers
 from unbraid.adopt.text_graphs import TextGraphs, write_text_graphs
 from unbraid.adopt.usual_cosines import relevance_of
-from unbraid.bundle import FORMAT, TextSpec
+from unbraid.bundle import FORMAT, MANIFEST, TextSpec
 from unbraid.errors import AdoptError
 from unbraid.export.bundle_writer import bundle_folder, graphs_and_tokenizers, seal
 from unbraid.export.parity import Parity
@@ -59,62 +61,85 @@ def adopt(
     allow_pickle: bool = False,
     exact_prompts: bool = False,
     sample: Sequence[str] | None = None,
+    pairs: Path | None = None,
+    folder_of_texts: Path | None = None,
+    languages: Mapping[str, Sequence[str]] | None = None,
 ) -> Adopted:
     """Write `model`, a folder or hub id, as the bundle `out`.
 
     `dim` asks for fewer dimensions by PCA; `sample` are texts to fit it and to measure on. Vectors with another prompt than
     that of documents are computed from base vectors by mappers; with `exact_prompts` the encoder reads queries behind
-    their own prompt. The other options are those of `read_model`. An existing bundle is replaced, and only when the new
-    one is complete. Raises AdoptError, which names the file, module or layer, for a model that cannot become a bundle.
+    their own prompt. A file of `pairs` and a folder without labels, `folder_of_texts`, give the search modes "pairs" and
+    "folder" where fitting surely helps. `languages` are texts by language, and the vocabulary is cut to what they need.
+    The other options are those of `read_model`. An existing bundle is replaced, and only when the new one is complete.
+    Raises AdoptError, which names the file, module or layer, for a model that cannot become a bundle, DataError for pairs
+    that cannot be read or are too few.
     """
-    found = read_model(model, revision=revision, pooling=pooling, prompts=prompts, allow_pickle=allow_pickle)
     texts = list(sample or sample_texts())
-    found, paid = _in_dim(found, dim, texts)
-    text = _text_of(found)
-    exact = _query_prompt(found) if exact_prompts else ""
     with bundle_folder(out) as folder:
+        found = read_model(
+            model, revision=revision, pooling=pooling, prompts=prompts, allow_pickle=allow_pickle
+        )
+        found = _in_languages(found, languages or {})
+        found, paid = _in_dim(found, dim, texts)
+        text = _text_of(found)
+        exact = _query_prompt(found) if exact_prompts else ""
+        encoded = ("text", "code", *(("image",) if found.image else ()))
+        sources = read_sources({"pairs": pairs, "folder": folder_of_texts}, encoded)
         small = write_text_graphs(text, identity(text), folder, "text", "document", texts)
         query = None
         if found.query:
             query = write_text_graphs(found.query, identity(found.query), folder, QUERY, "query", texts)
-        tiers = {QUERY: encoder_entries(query.spec)} if query else {}
-        modalities = encoder_entries(small.spec)
-        parities = [*small.parities, *(query.parities if query else ())]
         image = write_image_graphs(found.image, folder, sample_pictures()) if found.image else None
-        if image:
-            modalities["image"] = dict(image.entry)
-            parities += image.parities
-        if exact:
-            tiers = {QUERY: encoder_entries(_behind(small.spec, exact))}
+        asks = _behind(small.spec, exact) if exact else query.spec if query else None
         prompted = prompt_mappers(text, texts)
-        if tiers:
+        if asks:
             prompted.pop("query", None)  # the tier of queries reads the prompt itself
         matrices = {task: one.matrix for task, one in prompted.items()} | dict(found.mappers)
-        mappers = write_mappers(folder, text.dim, matrices)
-        ids = "".join(spec["id"] for spec in modalities.values())
-        base_id = hashlib.sha256(ids.encode()).hexdigest()[:16]
         about = {
-            "format": FORMAT,
-            "name": found.name,
-            "version": base_id[:8],
-            "id": file_hash(*graphs_and_tokenizers(folder)),
-            "base_id": base_id,
+            **_manifest(found, small.spec, asks, image),
             "dim": text.dim,
             "dims": [text.dim, *(one for one in SMALLER if paid and one < text.dim)],
-            "modalities": modalities,
-            **({"tiers": tiers, "query_tier": QUERY} if tiers else {}),
-            "mappers": mappers,
-            "search_modes": SEARCH_MODES,
+            "mappers": write_mappers(folder, text.dim, matrices),
             "relevance": _relevance(found, texts, image),
-            "licences": {found.name: found.licence},
-            "scores": {},
         }
+        about["id"] = file_hash(*graphs_and_tokenizers(folder))
+        parities = [*small.parities, *(query.parities if query else ()), *(image.parities if image else ())]
         (folder / "parity.json").write_text(json.dumps([asdict(one) for one in parities], indent=1))
         notes = [*found.notes, *what_is_kept(prompted)]
+        if sources:
+            seal(folder, about, "")  # to be loaded
+            own = fit_own_modes(folder, sources)
+            (folder / MANIFEST).unlink()
+            matrices |= {task: one for mapper in own.mappers for task, one in mapper.matrices.items()}
+            about["search_modes"] = SEARCH_MODES | {mapper.name: mapper.mode for mapper in own.mappers}
+            about["mappers"] = write_mappers(folder, text.dim, matrices)
+            about["id"] = file_hash(*graphs_and_tokenizers(folder))
+            notes += own.notes
         made = Adopted(found.name, text.dim, small, query, image, paid, parities, notes)
         sizes = {path.name: path.stat().st_size for path in graphs_and_tokenizers(folder)}
         seal(folder, about, card(about, made, sizes))
     return made
+
+
+def _manifest(
+    found: AdoptedModel, spec: TextSpec, asks: TextSpec | None, image: ImageGraphs | None
+) -> dict[str, Any]:
+    """What bundle.json says of the encoders; `asks` is that of queries, where they have one of their own."""
+    modalities = encoder_entries(spec) | ({"image": dict(image.entry)} if image else {})
+    ids = "".join(one["id"] for one in modalities.values())
+    base_id = hashlib.sha256(ids.encode()).hexdigest()[:16]
+    return {
+        "format": FORMAT,
+        "name": found.name,
+        "version": base_id[:8],
+        "base_id": base_id,
+        "modalities": modalities,
+        **({"tiers": {QUERY: encoder_entries(asks)}, "query_tier": QUERY} if asks else {}),
+        "search_modes": SEARCH_MODES,
+        "licences": {found.name: found.licence},
+        "scores": {},
+    }
 
 
 def identity(text: TextModel) -> str:
@@ -130,6 +155,16 @@ def identity(text: TextModel) -> str:
         "about": dict(text.about),
     }
     return hashlib.sha256(json.dumps([tensors, rest], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _in_languages(found: AdoptedModel, texts: Mapping[str, Sequence[str]]) -> AdoptedModel:
+    """The model with the pieces of its vocabulary that texts by language have; as it is where there are none."""
+    if not texts:
+        return found
+    if found.query:
+        raise AdoptError(f"--languages: queries of {found.name} have an encoder of their own: leave it out")
+    cut = cut_to_languages(_text_of(found), texts)
+    return replace(found, text=cut.text, notes=(*found.notes, *what_a_cut_costs(cut)))
 
 
 def _in_dim(found: AdoptedModel, dim: int | None, texts: Sequence[str]) -> tuple[AdoptedModel, Cost | None]:

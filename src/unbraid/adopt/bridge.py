@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from unbraid.adopt.adopt import encoder_entries, identity
 from unbraid.adopt.bridge_card import bridge_card, recall_table
-from unbraid.adopt.bridge_map import AffineMap, Pairs, best_map, recall
+from unbraid.adopt.bridge_map import AffineMap, fit_map, recall
 from unbraid.adopt.models import AdoptedModel, TextModel
 from unbraid.adopt.sample_texts import sample_texts, vocabulary_words
 from unbraid.adopt.text_graphs import TextGraphs, write_text_graphs
@@ -32,12 +33,11 @@ from unbraid.export.text_tiers import file_hash
 from unbraid.loading import load
 from unbraid.vectors import normalize
 
-WORDS = 2000  # of the vocabulary: short queries, in what the model knows
+WORDS = 5000  # of the starter's vocabulary, fitted on beside the texts: short, and of everything
 PARTS = 10  # of the sample, in its order, so that texts of a file stay together
-CHOICE, APART = (3,), (1, 6)  # the parts on which a map is chosen, and those that nothing but the recall sees
+APART = (1, 6)  # the parts that nothing but the recall sees
 LEAST_QUESTION, MOST_QUESTION = 15, 200  # characters
 LEAST_KEPT = 0.8  # of the starter's own recall, across: below, a model's vectors do not belong in its space
-BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,6 @@ class Bridged:
     name: str
     tier: str
     graphs: TextGraphs
-    way: str
     fitted_on: int
     source: str
     recall: Recall
@@ -96,9 +95,10 @@ def write_bridged(found: AdoptedModel, out: Path, sample: Sequence[str], source:
         )
     starter, origin = load(), json.loads((STARTER / MANIFEST).read_text())
     tier = tier_name(found.name, starter.bundle.tiers)
-    bridge, words = _fit(found.text, starter, sample)
+    rows = [*_parts(sample, [one for one in range(PARTS) if one not in APART]), *_words()]
+    bridge = _fit(found.text, starter, rows)
     text = bridged(found.text, bridge)
-    kept = _recall(found.text, starter, bridge, [*_parts(sample, APART)])
+    kept = _recall(found.text, starter, bridge, _parts(sample, APART))
     if min(kept.model_asks, kept.starter_asks) < LEAST_KEPT * kept.starter:
         raise AdoptError(
             f"{found.name}: a linear map does not bring it into the starter's space; across the two a search finds too "
@@ -116,8 +116,7 @@ def write_bridged(found: AdoptedModel, out: Path, sample: Sequence[str], source:
         notes = list(found.notes)
         if found.image is not None:
             notes.append(f"pictures are read by the starter's tower, not by that of {found.name}")
-        fitted = len(sample) - len(_parts(sample, (*CHOICE, *APART))) + words
-        made = Bridged(found.name, tier, graphs, bridge.way, fitted, source, kept, graphs.parities, notes)
+        made = Bridged(found.name, tier, graphs, len(rows), source, kept, graphs.parities, notes)
         about = _manifest(origin, folder, found, made)
         seal(folder, about, bridge_card(about, origin, made))
     return made
@@ -147,18 +146,13 @@ def question_of(text: str) -> tuple[str, str] | None:
     return first, rest
 
 
-def _fit(text: TextModel, starter: Embedder, sample: Sequence[str]) -> tuple[AffineMap, int]:
-    """The best map, and the number of words among what it was fitted on."""
-    prompt = text.prompts.get("document")
-    words = vocabulary_words(text.tokenizer, WORDS)
-    rows = [*_parts(sample, [one for one in range(PARTS) if one not in (*CHOICE, *APART)]), *words]
-    own, theirs = text.original(rows, prompt), _by_starter(starter, rows)
-    questions, documents = _questions(_parts(sample, CHOICE))
-    apart = (
-        Pairs(text.original(questions, prompt), text.original(documents, prompt)),
-        Pairs(_by_starter(starter, questions), _by_starter(starter, documents)),
-    )
-    return best_map(own, theirs, apart), len(words)
+def _fit(text: TextModel, starter: Embedder, rows: Sequence[str]) -> AffineMap:
+    return fit_map(text.original(rows, text.prompts.get("document")), _by_starter(starter, rows))
+
+
+def _words() -> list[str]:
+    tokenizer = Tokenizer.from_file(str(STARTER / load().bundle.text["text"].tokenizer))
+    return vocabulary_words(tokenizer, WORDS)
 
 
 def _recall(text: TextModel, starter: Embedder, bridge: AffineMap, texts: Sequence[str]) -> Recall:
@@ -205,7 +199,6 @@ def _manifest(origin: Mapping[str, Any], folder: Path, found: AdoptedModel, made
     tiers = origin.get("tiers", {}) | {made.tier: encoder_entries(made.graphs.spec)}
     about = {key: value for key, value in origin.items() if key not in ("files", "sha256")}
     bridge = {
-        "way": made.way,
         "texts": made.fitted_on,
         "of": made.source,
         "recall at 10": asdict(made.recall),

@@ -23,7 +23,7 @@ def recall_table(name: str, kept: "Recall") -> str:
 def bridged_lines(made: "Bridged") -> list[str]:
     """What a user has to know of a bridge, a paragraph each."""
     return [
-        f"Map: {made.way}, fitted on {made.fitted_on:,} texts and words ({made.source}).",
+        f"The map was fitted on {made.fitted_on:,} texts and words ({made.source}).",
         f"First sentences as questions for the rest of their text, among {made.recall.texts:,} held-out texts:",
         recall_table(made.name, made.recall),
         *made.notes,

@@ -17,7 +17,7 @@ from unbraid.export.parity_samples import docstrings
 from unbraid.ridge import ridge
 from unbraid.vectors import normalize
 
-STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # of the pull towards the identity, in mean eigenvalues
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)  # of the pull towards the identity, in mean eigenvalues
 HELD_OUT = 4  # one text in this many
 SENTENCES, WORDS = (
     1500,

@@ -1,6 +1,7 @@
 """What kind of model a folder or hub id is, and the reader for it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from unbraid.adopt.fetch_model import model_folder
@@ -26,6 +27,16 @@ def read_model(
     """
     folder = model_folder(model, revision, allow_pickle=allow_pickle)
     check_memory(folder)
+    found = _read(folder, pooling, prompts or {}, allow_pickle=allow_pickle)
+    # A hub's cache names the folder by the commit.
+    here = Path(model).exists()
+    return replace(found, name=folder.resolve().name if here else str(model).rpartition("/")[2])
+
+
+def _read(
+    folder: Path, pooling: str | None, prompts: Mapping[str, str], *, allow_pickle: bool
+) -> AdoptedModel:
+    """The model in `folder`, by the reader for its kind."""
     kind = kind_of(folder)
     if pooling is not None and kind != "transformers":
         raise AdoptError(
@@ -46,7 +57,7 @@ def read_model(
     from unbraid.adopt.read_sentence_transformer import POOLINGS, read_encoder, read_sentence_transformer
 
     if kind == "sentence-transformers":
-        return read_sentence_transformer(folder, prompts=prompts or {}, allow_pickle=allow_pickle)
+        return read_sentence_transformer(folder, prompts=prompts, allow_pickle=allow_pickle)
     if pooling is None:
         raise AdoptError(
             f"{folder}: a plain transformers encoder does not say how its tokens become one vector: pass --pooling, "

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import safe_open
 
 from unbraid.adopt.clip_tokenizer import open_clip_tokenizer
 from unbraid.adopt.clip_towers import OpenClipText, Pictures, padding_counts
 from unbraid.adopt.model_card import read_licence
+from unbraid.adopt.model_files import LARGEST
 from unbraid.adopt.models import AdoptedModel, ImageModel, TextModel
 from unbraid.adopt.plain_attention import with_plain_attention
 from unbraid.errors import AdoptError
@@ -108,6 +111,25 @@ def _check(folder: Path) -> None:
         raise AdoptError(
             f"{folder / WEIGHTS}: not found: open_clip's safetensors are needed, pickled weights are not read"
         )
+    for tower, numbers in _sizes(folder / WEIGHTS).items():
+        if 4 * numbers > LARGEST:
+            raise AdoptError(
+                f"{folder}: its {tower} tower has {numbers / 1e6:,.0f} million parameters, and a graph holds at most "
+                f"{LARGEST // 4_000_000:,}: choose a smaller model"
+            )
+
+
+def _sizes(path: Path) -> dict[str, int]:
+    """Numbers in each tower, by the header of its weights. Raises AdoptError for a file without one."""
+    found = {"image": 0, "text": 0}
+    try:
+        with safe_open(path, "np") as file:
+            for name in file.keys():  # noqa: SIM118  # no mapping
+                tower = "image" if name.startswith("visual.") else "text"
+                found[tower] += math.prod(file.get_slice(name).get_shape())
+    except Exception as error:  # SafetensorError, OSError
+        raise AdoptError(f"{path}: no weights can be read: {error}") from error
+    return found
 
 
 def _preprocess(folder: Path, config: Mapping[str, Any]) -> ImagePreprocess:

@@ -24,7 +24,7 @@ ODD = (
 def sample_texts(count: int = 200) -> list[str]:
     """About `count` texts: the first lines of docstrings, a few whole long ones, and odd ones in many scripts."""
     found = docstrings()
-    step = max(1, len(found) // count)
+    step = -(-len(found) // count)
     return [*ODD, *(text[:SHORT] for text in found[::step]), *sorted(found, key=len)[-LONG:]]
 
 

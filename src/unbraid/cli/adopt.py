@@ -49,6 +49,33 @@ def adopt(
             help="Encode queries behind their own prompt, in place of a mapper from base vectors.",
         ),
     ] = False,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            help='Fit a search mode "pairs" on a .jsonl[.gz] of pairs, as `unbraid mapper fit` takes it.',
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            help='Fit a search mode "folder" on a folder without labels: headings and their sections, comments and '
+            "their functions.",
+        ),
+    ] = None,
+    languages: Annotated[
+        str | None,
+        typer.Option(
+            metavar="de,fr,...",
+            help="Cut the vocabulary of a multilingual model to these languages. Needs --counted-on.",
+        ),
+    ] = None,
+    counted_on: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="A text file whose lines in the chosen languages say which pieces are kept; may be given several times.",
+        ),
+    ] = None,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Read pickled weights, with torch's restricted loader.")
     ] = False,
@@ -61,14 +88,18 @@ def adopt(
     from unbraid.adopt.card import kept
     from unbraid.adopt.compare_speed import compare_speed
 
-    pairs = [one.partition("=") for one in prompt or ()]
-    if wrong := next((one for one in pairs if not one[2]), None):
+    stated = [one.partition("=") for one in prompt or ()]
+    if wrong := next((one for one in stated if not one[2]), None):
         raise typer.BadParameter(f"--prompt {wrong[0]!r}: expected TASK=NAME")
-    named = {task: name for task, _, name in pairs}
+    named = {task: name for task, _, name in stated}
     if bridge:
         if dim is not None:
             raise typer.BadParameter(
                 "--dim does not go with --bridge: the starter's space has its own dimensions"
+            )
+        if exact_prompts or pairs or folder or languages or counted_on:
+            raise typer.BadParameter(
+                "--exact-prompts, --pairs, --folder and --languages do not go with --bridge: leave them out"
             )
         _bridge(model, out, sample, revision, pooling, named, allow_pickle)
         return
@@ -81,6 +112,9 @@ def adopt(
         prompts=named,
         allow_pickle=allow_pickle,
         exact_prompts=exact_prompts,
+        pairs=pairs,
+        folder_of_texts=folder,
+        languages=_languages(languages, counted_on or []),
         sample=_lines(sample) if sample else None,
     )
     typer.echo(f"{made.name}, {made.dim} dimensions")
@@ -113,6 +147,23 @@ def _bridge(
     made = write_bridged(found, out, texts, source)
     typer.echo("\n\n".join([f"{made.name}: tier {made.tier} of a copy of the starter", *bridged_lines(made)]))
     typer.echo(f"{out} written: use it as --model {out}", err=True)
+
+
+def _languages(languages: str | None, files: list[Path]) -> dict[str, list[str]]:
+    """Lines of `files` by language. Raises AdoptError where one is given without the other."""
+    from unbraid.adopt.languages import read_languages
+    from unbraid.runtime.routing import check_language
+
+    if languages is None and not files:
+        return {}
+    if languages is None or not files:
+        raise AdoptError(
+            "--languages and --counted-on belong together: the languages, and files with text in them"
+        )
+    chosen = [one.strip() for one in languages.split(",")]
+    for one in chosen:
+        check_language(one)
+    return read_languages(files, chosen)
 
 
 def _lines(path: Path) -> list[str]:

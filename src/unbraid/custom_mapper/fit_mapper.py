@@ -9,7 +9,7 @@ Surely better is a mean gain over queries (or graded pairs) of more than two sta
 on held-out queries; with one standard error a few did (docs/experiments.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def fit_mapper(
     if check_name(name) in (IDENTITY, *model.tasks, *model.search_modes):
         raise ItemError(f"{name!r} is a task or search mode of {model.name} already: choose another name")
     if not isinstance(pairs, Pairs):
-        pairs = _read(Path(pairs), model)
+        pairs = read_source(Path(pairs), model.modalities)
     total = len(pairs)
     if total > MOST:
         pairs = pairs.take(np.sort(np.random.default_rng(seed).permutation(total)[:MOST]))
@@ -62,13 +62,13 @@ def fit_mapper(
     return CustomMapper(name, model.base_id, query, None if document is query else document, about)
 
 
-def _read(place: Path, model: Embedder) -> Pairs:
-    """The pairs in a file, or those that are found in a folder."""
+def read_source(place: Path, modalities: Collection[str]) -> Pairs:
+    """The pairs in a file, or those of `modalities` that are found in a folder. Raises DataError for neither."""
     if not place.is_dir():
         return read_pairs(place)
     from unbraid.custom_mapper.folder_pairs import folder_pairs  # loads the readers of an index
 
-    return folder_pairs(place, model.modalities)
+    return folder_pairs(place, modalities)
 
 
 def _found_in(pairs: Pairs) -> dict[str, Any]:
