@@ -290,12 +290,6 @@ def test_bare_imports_of_mapped_folders_are_banned():
     assert sorted(banned) == sorted(MAPPED)
 
 
-def test_a_container_is_built_from_every_folder():
-    lines = (ROOT / "deploy" / "Containerfile.dockerignore").read_text().split()
-    kept = {line[1:] for line in lines if line.startswith("!")}
-    assert kept == {"src", *MAPPED, "pyproject.toml", "README.md", "LICENSE"}
-
-
 @pytest.mark.parametrize("name", MAPPED)
 def test_type_checkers_see_a_mapped_folder_through_a_link(name):
     link = SRC / name

@@ -146,7 +146,13 @@ def test_a_hub_id_is_fetched_whole_and_loaded(hub, embedder):
 def test_each_revision_has_a_folder_of_its_own(hub, tmp_path, revision, folder):
     place = tmp_path / "home" / ".cache" / "unbraid" / "org" / "name" / folder
     assert unbraid.load("org/name", revision=revision).bundle.folder == place
-    assert hub.calls == [{"repo_id": "org/name", "revision": revision, "local_dir": place}]
+    assert hub.calls == [{"repo_id": "org/name", "revision": revision, "local_dir": place}] * 2
+
+
+@pytest.mark.parametrize("revision", ["../other", "a/../../b", "/v1", "", "v1 ", "-v"])
+def test_a_revision_that_leaves_its_folder_is_refused_without_asking_the_hub(no_hub, revision):
+    with pytest.raises(BundleError, match="is no commit, tag or branch"):
+        unbraid.load("org/name", revision=revision)
 
 
 def test_what_the_hub_sent_is_verified(hub, bundle_folder, tmp_path, monkeypatch):
@@ -156,7 +162,7 @@ def test_what_the_hub_sent_is_verified(hub, bundle_folder, tmp_path, monkeypatch
         return str(options["local_dir"])
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", send_damaged)
-    with pytest.raises(BundleError, match=r"tokenizer\.json: damaged"):
+    with pytest.raises(BundleError, match=r"tokenizer\.json: damaged.*or delete \S*/org/name/main first"):
         unbraid.load("org/name")
 
 

@@ -11,6 +11,8 @@ UnbraidError
 └── MissingExtraError  an optional dependency is not installed (also an ImportError)
 """
 
+import os
+import sys
 from importlib.util import find_spec
 
 
@@ -51,7 +53,18 @@ class MissingExtraError(UnbraidError, ImportError):
 
     def __init__(self, package: str, extra: str) -> None:
         """Name the missing `package` and the `extra` that installs it."""
-        super().__init__(f"{package} is not installed; run: pip install 'unbraid[{extra}]'")
+        super().__init__(f"{package} is not installed; run: {install_command(extra)}")
+
+
+def install_command(extra: str) -> str:
+    """What to run to install an extra where unbraid is: with pip, pipx or uv."""
+    quote = '"' if os.name == "nt" else "'"  # the older of Windows's two shells knows no other
+    wanted = f"{quote}unbraid[{extra}]{quote}"
+    if os.path.exists(os.path.join(sys.prefix, "pipx_metadata.json")):
+        return f"pipx inject unbraid {wanted}"
+    if os.path.exists(os.path.join(sys.prefix, "uv-receipt.toml")):
+        return f"uv tool install {wanted}"
+    return f"pip install {wanted}"
 
 
 def require(package: str, extra: str) -> None:

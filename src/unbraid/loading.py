@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from unbraid.bundle import MANIFEST, PRECISIONS, STARTER, read_bundle
+from unbraid.bundle import PRECISIONS, STARTER, read_bundle
 from unbraid.embedder import Embedder
-from unbraid.errors import BundleError, DataError, MissingExtraError, StoreError
-from unbraid.io.hub import fetch
+from unbraid.errors import BundleError, MissingExtraError, StoreError
+from unbraid.hub_bundle import fetch_bundle
 
 if TYPE_CHECKING:  # loads Qdrant Edge
     from unbraid.index.index import Index
@@ -27,7 +27,7 @@ def load(
 ) -> Embedder:
     """An embedder from the starter inside the package (None or "starter"), a bundle folder, or a hub id "org/name".
 
-    `revision` pins a hub id. `threads` is how many batches run at a time. `precision` "int8" or "fp32" picks the
+    `revision` pins a hub id: a commit, tag or branch. `threads` is how many batches run at a time. `precision` "int8" or "fp32" picks the
     encoders' graphs where the bundle has both; the default is the bundle's own. By default each text goes to the tier
     for its language (`Embedder.route`). `language`, such as "de", says the language of all texts. `tier` sends every
     text to one tier: "nano" is much faster and less exact, in the same base space. Every file is verified before it is
@@ -37,14 +37,9 @@ def load(
     if precision not in (None, *PRECISIONS):
         raise BundleError(f"precision {precision!r} is not known: expected one of {', '.join(PRECISIONS)}")
     folder = STARTER if source is None or source == STARTER.name else Path(source)
-    if not os.path.exists(folder):  # Path.exists raises for a name that is too long
-        # A hub cache keeps files as links to blobs outside the snapshot folder, which `verify_file` refuses.
-        place = Path.home() / ".cache" / "unbraid" / str(source) / (revision or "main")
-        try:
-            folder = fetch(str(source), revision, [MANIFEST, "*.onnx", "*.json", "README.md"], place)
-        except DataError as error:
-            raise BundleError(str(error)) from error
-    return Embedder(read_bundle(folder), threads=threads, precision=precision, tier=tier, language=language)
+    # Path.exists raises for a name that is too long.
+    bundle = read_bundle(folder) if os.path.exists(folder) else fetch_bundle(str(source), revision)
+    return Embedder(bundle, threads=threads, precision=precision, tier=tier, language=language)
 
 
 def open_index(

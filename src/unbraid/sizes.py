@@ -31,5 +31,8 @@ def disk_bytes(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
         with suppress(FileNotFoundError):  # another process is at work in it
-            total += path.stat().st_blocks * 512 if path.is_file() else 0
+            if path.is_file():
+                about = path.stat()
+                # Windows does not count blocks, and an index there has no holes.
+                total += about.st_blocks * 512 if hasattr(about, "st_blocks") else about.st_size
     return total

@@ -33,6 +33,7 @@ from unbraid.cli.options import (
 from unbraid.cli.place import Index, IndexName, default_index, existing, find_index, one_place
 from unbraid.cli.qdrant import Folder, Tally
 from unbraid.config import read_config
+from unbraid.errors import install_command
 from unbraid.io.printable import printable as shown
 from unbraid.loading import load, open_index
 from unbraid.progress import counting
@@ -399,7 +400,7 @@ def _tell_skipped(skipped: Any) -> None:
 
 def _say_unread(report: Any) -> str:
     """How many pictures were not read, and what helps."""
-    missing = "read them with: pip install 'unbraid[ocr]'"
+    missing = f"read them with: {install_command('ocr')}"
     return f"the words in {_pictures(report.words_unread)} were not read; {report.words_fault or missing}"
 
 

@@ -84,7 +84,7 @@ def serve(
         require("watchfiles", "watch")
     from unbraid.serve import BundleEngine, Engine, Settings, TeacherEngine, create_app
     from unbraid.serve.http.auth import read_keys
-    from unbraid.serve.uvicorn_server import Server, check_address, log_to_stderr
+    from unbraid.serve.uvicorn_server import Server, check_address, check_sockets, log_to_stderr
 
     accepted = read_keys(keys, os.environ.get("UNBRAID_API_KEYS"))
     is_private = socket is not None or _is_loopback(host)
@@ -103,8 +103,11 @@ def serve(
         remote_pictures=remote_pictures,
         limits=_limits(limit or []),
     )
+    # Before a model is loaded.
     if socket is None:
-        check_address(host, port)  # before a model is loaded
+        check_address(host, port)
+    else:
+        check_sockets()
     log_to_stderr()
     with ExitStack() as stack:
         search = None

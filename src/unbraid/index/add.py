@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from unbraid.errors import DataError, ImageError
+from unbraid.errors import DataError, ImageError, install_command
 from unbraid.index.add_words import add_words, unread
 from unbraid.index.encode_rows import Row, encode_rows
 from unbraid.index.files.chunk import Chunk, cut_sections, limit_of
@@ -250,7 +250,7 @@ class _Run:
         if file.modality not in self.model.modalities:
             reason = f"no {file.modality} encoder"
         elif file.suffix in PDF_SUFFIXES and not can_read_pdf():
-            reason = "PDF, read with: pip install 'unbraid[documents]'"
+            reason = f"PDF, read with: {install_command('documents')}"
         elif missing := not_read(file.suffix):
             reason = missing
         elif file.suffix in ARCHIVE_SUFFIXES and not self._root(file.name).archives:

@@ -298,7 +298,11 @@ class Index:
         for given in [paths] if isinstance(paths, str | Path) else paths:
             given = os.path.expanduser(given)
             tops = {Path(os.path.realpath(given)).as_posix(), Path(os.path.abspath(given)).as_posix()}
-            found = [path for path in known if any(path == top or path.startswith(f"{top}/") for top in tops)]
+            found = [
+                path
+                for path in known
+                if any(path == top or path.startswith(f"{top.rstrip('/')}/") for top in tops)
+            ]
             if not found:
                 raise DataError(f"nothing in the index lies at {given}; nothing was deleted")
             chosen.update(found)

@@ -254,13 +254,13 @@ def _follow_index(roots: dict[str, Root], known: Mapping[str, FileState], folder
     for root in list(roots.values()):
         if not root.from_index or root.path not in roots:
             continue
-        place = os.path.normpath(os.path.realpath(folder) + "/" + root.from_index)
+        place = Path(os.path.normpath(os.path.realpath(folder) + "/" + root.from_index)).as_posix()
         # An index in its own root belongs to the root around it, also where that is a copy.
         in_root = set(root.from_index.split("/")) <= {".."}
         may_have_moved = place != root.path and (in_root or not os.path.lexists(root.path))
         if may_have_moved and _holds_files_of(root, Path(place), known, roots):
             left.append(root.path)
-            _move(root.path, Path(place).as_posix(), roots)
+            _move(root.path, place, roots)
     return left
 
 

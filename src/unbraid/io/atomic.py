@@ -3,9 +3,12 @@
 import os
 import platform
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+PATIENCE, PAUSE = 2.0, 0.02  # seconds in which Windows may let go of a file, and between two tries
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -28,7 +31,7 @@ def atomic_file(path: Path, *, many_writers: bool = False) -> Iterator[Path]:
         yield unfinished
         with open(unfinished, "rb+") as stream:
             os.fsync(stream.fileno())
-        os.replace(unfinished, path)
+        replace_file(unfinished, path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
@@ -53,6 +56,22 @@ def atomic_folder(folder: Path, check: Callable[[], object]) -> Iterator[Path]:
             os.rename(folder, Path(scratch) / "old")
         os.rename(unfinished, folder)
     sync_folder(folder.parent)
+
+
+def replace_file(new: Path, path: Path) -> None:
+    """Rename `new` to `path`, which it replaces. Raises OSError.
+
+    Windows refuses that while any process reads `path`, which takes a moment: it is tried again for PATIENCE seconds.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            os.replace(new, path)
+            return
+        except PermissionError:
+            if os.name == "posix" or time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE)
 
 
 def sync_folder(folder: Path) -> None:

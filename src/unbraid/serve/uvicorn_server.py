@@ -87,6 +87,12 @@ class Server(uvicorn.Server):
         loop.call_later(limits.drain_notice + limits.drain_seconds, self.context.batcher.close)
 
 
+def check_sockets() -> None:
+    """Raise DataError where the system does not let asyncio listen on a Unix socket."""
+    if sys.platform == "win32":
+        raise DataError("--socket: there are no Unix sockets on Windows: use --host and --port")
+
+
 def check_address(host: str, port: int) -> None:
     """Raise DataError, in one sentence, where nothing can listen on `host` and `port`."""
     try:

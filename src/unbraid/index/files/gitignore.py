@@ -88,9 +88,9 @@ def _git_folder(top: Path) -> Path:
     folder = top / ".git"
     try:
         if folder.is_file():
-            folder = top / folder.read_text().strip().removeprefix("gitdir: ")
+            folder = top / folder.read_text(encoding="utf-8").strip().removeprefix("gitdir: ")
         common = folder / "commondir"
-        return folder / common.read_text().strip() if common.is_file() else folder
+        return folder / common.read_text(encoding="utf-8").strip() if common.is_file() else folder
     except (OSError, ValueError):
         return folder
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import PurePosixPath
 
-from unbraid.errors import DataError
+from unbraid.errors import DataError, install_command
 from unbraid.index.files.chunk import Chunk, Limit
 from unbraid.index.files.decode import is_binary
 from unbraid.index.files.documents.parts import Refused
@@ -118,7 +118,7 @@ def _refusal(member: str, size: int) -> str:
     if suffix_modality(path) == "image":
         return "picture in an archive"
     if suffix in PDF_SUFFIXES and not can_read_pdf():
-        return "PDF, read with: pip install 'unbraid[documents]'"
+        return f"PDF, read with: {install_command('documents')}"
     return not_read(suffix) or ("too large" if size > _most(member) else "")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from unbraid.errors import DataError
+from unbraid.errors import DataError, install_command
 from unbraid.index.files.chunk import Lines, Section
 from unbraid.io.child import Child
 
@@ -52,7 +52,7 @@ def not_read(suffix: str) -> str:
     """Why documents with this suffix are not read here; empty where they are, and for every other suffix."""
     needed = _NEEDED.get(suffix)
     if needed and importlib.util.find_spec(needed) is None:
-        return f"{suffix[1:]}, read with: pip install 'unbraid[documents]'"
+        return f"{suffix[1:]}, read with: {install_command('documents')}"
     return ""
 
 

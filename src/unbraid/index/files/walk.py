@@ -35,6 +35,7 @@ NEVER_ENTERED = frozenset({".git", ".hg", ".svn", "node_modules", "__pycache__"}
 NEVER_ENTERED_WITH = ("pyvenv.cfg", "unbraid.json")  # a virtual environment, an index
 
 EVERY_FILE = Choice()
+_MOUNT_POINT = 0xA0000003  # stat.IO_REPARSE_TAG_MOUNT_POINT, a name that only Windows has
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ class Walk:
             folders: list[tuple[Path, Rules]] = []
             for entry in entries:
                 path = Path(entry.path).as_posix() if os.sep != "/" else entry.path
-                is_folder = entry.is_dir(follow_symlinks=False)
+                is_folder = entry.is_dir(follow_symlinks=False) and not _is_junction(entry)
                 if self._passed_over(rules, path, entry.name, is_folder):
                     continue
                 if is_folder:
@@ -208,6 +209,11 @@ class Walk:
             self._skip(Skipped(Path(path), reason))
         else:
             yield File(path, suffix, modality, about.st_size, about.st_mtime_ns)
+
+
+def _is_junction(entry: os.DirEntry[str]) -> bool:
+    """Whether it is what Windows has for a linked folder beside symbolic links; such links can form a loop."""
+    return os.name == "nt" and getattr(entry.stat(follow_symlinks=False), "st_reparse_tag", 0) == _MOUNT_POINT
 
 
 def _never_entered(folder: str, name: str) -> bool:

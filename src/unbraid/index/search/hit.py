@@ -18,7 +18,10 @@ class Place:
 
     def __str__(self) -> str:
         """The file, from the working folder where it is near, with its lines or pages: "a.md:3-9", "b.pdf page 2"."""
-        relative = os.path.relpath(self.path)
+        try:
+            relative = os.path.relpath(self.path)
+        except ValueError:  # on another drive
+            relative = self.path
         path = self.path if relative.startswith(f"..{os.sep}..") else relative
         if self.first_line is None:
             return path

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import posixpath
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -279,9 +280,10 @@ def _composed(text: str) -> str:
 
 def _absolute(pattern: str) -> str:
     """A pattern with a slash is meant from the working folder; one without matches names in any folder."""
+    pattern = pattern.replace(os.sep, "/")  # on Windows a backslash parts folders and escapes nothing
     if "/" not in pattern or os.path.isabs(pattern):
         return pattern
-    return os.path.normpath(f"{escaped(Path.cwd().as_posix())}/{pattern}")
+    return posixpath.normpath(f"{escaped(Path.cwd().as_posix())}/{pattern}")
 
 
 def _condition(text: str) -> Condition:

@@ -32,6 +32,7 @@ from unbraid.index.store.entry import Entry, FileState
 from unbraid.index.store.filter import Filter
 from unbraid.index.store.meta import Meta
 from unbraid.index.store.store import Candidates, Page, Version
+from unbraid.io.atomic import replace_file
 
 PROTOCOL = 1  # of this file: both sides have to be of one
 TOKEN_FILE = "open.token"
@@ -189,9 +190,10 @@ def write_address(folder: Path, address: Address) -> None:
     unfinished = folder / f"{TOKEN_FILE}.new"
     unfinished.unlink(missing_ok=True)
     about = {"protocol": PROTOCOL, "port": address.port, "token": address.token.hex()}
+    # Windows does not know such permissions: there, who may read the folder may read the token.
     with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
         json.dump(about, stream)
-    os.replace(unfinished, folder / TOKEN_FILE)
+    replace_file(unfinished, folder / TOKEN_FILE)
 
 
 def read_address(folder: Path) -> Address | None:

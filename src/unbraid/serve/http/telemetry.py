@@ -12,6 +12,7 @@ from os import environ
 
 from opentelemetry import propagate, trace
 
+from unbraid.errors import install_command
 from unbraid.serve.http.request_stats import RequestStats
 
 
@@ -31,7 +32,7 @@ def configure() -> Callable[[], object]:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:  # the server runs on
-        logging.getLogger("unbraid.serve").warning("no spans: %s; pip install 'unbraid[telemetry]'", error)
+        logging.getLogger("unbraid.serve").warning("no spans: %s; %s", error, install_command("telemetry"))
         return lambda: None
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
