@@ -38,7 +38,16 @@ ALLOWED = {
     "base_encoders": {"runtime", "training", "io"},
     "mappers": set(),
     "teacher": {"runtime", "training", "evaluation", "io"},
-    "distill": {"teacher", "training", "base_encoders", "mappers", "evaluation", "runtime", "io"},
+    "distill": {
+        "teacher",
+        "training",
+        "base_encoders",
+        "mappers",
+        "evaluation",
+        "runtime",
+        "io",
+        "custom_mapper",
+    },
     "adopt": {
         "export",
         "base_encoders",

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata, packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeAlias
 
+from unbraid.custom_mapper.function_pairs import Function, without_docstring
 from unbraid.errors import DataError
 
 # What the shipped recipes read: installed with the training extras, under permissive licences. scipy and sklearn are
@@ -32,8 +32,6 @@ NOT_READ = {
     "testing",
     "_vendor",
 }  # tests describe little, vendored copies are other projects
-
-Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def docstring_pairs(packages: Sequence[str]) -> PackagePairs:
             if len(rest) >= LEAST["docs"] and LEAST_SUMMARY <= len(summary) <= MOST_SUMMARY["docs"]:
                 docs.setdefault(summary, (summary, rest[: MOST["docs"]], package))
             if isinstance(node, Function) and LEAST_SUMMARY <= len(summary) <= MOST_SUMMARY["code"]:
-                body = _without_docstring(node)
+                body = without_docstring(node)
                 if LEAST["code"] <= len(body) <= LONGEST_CODE:
                     code.setdefault(summary, (summary, body[: MOST["code"]], package))
     return PackagePairs(_distinct(code), _distinct(docs))
@@ -110,15 +108,6 @@ def _documented(package: str) -> Iterator[Function | ast.ClassDef]:
         for node in ast.walk(tree):
             if isinstance(node, Function | ast.ClassDef) and ast.get_docstring(node):
                 yield node
-
-
-def _without_docstring(node: Function) -> str:
-    """The function as code, without docstring, comments and decorators; "" for an empty body."""
-    body = node.body[1:]
-    if not body or (len(body) == 1 and isinstance(body[0], ast.Pass | ast.Raise)):
-        return ""
-    bare = type(node)(**{**dict(ast.iter_fields(node)), "body": body, "decorator_list": []})
-    return ast.unparse(ast.copy_location(bare, node))
 
 
 def _distinct(pairs: dict[str, tuple[str, str, str]]) -> list[tuple[str, str, str]]:

@@ -140,7 +140,7 @@ class _Fixed(nn.Module):
 
 
 def static_text(stages, original=None, original_ids=None):
-    table = torch.from_numpy(np.random.default_rng(0).standard_normal((90, 8)).astype(np.float32))
+    table = torch.from_numpy(np.random.default_rng(0).standard_normal((120, 8)).astype(np.float32))
     encoder = SentenceEncoder([StaticStage(table), *stages]).eval()
     tokenizer = tiny_tokenizer().backend_tokenizer
     tokenizer.enable_truncation(64)

@@ -121,3 +121,18 @@ def test_a_bundle_of_the_cut_model_is_smaller_and_says_what_it_lost(multilingual
     original = read_model(multilingual, pooling="mean").text.original(texts[:20], None)
     np.testing.assert_allclose(found, original, atol=1e-4)
     assert "de: mean cosine" in (tmp_path / "bundle" / "README.md").read_text()
+
+
+def test_languages_and_text_in_them_belong_together(tmp_path):
+    from unbraid.cli.adopt import _languages
+    from unbraid.errors import ItemError
+
+    file = tmp_path / "texts.txt"
+    file.write_text("\n".join(lines(GERMAN, 150)), encoding="utf-8")
+    assert _languages(None, []) == {}
+    for chosen, files in (("de", []), (None, [file])):
+        with pytest.raises(AdoptError, match="--languages and --counted-on belong together"):
+            _languages(chosen, files)
+    with pytest.raises(ItemError, match="language 'german': expected a code"):
+        _languages("de,german", [file])
+    assert len(_languages(" de", [file])["de"]) > LEAST

@@ -115,7 +115,8 @@ def test_exact_prompts_keep_two_passes_through_one_graph(prompted, exact):
     )
     small, query = exact.bundle.tiers["small"]["text"], exact.bundle.tiers["query"]["text"]
     assert small.graphs == query.graphs and small.id != query.id
-    assert {spec.kind for spec in exact.bundle.mappers.values()} == {"identity"}
+    kinds = {task: spec.kind for task, spec in exact.bundle.mappers.items()}
+    assert kinds == {"query": "identity", "document": "identity", "symmetric": "linear", "code": "identity"}
 
 
 def test_exact_prompts_share_the_base_with_approximated_ones(mapped, exact):

@@ -159,3 +159,31 @@ def test_a_mapper_file_that_is_missing_is_named(unbraid, tmp_path):
     (tmp_path / "a.txt").write_text("moon")
     wrong = unbraid("encode", "a.txt", "--task", "gone.mapper")
     assert wrong.code == 2 and "gone.mapper: cannot be read" in wrong.err
+
+
+def test_fit_takes_a_folder_without_labels(unbraid, tmp_path):
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for number, word in enumerate(WORDS):
+        text = f"the {word} and the moon are in the house of the vector model " * 2
+        (folder / f"{number}.md").write_text(
+            f"# the {word} of code\n{text}\n\n# a {word} to search\n{text} again"
+        )
+    made = unbraid("mapper", "fit", "--folder", folder, "--name", "mine", "--threads", "1")
+    assert made.code == 0 and "found in 12 files, of which whole ones were held out: 24 headings" in made.out
+    assert read_mapper(tmp_path / "mine.mapper").about["found"] == {"section": 24}
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ((), "either PAIRS, a file of pairs, or --folder"),
+        (("pairs.jsonl", "--folder", "."), "either PAIRS"),
+        ((".",), "for a folder without labels add --folder"),
+        (("--folder", "pairs.jsonl"), "not a folder"),
+        (("--folder", "."), "no file in it has headings"),
+    ],
+)
+def test_pairs_or_a_folder_have_to_be_given(unbraid, pairs, words, fault):
+    wrong = unbraid("mapper", "fit", *words, "--name", "mine")
+    assert wrong.code == 2 and fault in wrong.err and not wrong.out

@@ -18,6 +18,7 @@ class Model:
     """Text "n side" is meaning n in the first half of its vector and loud noise of that side in the other half."""
 
     name, base_id, dim = "fake 1", "b", DIM
+    modalities = ("text", "code")
     tasks = ("query", "document", "plain")
     search_modes = MappingProxyType({"retrieval": ("query", "document"), "plain": ("plain", "plain")})
 
@@ -161,3 +162,29 @@ def test_pairs_may_be_a_file(tmp_path):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     one, other = fit_mapper(Model(), path, "mine"), fit_mapper(Model(), answers(100), "mine")
     assert np.array_equal(one.query, other.query) and one.about == other.about
+
+
+def test_a_folder_is_fitted_on_with_whole_files_held_out(tmp_path):
+    class Headings(Model):
+        def vector(self, item):
+            side, number = ("q", item.split()[1]) if item.startswith("number") else ("d", item.split()[-1])
+            return super().vector(f"{ord(number[0]) * 1000 + ord(number[1])} {side}")
+
+    letters = "abcdefghijklmnop"
+    for a in letters:
+        sections = [f"# number {a}{b}\n{'A long section about many things, ' * 3} {a}{b}" for b in letters]
+        (tmp_path / f"{a}.md").write_text("\n\n".join(sections))
+    about = fit_mapper(Headings(), tmp_path, "mine").about
+    assert (about["files"], about["found"], about["pairs"]) == (16, {"section": 256}, 256)
+    assert about["strength"] > 0 and about["after"] > about["before"]
+
+
+def test_a_folder_of_few_files_is_refused(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.md").write_text(
+            f"# cats {'abc'[number]}\n{'A long section about many things. ' * 4}{number}"
+        )
+    with pytest.raises(
+        DataError, match=r"3 pairs .* were found in 3 files, the largest has 1: .* needs 10 files"
+    ):
+        fit_mapper(Model(), tmp_path, "mine")

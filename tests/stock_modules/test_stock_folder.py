@@ -191,9 +191,12 @@ def test_a_graph_that_is_no_bert_is_refused(tmp_path):
         bert_parts(onnx.helper.make_model(graph), None, "mine/text.onnx")
 
 
-def test_a_bundle_without_texts_and_an_unknown_tier_are_refused(tiny, tmp_path):
+def test_no_texts_an_unknown_tier_and_a_gated_mapper_are_refused(tiny, tmp_path):
     bundle = read_bundle(tiny.bundle)
     with pytest.raises(BundleError, match="no tier 'huge'"):
         export_stock_folder(bundle, tmp_path / "a", tier="huge")
+    gated = {task: replace(spec, kind="gated") for task, spec in bundle.mappers.items()}
+    with pytest.raises(DataError, match="mapper code is gated"):
+        export_stock_folder(replace(bundle, mappers=gated), tmp_path / "c")
     with pytest.raises(BundleError, match="encodes no texts"):
         export_stock_folder(replace(bundle, tiers={"small": {}, "nano": {}}), tmp_path / "b")

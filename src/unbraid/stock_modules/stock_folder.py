@@ -82,6 +82,8 @@ def _readings(embedder: Embedder) -> dict[str, _Reading]:
     bundle, tier, query = embedder.bundle, embedder.tier, embedder.query_tier
     if "text" not in bundle.modalities:
         raise BundleError(f"{embedder.name} encodes no texts: there is nothing to export")
+    if gated := [task for task, spec in bundle.mappers.items() if spec.kind == "gated"]:
+        raise DataError(f"{embedder.name}: mapper {gated[0]} is gated; only linear mappers can be exported")
     found = {BASE: _Reading(tier, "text", None)}
     found |= {task: _Reading(query if task == "query" else tier, "text", task) for task in embedder.tasks}
     code = bundle.tiers[tier].get("code")
@@ -124,11 +126,7 @@ def _mappers(
     """The modules of every task, after those that give base vectors."""
     unit = next(iter(encoders.values()))[-1]
     made: dict[str | None, list[nn.Module]] = {None: [unit]}
-    for task, spec in embedder.bundle.mappers.items():
-        if spec.kind == "gated":
-            raise DataError(
-                f"{embedder.name}: the mapper {task} is gated, which cannot be exported yet: only linear ones can"
-            )
+    for task in embedder.tasks:
         matrix = embedder.matrix(task)
         same = np.array_equal(matrix, np.eye(len(matrix)))
         made[task] = [unit] if same else [dense(matrix), unit]
