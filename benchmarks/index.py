@@ -79,9 +79,11 @@ def size(folder: Path) -> float:
 
 
 def fingerprint(folder: Path) -> str:
-    """Hash of every file of an index but its lock, which names whoever has it open."""
+    """Hash of every file of an index but its lock, which names whoever has it open; without the zeros at the end of each."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("open."))
-    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
+    return hashlib.sha256(
+        b"".join(hashlib.sha256(path.read_bytes().rstrip(b"\0")).digest() for path in files)
+    ).hexdigest()
 
 
 def build(

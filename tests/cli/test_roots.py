@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from unbraid.index.under_way import telling
+from unbraid.io.lock import WRITE, FolderLock
+
 NANO = ("--tier", "nano")
 
 
@@ -45,6 +48,19 @@ def test_without_an_index_each_command_says_how_to_make_one(command, home, words
     result = command(*words)
     assert (result.code, result.out) == (2, "")
     assert "unbraid index FOLDER" in result.err and not (home / "data").exists()
+
+
+def test_status_tells_what_is_being_indexed(command, indexed, home):
+    folder = home / "data/default"
+    lock = FolderLock(folder, WRITE)
+    try:
+        with telling(folder, "indexing", "files", 200):
+            assert "\n  indexing: 0 of 200 files\n" in command("status").out
+            (about,) = json.loads(command("status", "--json").out)["indexes"]
+            assert about["under_way"]["total"] == 200 and about["under_way"]["seconds_left"] is None
+    finally:
+        lock.release()
+    assert "indexing" not in command("status").out
 
 
 def test_an_index_has_a_name_or_a_path(command, notes, home, monkeypatch):

@@ -400,15 +400,16 @@ def test_progress_is_drawn_on_standard_error(
     assert capsys.readouterr().err == ""
 
 
-def test_kill_9_loses_only_the_group_under_way(
+def test_kill_9_loses_only_the_groups_under_way(
     root: Path, model: Any, open_store: Callable[..., FolderStore]
 ) -> None:
     (root / "big.md").write_text(paragraphs(1200))
     child = subprocess.run([sys.executable, __file__, str(root)], capture_output=True, text=True, check=False)
     assert child.returncode == -signal.SIGKILL, child.stderr
     with open_store(root.parent / "index") as store:
-        assert names(store) == ["a.md", "b.md", "big.md", "c.md"][:3]
-        assert store.count() == 1024 and not store.files()[str(root / "big.md")].complete
+        assert names(store) == ["a.md", "b.md", "big.md"]
+        # The third group was being encoded; the second one was being written, or was on the disk.
+        assert store.count() in (256, 512) and not store.files()[str(root / "big.md")].complete
         assert counts(add(store, model, [root])) == (1, 1, 2, 0)
         assert store.count() == 1203
 
@@ -441,7 +442,7 @@ def test_every_chunk_knows_the_language_of_its_file(root: Path, store: FolderSto
     assert languages == {**dict.fromkeys(("a.md", "b.md", "c.md"), "markdown"), "f.py": "python", "p.png": ""}
 
 
-if __name__ == "__main__":  # the child of test_kill_9_loses_only_the_group_under_way
+if __name__ == "__main__":  # the child of test_kill_9_loses_only_the_groups_under_way
     sys.path.insert(0, str(Path(__file__).parent))
     from conftest import TinyModel, open_folder
 

@@ -96,6 +96,17 @@ def test_nearest_orders_by_inner_product_and_filters_by_modality(store: FolderSt
     assert [found.modality for found in best(store, query, 9, Filter("text"))[0]] == ["text"]
 
 
+def test_pictures_are_told_that_were_put_after_there_were_none(tmp_path: Path) -> None:
+    with open_store(tmp_path / "index") as store:
+        store.upsert([entry("/a.md")], vectors(0))
+        ids = [point_id(path, "s1", 0) for path in ("/a.md", "/b.png")]
+        assert store.pictures(ids) == set()
+        store.upsert([entry("/b.png", modality="image")], vectors(1))
+        assert store.pictures(ids) == {ids[1]}
+    with open_store(tmp_path / "index") as store:
+        assert store.pictures(ids) == {ids[1]}
+
+
 def test_files_are_told_beyond_one_scroll(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unbraid.index.store.folder_store.SCROLL", 2)
     store.upsert([entry(f"/{n}") for n in range(5)], vectors(0, 1, 2, 3, 0))

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from unbraid.errors import ItemError
 from unbraid.evaluation.word_evidence import WordIndex
 from unbraid.index.protocol import Vectors
+from unbraid.index.search import kept as kept_module
+from unbraid.index.search import match_words as match_words_module
 from unbraid.index.search import search as search_module
 from unbraid.index.search.hit import Hit, Place
+from unbraid.index.search.kept import Kept
 from unbraid.index.search.relevance import STARTER, Scale, probability
 from unbraid.index.search.search import search_vectors
 from unbraid.index.store.bm25 import query_words
@@ -307,6 +310,46 @@ def test_a_hybrid_search_takes_its_words_from_the_queries_and_keeps_to_the_filte
     assert {hit.modality for hit in [*hits, *others]} == {"code"}
     best = [max(some, key=lambda hit: hit.bm25 or 0).snippet for some in (hits, others)]
     assert best == ["snippet 16", "snippet 31"]
+
+
+@pytest.mark.parametrize("wide", [1, 75, 1000])
+def test_words_count_the_same_however_many_chunks_are_asked_for(
+    store: FolderStore, make_model: Model, monkeypatch: pytest.MonkeyPatch, wide: int
+) -> None:
+    texts = ["snippet 16", "31", "nothing"]
+    options = {"filter": Filter("code"), "words": texts, "k": 5}
+    expected = search(store, make_model(), texts, **options)
+    monkeypatch.setattr(match_words_module, "WIDE", wide)
+    assert search(store, make_model(), texts, **options) == expected
+
+
+def test_what_was_mapped_is_kept_until_something_is_written(
+    empty: FolderStore, make_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, kept = make_model(), Kept()
+    mapped: list[int] = []
+    whole = model.map
+    monkeypatch.setattr(model, "map", lambda base, task: (mapped.append(len(base)), whole(base, task))[1])
+    empty.upsert(entries(9), BASE[:9])
+    first, again = (search_vector(empty, model, BASE[0], kept=kept) for _ in range(2))
+    assert first == again and mapped == [1, 9, 9, 1]  # the query, the sample and the candidates; the query
+    empty.upsert(entries(9)[:1], -BASE[:1])
+    hits = search_vector(empty, model, BASE[0], kept=kept)
+    assert {hit.path: hit.cosine for hit in hits}["/000.md"] < 0.9 < first[0].cosine
+
+
+def test_no_more_than_some_are_kept(
+    empty: FolderStore, make_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_module, "KEPT", 5)
+    model, kept = make_model(), Kept()
+    empty.upsert(entries(30), BASE[:30])
+    ids = empty.identities()
+    for start in range(0, 30, 3):
+        some = ids[start : start + 3]
+        found = kept_module.document_vectors(kept, empty.version(), empty, model, "document", some)
+        assert np.allclose(found, empty.vectors(some), atol=1e-6)
+        assert len(kept.documents[1]["document"]) <= 8
 
 
 def test_a_merged_result_is_the_same_however_many_entries_are_read_at_a_time(

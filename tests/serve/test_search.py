@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 import unbraid
+from unbraid.index import Index
 from unbraid.index.search.search import Hit
+from unbraid.index.under_way import UnderWay
 from unbraid.serve import Limits, Settings
 from unbraid.serve.requests.schemas import SearchRequest
 
@@ -213,8 +215,19 @@ def test_files_of_the_index_are_served_as_text_or_saved_and_no_others(http, pict
         note.write_text(content)
 
 
+def test_what_is_being_indexed_is_told(http, monkeypatch):
+    monkeypatch.setattr(Index, "under_way", lambda index: UnderWay("indexing", "files", 40, 200, 4.0))
+    about = {"what": "indexing", "unit": "files", "done": 40, "total": 200}
+    assert http.get("/v1/status").json()["under_way"] == {**about, "rate": 10.0, "seconds_left": 16.0}
+
+
 def test_what_the_index_holds_is_counted(http, picture_file, refused, serving, engine):
-    assert http.get("/v1/status").json() == {"items": 2, "modalities": {"image": 1, "text": 1}, "hits": 100}
+    assert http.get("/v1/status").json() == {
+        "items": 2,
+        "modalities": {"image": 1, "text": 1},
+        "hits": 100,
+        "under_way": None,
+    }
     top = picture_file.parent.as_posix()
     found = http.post("/v1/facets", json={}).json()
     assert found == {

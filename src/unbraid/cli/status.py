@@ -20,6 +20,7 @@ from unbraid.sizes import disk_bytes, write_size
 def status(as_json: AsJson = False) -> None:
     """Show your indexes, their folders and files, their sizes, when they were refreshed, and the config file."""
     from unbraid.index.roots import NOTE, parse_roots
+    from unbraid.index.under_way import under_way
 
     read_config()  # a mistake in it is told here too
     indexes = named_indexes()
@@ -32,12 +33,13 @@ def status(as_json: AsJson = False) -> None:
         roots = parse_roots(note.read_bytes() if note.exists() else None, str(folder))
         about.append(
             {"name": name, "folder": str(folder), "default": folder == chosen, "bytes": disk_bytes(folder)}
-            | {"roots": roots}
+            | {"roots": roots, "under_way": under_way(folder)}
         )
     config = config_file()
     if as_json:
         for one in about:
             one["roots"] = [structs.asdict(root) for root in one["roots"]]
+            one["under_way"] = one["under_way"] and one["under_way"].facts()
         found = {"config": str(config), "config_exists": config.exists(), "indexes": about}
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
@@ -47,6 +49,8 @@ def status(as_json: AsJson = False) -> None:
         typer.echo(
             f"{one['name']}{mark}: {files:,} file{'s' * (files != 1)}, {write_size(one['bytes'])} in {one['folder']}"
         )
+        if one["under_way"]:
+            typer.echo(f"  {one['under_way']}")
         for root in one["roots"]:
             typer.echo(f"  {describe(root)}")
     if not about:

@@ -2,8 +2,9 @@
 
 A file's new chunks are written beside its old ones, which are deleted when the last new one is in: no search in between
 misses the file. A new file whose content the index holds under another path, moved or copied, gets that file's vectors.
-A run that is cut off, by Ctrl-C or kill -9, loses at most the group of chunks being encoded. The next run finds the
-file it stopped in, because the index has fewer chunks than the file, and reads it again.
+While one group of chunks is encoded, the next one is read and the one before is written, in a thread each. A run that is cut
+off, by kill -9, loses at most the groups being encoded and written, by Ctrl-C only the first. The next run finds the file it
+stopped in, because the index has fewer chunks than the file, and reads it again.
 
 A root that is missing, is empty where it was not or has lost most of its files may be a disk that is not mounted. Nothing
 is deleted below it unless the caller says so (`prune`).
@@ -14,12 +15,14 @@ Words in pictures are read at the end, by add_words.py: by then everything can b
 import hashlib
 import io
 import os
+import threading
 import time
 from collections import Counter, deque
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +31,7 @@ from PIL import Image
 from unbraid.errors import DataError, ImageError, install_command
 from unbraid.index.add_words import add_words, unread
 from unbraid.index.encode_rows import Row, encode_rows
-from unbraid.index.files.chunk import Chunk, cut_sections, limit_of
+from unbraid.index.files.chunk import Chunk, Count, cut_sections, limit_of
 from unbraid.index.files.language import language
 from unbraid.index.files.read import FileContent, read_file
 from unbraid.index.files.read_archive import read_archive
@@ -38,14 +41,18 @@ from unbraid.index.files.read_words import WordReader, can_read_words
 from unbraid.index.files.walk import ARCHIVE_SUFFIXES, File, Skip, Skipped, Walk, suffix_of
 from unbraid.index.protocol import Model, Vectors
 from unbraid.index.roots import Nearest, Plan, Root, owners
+from unbraid.index.side_threads import ahead, behind
 from unbraid.index.store.entry import Entry, FileState
 from unbraid.index.store.filter import merged
+from unbraid.index.store.folder_store import FolderStore
+from unbraid.index.store.shared_store import SharedStore
 from unbraid.index.store.store import Store
+from unbraid.index.under_way import telling
 from unbraid.items import Code, Item, Modality
-from unbraid.progress import counting, track
+from unbraid.progress import counting
 
 PICTURE = Chunk(None, None, "", modality="image")
-GROUP = 512  # chunks encoded and written at once: enough to batch by length and for a sync of the disk, little to lose
+GROUP = 256  # chunks encoded and written at once: enough to batch by length and for a sync of the disk, little to lose
 PAGES = 64  # pages among them, which are 1 MB each once they are decoded
 MANY = 10  # files of a root, of which the loss of more than half has to be confirmed
 PAGE_SIDE = 640  # pixels of a page's longer side: four times what the starter's image encoder looks at
@@ -89,7 +96,7 @@ class Report:
     doubts: list[Doubt] = field(default_factory=list)  # roots below which nothing was deleted
     left_out: int = 0  # passages of base64 and of paths of drawings
     assumed: list[Skipped] = field(default_factory=list)  # files read in an encoding that nothing names
-    # By phase: walk, read, encode, write; words, where any were looked for.
+    # By phase: walk; read, encode and write, which overlap; words, where any were looked for.
     seconds: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False  # by Ctrl-C: what is counted above is in the index, the rest is not
 
@@ -132,7 +139,8 @@ class _Run:
     ) -> None:
         self.store, self.model, self.plan, self.known, self.on_skip = store, model, plan, known, on_skip
         self.owners = owners(plan.roots)
-        self.limit = limit_of(model)
+        limit = limit_of(model)
+        self.limit = replace(limit, count=self._giving_way(limit.count))
         self.report = Report(seconds=dict.fromkeys(("walk", "read", "encode", "write"), 0.0))
         self.present: set[str] = set()  # paths that the index holds as they are on disk
         self.pictured: set[str] = set()  # files on the disk that are pictures or may hold some
@@ -155,16 +163,19 @@ class _Run:
             self.present |= moved
             self.report.moved = len(moved)
         stale = [file for file in stale if file.name not in moved]
-        group: list[Row] = []
-        for file in track(stale, "indexing", unit="files", shown=progress):
-            rows = deque(self._read(file))
-            while rows:  # taken out, since a page of a PDF is large once it is decoded
-                group.append(rows.popleft())
-                if len(group) == GROUP or sum(isinstance(item, Image.Image) for item, _ in group) == PAGES:
-                    self._write(group)
-                    group = []
-        if group:
-            self._write(group)
+        with (
+            self._counting("indexing", "files", len(stale), progress) as done,
+            ahead(lambda stop: self._groups(stale, stop)) as groups,
+            behind(self._store) as store,
+        ):
+            for rows, files in groups:
+                if not rows:  # files that have not changed after all, or were left out
+                    done(files)
+                    continue
+                self.store.give_way()
+                with self._timed("encode"):
+                    entries, vectors = self._encode(rows)
+                store(entries, vectors, partial(done, files))
         with self._timed("write"):
             self._store_again(self.renewed)
             doubted = {doubt.root for doubt in self.report.doubts}
@@ -449,10 +460,12 @@ class _Run:
         if not can_read_words():
             self.report.words_unread = len(todo)
             return
-        shown = counting("reading words", unit="pictures", total=len(todo), bar=progress)
-        silent = nullcontext(lambda count: None)
-        with self._timed("words"), WordReader() as reader, silent if progress is False else shown as tell:
-            read = add_words(self.store, self.model, todo, reader, tell)
+        with (
+            self._timed("words"),
+            WordReader() as reader,
+            self._counting("reading words", "pictures", len(todo), progress) as done,
+        ):
+            read = add_words(self.store, self.model, todo, reader, done)
         self.report.words_read, self.report.words_found = read.files, read.with_words
         self.report.chunks += read.chunks
         for one in read.skipped:
@@ -460,10 +473,33 @@ class _Run:
         if read.fault is not None:
             self.report.words_fault, self.report.words_unread = read.fault, len(todo)
 
-    def _write(self, group: list[Row]) -> None:
-        """Encode and store one group, then delete the older content of each file that ends in it."""
-        with self._timed("encode"):
-            entries, vectors = self._encode(group)
+    def _groups(self, files: Sequence[File], stop: threading.Event) -> Iterator[tuple[list[Row], int]]:
+        """The chunks of `files`, some hundred at a time, each time with the number of files that end in them.
+
+        No more once `stop` is set.
+        """
+        group: list[Row] = []
+        pages = ended = 0
+        for file in files:
+            if stop.is_set():
+                return
+            rows = deque(self._read(file))
+            ended += not rows
+            while rows:  # taken out, since a page of a PDF is large once it is decoded
+                group.append(rows.popleft())
+                pages += isinstance(group[-1][0], Image.Image)
+                ended += not rows
+                if len(group) == GROUP or pages == PAGES:
+                    yield group, ended
+                    group, pages, ended = [], 0, 0
+            if ended >= GROUP:
+                yield group, ended
+                group, pages, ended = [], 0, 0
+        if ended or group:
+            yield group, ended
+
+    def _store(self, entries: list[Entry], vectors: Vectors, done: Callable[[], None]) -> None:
+        """Store one group, then delete the older content of each file that ends in it, and call `done`."""
         with self._timed("write"):
             self.store.upsert(entries, vectors)
             self.wrote = True
@@ -476,6 +512,7 @@ class _Run:
                 self.report.changed += 1
             else:
                 self.report.added += 1
+        done()
 
     def _encode(self, rows: list[Row]) -> tuple[list[Entry], Vectors]:
         """The entries of those rows that can be encoded, and their vectors; a broken picture is left out."""
@@ -491,6 +528,33 @@ class _Run:
                 except (ImageError, OSError) as error:
                     self._skip(Skipped(Path(row[1].path), _reason(error, row[1].path)))
         return [entry for some, _ in parts for entry in some], np.concatenate([rows for _, rows in parts])
+
+    def _giving_way(self, count: Count) -> Count:
+        """The count of tokens, before which a search has its turn: a large file is counted in many parts."""
+
+        def counted(texts: Sequence[str]) -> Sequence[int]:
+            self.store.give_way()
+            return count(texts)
+
+        return counted
+
+    @contextmanager
+    def _counting(
+        self, what: str, unit: str, total: int, progress: bool | None
+    ) -> Iterator[Callable[[int], None]]:
+        """A function that takes how many more units are done, and tells whoever watches or asks."""
+        folder = self.store.folder if isinstance(self.store, SharedStore | FolderStore) else None
+        silent = nullcontext(lambda count: None)
+        shown = (
+            silent if progress is False or not total else counting(what, unit=unit, total=total, bar=progress)
+        )
+        with shown as draw, telling(folder, what, unit, total) as tell:
+
+            def done(count: int) -> None:
+                draw(count)
+                tell(count)
+
+            yield done
 
     @contextmanager
     def _timed(self, phase: str) -> Iterator[None]:

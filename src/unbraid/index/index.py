@@ -18,8 +18,8 @@ from unbraid.index.protocol import Vectors
 from unbraid.index.refresh_places import changed_places, refresh_places
 from unbraid.index.roots import Root, copy_roots, owners, plan, read_left, read_roots, refreshed, write_roots
 from unbraid.index.search.by_tier import search_by_tier
-from unbraid.index.search.folding import Foldings
 from unbraid.index.search.hit import Hit
+from unbraid.index.search.kept import Kept
 from unbraid.index.search.search import check_search, search_vectors
 from unbraid.index.skipped import LeftOut, read_skipped, write_skipped
 from unbraid.index.store.bm25 import VERSION
@@ -30,6 +30,7 @@ from unbraid.index.store.meta import Meta, match, meta_of_model
 from unbraid.index.store.shared_store import SharedStore
 from unbraid.index.store.storage import Storage
 from unbraid.index.store.store import Store, Version, copy_items
+from unbraid.index.under_way import UnderWay, under_way
 from unbraid.mix import Mix, Query, words_of
 from unbraid.vectors import Numbers
 
@@ -99,7 +100,7 @@ class Index:
         self._load_model = load_model
         self._options = options
         self._model: Any = None
-        self._foldings: Foldings = {}
+        self._kept = Kept()
         self._tiers: tuple[Version, dict[str, int]] | None = None  # chunks of each tier, as last counted
         self._closed = False
         Storage(**{"dim": 1, **options})  # refuses unknown values, also where there is no index yet
@@ -185,7 +186,7 @@ class Index:
         nothing is deleted: it is one of `report.doubts`. With `prune` it is, and a root that is missing is taken out.
         A root that was renamed is recognised by its files when its new path is added; nothing is encoded again.
 
-        `archives` reads the files in zip and gzip files. `on_skip` is told each file that is left out. Ctrl-C ends the run and sets `interrupted`; what was written stays.
+        `archives` reads the files in zip and gzip files. `on_skip` is told each file that is left out, maybe from another thread. Ctrl-C ends the run and sets `interrupted`; what was written stays.
         `progress` None draws a bar where a person watches standard error. Raises DataError for a path that does not exist.
         """
         self._check_writable("add")
@@ -254,6 +255,10 @@ class Index:
     def roots(self) -> list[Root]:
         """The files and folders that the index was given, each with its settings; none in one of an earlier version."""
         return read_roots(self.store)
+
+    def under_way(self) -> UnderWay | None:
+        """What a run of `add` or `refresh` does now, in whichever process; None where none takes long. For folders only."""
+        return under_way(self.store.folder) if isinstance(self.store, SharedStore) else None
 
     def skipped(self) -> list[LeftOut]:
         """What the last `add` or `refresh` of each root left out, with the reasons. Kept in a folder only."""
@@ -566,9 +571,7 @@ class Index:
                 stacklevel=3,
             )
             words = None
-        search = partial(
-            search_vectors, self.store, self.model, mode=mode, k=k, words=words, foldings=self._foldings
-        )
+        search = partial(search_vectors, self.store, self.model, mode=mode, k=k, words=words, kept=self._kept)
         if own is None or (tier := self.own_tier) is None:
             results = search(base, filter=filter)
         else:

@@ -107,6 +107,17 @@ def read_holder(folder: Path, name: str = OPEN) -> Holder | None:
         return None
 
 
+def is_held(folder: Path, name: str = OPEN) -> bool:
+    """Whether a process holds a lock now. Where this user cannot try it, its note is believed."""
+    try:
+        with FileLock(folder / f"{name}.lock", thread_local=False).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return read_holder(folder, name) is not None
+
+
 def holder_of(folder: Path, name: str = OPEN) -> str:
     """The process that holds a lock, in words; "another process" where its note cannot be read."""
     return str(read_holder(folder, name) or "another process")

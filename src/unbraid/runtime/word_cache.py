@@ -87,13 +87,20 @@ class WordCache:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text before it is cut, without special tokens: the library's, but for words over SLICE."""
-        words = self.words
         return [
             library_counts(self.tokenizer, [text])[0]
             if not text.isprintable() and _SPLIT_BY_PYTHON_ONLY.search(text)
-            else sum(len(words[part]) for word in text.split() for part in slices(word))
+            else sum(map(len, map(self.words.__getitem__, _parts(text))))
             for text in texts
         ]
+
+
+def _parts(text: str) -> list[str]:
+    """The words of a text, long ones in slices."""
+    words = text.split()
+    if len(text) <= SLICE or max(map(len, words), default=0) <= SLICE:
+        return words
+    return [part for word in words for part in slices(word)]
 
 
 def library_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:

@@ -1,5 +1,7 @@
 """Keys, screens, contrast and the keyboard: everybody gets at it, and only who may."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -125,6 +127,19 @@ def test_the_size_of_the_index_is_told_and_that_it_has_changed_since(visit, tota
     assert len(visit.asked) == 2
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(page.get_by_role("button", name="Search again")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [(None, "5 of 2,000 files"), (16.2, "5 of 2,000 files, about 17 s left"), (600.0, "about 10 min left")],
+)
+def test_what_is_being_indexed_is_told(visit, left, said):
+    page = visit.page
+    now = {"what": "indexing", "unit": "files", "done": 5, "total": 2000, "rate": 10, "seconds_left": left}
+    about = {"items": 2000, "modalities": {}, "hits": 100, "under_way": now}
+    page.route("**/v1/status", lambda route: route.fulfill(json=about))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#state")).to_have_text(re.compile(f"2,000 passages, indexing: .*{said}$"))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

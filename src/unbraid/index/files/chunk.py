@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 from unbraid.items import Modality
 
@@ -28,12 +28,15 @@ _CUTS = (
 )  # where to cut a line, best first
 
 
+Count: TypeAlias = Callable[[Sequence[str]], Sequence[int]]  # tokens of each of several texts
+
+
 @dataclass(frozen=True)
 class Limit:
     """How much of a text an encoder reads: `tokens`, counted by `count` for each of several texts."""
 
     tokens: int
-    count: Callable[[Sequence[str]], Sequence[int]]
+    count: Count
 
     def sizes(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, and more for one that is very long for its tokens."""

@@ -14,20 +14,19 @@ from uuid import UUID
 
 import numpy as np
 
-from unbraid.index.protocol import Scores, Vectors
+from unbraid.index.protocol import Scores
 
 MARGIN = 1.25
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """The first n candidates: ids, vectors [n, dim] as stored, scores [n]; `order` has the final ones, best first.
+    """The first n candidates: ids and scores [n]; `order` has the final ones, best first.
 
     No candidate that is not scored yet is expected to rank before the last of these.
     """
 
     ids: list[UUID]
-    vectors: Vectors
     scores: Scores
     order: list[int]
 
@@ -37,14 +36,14 @@ def rescore(
     size: float,
     k: int,
     block: int,
-    score: Callable[[slice], tuple[list[UUID], Vectors, Scores]],
+    score: Callable[[slice], tuple[list[UUID], Scores]],
 ) -> Iterator[Ranked]:
     """Candidates of falling inner products [n], more of them each time, in the end all.
 
-    Nothing is yielded before more than `k` are final, or all are scored. `score` returns ids, vectors and cosines of a
+    Nothing is yielded before more than `k` are final, or all are scored. `score` returns ids and cosines of a
     slice of them: first of `block`, then of as many again each time. `size` is the mean length of mapped vectors.
     """
-    ids, vectors, cosines = score(slice(0, block))
+    ids, cosines = score(slice(0, block))
     while len(ids) < len(inner):
         scored = len(ids)
         residuals = cosines - inner[:scored] / size
@@ -53,8 +52,8 @@ def rescore(
         reached = inner[scored] / size + usual + furthest
         order = np.argsort(-cosines, kind="stable")[: np.count_nonzero(cosines > reached)]
         if len(order) > k:
-            yield Ranked(ids, vectors, cosines, order.tolist())
+            yield Ranked(ids, cosines, order.tolist())
         more = score(slice(scored, 2 * scored))  # few rounds, since each may be a request to a server
         ids = [*ids, *more[0]]
-        vectors, cosines = np.concatenate([vectors, more[1]]), np.concatenate([cosines, more[2]])
-    yield Ranked(ids, vectors, cosines, np.argsort(-cosines, kind="stable").tolist())
+        cosines = np.concatenate([cosines, more[1]])
+    yield Ranked(ids, cosines, np.argsort(-cosines, kind="stable").tolist())

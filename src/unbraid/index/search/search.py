@@ -21,8 +21,9 @@ from unbraid.index.files.preamble import is_preamble
 from unbraid.index.protocol import Model, Scores, Vectors
 from unbraid.index.search.best_part import best_parts, quick_nearness
 from unbraid.index.search.copies import copy_key, first_of_copies, places_of
-from unbraid.index.search.folding import Foldings, folding_for
+from unbraid.index.search.folding import folding_for
 from unbraid.index.search.hit import Hit
+from unbraid.index.search.kept import Kept, document_vectors, usual_documents
 from unbraid.index.search.match_words import WordMatches, match_words
 from unbraid.index.search.merge_adjacent import join_boxes, join_chunks, merge_adjacent, shared_context
 from unbraid.index.search.phrases import holds_phrases, quoted_phrases
@@ -32,7 +33,7 @@ from unbraid.index.search.side_by_side import prefer_side_by_side
 from unbraid.index.store.bm25 import NO_WORDS, read_query, word_terms
 from unbraid.index.store.entry import Entry
 from unbraid.index.store.filter import ANYTHING, Filter
-from unbraid.index.store.store import Candidates, Store, without_damage
+from unbraid.index.store.store import Candidates, Store, Version
 
 # Candidates asked for, and per result wanted. So many, because lengths of mapped vectors may be far from what the folding
 # expects: of Thai texts, which the starter cannot read, the ten best are among the first 1,500 but not the first 600.
@@ -43,7 +44,6 @@ HYBRID, HYBRID_FACTOR = 150, 15
 # BM25 gives half of that: among 20,000 documents the best ten were all there with 25 (docs/experiments.md). So does a
 # word alone, and one that gives fewer is one that few chunks hold.
 WORDS_SHARE = 2
-SPREAD_SAMPLE = 256  # chunks that a query's usual cosines are taken from: their spread has an error of 4.4 %
 READ = 2  # entries read and checked at a time beyond those wanted, down the ranking
 # Log odds that a passage of nothing but a licence and imports loses: it holds the names of the code that it precedes, and
 # is seldom what anyone looks for (docs/experiments.md).
@@ -68,35 +68,38 @@ def search_vectors(
     k: int = 10,
     filter: Filter = ANYTHING,
     words: Sequence[str | None] | None = None,
-    foldings: Foldings | None = None,
+    kept: Kept | None = None,
 ) -> list[list[Hit]]:
     """The `k` best hits for each base vector of [n, dim], best first, among the chunks that pass `filter`.
 
     `words` are the texts of the queries, None for one that is searched by its vector alone; a phrase in quotes holds in
-    every hit. `foldings` keeps what is fitted from search to search.
+    every hit. `kept` is what the index keeps from search to search.
     """
     query_task, document_task = check_search(model, mode, k)
     if not len(base):
         return []
     queries = model.map(base, query_task)
     block = max(BLOCK, BLOCK_FACTOR * k)
-    folding = folding_for(
-        {} if foldings is None else foldings, store, model, query_task, document_task, block
-    )
+    kept = kept or Kept()
+    folding = folding_for(kept.foldings, store, model, query_task, document_task, block)
     texts = [None] * len(base) if words is None else words
     asked = [NO_WORDS if text is None else read_query(text) for text in texts]
     limit = max(HYBRID, HYBRID_FACTOR * k)
     depth = limit if all(asked) else max(DEPTH, DEPTH_FACTOR * k)
     found = store.nearest(folding(queries), depth, filter)
     near = [some.ids(slice(limit)) if one else [] for some, one in zip(found, asked, strict=True)]
-    matches = match_words(store, asked, near, limit // WORDS_SHARE, filter)
-    sample = model.map(store.sample()[:SPREAD_SAMPLE], document_task)
-    relevance, chunks = relevance_of(model), store.size()
+    chunks = store.size()
+    matches = match_words(store, asked, near, limit // WORDS_SHARE, filter, chunks)
+    version = store.recent_version()
+    usual = usual_documents(kept, store.kept_sample(version), model, document_task)
+    relevance = relevance_of(model)
     results = []
     for query, candidates, text, one in zip(queries, found, texts, matches, strict=True):
         # One query at a time: a product of matrices differs in the last bit from that of one row.
-        scale = Scale.of(sample @ query, relevance)
-        search = _Search(store, model, document_task, query, text or "", scale, relevance, chunks, k)
+        scale = Scale.of(usual @ query, relevance)
+        search = _Search(
+            store, model, document_task, query, text or "", scale, relevance, chunks, k, kept, version
+        )
         if one is None:
             results.append(search.by_vector(candidates, folding.size, block))
         else:
@@ -117,28 +120,30 @@ class _Search:
     relevance: Relevance
     chunks: int
     k: int
+    kept: Kept
+    version: Version
 
-    def cosines(self, ids: list[UUID]) -> tuple[list[UUID], Vectors, Scores]:
-        """The ids, their vectors as stored and their cosines, those of pictures as of texts that are as relevant.
+    def cosines(self, ids: list[UUID]) -> Scores:
+        """The cosines of chunks, those of pictures as of texts that are as relevant.
 
         Cosines are rounded, since a matrix product gives two identical rows scores that differ in the last bit.
         """
-        vectors = self.store.vectors(ids)
-        cosines = self.model.map(without_damage(vectors), self.task) @ self.query
-        shown = self.store.pictures(ids) if self.relevance.picture != (1.0, 0.0) else ()
-        cosines = self.relevance.as_of_texts(cosines, np.asarray([one in shown for one in ids], bool))
-        return ids, vectors, np.round(cosines, 6)
+        documents = document_vectors(self.kept, self.version, self.store, self.model, self.task, ids)
+        cosines = documents @ self.query
+        if self.relevance.picture != (1.0, 0.0) and (shown := self.store.pictures(ids)):
+            cosines = self.relevance.as_of_texts(cosines, np.asarray([one in shown for one in ids], bool))
+        return np.round(cosines, 6)
 
-    def texts(self, ids: list[UUID], vectors: Vectors, rows: list[int]) -> list[str]:
-        """The texts of some rows of `ids`, empty for a damaged chunk."""
-        entries = self.store.entries([ids[row] for row in rows], vectors[rows])
-        return [entry.text if entry else "" for entry in entries]
+    def texts(self, ids: list[UUID]) -> list[str]:
+        """The texts of chunks, empty for a damaged one."""
+        return [entry.text if entry else "" for entry in _entries(self.store, ids)]
 
     def by_vector(self, candidates: Candidates, size: float, block: int) -> list[Hit]:
         """Hits of the largest cosines."""
 
-        def score(some: slice) -> tuple[list[UUID], Vectors, Scores]:
-            return self.cosines(candidates.ids(some))
+        def score(some: slice) -> tuple[list[UUID], Scores]:
+            ids = candidates.ids(some)
+            return ids, self.cosines(ids)
 
         ranking = rescore(candidates.scores(), size, self.k, block, score)
         lowered = PREAMBLE * self.scale.spread / self.relevance.per_z  # as a cosine
@@ -150,7 +155,7 @@ class _Search:
 
     def by_words(self, found: WordMatches) -> list[Hit]:
         """Hits that are most likely relevant, by their cosines and the words that they hold."""
-        ids, vectors, cosines = self.cosines(found.ids)
+        ids, cosines = found.ids, self.cosines(found.ids)
         evidence = Evidence(
             self.scale(cosines),
             found.bm25,
@@ -162,9 +167,9 @@ class _Search:
         )
         odds = self.relevance.log_odds(evidence)
         if found.listed:
-            odds = prefer_side_by_side(odds, self.text, lambda rows: self.texts(ids, vectors, rows))
+            odds = prefer_side_by_side(odds, self.text, lambda rows: self.texts([ids[row] for row in rows]))
         odds = np.round(odds, 6)
-        ranked = Ranked(ids, vectors, odds, np.argsort(-odds, kind="stable").tolist())
+        ranked = Ranked(ids, odds, np.argsort(-odds, kind="stable").tolist())
 
         def scores(one: _Result) -> tuple[float, float, float]:
             row = one.best.row
@@ -250,7 +255,7 @@ def _results(
     results: list[list[int]] = []
     first: list[int] = []  # for each of them, the number of the first with the same text
     for ranked, rows in _batches(ranking, k + READ):
-        read = store.entries([ranked.ids[row] for row in rows], ranked.vectors[rows])
+        read = _entries(store, [ranked.ids[row] for row in rows])
         found += [
             _Found(row, float(ranked.scores[row]), lowered * _is_preamble(entry), entry)
             for row, entry in zip(rows, read, strict=True)
@@ -278,6 +283,10 @@ def _results(
         )
         for result in results
     ]
+
+
+def _entries(store: Store, ids: list[UUID]) -> list[Entry | None]:
+    return store.entries(ids, store.vectors(ids))
 
 
 def _is_preamble(entry: Entry) -> bool:

@@ -6,7 +6,6 @@ CRC: docs/decisions.md says why, and what it costs.
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,7 @@ def checksum(payload: Mapping[str, Any], vector: Vectors) -> str:
 
 def to_payload(entry: Entry, vector: Vectors, numbers: Collection[str] = ()) -> dict[str, Any]:
     """The payload that `entry` is stored as beside `vector` [dim]; `numbers` as in `stored_values`."""
-    fields = {name: value for name, value in asdict(entry).items() if value or name not in ADDED}
+    fields = {name: value for name, value in vars(entry).items() if value or name not in ADDED}
     fields["fields"] = stored_values(entry.fields, numbers)
     return {**fields, FIELD: checksum(fields, vector)}
 

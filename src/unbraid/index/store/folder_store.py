@@ -3,7 +3,10 @@
     FOLDER/unbraid.json   format version, what it was made with, which Edge store counts (meta.py)
     FOLDER/shard/         the Edge store: one point per chunk, its base vector and an `Entry` with checksum as payload
     FOLDER/sealed.json    hashes of the Edge store's files, while nobody writes to it (file_hashes.py)
+    FOLDER/lengths.json   how long they are with the empty ends that were cut meanwhile (tails.py)
+    FOLDER/files.table    what the chunks say of each file, as long as the hashes are those that it was made with (file_table.py)
     FOLDER/roots.json     the folders and files that it was given, with their settings (roots.py); other notes likewise
+    FOLDER/progress.json  how far a run is, while there is one (under_way.py)
     FOLDER/open.lock      the lock of the process that has it open, which open.json names
 
 A write has happened when the call returns: it is in Edge's write-ahead log, and the log is on the disk. Edge writes
@@ -30,6 +33,7 @@ import qdrant_edge as edge
 from unbraid.errors import StoreError
 from unbraid.index.protocol import Vectors
 from unbraid.index.store.bm25 import VERSION
+from unbraid.index.store.demand import Demand
 from unbraid.index.store.edge import (
     DENSE,
     WORDS,
@@ -46,7 +50,13 @@ from unbraid.index.store.edge import (
     upsert_operations,
 )
 from unbraid.index.store.entry import PAYLOAD, Entry, FileState, file_states, point_id
-from unbraid.index.store.file_hashes import remove_file_hashes, write_file_hashes
+from unbraid.index.store.file_hashes import (
+    file_lengths,
+    hash_of_hashes,
+    remove_file_hashes,
+    write_file_hashes,
+)
+from unbraid.index.store.file_table import read_file_table, remove_file_table, write_file_table
 from unbraid.index.store.filter import (
     ANYTHING,
     FIELDS,
@@ -60,6 +70,7 @@ from unbraid.index.store.filter import (
 from unbraid.index.store.meta import SHARD_FOLDER, Meta, read_meta, write_meta
 from unbraid.index.store.storage import OVERSAMPLING
 from unbraid.index.store.store import SAMPLE, Candidates, Page, Payload, Store, Version, check_vectors
+from unbraid.index.store.tails import cut_tails, restore_tails
 from unbraid.io.atomic import sync_folder, write_atomic
 from unbraid.io.lock import FolderLock
 from unbraid.sizes import disk_bytes
@@ -70,6 +81,8 @@ WITH_VECTORS = 500  # points read at a time where their vectors are wanted: Pyth
 UNSETTLED, UNSETTLED_SHARE = 20_000, 0.1
 # Chunks written between two flushes: after a kill they are applied again, in a second.
 FLUSH_AFTER = 4_000
+# Chunks from which on an index has a table of its files, and files that are read anew beside it.
+TABLED, TOUCHED = 2_000, 20_000
 GIVE_WAY = 0.0005  # seconds between two operations of a write, when another thread waits
 # Where syncing a file syncs what was written to it through a mapping.
 SYNCS_MAPPED = sys.platform == "linux"
@@ -88,13 +101,23 @@ class FolderStore(Store):
         self._lock = lock
         self._turn = threading.RLock()  # held while Edge is called, loaded or closed
         self._waiting: set[int] = set()  # threads that wait for their turn
+        self._demand = Demand()
         self._edge: edge.EdgeShard | None = None
         self._name = uuid.uuid4().hex  # of this opening
         self._changes = 0  # chunks written and paths deleted since
+        self._pictures: bool | None = (
+            None  # whether it holds some, or has since it was opened; None: nobody asked
+        )
         self._unflushed = self._unflushed_bytes = 0  # chunks, and what they may take when they are flushed
         self._closed = False
         self._written = False  # since it was loaded, so that its files are to be hashed again
+        self._seal: str | None = (
+            None  # the hash of the hashes that it had when it was last unloaded, and of a table of files
+        )
+        self._restored: list[Path] = []  # files that were made longer when it was loaded (tails.py)
+        self._touched: set[str] = set()  # files of which chunks were written or deleted since
         self._failed = False  # a write has failed: on a full disk even a flush could end the process
+        self._seal = hash_of_hashes(folder)
         self.meta = read_meta(folder)  # under the lock: a repair may just have replaced the Edge store
         for leftover in folder.glob("shard*"):
             if leftover.name != self.meta.shard:  # of a creation or a repair that was cut off
@@ -144,7 +167,10 @@ class FolderStore(Store):
             if self._closed:
                 raise StoreError(f"the index {self.place} has been closed: open it again")
             if self._edge is None:
-                self._edge = load_edge(self.folder / self.meta.shard, self.meta.storage)
+                path = self.folder / self.meta.shard
+                with edge_errors():
+                    self._restored = restore_tails(path, file_lengths(self.folder))
+                self._edge = load_edge(path, self.meta.storage)
             return self._edge
 
     @contextmanager
@@ -169,7 +195,7 @@ class FolderStore(Store):
             self._unload()
 
     def _unload(self) -> None:
-        loaded, self._edge = self._edge, None
+        loaded = self._edge
         if loaded is None:
             return
         try:
@@ -177,16 +203,24 @@ class FolderStore(Store):
                 with edge_errors():
                     loaded.flush()  # an interrupt may have come between a write and its flush
                     items = loaded.count(edge.CountRequest(exact=True))
+                states = self._states() if items >= TABLED else None
                 loaded.close()
                 # Loading applies what the write-ahead log and journals hold once more, and changes files by it; after
                 # one load they stay as they are.
                 path = self.folder / self.meta.shard
                 load_edge(path, self.meta.storage).close()
-                write_file_hashes(self.folder, path, items)
+                self._seal, self._touched = write_file_hashes(self.folder, path, items), set()
+                if states is None:
+                    remove_file_table(self.folder)
+                else:
+                    write_file_table(self.folder, self._seal, states)
         except (OSError, StoreError) as error:  # what was acknowledged is safe
             warnings.warn(f"the files of {self.folder} could not be hashed: {error}", stacklevel=2)
         finally:
+            self._edge = None
             loaded.close()
+            # After a write that failed there are no lengths, and nothing is cut.
+            cut_tails(self.folder / self.meta.shard, file_lengths(self.folder))
             self._written, self._unflushed, self._unflushed_bytes = False, 0, 0
 
     def close(self) -> None:
@@ -236,16 +270,25 @@ class FolderStore(Store):
             return
         with self._using() as loaded:
             operations = index_fields(loaded.info().payload_schema, points.fields)
+            if any(payload["modality"] == "image" for payload in points.payloads):
+                self._pictures = True
+            self._touched.update(payload["path"] for payload in points.payloads)
         self._update([*operations, *upsert_operations(points)], points.room, len(points.ids))
 
     def delete(self, paths: Iterable[str]) -> None:
         """Remove every chunk of `paths`; gone from the disk when this returns."""
+        paths = list(paths)
+        with self._turn:
+            self._touched.update(paths)
         chosen = [edge.Filter(must=[condition("path", "value", path)]) for path in paths]
         self._update(map(edge.UpdateOperation.delete_points_by_filter, chosen), changes=len(chosen))
 
     def delete_older(self, files: Iterable[Entry]) -> None:
         """Remove every chunk of each entry's path that is not of the entry's content."""
         operations = []
+        files = list(files)
+        with self._turn:
+            self._touched.update(file.path for file in files)
         for file in files:
             kept: set[edge.PointId] = {point_id(file.path, file.sha256, n) for n in range(file.chunks)}
             here = condition("path", "value", file.path)
@@ -255,7 +298,31 @@ class FolderStore(Store):
 
     def files(self, filter: Filter = ANYTHING) -> dict[str, FileState]:
         """What the index holds of files whose chunks pass `filter`, by path."""
-        pages = self._scroll(SCROLL, self._filter(filter), with_payload=PAYLOAD, with_vector=False)
+        if filter == ANYTHING and (known := self._from_table()) is not None:
+            return known
+        return self._read_files(self._filter(filter))
+
+    def _states(self) -> dict[str, FileState] | None:
+        """`files`, for the table; None where a payload is damaged."""
+        try:
+            return self.files()
+        except (StoreError, KeyError, TypeError):
+            return None
+
+    def _from_table(self) -> dict[str, FileState] | None:
+        """The table of all files, those that were touched since read anew; None where there is none, or too many were."""
+        with self._turn:
+            seal, touched = self._seal, list(self._touched)
+        if seal is None or len(touched) > TOUCHED or (states := read_file_table(self.folder, seal)) is None:
+            return None
+        for path in touched:
+            states.pop(path, None)
+        if touched:
+            states |= self._read_files(edge.Filter(must=[condition("path", "any", touched)]))
+        return states
+
+    def _read_files(self, filter: edge.Filter | None) -> dict[str, FileState]:
+        pages = self._scroll(SCROLL, filter, with_payload=PAYLOAD, with_vector=False)
         return file_states(record.payload or {} for page in pages for record in page)
 
     def count(self, filter: Filter = ANYTHING) -> int:
@@ -326,19 +393,25 @@ class FolderStore(Store):
 
     def pictures(self, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
         """Those of `ids` that are pictures by what they show, not by the words in them."""
-        asked = edge.Filter(must=[edge.HasIdCondition(set(ids)), condition("modality", "value", "image")])
+        image = condition("modality", "value", "image")
+        with self._turn:
+            if self._pictures is None:
+                self._pictures = self.count(Filter(modality="image")) > 0
+            if not self._pictures:
+                return set()
+        asked = edge.Filter(must=[edge.HasIdCondition(set(ids)), image])
         pages = self._scroll(SCROLL, asked, with_payload=False, with_vector=False)
-        return {uuid.UUID(str(record.id)) for page in pages for record in page}
+        return {_uuid(record) for page in pages for record in page}
 
     def payloads(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payload | None]:
         """What is stored beside the vectors of those `ids` that are there."""
-        return {uuid.UUID(str(one.id)): one.payload for one in self.retrieve(ids, vector=False)}
+        return {_uuid(one): one.payload for one in self.retrieve(ids, vector=False)}
 
     def page(self, filter: Filter, start: uuid.UUID | None) -> Page:
         """Some hundred chunks as stored, unchecked, from the id `start` on."""
         wanted = self._filter(filter)
         page, following = self._read_page(WITH_VECTORS, wanted, start, with_payload=True, with_vector=[DENSE])
-        ids = [uuid.UUID(str(record.id)) for record in page]
+        ids = [_uuid(record) for record in page]
         payloads: list[Payload] = [record.payload or {} for record in page]
         return Page(ids, payloads, stored_rows(page, self.meta.storage.dim), following)
 
@@ -350,13 +423,13 @@ class FolderStore(Store):
     def identities(self) -> list[uuid.UUID]:
         """The id of every point; neither payloads nor vectors are read."""
         pages = self._scroll(1 << 30, None, with_payload=False, with_vector=False)
-        return [uuid.UUID(str(record.id)) for page in pages for record in page]
+        return [_uuid(record) for page in pages for record in page]
 
     def retrieve(
         self, ids: Sequence[uuid.UUID], *, payload: bool = True, vector: bool = True
     ) -> list[edge.Record]:
         """The points of `ids` as stored, or parts of them, unchecked."""
-        with self._using() as loaded:
+        with self._demand.search(), self._using() as loaded:
             return loaded.retrieve(list(ids), payload, [DENSE] if vector else False)
 
     def settle(self) -> None:
@@ -364,7 +437,7 @@ class FolderStore(Store):
 
         Blocks, even for Ctrl-C: 20 s for a million vectors.
         """
-        if self.meta.storage.candidates == "exact":
+        if self.meta.storage.candidates == "exact" or self._edge is None:  # nothing was written
             return
         with self._using() as loaded:
             about = loaded.info()
@@ -382,7 +455,7 @@ class FolderStore(Store):
     def forget_file_hashes(self) -> None:
         """Remove the hashes, and write none at close: the Edge store that they are of no longer counts."""
         remove_file_hashes(self.folder)
-        self._failed = True
+        self._seal, self._failed = None, True
 
     def renew_file_hashes(self) -> None:
         """Have `close` write the hashes, for a caller who has checked every item of an index that has none."""
@@ -414,8 +487,12 @@ class FolderStore(Store):
             )
             for query, one in zip(queries, filters, strict=True)
         ]
-        with self._using() as loaded:
+        with self._demand.search(), self._using() as loaded:
             return [Candidates(found) for found in loaded.query_batch(edge.QueryBatchRequest(requests))]
+
+    def give_way(self) -> None:
+        """Wait as long as a search is under way, but let this thread get on all the same."""
+        self._demand.give_way()
 
     def _filter(self, filter: Filter) -> Any:
         paths = matching(list(self.facet("path")), filter.patterns) if filter.patterns else None
@@ -476,6 +553,7 @@ class FolderStore(Store):
                     self._changes += 1  # a search in between notices, too
                 if self._waiting:  # a lock that is let go and taken again at once stays with the same thread
                     time.sleep(GIVE_WAY)
+                self.give_way()
             self._changes += max(0, changes - len(operations))
             self._unflushed += max(changes, len(operations))
             self._unflushed_bytes += size
@@ -516,6 +594,9 @@ class FolderStore(Store):
 
     def _forget_hashes(self) -> None:
         if not self._written:
+            with edge_errors():  # after a power cut, nothing would say how long they have to be
+                for path in self._restored:
+                    _sync_file(path)
             remove_file_hashes(self.folder)
             self._written = True
 
@@ -536,6 +617,10 @@ def write_note(folder: Path, name: str, content: bytes) -> None:
         write_atomic(folder / f"{name}.json", content)
     except OSError as error:
         raise StoreError(f"{folder / name}.json cannot be written: {error}") from error
+
+
+def _uuid(record: edge.Record) -> uuid.UUID:
+    return record.id if isinstance(record.id, uuid.UUID) else uuid.UUID(str(record.id))
 
 
 def _sync_file(path: Path) -> None:

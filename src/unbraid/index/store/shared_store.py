@@ -22,7 +22,7 @@ from unbraid.errors import StoreError
 from unbraid.index.protocol import Vectors
 from unbraid.index.store.answer import Answers
 from unbraid.index.store.bm25 import VERSION
-from unbraid.index.store.edge import prepare_points
+from unbraid.index.store.edge import join_points, prepare_points
 from unbraid.index.store.entry import Entry, FileState
 from unbraid.index.store.filter import ANYTHING, Filter
 from unbraid.index.store.folder_store import FolderStore, read_note, write_note
@@ -51,6 +51,7 @@ from unbraid.io.lock import (
 from unbraid.sizes import disk_bytes
 
 TAKEOVER = 30.0  # seconds until a holder that cannot be reached is an error; one that closes may be hashing its files
+PREPARED = 16  # chunks at a time, before which a search has its turn: 5 ms
 WRITERS = 10.0  # seconds that a writer waits for another one
 
 
@@ -173,6 +174,11 @@ class SharedStore(Store):
         """
         return _locked(self.folder, WRITE)
 
+    def give_way(self) -> None:
+        """Wait as long as a search is under way in the process that holds the index, if that is this one."""
+        if (held := self._held) is not None:
+            held.give_way()
+
     def close(self) -> None:
         """Let go of it; a second call does nothing. Another process that has it open takes over."""
         if self._closed:
@@ -261,10 +267,17 @@ class SharedStore(Store):
         """Add or replace `entries` with their base vectors [n, dim]; on disk when this returns."""
         meta = self.meta
         check_vectors(vectors, len(entries), meta.dim)
+        if not entries:
+            return
         if self._numbers is None:
             self._numbers = self._ask("number_fields")
         # Words and checksums are made here: the process that holds the index has others to answer.
-        self._write("put", prepare_points(entries, vectors, meta.storage, self._numbers))
+        parts = []
+        for start in range(0, len(entries), PREPARED):
+            self.give_way()
+            some = slice(start, start + PREPARED)
+            parts.append(prepare_points(entries[some], vectors[some], meta.storage, self._numbers))
+        self._write("put", join_points(parts))
 
     def delete(self, paths: Iterable[str]) -> None:
         """Remove every chunk of `paths`; gone from the disk when this returns."""
@@ -301,10 +314,9 @@ class SharedStore(Store):
             return self._facts.size
         return int(self._ask("size"))
 
-    def sample(self) -> Vectors:
-        """Base vectors [n, dim] of up to SAMPLE chunks drawn at random, which stand for all."""
-        version = self._facts.version if self._held is None and self._facts is not None else self.version()
-        return self.kept_sample(version)
+    def recent_version(self) -> Version:
+        """`version`, that of the last answer where another process holds the index."""
+        return self._facts.version if self._held is None and self._facts is not None else self.version()
 
     def facet(self, key: str, filter: Filter = ANYTHING) -> dict[str, int]:
         """Chunks that pass `filter` by value of path or one of KEYWORDS; those without a value are not counted."""

@@ -52,12 +52,25 @@ class Word:
 def split_words(text: str) -> Iterator[Word]:
     """The words of a text in their order."""
     text = visible(text)
-    for found in (_ASCII_WORD if text.isascii() else WORD).finditer(text):
+    if text.isascii():
+        yield from filter(None, map(ascii_word, ascii_words(text)))
+        return
+    for found in WORD.finditer(text):
         word = found[0]
-        if found.re is WORD and found["paired"]:
+        if found["paired"]:
             yield from _pairs(word)
         elif word.strip("_"):
             yield _word(word)
+
+
+def ascii_words(text: str) -> list[str]:
+    """The words of a text in ASCII as they stand there, for `ascii_word`."""
+    return _ASCII_WORD.findall(text)
+
+
+def ascii_word(word: str) -> Word | None:
+    """One of `ascii_words` as it is looked for; None where it is nothing but underscores."""
+    return _word(word) if word.strip("_") else None
 
 
 def fold(text: str) -> str:

@@ -195,6 +195,10 @@ class Store(ABC):
         """A block in which no other process writes as a whole what this one does."""
         return nullcontext()
 
+    def give_way(self) -> None:
+        """Before a piece of work that can wait: wait as long as a search is under way, where that would slow it down."""
+        return
+
     def records(self, filter: Filter = ANYTHING) -> Iterator[tuple[list[UUID], list[Payload], Vectors]]:
         """Ids, payloads and vectors [n, storage.dim] as stored, unchecked, some hundred at a time."""
         start = None
@@ -244,14 +248,18 @@ class Store(ABC):
 
         Reading them takes as long as the rest of a search, so they are read again only after many changes.
         """
-        return self.kept_sample(self.version())
+        return self.kept_sample(self.recent_version())
+
+    def recent_version(self) -> Version:
+        """`version`, of the last answer where that costs nothing."""
+        return self.version()
 
     def kept_sample(self, version: Version) -> Vectors:
         """The sample, read again where `version` is far from the one that it was read of."""
         opened, changes = version
         if self._sample is not None:
             (then, before), rows = self._sample
-            if then == opened and changes - before <= STALE * self.size():
+            if then == opened and (changes == before or changes - before <= STALE * self.size()):
                 return rows
         rows = without_damage(self.read_sample())
         self._sample = (opened, changes), rows
@@ -281,11 +289,8 @@ class Store(ABC):
         self, queries: Sequence[edge.SparseVector], ids: Sequence[Sequence[UUID]]
     ) -> list[Scores]:
         """BM25 scores [m] of the chunks `ids[i]` for the words of query i; 0 without any of them."""
-        scores = []
-        for some, found in zip(ids, self.words_among(queries, ids), strict=True):
-            known = dict(zip(found.ids(), found.scores(), strict=True))
-            scores.append(np.asarray([known.get(one, 0.0) for one in some], np.float32))
-        return scores
+        found = self.words_among(queries, ids)
+        return [scores_among(one, some) for one, some in zip(found, ids, strict=True)]
 
     def delete_replaced(self, files: Mapping[str, Entry]) -> None:
         """Of files, by path, whose chunks are all in, remove those of another content than their entry's."""
@@ -307,6 +312,12 @@ def copy_items(source: Store, target: Store, on_progress: Callable[[int], None])
         on_progress(len(entries))
     target.delete_replaced(files)
     return left_out
+
+
+def scores_among(found: Candidates, ids: Sequence[UUID]) -> Scores:
+    """The scores [m] of chunks in what a query found; 0 of one that it did not find."""
+    known = dict(zip(found.ids(), found.scores().tolist(), strict=True))
+    return np.asarray([known.get(one, 0.0) for one in ids], np.float32)
 
 
 def without_damage(rows: Vectors) -> Vectors:

@@ -208,12 +208,24 @@ class FacetsResponse(Struct):
     languages: list[Facet]
 
 
+class UnderWay(Struct):
+    """How far the process is that brings the index up to date."""
+
+    what: str  # "indexing", "reading words"
+    unit: str  # of `done` and `total`: "files", "pictures"
+    done: int
+    total: int
+    rate: float | None  # units a second; None before the first one is done
+    seconds_left: float | None
+
+
 class Status(Struct):
     """Answer of /v1/status: chunks in the index now, which another process may be changing."""
 
     items: int
     modalities: dict[str, int]
     hits: int  # the most that a search gives
+    under_way: UnderWay | None = None  # None where nothing is being indexed that takes long
 
 
 class Model(Struct, tag_field="object", tag="model"):

@@ -24,6 +24,7 @@ from unbraid.serve.requests.schemas import (
     SearchHit,
     SearchRequest,
     Status,
+    UnderWay,
 )
 
 if TYPE_CHECKING:
@@ -129,9 +130,11 @@ class IndexSearch:
             raise ApiError(500, "index_failed", str(error)) from error
 
     def status(self, most_hits: int) -> Status:
-        """How much the index holds. Call it by `run`."""
+        """How much the index holds, and what is being indexed. Call it by `run`."""
         modalities = self.index.store.facet("modality")
-        return Status(sum(modalities.values()), modalities, most_hits)
+        now = self.index.under_way()
+        under_way = None if now is None else msgspec.convert(now, UnderWay, from_attributes=True)
+        return Status(sum(modalities.values()), modalities, most_hits, under_way)
 
     def facets(self, asked: FacetsRequest) -> FacetsResponse:
         """What a search can be narrowed to. Call it by `run`. Raises ApiError 400 for an unknown language."""
