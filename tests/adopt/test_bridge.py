@@ -34,7 +34,8 @@ def made(model, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bridge, "LEAST_KEPT", -1.0)
         patch.setattr(bridge, "WORDS", 30)
-        return out, write_bridged(model, out, SAMPLE, "a few sentences")
+        with_tower = replace(model, image=object())  # which a bridge leaves out
+        return out, write_bridged(with_tower, out, SAMPLE, "a few sentences")
 
 
 def test_the_bundle_is_the_starter_with_one_more_tier(made):
@@ -69,6 +70,46 @@ def test_pictures_and_other_tiers_are_the_starters(made):
         found.encode(["Das ist ein deutscher Satz über eine Katze."]).tolist()
         == starter.encode(["Das ist ein deutscher Satz über eine Katze."]).tolist()
     )
+
+
+def test_a_tower_that_is_left_out_is_said(made):
+    out, about = made
+    assert any("starter's tower" in note for note in about.notes)
+    assert "starter's tower" in (out / "README.md").read_text()
+
+
+def test_the_command_says_what_it_keeps(tiny_bert, tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from unbraid.cli.main import app
+
+    monkeypatch.setattr(bridge, "LEAST_KEPT", -1.0)
+    monkeypatch.setattr(bridge, "WORDS", 30)
+    monkeypatch.setattr("unbraid.adopt.larger_sample.BRIDGE_TEXTS", 100)
+    (tmp_path / "texts.txt").write_text("\n".join(SAMPLE))
+    words = [
+        "adopt",
+        str(tiny_bert),
+        "--pooling",
+        "mean",
+        "--bridge",
+        "starter",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    result = CliRunner().invoke(app, [*words, "--sample", str(tmp_path / "texts.txt")])
+    assert result.exit_code == 0, result.output
+    assert "of texts.txt" in result.stdout and "recall@10" in result.stdout
+    assert unbraid.load(tmp_path / "out").base_id == unbraid.load().base_id
+
+
+def test_a_bridge_has_the_dimensions_of_the_starter(tiny_bert, tmp_path):
+    from typer.testing import CliRunner
+
+    from unbraid.cli.main import app
+
+    words = ["adopt", str(tiny_bert), "--bridge", "starter", "--dim", "64", "--out", str(tmp_path / "out")]
+    assert CliRunner().invoke(app, words).exit_code == 2
 
 
 def test_an_index_of_the_starter_is_searched_by_the_bridged_tier(made, tmp_path):
