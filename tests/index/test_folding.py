@@ -67,6 +67,12 @@ class Base:
     def sample(self):
         return self.base
 
+    def recent_version(self):
+        return "", 0
+
+    def kept_sample(self, version):
+        return self.base
+
     def entries(self, ids, vectors):
         return [Entry(f"{one.int:06}", "text", 1, 1, str(one.int), "s", 1, 1, 0, 1) for one in ids]
 

@@ -41,11 +41,11 @@ def test_mappers_are_mappers_again(pair):
 
 def test_fewer_dimensions_keep_the_mappers(tiny, tmp_path):
     export_stock_folder(read_bundle(tiny.bundle), tmp_path / "stock", tier="nano")
-    adopt(tmp_path / "stock", tmp_path / "fewer", dim=64)
+    adopt(tmp_path / "stock", tmp_path / "fewer", dim=32)
     before, after = (
         load(tiny.bundle, tier="nano", precision="fp32"),
         load(tmp_path / "fewer", precision="fp32"),
     )
     first, second = (one.encode(TEXTS, on_truncate="ignore") for one in (before, after))
     assert np.abs(first @ first.T - second @ second.T).max() < 1e-3  # the tier nano is of rank 16
-    assert after.matrix("query").shape == (64, 64)
+    assert after.matrix("query").shape == (32, 32)

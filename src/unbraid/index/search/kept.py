@@ -25,7 +25,9 @@ class Kept:
 
     foldings: Foldings = field(default_factory=dict)
     usual: dict[str, tuple[Vectors, Vectors]] = field(default_factory=dict)
-    documents: tuple[Version, dict[str, dict[UUID, Vectors]]] = (("", 0), {})
+    documents: tuple[Version | None, dict[str, dict[UUID, Vectors]]] = field(
+        default_factory=lambda: (None, {})
+    )
 
 
 def usual_documents(kept: Kept, sample: Vectors, model: Model, task: str) -> Vectors:
