@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from unbraid.adopt.adopted import Adopted
 from unbraid.adopt.card import card
 from unbraid.adopt.image_graphs import ImageGraphs, sample_pictures, write_image_graphs
 from unbraid.adopt.languages import cut_to_languages, what_a_cut_costs
@@ -19,12 +20,11 @@ from unbraid.adopt.prompt_mappers import prompt_mappers, what_is_kept
 from unbraid.adopt.read_model import read_model
 from unbraid.adopt.sample_texts import sample_texts, vocabulary_words
 from unbraid.adopt.task_mappers import write_mappers
-from unbraid.adopt.text_graphs import TextGraphs, write_text_graphs
+from unbraid.adopt.text_graphs import write_text_graphs
 from unbraid.adopt.usual_cosines import relevance_of
 from unbraid.bundle import FORMAT, MANIFEST, TextSpec
 from unbraid.errors import AdoptError
 from unbraid.export.bundle_writer import bundle_folder, graphs_and_tokenizers, seal
-from unbraid.export.parity import Parity
 from unbraid.export.text_tiers import file_hash
 from unbraid.tasks import SEARCH_MODES
 from unbraid.vectors import normalize
@@ -34,20 +34,6 @@ MOST_DIMS = 1024
 SMALLER = (512, 256, 128, 64)
 WORDS = 3000  # of the vocabulary, that a projection is fitted on beside the sample
 QUERY = "query"  # the tier of queries, where they have an encoder of their own
-
-
-@dataclass(frozen=True)
-class Adopted:
-    """What became of a model."""
-
-    name: str
-    dim: int
-    text: TextGraphs
-    query: TextGraphs | None
-    image: ImageGraphs | None
-    cost: Cost | None  # of a projection
-    parities: Sequence[Parity]
-    notes: Sequence[str]
 
 
 def adopt(

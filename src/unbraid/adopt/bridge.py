@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from unbraid.adopt.adopt import encoder_entries, identity
+from unbraid.adopt.adopted import Bridged, Recall
 from unbraid.adopt.bridge_card import bridge_card, recall_table
 from unbraid.adopt.bridge_map import AffineMap, fit_map, recall
 from unbraid.adopt.models import AdoptedModel, TextModel
 from unbraid.adopt.sample_texts import sample_texts, vocabulary_words
-from unbraid.adopt.text_graphs import TextGraphs, write_text_graphs
+from unbraid.adopt.text_graphs import write_text_graphs
 from unbraid.bundle import MANIFEST, STARTER
 from unbraid.embedder import Embedder
 from unbraid.errors import AdoptError
@@ -38,32 +39,6 @@ PARTS = 10  # of the sample, in its order, so that texts of a file stay together
 APART = (1, 6)  # the parts that nothing but the recall sees
 LEAST_QUESTION, MOST_QUESTION = 15, 200  # characters
 LEAST_KEPT = 0.8  # of the starter's own recall, across: below, a model's vectors do not belong in its space
-
-
-@dataclass(frozen=True)
-class Recall:
-    """The share of held-out questions whose own text is among the ten nearest of `texts`, by who encodes which."""
-
-    texts: int
-    starter: float  # both by the starter
-    model: float  # both by the model in its own space
-    bridged: float  # both by the model, bridged
-    model_asks: float  # questions by the bridged model, texts by the starter
-    starter_asks: float  # questions by the starter, texts by the bridged model
-
-
-@dataclass(frozen=True)
-class Bridged:
-    """What became of a model that was bridged."""
-
-    name: str
-    tier: str
-    graphs: TextGraphs
-    fitted_on: int
-    source: str
-    recall: Recall
-    parities: Sequence[Parity]
-    notes: Sequence[str]
 
 
 class BridgedEncoder(nn.Module):

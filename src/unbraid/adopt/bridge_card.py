@@ -1,13 +1,12 @@
 """What is said of a bridged model: the table of its recall, and the card of its bundle."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from unbraid.adopt.bridge import Bridged, Recall
+from unbraid.adopt.adopted import Bridged, Recall
 
 
-def recall_table(name: str, kept: "Recall") -> str:
+def recall_table(name: str, kept: Recall) -> str:
     """A table of what searches find, by who encodes questions and texts."""
     rows = [
         ("the starter", "the starter", kept.starter),
@@ -20,7 +19,7 @@ def recall_table(name: str, kept: "Recall") -> str:
     return "\n".join(["| questions by | texts by | recall@10 |", "| --- | --- | ---: |", *lines])
 
 
-def bridged_lines(made: "Bridged") -> list[str]:
+def bridged_lines(made: Bridged) -> list[str]:
     """What a user has to know of a bridge, a paragraph each."""
     return [
         f"The map was fitted on {made.fitted_on:,} texts and words ({made.source}).",
@@ -30,7 +29,7 @@ def bridged_lines(made: "Bridged") -> list[str]:
     ]
 
 
-def bridge_card(about: Mapping[str, Any], origin: Mapping[str, Any], made: "Bridged") -> str:
+def bridge_card(about: Mapping[str, Any], origin: Mapping[str, Any], made: Bridged) -> str:
     """README.md of a copy of the bundle `origin` with a bridged tier."""
     parts = [
         f"# {about['name']}",

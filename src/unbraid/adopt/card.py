@@ -1,13 +1,12 @@
 """The card of an adopted bundle: what it is, what it keeps of the model, and how it is used."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from unbraid.adopt.adopt import Adopted
+from unbraid.adopt.adopted import Adopted
 
 
-def card(about: Mapping[str, Any], made: "Adopted", sizes: Mapping[str, int]) -> str:
+def card(about: Mapping[str, Any], made: Adopted, sizes: Mapping[str, int]) -> str:
     """README.md of the bundle that `about` describes; `sizes` are the bytes of its graphs and tokenizers by file."""
     parts = [
         f"# {about['name']} {about['version']}",
@@ -32,7 +31,7 @@ def card(about: Mapping[str, Any], made: "Adopted", sizes: Mapping[str, int]) ->
     return "\n\n".join(parts) + "\n"
 
 
-def kept(made: "Adopted") -> list[str]:
+def kept(made: Adopted) -> list[str]:
     """What the bundle keeps of the model, a sentence each."""
     lines = [
         f"{one.graph}: {one.cases} texts or pictures, largest difference {one.largest_difference:.1e}, least cosine "
