@@ -20,9 +20,8 @@ class TextModel:
     tokenizer: Tokenizer  # cuts at max_tokens
     max_tokens: int
     dim: int
-    prompts: Mapping[
-        str, str
-    ]  # task of ours -> text put before every text; a task without a prompt is left out
+    # Task of ours -> text put before every text; a task without a prompt is left out.
+    prompts: Mapping[str, str]
     # Texts and a prompt (None: no prompt) -> float32 [n, dim], unit length, from the model's own library.
     original: Callable[[Sequence[str], str | None], np.ndarray]
     # What decides the vectors beside weights, tokenizer and prompts, as JSON: modules, pooling.

@@ -211,9 +211,8 @@ def _places(folder: Path, model: Any) -> dict[int, Path]:
     if not (folder / MODULES).is_file():
         return {id(model[0]): folder}
     found = {}
-    for entry, module in zip(
-        read_json(folder / MODULES), model, strict=False
-    ):  # a router of mappers is left out
+    # A router of mappers is left out of the model.
+    for entry, module in zip(read_json(folder / MODULES), model, strict=False):
         place = folder / entry["path"]
         found[id(module)] = place
         if type(module).__name__ == "Router":

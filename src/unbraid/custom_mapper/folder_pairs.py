@@ -26,9 +26,7 @@ MODALITY: Mapping[Kind, Modality] = {"section": "text", "function": "code", "pic
 LEAST_LETTERS = 4  # of a heading; 2 in scripts whose letters are syllables or words
 MOST_QUESTION = 300  # characters of a heading or description: a longer one is no title
 LEAST_DESCRIPTION = 15  # characters of what is said of a function or a picture
-LEAST_TEXT = (
-    80  # characters of a section or function; a shorter one is a list of links or calls another function
-)
+LEAST_TEXT = 80  # characters of a section or function; a shorter one lists links or calls another function
 MOST_TEXT = 4000  # characters that are kept of it: encoders read no more
 # Headings that say nothing of their section, as they are without digits and punctuation.
 GENERIC = frozenset(

@@ -26,9 +26,8 @@ class Pairs:
     right: Sequence[str | Path]  # positives (Code where they are code, a Path of a picture), or the second
     negative: Sequence[str | None]  # a document that is no answer, where a row has one
     grades: np.ndarray | None  # float64 [n], higher is more alike; None for pairs that are answers
-    files: np.ndarray | None = (
-        None  # int [n], the file that each was found in; None for pairs that were given
-    )
+    # int [n], the file that each was found in; None for pairs that were given.
+    files: np.ndarray | None = None
 
     def __len__(self) -> int:
         """The number of pairs."""

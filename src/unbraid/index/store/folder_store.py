@@ -105,18 +105,15 @@ class FolderStore(Store):
         self._edge: edge.EdgeShard | None = None
         self._name = uuid.uuid4().hex  # of this opening
         self._changes = 0  # chunks written and paths deleted since
-        self._pictures: bool | None = (
-            None  # whether it holds some, or has since it was opened; None: nobody asked
-        )
+        # Whether it holds some, or has since it was opened; None: nobody asked.
+        self._pictures: bool | None = None
         self._unflushed = self._unflushed_bytes = 0  # chunks, and what they may take when they are flushed
         self._closed = False
         self._written = False  # since it was loaded, so that its files are to be hashed again
-        self._seal: str | None = (
-            None  # the hash of the hashes that it had when it was last unloaded, and of a table of files
-        )
         self._restored: list[Path] = []  # files that were made longer when it was loaded (tails.py)
         self._touched: set[str] = set()  # files of which chunks were written or deleted since
         self._failed = False  # a write has failed: on a full disk even a flush could end the process
+        # The hash of the hashes that it had when it was last unloaded, which a table of files names.
         self._seal = hash_of_hashes(folder)
         self.meta = read_meta(folder)  # under the lock: a repair may just have replaced the Edge store
         for leftover in folder.glob("shard*"):
