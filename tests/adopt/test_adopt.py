@@ -270,7 +270,9 @@ def test_the_command_line_prints_what_is_kept(published, tmp_path):
 
     result = CliRunner().invoke(app, ["adopt", str(published), "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
-    assert "ten nearest" in result.output and "the starter" in result.output and "texts/s" in result.output
+    assert (
+        "ten nearest" in result.output and "the starter" in result.output and "docstrings/s" in result.output
+    )
     assert json.loads((tmp_path / "out" / "parity.json").read_text())
 
 

@@ -99,6 +99,12 @@ def test_beir_relevant_documents_absent_from_the_corpus_are_warned_about(tmp_pat
     assert dataset.qrels["q1"] == {"d1": 1, "d9": 1}
 
 
+def test_a_pair_may_have_a_query_in_place_of_an_anchor(tmp_path):
+    rows = [{"query": "q", "positive": "p"}, {"query": "r", "positive": "s"}]
+    dataset = read_dataset(write_lines(tmp_path / "pairs.jsonl", rows))
+    assert list(dataset.queries.values()) == ["q", "r"]
+
+
 def test_repeated_anchor_has_several_relevant_positives(tmp_path):
     rows = [
         {"anchor": "a", "positive": "x"},
