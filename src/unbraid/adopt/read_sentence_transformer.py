@@ -101,7 +101,7 @@ def _loading(folder: Path) -> Iterator[None]:
             raise
         except Exception as error:  # theirs are of many kinds: of the files, of pickle, of torch
             reason = " ".join(str(error).split())[:300]
-            if "trust_remote_code" in reason:
+            if "trust_remote_code" in str(error):
                 raise AdoptError(
                     f"{folder}: an auto_map in its JSON files names Python files of its own (remote code), which is never "
                     "run: choose another model"
