@@ -22,7 +22,7 @@ from unbraid.adopt.sample_texts import sample_texts, vocabulary_words
 from unbraid.adopt.task_mappers import write_mappers
 from unbraid.adopt.text_graphs import write_text_graphs
 from unbraid.adopt.usual_cosines import relevance_of
-from unbraid.bundle import FORMAT, MANIFEST, TextSpec
+from unbraid.bundle import FORMAT, MANIFEST, TextSpec, text_entry
 from unbraid.errors import AdoptError
 from unbraid.export.bundle_writer import bundle_folder, graphs_and_tokenizers, seal
 from unbraid.export.text_tiers import file_hash
@@ -81,7 +81,9 @@ def adopt(
         prompted = prompt_mappers(text, texts)
         if asks:
             prompted.pop("query", None)  # the tier of queries reads the prompt itself
-        matrices = {task: one.matrix for task, one in prompted.items()} | dict(found.mappers)
+        matrices = {task: one.matrix for task, one in prompted.items()}
+        for task, own_matrix in found.mappers.items():
+            matrices[task] = own_matrix @ matrices[task] if task in matrices else own_matrix
         about = {
             **_manifest(found, small.spec, asks, image),
             "dim": text.dim,
@@ -114,6 +116,8 @@ def _manifest(
     """What bundle.json says of the encoders; `asks` is that of queries, where they have one of their own."""
     modalities = encoder_entries(spec) | ({"image": dict(image.entry)} if image else {})
     ids = "".join(one["id"] for one in modalities.values())
+    if found.query and asks:
+        ids += asks.id  # another encoder of queries makes another space
     base_id = hashlib.sha256(ids.encode()).hexdigest()[:16]
     return {
         "format": FORMAT,
@@ -205,8 +209,7 @@ def _behind(spec: TextSpec, prompt: str) -> TextSpec:
 
 def encoder_entries(spec: TextSpec) -> dict[str, Any]:
     """The entries of a text encoder in bundle.json: it reads code as well."""
-    entry = {key: value for key, value in asdict(spec).items() if value not in ("", {}, ())}
-    return {"text": entry, "code": dict(entry)}
+    return {"text": text_entry(spec), "code": text_entry(spec)}
 
 
 def _relevance(found: AdoptedModel, texts: Sequence[str], image: ImageGraphs | None) -> dict[str, Any]:

@@ -42,6 +42,11 @@ def _read(
         raise AdoptError(
             f"{folder}: --pooling is for a plain transformers encoder, and this is a {kind} model"
         )
+    if prompts and kind != "sentence-transformers":
+        raise AdoptError(
+            f"{folder}: --prompt names a prompt of a sentence-transformers model, and this is a {kind} model, which has "
+            "none: leave it out"
+        )
     if kind == "model2vec":
         from unbraid.adopt.read_model2vec import read_model2vec
 
