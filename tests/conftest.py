@@ -1,6 +1,7 @@
 """A tiny bundle made by the real export from random weights: one encoder each, both text tiers, all four mappers, 512 dimensions."""
 
 import gzip
+import io
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from PIL import Image
 
 # Before numpy and torch are loaded: tiny models are faster on one thread, above all where cores are shared.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -282,6 +284,31 @@ def bundle_copy(bundle_folder: Path, tmp_path: Path) -> Iterator[Path]:
     shutil.copytree(bundle_folder, folder)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)  # pytest keeps the folders of its last three runs
+
+
+@pytest.fixture(params=["fit", "crop"])
+def method_folder(request: pytest.FixtureRequest, bundle_copy: Path) -> Path:
+    """The tiny bundle, with pictures that are fitted and with pictures that are cropped."""
+    from unbraid.bundle import manifest_hash, preprocess_entries
+    from unbraid.runtime.preprocess import ImagePreprocess
+
+    manifest = bundle_copy / "bundle.json"
+    about = json.loads(manifest.read_text())
+    image = about["modalities"]["image"]
+    steps = ImagePreprocess(image.pop("size"), image.pop("mean"), image.pop("std"), method=request.param)
+    image |= preprocess_entries(steps)
+    about["sha256"] = manifest_hash(about)
+    manifest.write_text(json.dumps(about))
+    return bundle_copy
+
+
+@pytest.fixture(scope="session")
+def large_jpeg() -> bytes:
+    """A picture that `decode` may read at an eighth of its size."""
+    noise = np.random.default_rng(0).integers(0, 256, (1000, 1200, 3), dtype=np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(noise).save(content, "JPEG")
+    return content.getvalue()
 
 
 @pytest.fixture(scope="session")

@@ -304,6 +304,15 @@ def set_in(*keys: str, to: Any) -> Callable[[dict[str, Any]], None]:
         (set_in("modalities", "text", "tokenizer", to="README.txt"), r"README\.txt"),
         (set_in("modalities", "audio", to={}), "malformed"),
         (set_in("modalities", "image", "size", to=0), "size"),
+        (
+            set_in(
+                "modalities",
+                "image",
+                "preprocess",
+                to={"size": 32, "mean": [0.5] * 3, "std": [0.5] * 3, "method": "crop", "resize": 65_535},
+            ),
+            "expected 32 .* 128",
+        ),
         (set_in("modalities", "image", "mean", to=[0.5, 0.5]), "three numbers"),
         (set_in("modalities", "image", "mean", to=[0.5, 0.5, float("nan")]), "three numbers"),
         (set_in("modalities", "image", "std", to=[0.5, 0.5, 0]), "std above 0"),

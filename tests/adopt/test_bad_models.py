@@ -131,6 +131,34 @@ def test_pickled_weights_only_where_they_are_allowed(published, copy_of, refuses
     assert adopt(folder, tmp_path / "allowed", allow_pickle=True).dim == WIDTH
 
 
+@pytest.mark.parametrize("name", ["model_args", "model_kwargs"])
+def test_settings_do_not_choose_pickled_weights(name, published, copy_of, edit, refuses, tmp_path):
+    folder = copy_of(published)
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"x": _Hostile(tmp_path / "was here")}))
+    edit(folder / "sentence_bert_config.json", **{name: {"use_safetensors": False}})
+    assert adopt(folder, tmp_path / "safe").dim == WIDTH
+    assert not (tmp_path / "was here").exists()
+    edit(folder / "sentence_bert_config.json", **{name: {"gguf_file": "x", "variant": "y"}})
+    refuses(folder, "sentence_bert_config.json", f"{name} has gguf_file, variant", "known are", "dtype")
+    edit(folder / "sentence_bert_config.json", **{name: ["x"]})
+    refuses(folder, "sentence_bert_config.json", "expected a JSON object")
+
+
+def test_weights_of_another_name_are_not_read(bert, copy_of, edit, refuses):
+    folder = copy_of(bert)
+    edit(folder / "config.json", transformers_weights="adapter_model.bin")
+    refuses(folder, "config.json", "adapter_model.bin", "rename", pooling="mean")
+
+
+def test_a_processor_of_the_models_own_code_runs_none_and_asks_nothing(bert, copy_of, refuses, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
+    folder = copy_of(bert)
+    about = {"processor_class": "Own", "auto_map": {"AutoProcessor": "own.Own"}}
+    (folder / "processor_config.json").write_text(json.dumps(about))
+    (folder / "own.py").write_text("raise SystemExit")
+    refuses(folder, str(folder), "auto_map", "remote code", pooling="mean")
+
+
 def test_a_pickle_that_runs_code_runs_none(published, copy_of, refuses, tmp_path):
     folder = copy_of(published)
     (folder / "model.safetensors").unlink()
@@ -193,6 +221,30 @@ def test_an_index_tells_before_its_files_are_fetched(tmp_path):
     (tmp_path / model_files.INDEX).write_text(json.dumps(index))
     with pytest.raises(AdoptError, match="7,000 million"):
         model_files.check_memory(tmp_path)
+
+
+def _weights(path, numbers):
+    """A safetensors file with a hole of `numbers` 16-bit numbers."""
+    header = {"w": {"dtype": "BF16", "shape": [numbers], "data_offsets": [0, 2 * numbers]}}
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + 2 * numbers)
+
+
+def test_the_weights_of_open_clip_count_and_those_beside_them_do_not(tmp_path, monkeypatch):
+    import psutil
+
+    (tmp_path / "open_clip_config.json").write_text("{}")
+    _weights(tmp_path / "open_clip_model.safetensors", 700_000_000)
+    _weights(tmp_path / "model.safetensors", 700_000_000)
+    assert model_files.count_numbers(tmp_path) == 700_000_000
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("M", (), {"available": 10**9}))
+    with pytest.raises(AdoptError, match="700 million .* 1.0 GB are free"):
+        model_files.check_memory(tmp_path)
+    # Each tower has a graph of its own.
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("M", (), {"available": 10**11}))
+    model_files.check_memory(tmp_path)
 
 
 def test_a_model_that_does_not_fit_the_memory(published, monkeypatch, refuses):

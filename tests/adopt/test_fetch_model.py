@@ -3,6 +3,7 @@
 import fnmatch
 import json
 import shutil
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
@@ -28,6 +29,15 @@ def hub(published, tmp_path, monkeypatch):
                 shutil.copy(path, snapshot / file)
         return str(snapshot)
 
+    class Hub:
+        def model_info(self, name, *, revision, files_metadata, timeout):
+            sizes = {file: path.stat().st_size for file, path in files.items()}
+            assert files_metadata and timeout
+            return SimpleNamespace(
+                siblings=[SimpleNamespace(rfilename=file, size=size) for file, size in sizes.items()]
+            )
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     return snapshot, asked, files
 
@@ -53,3 +63,22 @@ def test_what_is_too_large_is_refused_before_its_weights_are_fetched(hub, tmp_pa
     with pytest.raises(AdoptError, match="GB of memory"):
         read_model("org/large")
     assert len(asked) == 1 and not list(snapshot.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "0_Transformer/model.safetensors"])
+def test_a_single_file_is_refused_before_it_is_fetched(name, hub, tmp_path):
+    snapshot, asked, files = hub
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(28_000_000_000)  # a hole: no disk is used
+    files[name] = tmp_path / "large"
+    with pytest.raises(AdoptError, match="GB of memory"):
+        read_model("org/large")
+    assert len(asked) == 1 and not list(snapshot.rglob("*.safetensors"))
+
+
+def test_a_hub_that_tells_no_sizes_gives_the_model_all_the_same(hub, monkeypatch):
+    def unreachable():
+        raise OSError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", unreachable)
+    assert read_model("org/tiny-mean").text.dim == 64

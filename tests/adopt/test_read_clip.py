@@ -212,3 +212,31 @@ def test_a_missing_file_is_named(name, folders, tmp_path):
     (tmp_path / "copy" / name).unlink()
     with pytest.raises(AdoptError, match=name):
         read_clip(tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["own.Own", None]}}, "its auto_map"),
+        ("preprocessor_config.json", {"auto_map": {"AutoImageProcessor": "own.Own"}}, "its auto_map"),
+        ("config.json", {"auto_map": {"AutoModel": "own.Own"}}, "its auto_map"),
+        ("config.json", {"transformers_weights": "adapter_model.bin"}, "adapter_model.bin"),
+        ("preprocessor_config.json", {"crop_size": 20000, "size": 20000}, "size is 20000"),
+        ("preprocessor_config.json", {"crop_size": 33}, "33 pixels, and the vision tower takes 32"),
+        ("preprocessor_config.json", {"size": {"shortest_edge": 30000}}, r"resize is 30000, expected .* 128"),
+        ("preprocessor_config.json", {"size": float("inf")}, "infinity"),
+        ("preprocessor_config.json", "[" * 200_000, "not valid JSON"),
+        ("config.json", "[" * 200_000, "not valid JSON"),
+    ],
+)
+def test_settings_that_ask_for_code_other_files_or_memory_are_refused(
+    name, change, says, folders, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
+    folder = shutil.copytree(folders["clip"], tmp_path / "copy")
+    (folder / "own.py").write_text("raise SystemExit")
+    if isinstance(change, dict):
+        change = json.dumps(json.loads((folder / name).read_text()) | change)
+    (folder / name).write_text(change)
+    with pytest.raises(AdoptError, match=f"/{name}: .*{says}"):
+        read_clip(folder)

@@ -206,6 +206,12 @@ def test_a_tokenizer_of_transformers_is_cleaned_as_open_clip_does(tmp_path):
         ({"vision_cfg": VISION | {"new_option": 2}}, "new_option"),
         ({"text_cfg": TEXT | {"tokenizer_kwargs": {"reduction_mask": "simple"}}}, "reduction_mask"),
         ({"vision_cfg": None}, "open_clip_config.json"),
+        (
+            {"text_cfg": TEXT | {"hf_tokenizer_name": "x", "tokenizer_kwargs": {"trust_remote_code": True}}},
+            "open_clip_config.json: tokenizer_kwargs has trust_remote_code.*remove it; known are .*clean",
+        ),
+        ({"text_cfg": TEXT | {"tokenizer_kwargs": {"bpe_path": "/x"}}}, "tokenizer_kwargs has bpe_path"),
+        ({"text_cfg": TEXT | {"tokenizer_kwargs": "clean"}}, "tokenizer_kwargs is a str"),
     ],
 )
 def test_what_a_bundle_cannot_hold_is_refused_by_name(config, named, folder, tmp_path):
@@ -241,3 +247,39 @@ def test_broken_weights_are_named(folder, tmp_path):
 def test_pictures_that_are_not_square_are_refused(tmp_path):
     with pytest.raises(AdoptError, match="not square"):
         read_open_clip(write(tmp_path, {"vision_cfg": VISION | {"image_size": [32, 48]}}))
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_a_tokenizer_of_the_models_own_code_is_refused_without_a_question(
+    name, folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
+    about = json.loads((folder / "open_clip_config.json").read_text())
+    about["model_cfg"]["text_cfg"] = TEXT | {"hf_tokenizer_name": "org/name"}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(about))
+    (tmp_path / "open_clip_model.safetensors").symlink_to(folder / "open_clip_model.safetensors")
+    own = {"AutoTokenizer": ["own.Own", None], "AutoConfig": "own.Config"}
+    (tmp_path / name).write_text(json.dumps({"auto_map": own, "model_type": "own"}))
+    (tmp_path / "own.py").write_text("raise SystemExit")
+    with pytest.raises(AdoptError, match=f"/{name}: its auto_map"):
+        read_open_clip(tmp_path)
+
+
+def test_deep_json_is_refused_by_name(tmp_path):
+    (tmp_path / "open_clip_config.json").write_text("[" * 200_000)
+    with pytest.raises(AdoptError, match="open_clip_config.json: not valid JSON"):
+        read_open_clip(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "steps", [{"mode": "L"}, {"resize_mode": "other"}, {"mean": [0.5]}, {"fill_color": "x"}]
+)
+def test_other_pixels_are_refused_by_name(steps, tmp_path):
+    with pytest.raises(AdoptError, match="open_clip_config.json: preprocess_cfg"):
+        read_open_clip(write(tmp_path, {}, steps))
+
+
+def test_pictures_that_are_too_large_are_refused_by_name(tmp_path):
+    vision = CONFIGS["timm"]["vision_cfg"] | {"image_size": 20000}
+    with pytest.raises(AdoptError, match="open_clip_config.json: .*size is 20000"):
+        read_open_clip(write(tmp_path, {"vision_cfg": vision}))

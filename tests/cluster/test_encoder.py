@@ -4,6 +4,7 @@ import pytest
 import unbraid
 from unbraid import Code
 from unbraid.cluster.encoder import EncoderSpec, load_encoder
+from unbraid.cluster.row_items import encode_rows
 from unbraid.custom_mapper.mapper_file import CustomMapper
 from unbraid.errors import ItemError
 
@@ -45,3 +46,12 @@ def test_a_teacher_gives_task_vectors_and_says_where_they_come_from(tiny_v4):
     np.testing.assert_allclose(vectors, teacher.encode(ITEMS, "query"), atol=1e-3)
     assert encoder.empty.shape == (0, teacher.dim)
     assert (encoder.about["teacher"], encoder.about["task"]) == (teacher.id, "query")
+
+
+def test_a_large_jpeg_given_as_bytes_has_the_vector_of_its_file(method_folder, large_jpeg, tmp_path):
+    (tmp_path / "large.jpg").write_bytes(large_jpeg)
+    encoder = load_encoder(EncoderSpec(str(method_folder)))
+    vectors = np.zeros((2, 512), np.float32)
+    contents = [large_jpeg, "large.jpg"]
+    assert encode_rows(contents, "image", tmp_path, encoder.encode, vectors, encoder.at_least) == [None, None]
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)

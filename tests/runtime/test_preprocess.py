@@ -552,6 +552,8 @@ def test_the_description_survives_json_and_refuses_nonsense():
         (8, (0, 0, 0), (1, 0, 1)),
         (8, (0, 0, 0), (1, 1, 1), "stretch"),
         (8.5, (0, 0, 0), (1, 1, 1)),
+        (4097, (0, 0, 0), (1, 1, 1)),
+        (8, (0, 0, 0), (1, 1, 1), "crop", "bicubic", 33),
     ):
         with pytest.raises(ValueError):
             ImagePreprocess(*fields)
@@ -565,3 +567,10 @@ def test_bytes_are_decoded_as_their_file_and_measured_by_the_header(tmp_path):
     for content in (b"", b"not a picture", path.read_bytes()[:40]):
         with pytest.raises(ImageError, match="picture"):
             decode(content)
+
+
+@pytest.mark.parametrize(
+    ("method", "at_least"), [("fit", 128), ("pad", None), ("crop", None), ("squash", None)]
+)
+def test_only_a_picture_that_is_fitted_may_be_decoded_smaller(method, at_least):
+    assert ImagePreprocess(32, (0, 0, 0), (1, 1, 1), method=method).at_least == at_least

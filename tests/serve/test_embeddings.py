@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import unbraid
+from unbraid.serve import BundleEngine
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +162,14 @@ def test_orjson_writes_float32_so_that_it_reads_back_the_same(engine):
     vector = engine.embedder.encode(["a cat"])
     text = orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY)
     assert (np.array(json.loads(text), dtype=np.float32) == vector).all()
+
+
+def test_a_large_jpeg_has_the_vector_that_encode_gives_its_file(
+    method_folder, large_jpeg, no_vocabulary, serving, vectors, data_url, tmp_path
+):
+    (tmp_path / "large.jpg").write_bytes(large_jpeg)
+    embedder = unbraid.load(method_folder, threads=1)
+    expected = embedder.encode([tmp_path / "large.jpg"])
+    with serving(BundleEngine(embedder, workers=1, openai_tokens=no_vocabulary)) as http:
+        found = vectors(http.embed([{"image": data_url(large_jpeg)}]))
+    np.testing.assert_allclose(found, expected, atol=1e-6)

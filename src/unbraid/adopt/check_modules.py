@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from unbraid.adopt.check_settings import check_model_kwargs
 from unbraid.adopt.model_files import check_transformer, check_weights, read_json, read_object
 from unbraid.errors import AdoptError
 from unbraid.training.torchvision_shim import ensure_torchvision
@@ -45,6 +46,7 @@ def check_modules(folder: Path, *, allow_pickle: bool) -> None:
         if not place.is_dir():
             raise AdoptError(f"{place}: not found, but {stated.name} names it: copy the model again")
         if name == "Transformer":
+            check_model_kwargs(place)
             check_transformer(place, allow_pickle=allow_pickle)
         elif name in ("Dense", "LayerNorm"):
             read_object(place / "config.json")

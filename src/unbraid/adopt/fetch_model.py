@@ -5,7 +5,7 @@ from pathlib import Path
 
 from unbraid.adopt.model_files import check_memory
 from unbraid.errors import AdoptError, DataError
-from unbraid.io.hub import fetch
+from unbraid.io.hub import fetch, file_sizes
 
 SETTINGS = ("*.json", "*.txt", "*.model", "README.md")
 SAFE = ("*.safetensors",)
@@ -24,7 +24,7 @@ def model_folder(model: str | Path, revision: str | None, *, allow_pickle: bool)
             raise AdoptError(f"{folder} is a folder: --revision is for hub ids, leave it out")
         return folder
     try:
-        check_memory(fetch(str(model), revision, SETTINGS))
+        check_memory(fetch(str(model), revision, SETTINGS), file_sizes(str(model), revision))
         return fetch(str(model), revision, (*SETTINGS, *SAFE, *(PICKLED if allow_pickle else ())))
     except DataError as error:
         raise AdoptError(str(error)) from error

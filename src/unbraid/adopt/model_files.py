@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ LARGEST = (
 )  # bytes of one ONNX file: protobuf stops at 2 GiB, and a bundle keeps a graph in one file
 INDEX, SINGLE, PICKLE = "model.safetensors.index.json", "model.safetensors", "pytorch_model.bin"
 COPIES = 4  # of the float32 weights that are held at once while a graph is written and checked
+OPEN_CLIP, OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 ADAPTER = "adapter_config.json"
 
 
@@ -44,6 +46,7 @@ def check_transformer(folder: Path, *, allow_pickle: bool) -> None:
             "(peft: merge_and_unload) and save that"
         )
     check_code(folder / "config.json", config)
+    check_weights_name(folder / "config.json", config)
     check_weights(folder, allow_pickle=allow_pickle)
 
 
@@ -62,6 +65,15 @@ def check_code(path: Path, config: dict[str, Any]) -> None:
         raise AdoptError(
             f"{path}: model_type {kind!r} is not known to transformers{': ' + code if code else ''}; "
             "expected an architecture that transformers has itself"
+        )
+
+
+def check_weights_name(path: Path, config: dict[str, Any]) -> None:
+    """Raise AdoptError for a config.json at `path` that has transformers read weights from a file of another name."""
+    if config.get("transformers_weights"):
+        raise AdoptError(
+            f"{path}: transformers_weights is {str(config['transformers_weights'])[:80]!r}, and `adopt` reads "
+            "model.safetensors only: rename the file and remove the entry"
         )
 
 
@@ -84,20 +96,25 @@ def check_weights(folder: Path, *, allow_pickle: bool) -> None:
         )
 
 
-def check_memory(folder: Path) -> None:
+def check_memory(folder: Path, on_hub: Mapping[str, int] | None = None) -> None:
     """Raise AdoptError, with the memory that is needed, for a model that is too large for a graph or this machine.
 
-    Only headers and indexes are read. Without weights here, the index tells, or nothing is refused.
+    Only headers and indexes are read. Without weights here, the index tells, or `on_hub`, the bytes of each file on a hub:
+    a number there has at most four. Where nothing tells, nothing is refused.
     """
     import psutil  # type: ignore[import-untyped]
 
-    numbers = count_numbers(folder)
+    weights_name = OPEN_CLIP_WEIGHTS if (folder / OPEN_CLIP).is_file() else SINGLE
+    numbers = count_numbers(folder) or sum(
+        size // 4 for name, size in (on_hub or {}).items() if name.rpartition("/")[2] == weights_name
+    )
     weights, needed = 4 * numbers, 4 * COPIES * numbers
     about = (
         f"{folder}: {numbers / 1e6:,.0f} million parameters take {_gb(weights)} in float32, and adopting them about "
         f"{_gb(needed)} of memory"
     )
-    if weights > LARGEST:
+    # The two towers of open_clip have a graph each, and its reader looks at both.
+    if weights > LARGEST and weights_name == SINGLE:
         raise AdoptError(
             f"{about}; a graph holds at most {_gb(LARGEST)} (about 530 million): choose a smaller model"
         )
@@ -106,7 +123,12 @@ def check_memory(folder: Path) -> None:
 
 
 def count_numbers(folder: Path) -> int:
-    """How many numbers the weights in `folder` and its subfolders hold; pickled files count as float32."""
+    """How many numbers the weights in `folder` and its subfolders hold; pickled files count as float32.
+
+    Of a model of open_clip, which may lie beside the same one for transformers, its own weights alone count.
+    """
+    if (folder / OPEN_CLIP).is_file():
+        return sum(math.prod(shape) for shape in tensor_shapes(folder / OPEN_CLIP_WEIGHTS).values())
     total = 0
     indexed: set[Path] = set()
     for index in folder.rglob(INDEX):
@@ -116,7 +138,7 @@ def count_numbers(folder: Path) -> int:
             total += int(read_object(index).get("metadata", {}).get("total_size", 0)) // 2
     for path in folder.rglob("*.safetensors"):
         if path.name == SINGLE or path in indexed:
-            total += sum(math.prod(shape) for shape in _shapes(path).values())
+            total += sum(math.prod(shape) for shape in tensor_shapes(path).values())
     if not total:
         total = sum(path.stat().st_size // 4 for path in folder.rglob("pytorch_model*.bin"))
     return total
@@ -124,10 +146,13 @@ def count_numbers(folder: Path) -> int:
 
 def tensor_names(path: Path) -> set[str]:
     """The names of the tensors in a safetensors file; none where there is no file. Raises AdoptError for another."""
-    return set(_shapes(path)) if path.is_file() else set()
+    return set(tensor_shapes(path))
 
 
-def _shapes(path: Path) -> dict[str, list[int]]:
+def tensor_shapes(path: Path) -> dict[str, list[int]]:
+    """The shapes of the tensors in a safetensors file; none where there is no file. Raises AdoptError for another."""
+    if not path.is_file():
+        return {}
     try:
         with safe_open(path, "np") as file:
             return {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118

@@ -11,9 +11,11 @@ from PIL import Image
 from tokenizers import Tokenizer
 from torch import nn
 
+from unbraid.adopt.check_settings import check_auto_map
 from unbraid.adopt.clip_tokenizer import fast_tokenizer, siglip_tokenizer
 from unbraid.adopt.clip_towers import ClipText, Pictures, SiglipText
 from unbraid.adopt.model_card import read_licence
+from unbraid.adopt.model_files import check_weights_name, read_object
 from unbraid.adopt.models import AdoptedModel, ImageModel, TextModel
 from unbraid.errors import AdoptError
 from unbraid.runtime.preprocess import ImagePreprocess
@@ -27,7 +29,10 @@ BATCH = 16
 
 def read_clip(folder: Path) -> AdoptedModel:
     """The model in `folder`. Raises AdoptError, which names the part, for one that cannot become a bundle."""
-    kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]  # clip or siglip
+    config = read_object(folder / "config.json")
+    kind = config["model_type"]  # clip or siglip
+    check_auto_map(folder, "config.json", "tokenizer_config.json", PIXELS, "processor_config.json")
+    check_weights_name(folder / "config.json", config)
     if (
         not (folder / "model.safetensors").is_file()
         and not (folder / "model.safetensors.index.json").is_file()
@@ -45,13 +50,21 @@ def read_clip(folder: Path) -> AdoptedModel:
                 dtype=torch.float32,
                 use_safetensors=True,
                 local_files_only=True,
+                trust_remote_code=False,
             ).eval()
-            reads: Any = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            reads: Any = transformers.AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
             prepares: Any = transformers.AutoImageProcessor.from_pretrained(
-                folder, local_files_only=True, use_fast=False
+                folder, local_files_only=True, use_fast=False, trust_remote_code=False
             )
     except Exception as error:  # OSError, ValueError, ImportError and others, of what the files say
         raise AdoptError(f"{folder}: transformers cannot load it: {str(error)[:300]}") from error
+    if preprocess.size != (takes := model.config.vision_config.image_size):
+        raise AdoptError(
+            f"{folder / PIXELS}: makes pictures of {preprocess.size} pixels, and the vision tower takes {takes} "
+            "(config.json, vision_config.image_size): correct crop_size or size"
+        )
     length = int(model.config.text_config.max_position_embeddings)
     encoder, tokenizer, given = (
         _siglip(model, reads, length, folder) if kind == "siglip" else _clip(model, reads, length, folder)
@@ -127,9 +140,8 @@ def _preprocess(folder: Path) -> ImagePreprocess:
     """The pixels that a tower takes, as preprocessor_config.json says. Raises AdoptError for other steps."""
     path = folder / PIXELS
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        return _steps(about)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return _steps(read_object(path))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise AdoptError(f"{path}: not the steps of a CLIP or SigLIP model: {error!r}") from error
 
 

@@ -1,6 +1,5 @@
 """A folder of open_clip as its hub lays it out: both towers, their tokenizer and their pixels."""
 
-import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -12,17 +11,18 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from unbraid.adopt.check_settings import check_auto_map, check_tokenizer_kwargs
 from unbraid.adopt.clip_tokenizer import open_clip_tokenizer
 from unbraid.adopt.clip_towers import OpenClipText, Pictures, padding_counts
 from unbraid.adopt.model_card import read_licence
-from unbraid.adopt.model_files import LARGEST
+from unbraid.adopt.model_files import LARGEST, OPEN_CLIP, OPEN_CLIP_WEIGHTS, read_object
 from unbraid.adopt.models import AdoptedModel, ImageModel, TextModel
 from unbraid.adopt.plain_attention import with_plain_attention
 from unbraid.errors import AdoptError
 from unbraid.runtime.preprocess import ImagePreprocess
 from unbraid.training.torchvision_shim import ensure_torchvision
 
-CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+CONFIG, WEIGHTS = OPEN_CLIP, OPEN_CLIP_WEIGHTS
 # The key of a config -> what it stands for, which has no single vector of a text or is another library's.
 REFUSED = {
     "multimodal_cfg": "a text decoder (CoCa)",
@@ -35,7 +35,9 @@ BATCH = 16
 
 def read_open_clip(folder: Path) -> AdoptedModel:
     """The model in `folder`. Raises AdoptError, which names the part, for one that cannot become a bundle."""
-    _check(folder)
+    about = _check(folder)
+    # Unless it is told, transformers asks whether code in the folder may run.
+    no_code = {"trust_remote_code": False} if about["text_cfg"].get("hf_tokenizer_name") else {}
     ensure_torchvision()
     import open_clip
 
@@ -43,7 +45,7 @@ def read_open_clip(folder: Path) -> AdoptedModel:
     logging.getLogger().setLevel(logging.ERROR)  # open_clip logs to the root
     try:
         model: Any = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True).eval()
-        reads: Any = open_clip.get_tokenizer(f"local-dir:{folder}")
+        reads: Any = open_clip.get_tokenizer(f"local-dir:{folder}", **no_code)
     except Exception as error:  # KeyError, RuntimeError, TypeError and others, of what the config says
         raise AdoptError(f"{folder}: open_clip cannot load it: {str(error)[:300]}") from error
     finally:
@@ -51,10 +53,15 @@ def read_open_clip(folder: Path) -> AdoptedModel:
     tokenizer, pad = open_clip_tokenizer(reads, folder)
     own = isinstance(reads, open_clip.SimpleTokenizer)
     encoder = OpenClipText(model, pad, whole=padding_counts(model, own_tokenizer=own)).eval()
-    preprocess = _preprocess(folder, model.visual.preprocess_cfg)
-    transform = open_clip.transform.image_transform_v2(
-        open_clip.transform.PreprocessCfg(**model.visual.preprocess_cfg), is_train=False
-    )
+    try:
+        preprocess = _preprocess(folder, model.visual.preprocess_cfg)
+        transform = open_clip.transform.image_transform_v2(
+            open_clip.transform.PreprocessCfg(**model.visual.preprocess_cfg), is_train=False
+        )
+    except (ValueError, KeyError, TypeError, OverflowError, AssertionError) as error:
+        raise AdoptError(
+            f"{folder / CONFIG}: preprocess_cfg gives no pixels of a known kind: {error!r}"
+        ) from error
 
     def texts(some: Sequence[str], prompt: str | None) -> np.ndarray:
         batches = (some[start : start + BATCH] for start in range(0, len(some), BATCH))
@@ -74,7 +81,6 @@ def read_open_clip(folder: Path) -> AdoptedModel:
         dim = int(
             encoder(torch.ones((1, 4), dtype=torch.long), torch.ones((1, 4), dtype=torch.long)).shape[1]
         )
-    about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_cfg"]
 
     def ids(one: str) -> Sequence[int]:
         row: list[int] = reads([one])[0].tolist()
@@ -95,18 +101,22 @@ def _joined(batches: Any) -> np.ndarray:
     return found
 
 
-def _check(folder: Path) -> None:
-    """Refuse what the config or the folder tells before anything is loaded."""
+def _check(folder: Path) -> dict[str, Any]:
+    """The config of both towers. Refuses what it or the folder tells before anything is loaded."""
+    config = read_object(folder / CONFIG)
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         towers = config["model_cfg"], config["model_cfg"]["vision_cfg"], config["model_cfg"]["text_cfg"]
         parts = {key for part in towers for key, value in part.items() if value}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise AdoptError(f"{folder / CONFIG}: not a config of open_clip: {error!r}") from error
     if found := sorted(parts & set(REFUSED)):
         raise AdoptError(
             f"{folder / CONFIG}: has {REFUSED[found[0]]} ({found[0]}), which `adopt` does not take"
         )
+    about: dict[str, Any] = config["model_cfg"]
+    check_tokenizer_kwargs(folder / CONFIG, about["text_cfg"].get("tokenizer_kwargs"))
+    if about["text_cfg"].get("hf_tokenizer_name"):
+        check_auto_map(folder, "config.json", "tokenizer_config.json")
     if not (folder / WEIGHTS).is_file():
         raise AdoptError(
             f"{folder / WEIGHTS}: not found: open_clip's safetensors are needed, pickled weights are not read"
@@ -117,6 +127,7 @@ def _check(folder: Path) -> None:
                 f"{folder}: its {tower} tower has {numbers / 1e6:,.0f} million parameters, and a graph holds at most "
                 f"{LARGEST // 4_000_000:,}: choose a smaller model"
             )
+    return about
 
 
 def _sizes(path: Path) -> dict[str, int]:

@@ -46,7 +46,7 @@ def read_sentence_transformer(
     Raises AdoptError, which names the file or module, for one that cannot become a bundle.
     """
     check_modules(folder, allow_pickle=allow_pickle)
-    return _adopted(folder, _load(folder), prompts)
+    return _adopted(folder, _load(folder, allow_pickle=allow_pickle), prompts)
 
 
 def read_encoder(folder: Path, pooling: str, *, allow_pickle: bool) -> AdoptedModel:
@@ -59,25 +59,38 @@ def read_encoder(folder: Path, pooling: str, *, allow_pickle: bool) -> AdoptedMo
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
     with _loading(folder):
-        first = Transformer(str(folder), model_kwargs=_options(), processor_kwargs={"local_files_only": True})
+        # Unless it is told, transformers asks whether code in the folder may run.
+        files = {"local_files_only": True, "trust_remote_code": False}
+        first = Transformer(
+            str(folder),
+            model_kwargs=_options(allow_pickle=allow_pickle) | files,
+            processor_kwargs=files,
+            config_kwargs=files,
+        )
         modules = [first, Pooling(first.get_embedding_dimension(), POOLINGS[pooling])]
         return _adopted(folder, SentenceTransformer(modules=modules, device="cpu").eval(), {})
 
 
-def _load(folder: Path) -> Any:
+def _load(folder: Path, *, allow_pickle: bool) -> Any:
     """The model, on the CPU in float32; its attention is the plain one, which onnxruntime can fuse."""
     ensure_torchvision()
     from sentence_transformers import SentenceTransformer
 
     with _loading(folder):
         return SentenceTransformer(
-            str(folder), device="cpu", local_files_only=True, model_kwargs=_options()
+            str(folder),
+            device="cpu",
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs=_options(allow_pickle=allow_pickle),
         ).eval()
 
 
-def _options() -> dict[str, Any]:
-    """How transformers loads a model: attention that onnxruntime can fuse, float32."""
-    return {"attn_implementation": "eager", "dtype": torch.float32}
+def _options(*, allow_pickle: bool) -> dict[str, Any]:
+    """How transformers loads a model: attention that onnxruntime can fuse, float32, pickled weights where allowed."""
+    # None: safetensors where they are there.
+    safe = None if allow_pickle else True
+    return {"attn_implementation": "eager", "dtype": torch.float32, "use_safetensors": safe}
 
 
 @contextmanager
@@ -91,6 +104,11 @@ def _loading(folder: Path) -> Iterator[None]:
             raise
         except Exception as error:  # theirs are of many kinds: of the files, of pickle, of torch
             reason = " ".join(str(error).split())[:300]
+            if "trust_remote_code" in str(error):
+                raise AdoptError(
+                    f"{folder}: an auto_map in its JSON files names Python files of its own (remote code), which is never "
+                    "run: choose another model"
+                ) from error
             raise AdoptError(f"{folder}: cannot be loaded: {type(error).__name__}: {reason}") from error
 
 
@@ -239,7 +257,7 @@ def _check_loaded(place: Path, first: Any) -> None:
     """Raise AdoptError for weights that miss a tensor, which the library fills with random numbers."""
     with _loading(place):
         _, info = type(first.model).from_pretrained(
-            place, config=first.model.config, output_loading_info=True, **_options()
+            place, config=first.model.config, output_loading_info=True, **_options(allow_pickle=True)
         )
     unused = "pooler." if first.module_output_name == "token_embeddings" else " "
     missing = sorted(

@@ -14,6 +14,8 @@ from unbraid.io.vector_file import provenance
 from unbraid.loading import load
 from unbraid.vectors import Numbers, store_as
 
+TEACHER_SIDE = 1024  # pixels that a decoded JPEG's longer side keeps at least; no teacher here needs more
+
 
 @dataclass(frozen=True)
 class EncoderSpec:
@@ -34,11 +36,15 @@ class EncoderSpec:
 
 @dataclass(frozen=True)
 class LoadedEncoder:
-    """`encode` returns vectors [n, d] of the type of `empty` [0, d]; `about` is their provenance."""
+    """`encode` returns vectors [n, d] of the type of `empty` [0, d]; `about` is their provenance.
+
+    Pictures given as bytes are to be decoded with `at_least`, as `encode` decodes files.
+    """
 
     encode: Encode
     empty: np.ndarray
     about: Mapping[str, Any]
+    at_least: int | None
 
 
 @lru_cache(1)
@@ -64,7 +70,8 @@ def _student(spec: EncoderSpec) -> LoadedEncoder:
         "tier": ", ".join(embedder.tiers),
         "language": spec.language,
     }
-    return LoadedEncoder(encode, empty, about)
+    image = embedder.bundle.image
+    return LoadedEncoder(encode, empty, about, image.preprocess.at_least if image else None)
 
 
 def _teacher(spec: EncoderSpec, name: str) -> LoadedEncoder:
@@ -82,4 +89,4 @@ def _teacher(spec: EncoderSpec, name: str) -> LoadedEncoder:
         "route": teacher.routes.get(task),
         "numbers": spec.numbers,
     }
-    return LoadedEncoder(encode, encode([]), about)
+    return LoadedEncoder(encode, encode([]), about, TEACHER_SIDE)

@@ -132,7 +132,9 @@ def encode_shard(job: Job, shard: Shard) -> tuple[int, list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         folder = Path(shard.source.path).parent
-        reasons = encode_rows(contents, job.columns.modality, folder, encoder.encode, vectors)
+        reasons = encode_rows(
+            contents, job.columns.modality, folder, encoder.encode, vectors, encoder.at_least
+        )
     write_shard(out, shard, ids, vectors, reasons, job.about)
     return sum(reason is not None for reason in reasons), [str(one.message) for one in caught]
 

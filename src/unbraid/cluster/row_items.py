@@ -11,15 +11,19 @@ from unbraid.runtime.preprocess import decode
 
 Encode = Callable[[Sequence[Item]], np.ndarray]
 PICTURES = 16  # at a time: pictures given as bytes stay decoded until they are encoded
-SIDE = 1024  # pixels that a decoded JPEG's longer side keeps at least; no encoder here needs more
 
 
-def to_item(content: str | bytes | None, modality: Modality, folder: Path) -> Item:
-    """The item of a row; a picture's path starts from `folder`. Raises ItemError for invalid content."""
+def to_item(
+    content: str | bytes | None, modality: Modality, folder: Path, at_least: int | None = None
+) -> Item:
+    """The item of a row; a picture's path starts from `folder`, its bytes are decoded with `at_least`.
+
+    Raises ItemError for invalid content.
+    """
     if content is None:
         raise ItemError(f"there is no {modality}: the value is null")
     if isinstance(content, bytes):
-        return decode(content, at_least=SIDE)
+        return decode(content, at_least=at_least)
     try:
         content.encode()
     except UnicodeEncodeError:
@@ -38,6 +42,7 @@ def encode_rows(
     folder: Path,
     encode: Encode,
     vectors: np.ndarray,
+    at_least: int | None = None,
 ) -> list[str | None]:
     """Fill `vectors` [n, d] with the rows' vectors; returns for each row the reason it has none, or None.
 
@@ -49,7 +54,7 @@ def encode_rows(
         items: dict[int, Item] = {}
         for row in range(start, min(start + step, len(contents))):
             try:
-                items[row] = to_item(contents[row], modality, folder)
+                items[row] = to_item(contents[row], modality, folder, at_least)
             except ItemError as error:
                 reasons[row] = str(error)
         found = _encode_each(list(items.values()), encode)

@@ -27,3 +27,14 @@ def fetch(name: str, revision: str | None, patterns: Sequence[str], local_dir: P
         raise DataError(
             f"{name}: cannot be fetched from the hub: {error}; or pass a folder with its files"
         ) from error
+
+
+def file_sizes(name: str, revision: str | None) -> dict[str, int]:
+    """The bytes of each file of the hub repository `name`; empty where the hub does not tell or cannot be reached."""
+    from huggingface_hub import HfApi
+
+    try:
+        found = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=10)
+    except Exception:  # noqa: BLE001  # as above; the files may be here already
+        return {}
+    return {one.rfilename: one.size for one in found.siblings or () if one.size}

@@ -33,6 +33,9 @@ MAX_BYTES = 1 << 29
 
 # A picture of 1 × 65,535 pixels whose shorter side becomes 224 would have 3 billion pixels before it is cropped.
 LONG = 32
+# Times `size` that a shorter side may become before the middle is cut out: 256 for 224 is usual.
+LARGER = 4
+MAX_INPUT = 4096  # pixels a side, of an encoder's input: 200 MB
 
 T = TypeVar("T")
 _WHITE = (255, 255, 255)
@@ -149,11 +152,15 @@ class ImagePreprocess:
             raise ValueError(f"size, resize and fill are whole numbers: {self}")
         if self.size < 1 or len(self.mean) != 3 or len(self.std) != 3 or not finite or min(self.std) <= 0:
             raise ValueError(f"size must be positive, mean and std three numbers, std above 0: {self}")
+        if self.size > MAX_INPUT:
+            raise ValueError(f"size is {self.size}, expected at most {MAX_INPUT:,}")
         for field, known in _KNOWN.items():
             if (value := getattr(self, field)) not in known:
                 raise ValueError(f"{field} is {value!r}; this version knows {', '.join(map(repr, known))}")
-        if self.resize is not None and not self.size <= self.resize <= MAX_SIDE:
-            raise ValueError(f"resize is {self.resize}, expected {self.size} (size) to {MAX_SIDE:,}")
+        if self.resize is not None and not self.size <= self.resize <= LARGER * self.size:
+            raise ValueError(
+                f"resize is {self.resize}, expected {self.size} (size) to {LARGER * self.size} ({LARGER} × size)"
+            )
         if not 0 <= self.fill <= 255:
             raise ValueError(f"fill is {self.fill}, expected a grey level of 0 to 255")
 
@@ -170,8 +177,13 @@ class ImagePreprocess:
 
     def load(self, source: Path | Image.Image) -> np.ndarray:
         """float32 [3, size, size] of a file or a PIL image. Raises ImageError as `decode` does."""
+        return self(decode(source, at_least=self.at_least))
+
+    @property
+    def at_least(self) -> int | None:
+        """What `decode` is given so that a picture keeps enough pixels for these steps; None: all of them."""
         # A JPEG that is decoded smaller would no longer give another library's pixels.
-        return self(decode(source, at_least=4 * self.size if self.method == "fit" else None))
+        return 4 * self.size if self.method == "fit" else None
 
 
 def _fit(steps: ImagePreprocess, image: Image.Image) -> Image.Image:

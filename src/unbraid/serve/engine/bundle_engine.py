@@ -114,7 +114,7 @@ class BundleEngine:
         for (kind, tier), ids in alike.items():
             base[list(ids)] = self.embedder.encode_tokens(list(ids.values()), kind, tier=tier)
         image = self.embedder.bundle.image
-        smallest = 4 * image.preprocess.size if image else None
+        smallest = image.preprocess.at_least if image else None
         for row, item in enumerate(items):
             if isinstance(item.content, bytes):  # one at a time: a decoded picture takes up to 75 MB
                 picture = decode(item.content, at_least=smallest)
