@@ -18,7 +18,7 @@ from unbraid.adopt.own_modes import fit_own_modes, read_sources
 from unbraid.adopt.projection import Cost, cost, fit_projection, projected
 from unbraid.adopt.prompt_mappers import prompt_mappers, what_is_kept
 from unbraid.adopt.read_model import read_model
-from unbraid.adopt.sample_texts import sample_texts, vocabulary_words
+from unbraid.adopt.sample_texts import sample_texts, vocabulary_words, with_hard_texts
 from unbraid.adopt.task_mappers import write_mappers
 from unbraid.adopt.text_graphs import write_text_graphs
 from unbraid.adopt.usual_cosines import relevance_of
@@ -53,15 +53,17 @@ def adopt(
 ) -> Adopted:
     """Write `model`, a folder or hub id, as the bundle `out`.
 
-    `dim` asks for fewer dimensions by PCA; `sample` are texts to fit it and to measure on. Vectors with another prompt than
-    that of documents are computed from base vectors by mappers; with `exact_prompts` the encoder reads queries behind
+    `dim` asks for fewer dimensions by PCA; `sample` are texts to fit it and to measure on; the graphs
+    are compared on odd and long texts as well. Vectors with another prompt than
+    that of documents are computed from base vectors by mappers; with `exact_prompts` the encoder reads queries with
     their own prompt. A file of `pairs` and a folder without labels, `folder_of_texts`, give the search modes "pairs" and
     "folder" where fitting surely helps. `languages` are texts by language, and the vocabulary is cut to what they need.
     The other options are those of `read_model`. An existing bundle is replaced, and only when the new one is complete.
     Raises AdoptError, which names the file, module or layer, for a model that cannot become a bundle, DataError for pairs
     that cannot be read or are too few.
     """
-    texts = list(sample or sample_texts())
+    texts = list(dict.fromkeys(sample or sample_texts()))
+    checked = with_hard_texts(texts)
     with bundle_folder(out) as folder:
         found = read_model(
             model, revision=revision, pooling=pooling, prompts=prompts, allow_pickle=allow_pickle
@@ -72,10 +74,10 @@ def adopt(
         exact = _query_prompt(found) if exact_prompts else ""
         encoded = ("text", "code", *(("image",) if found.image else ()))
         sources = read_sources({"pairs": pairs, "folder": folder_of_texts}, encoded)
-        small = write_text_graphs(text, identity(text), folder, "text", "document", texts)
+        small = write_text_graphs(text, identity(text), folder, "text", "document", checked)
         query = None
         if found.query:
-            query = write_text_graphs(found.query, identity(found.query), folder, QUERY, "query", texts)
+            query = write_text_graphs(found.query, identity(found.query), folder, QUERY, "query", checked)
         image = write_image_graphs(found.image, folder, sample_pictures()) if found.image else None
         asks = _behind(small.spec, exact) if exact else query.spec if query else None
         prompted = prompt_mappers(text, texts)
