@@ -169,6 +169,29 @@ def test_a_pickle_that_runs_code_runs_none(published, copy_of, refuses, tmp_path
     assert not (tmp_path / "was here").exists()
 
 
+def test_a_model_that_cuts_the_start_of_a_text_is_refused_whatever_the_sample(
+    published, copy_of, edit, refuses
+):
+    folder = copy_of(published)
+    edit(folder / "tokenizer_config.json", truncation_side="left")
+    refuses(folder, "other tokens", sample=[f"the cat number {number}" for number in range(60)])
+
+
+@pytest.mark.parametrize(
+    ("prompts", "words"),
+    [
+        ({"query": 3}, ["'query'", "is 3", "a text"]),
+        ({"document": ["x"]}, ["'document'", "['x']", "a text"]),
+        (["query: "], ["['query: ']", "an object of prompts by name"]),
+    ],
+)
+def test_prompts_that_are_no_texts(prompts, words, published, copy_of, edit, refuses):
+    folder = copy_of(published)
+    settings = folder / "config_sentence_transformers.json"
+    edit(settings, prompts=prompts)
+    refuses(folder, settings.name, *words)
+
+
 def test_prompts_of_no_task_of_ours(published, copy_of, edit, refuses, tmp_path):
     folder = copy_of(published)
     settings = folder / "config_sentence_transformers.json"

@@ -123,6 +123,15 @@ def test_exact_prompts_share_the_base_with_approximated_ones(mapped, exact):
     assert mapped[1].base_id == exact.base_id
 
 
+def test_a_text_is_nearest_to_itself_in_mode_symmetric(exact, tmp_path):
+    for number, text in enumerate([*TEXTS, "the cat of the house"]):
+        (tmp_path / f"{number}.txt").write_text(text)
+    with unbraid.open_index(tmp_path / "index", model=exact) as index:
+        index.add([tmp_path])
+        best = index.search(TEXTS[1], mode="symmetric", vectors_only=True)[0]
+    assert best.path.endswith("1.txt") and best.cosine == pytest.approx(1, abs=1e-3)
+
+
 def test_exact_prompts_of_a_model_without_prompts_are_refused(published, tmp_path):
     with pytest.raises(
         AdoptError, match=r"--exact-prompts: queries of .* have no prompt of their own: leave it out"

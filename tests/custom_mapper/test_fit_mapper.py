@@ -9,6 +9,7 @@ from unbraid.custom_mapper.fit_mapper import fit_mapper
 from unbraid.custom_mapper.mapper_pairs import Pairs, encode_pairs
 from unbraid.errors import DataError, ItemError
 from unbraid.items import Code
+from unbraid.runtime.routing import query_side
 from unbraid.vectors import normalize
 
 DIM, HALF = 16, 8
@@ -19,6 +20,7 @@ class Model:
 
     name, base_id, dim = "fake 1", "b", DIM
     modalities = ("text", "code")
+    tier = query_tier = "small"
     tasks = ("query", "document", "plain")
     search_modes = MappingProxyType({"retrieval": ("query", "document"), "plain": ("plain", "plain")})
 
@@ -188,3 +190,35 @@ def test_a_folder_of_few_files_is_refused(tmp_path):
         DataError, match=r"3 pairs .* were found in 3 files, the largest has 1: .* needs 10 files"
     ):
         fit_mapper(Model(), tmp_path, "mine")
+
+
+class TwoEncoders(Model):
+    """Queries have an encoder of their own."""
+
+    query_tier = "query"
+
+    def __init__(self):
+        super().__init__(document=2 * np.eye(DIM, dtype=np.float32))
+        self.sides = []
+
+    def encode(self, items, *, on_truncate, progress, side=None):
+        self.sides.append(side)
+        return super().encode(items, on_truncate=on_truncate, progress=progress)
+
+
+def graded(count):
+    left, right = [f"{n} q" for n in range(count)], [f"{n + n % 2} d" for n in range(count)]
+    return Pairs(left, right, [None] * count, np.arange(count) % 2 * -1.0)
+
+
+@pytest.mark.parametrize(("pairs", "side"), [(answers(60), "query"), (graded(60), "document")])
+def test_a_mode_is_searched_as_it_was_fitted(pairs, side):
+    model = TwoEncoders()
+    mapper = fit_mapper(model, pairs, "mine")
+    assert query_side(mapper.mode) == side == (model.sides[0] or "document")
+    assert fit_mapper(Model(), pairs, "mine").document is None
+
+
+def test_graded_pairs_do_not_start_from_a_mode_with_a_task_for_queries():
+    model = TwoEncoders()
+    assert fit_mapper(model, graded(60), "mine").about["existing"].keys() == {"identity", "plain"}

@@ -254,7 +254,10 @@ def test_tar_members_never_leave_the_folder(tmp_path, name, members, message):
         (b'{"a": "x", "b": "y", "score": NaN}\n', "line 1: found score nan, expected a number"),
         (b'{"a": "x", "b": "y", "score": 1' + b"0" * 400 + b"}\n", "line 1: found score 1"),
         (b'{"a": "x", "b": "y", "score": true}\n', "found score True"),
-        (b'{"text": "x"}\n', r"line 1: found the fields \['text'\], expected query \(or anchor\) and positive"),
+        (
+            b'{"text": "x"}\n',
+            r"line 1: found the fields \['text'\], expected query \(or anchor\) and positive",
+        ),
         (
             b'{"file": "a.jpg", "caption": ""}\n',
             "found no row with text in any of the fields caption, alt, title",

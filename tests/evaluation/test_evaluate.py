@@ -79,6 +79,19 @@ def test_text_set_has_five_systems_and_all_find_the_obvious(model):
     assert [row.items_per_s is not None for row in rows] == [True, False, True, True, False]
 
 
+def test_each_mode_is_asked_by_queries_of_its_side(model, monkeypatch):
+    def encode(items, *, progress=None, side=None):
+        vectors = FakeModel.encode(model, items)
+        return np.roll(vectors, 5, axis=1) if side == "query" else vectors
+
+    monkeypatch.setattr(model, "encode", encode)
+    rows = evaluate(model, BEES, mode="retrieval", every_mode=True, baselines=False)
+    asked = {row.mode: row.scores["nDCG@10"].value for row in rows}
+    assert asked["symmetric"] > asked["retrieval"]
+    (alone, _) = evaluate(model, BEES, mode="symmetric", baselines=False)
+    assert alone.scores["nDCG@10"].value == asked["symmetric"]
+
+
 def test_every_item_is_encoded_once_and_mapped_for_its_side(model):
     evaluate(
         model,
@@ -96,11 +109,11 @@ def test_mode_of_the_caller_wins_and_an_unknown_one_is_refused(model):
         evaluate(model, BEES, mode="colour")
 
 
-def test_every_mode_follows_the_sets_own_and_the_vectors_are_encoded_once(model):
+def test_every_mode_follows_the_sets_own_and_the_vectors_are_encoded_once_a_side(model):
     rows = evaluate(model, BEES, every_mode=True, baselines=False)
     assert [row.mode for row in rows] == ["retrieval", "symmetric", "bad", None]
     assert rows[2].scores["nDCG@10"].value < rows[0].scores["nDCG@10"].value == 1
-    assert [len(one) for one in model.encoded] == [2, 3]  # queries, documents
+    assert [len(one) for one in model.encoded] == [2, 3, 2]  # queries, documents, queries of symmetric
     sts = Sts("pairs", ["a b", "c d", "e f"], ["a c", "c d", "x y"], [0.5, 1.0, 0.0])
     rows = evaluate(model, sts, every_mode=True, baselines=False)
     assert [row.mode for row in rows] == ["symmetric", "retrieval", "bad", None]

@@ -98,6 +98,13 @@ def test_a_query_in_the_language_of_a_document_finds_it(made: Path, model: unbra
     assert Path(best.path).name == "hund.md" and best.cosine == pytest.approx(1, abs=1e-3)
 
 
+def test_a_text_is_like_itself_in_mode_symmetric(made: Path, model: unbraid.Embedder) -> None:
+    with unbraid.open_index(made, model=model, read_only=True) as index:
+        hits = index.search("the cat is in the house", mode="symmetric", vectors_only=True)
+    cosines = {Path(hit.path).name: hit.cosine for hit in hits}
+    assert cosines["cat.md"] == pytest.approx(1, abs=1e-3)
+
+
 def test_a_tier_that_is_named_is_that_of_both_sides(tiers_folder: Path, notes: Path, tmp_path: Path) -> None:
     nano = unbraid.load(tiers_folder, threads=1, tier="nano")
     with unbraid.open_index(tmp_path / "ix", model=nano) as index:

@@ -13,7 +13,8 @@ from unbraid.bundle import read_bundle
 from unbraid.errors import BundleError, ItemError
 from unbraid.items import Code
 from unbraid.runtime import routing
-from unbraid.runtime.routing import Route, check_language, tier_of, trained_languages
+from unbraid.runtime.routing import Route, check_language, query_side, tier_of, trained_languages
+from unbraid.tasks import SEARCH_MODES
 
 TRAINED = {"small": ("en",), "multi": ("de", "en", "fr"), "wide": ("de", "en", "fr", "th", "ja")}
 ENGLISH = "the cat is in the house"
@@ -21,6 +22,7 @@ GERMAN = "die Katze und der Hund"
 RUSSIAN = "Кошка и собака спят в этом доме"
 THAI = "แมวกับสุนัขนอนอยู่ในบ้าน"
 RUNES = "ᚠᚢᚦᚨᚱᚲ"
+SIDES = {"retrieval": "query", "symmetric": "document", "code": "query"}
 ITEMS = [ENGLISH, GERMAN, RUSSIAN, THAI, "git rebase", Code("def chat(): return Hund"), Code("catDog"), ""]
 
 
@@ -222,3 +224,9 @@ def test_a_custom_mapper_keeps_the_routes(routed, tmp_path):
 
 def test_the_sides_are_the_words_of_the_command_line():
     assert set(routing.get_args(routing.Side)) == {"query", "document"}
+
+
+def test_a_query_is_encoded_as_a_document_where_one_task_serves_both_sides():
+    assert {mode: query_side(tasks) for mode, tasks in SEARCH_MODES.items()} == SIDES
+    assert query_side(("mine", "mine")) == "document"
+    assert query_side(("mine-query", "mine-document")) == "query"

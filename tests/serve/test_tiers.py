@@ -72,6 +72,12 @@ def test_a_search_encodes_its_query_as_the_index_does(http, model):
     )
 
 
+def test_in_mode_symmetric_a_query_is_encoded_as_a_document(http, model):
+    for mode, tier in (("symmetric", "small"), ("code", "base"), ("retrieval", "base")):
+        base = http.search(query=ENGLISH, mode=mode).json()["base"]
+        assert base == http.search(query=ENGLISH, mode=mode, tier=tier).json()["base"]
+
+
 def test_texts_of_the_multilingual_tier_are_asked_by_its_own_queries(http, model):
     document = model.encode([GERMAN], task="document")[0]
     for tier in (None, "small"):

@@ -18,7 +18,7 @@ from unbraid.adopt.own_modes import fit_own_modes, read_sources
 from unbraid.adopt.projection import Cost, cost, fit_projection, projected
 from unbraid.adopt.prompt_mappers import prompt_mappers, what_is_kept
 from unbraid.adopt.read_model import read_model
-from unbraid.adopt.sample_texts import sample_texts, vocabulary_words
+from unbraid.adopt.sample_texts import sample_texts, vocabulary_words, with_hard_texts
 from unbraid.adopt.task_mappers import write_mappers
 from unbraid.adopt.text_graphs import write_text_graphs
 from unbraid.adopt.usual_cosines import relevance_of
@@ -54,15 +54,17 @@ def adopt(
 ) -> Adopted:
     """Write `model`, a folder or hub id, as the bundle `out`.
 
-    `dim` asks for fewer dimensions by PCA; `sample` are texts to fit it and to measure on. Vectors with another prompt than
-    that of documents are computed from base vectors by mappers; with `exact_prompts` the encoder reads queries behind
-    their own prompt. A file of `pairs` and a folder without labels, `folder_of_texts`, give the search modes "pairs" and
-    "folder" where fitting surely helps. `languages` are texts by language, and the vocabulary is cut to what they need.
-    `on_step` is told what is done next. The other options are those of `read_model`. An existing bundle is replaced, and only when the new one is complete.
+    `dim` asks for fewer dimensions by PCA; `sample` are texts to fit it and to measure on; the graphs are compared on odd and
+    long texts as well. Vectors with another prompt than that of documents are computed from base vectors by mappers; with
+    `exact_prompts` the encoder reads queries with their own prompt. A file of `pairs` and a folder without labels,
+    `folder_of_texts`, give the search modes "pairs" and "folder" where fitting surely helps. `languages` are texts by
+    language, and the vocabulary is cut to what they need. `on_step` is told what is done next. The other options are those of
+    `read_model`. An existing bundle is replaced, and only when the new one is complete.
     Raises AdoptError, which names the file, module or layer, for a model that cannot become a bundle, DataError for pairs
     that cannot be read or are too few.
     """
-    texts = list(sample or sample_texts())
+    texts = list(dict.fromkeys(sample or sample_texts()))
+    checked = with_hard_texts(texts)
     with bundle_folder(out) as folder:
         on_step("reading the model")
         found = read_model(
@@ -74,12 +76,12 @@ def adopt(
         exact = _query_prompt(found) if exact_prompts else ""
         encoded = ("text", "code", *(("image",) if found.image else ()))
         sources = read_sources({"pairs": pairs, "folder": folder_of_texts}, encoded)
-        on_step(f"writing float32 and int8, compared on {len(texts)} texts")
-        small = write_text_graphs(text, identity(text), folder, "text", "document", texts)
+        on_step(f"writing float32 and int8, compared on {len(checked)} texts")
+        small = write_text_graphs(text, identity(text), folder, "text", "document", checked)
         query = None
         if found.query:
             on_step("the same for the encoder of queries")
-            query = write_text_graphs(found.query, identity(found.query), folder, QUERY, "query", texts)
+            query = write_text_graphs(found.query, identity(found.query), folder, QUERY, "query", checked)
         if found.image:
             on_step("the same for pictures, compared on drawings")
         image = write_image_graphs(found.image, folder, sample_pictures()) if found.image else None

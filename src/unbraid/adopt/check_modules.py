@@ -32,6 +32,7 @@ def check_modules(folder: Path, *, allow_pickle: bool) -> None:
                 f"{folder / SETTINGS}: model_type is {kind!r}, which gives no single dense vector a text; expected "
                 "'SentenceTransformer'"
             )
+        _check_prompts(folder / SETTINGS)
     for place, kind, stated in _modules(folder):
         name = kind.rpartition(".")[2]
         if not kind.startswith(LIBRARY):
@@ -57,6 +58,16 @@ def check_modules(folder: Path, *, allow_pickle: bool) -> None:
                 raise AdoptError(f"{place / 'tokenizer.json'}: not found, and {kind} reads texts with it")
         elif name == "Pooling":
             _check_pooling(place / "config.json")
+
+
+def _check_prompts(path: Path) -> None:
+    """Raise AdoptError for prompts that are not texts by name."""
+    prompts = read_object(path).get("prompts") or {}
+    if not isinstance(prompts, dict):
+        raise AdoptError(f"{path}: prompts is {str(prompts)[:40]!r}, expected an object of prompts by name")
+    for name, prompt in prompts.items():
+        if not isinstance(prompt, str | None):
+            raise AdoptError(f"{path}: the prompt {name!r} is {str(prompt)[:40]}, expected a text in quotes")
 
 
 def _modules(folder: Path) -> Iterator[tuple[Path, str, Path]]:

@@ -10,9 +10,8 @@ from safetensors import SafetensorError, safe_open
 
 from unbraid.errors import AdoptError
 
-LARGEST = (
-    2**31 - 2**24
-)  # bytes of one ONNX file: protobuf stops at 2 GiB, and a bundle keeps a graph in one file
+# Bytes of one ONNX file: protobuf stops at 2 GiB, and a bundle keeps a graph in one file.
+LARGEST = 2**31 - 2**24
 INDEX, SINGLE, PICKLE = "model.safetensors.index.json", "model.safetensors", "pytorch_model.bin"
 COPIES = 4  # of the float32 weights that are held at once while a graph is written and checked
 OPEN_CLIP, OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"

@@ -19,10 +19,8 @@ from unbraid.vectors import normalize
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)  # of the pull towards the identity, in mean eigenvalues
 HELD_OUT = 4  # one text in this many
-SENTENCES, WORDS = (
-    1500,
-    500,
-)  # a sentence is as long as a query; words come in every language that a model knows
+# A sentence is as long as a query; words come in every language that a model knows.
+SENTENCES, WORDS = 1500, 500
 LONGEST = 200  # characters of a sentence
 _END = re.compile(r"(?<=[.!?:])\s+|\n\s*\n")
 

@@ -1,5 +1,7 @@
 """Real texts that every machine has: what parity, int8 and a projection are measured on where the user names none."""
 
+from collections.abc import Sequence
+
 from tokenizers import Tokenizer
 
 from unbraid.export.parity_samples import docstrings
@@ -25,7 +27,16 @@ def sample_texts(count: int = 200) -> list[str]:
     """About `count` texts: the first lines of docstrings, a few whole long ones, and odd ones in many scripts."""
     found = docstrings()
     step = -(-len(found) // count)
-    return [*ODD, *(text[:SHORT] for text in found[::step]), *sorted(found, key=len)[-LONG:]]
+    return [*ODD, *(text[:SHORT] for text in found[::step]), *_longest()]
+
+
+def with_hard_texts(sample: Sequence[str]) -> list[str]:
+    """The texts of `sample`, and the odd and long ones that tell graphs apart where a user's own are short and plain."""
+    return list(dict.fromkeys([*sample, *ODD, *_longest()]))
+
+
+def _longest() -> list[str]:
+    return sorted(docstrings(), key=len)[-LONG:]
 
 
 def vocabulary_words(tokenizer: Tokenizer, count: int) -> list[str]:

@@ -49,7 +49,7 @@ def adopt(
         bool,
         typer.Option(
             "--exact-prompts",
-            help="Encode queries behind their own prompt, in place of a mapper from base vectors.",
+            help="Encode queries with their own prompt, in place of a mapper from base vectors.",
         ),
     ] = False,
     pairs: Annotated[
@@ -62,7 +62,7 @@ def adopt(
         Path | None,
         typer.Option(
             help='Fit a search mode "folder" on a folder without labels: headings and their sections, comments and '
-            "their functions.",
+            "their functions, captions and their pictures.",
         ),
     ] = None,
     languages: Annotated[
@@ -186,15 +186,16 @@ def _languages(languages: str | None, files: list[Path]) -> dict[str, list[str]]
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a file that hold something. Raises AdoptError for one that cannot be read or has few."""
+    """The distinct lines of a file that hold something. Raises AdoptError for one that cannot be read or has few."""
     if path.is_dir():
         from unbraid.adopt.larger_sample import FEW_TEXTS, folder_texts
 
         return folder_texts(path, FEW_TEXTS)
     try:
-        found = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+        found = list(dict.fromkeys(line for line in lines if line))
     except (OSError, UnicodeDecodeError) as error:
         raise AdoptError(f"{path}: cannot be read as text: {error}") from error
     if len(found) < 50:
-        raise AdoptError(f"{path}: {len(found)} lines with text, expected 50 or more")
+        raise AdoptError(f"{path}: {len(found)} different lines with text, expected 50 or more")
     return found

@@ -13,6 +13,7 @@ from unbraid.cli.options import Device, one_of
 from unbraid.errors import DataError, require
 from unbraid.items import Item
 from unbraid.loading import load
+from unbraid.runtime.routing import query_side
 from unbraid.tasks import SEARCH_MODES
 
 STARTER = "starter"
@@ -129,7 +130,8 @@ def _bundle(name: str, mode: str) -> _Model:
     query, document = embedder.search_modes[mode]
 
     def encode(queries: Sequence[Item], documents: Sequence[Item]) -> Views:
-        base_q, base_d = embedder.encode(queries), embedder.encode(documents)
+        base_q = embedder.encode(queries, side=query_side((query, document)))
+        base_d = embedder.encode(documents)
         mapped = embedder.map(base_q, query), embedder.map(base_d, document)
         return {mode: mapped, None: (base_q, base_d)}
 

@@ -57,9 +57,16 @@ def fit_mapper(
     if pairs.grades is not None and len(np.unique(pairs.grades)) < 2:
         raise DataError("every pair has the same score: nothing tells alike from unlike")
     data = encode_pairs(model, pairs, progress)
-    query, document, about = fit_encoded(data, folds, start_matrices(model), progress)
+    starts = start_matrices(model)
+    two_encoders = model.query_tier != model.tier
+    if two_encoders and pairs.grades is not None:
+        # Both sides are encoded as documents, so a mode with a task for queries is no start.
+        starts = {start: sides for start, sides in starts.items() if sides[0] is sides[1]}
+    query, document, about = fit_encoded(data, folds, starts, progress)
+    # One task for both sides would say that they are encoded alike (query_side of runtime/routing.py).
+    shared = document is query and (pairs.grades is not None or not two_encoders)
     about = {**about, "pairs_given": total, "bundle": model.name, **_found_in(pairs)}
-    return CustomMapper(name, model.base_id, query, None if document is query else document, about)
+    return CustomMapper(name, model.base_id, query, None if shared else document, about)
 
 
 def read_source(place: Path, modalities: Collection[str]) -> Pairs:

@@ -21,7 +21,7 @@ from unbraid.evaluation.stored_vectors import stored_forms
 from unbraid.evaluation.tables import json_value, markdown_table
 from unbraid.evaluation.word_evidence import WordIndex
 from unbraid.index.search.relevance import Relevance, Scale, relevance_of
-from unbraid.runtime.routing import Side
+from unbraid.runtime.routing import Side, query_side
 
 METRICS = (*RANKING_METRICS, "Spearman")
 
@@ -113,12 +113,16 @@ def _evaluate_retrieval(
     def scores_of(scorer: Scorer) -> dict[str, Score]:
         return retrieval_scores(dataset, scorer)
 
-    as_query = partial(model.encode, side="query")
+    sides = {mode: query_side(model.search_modes[mode]) for mode in modes}
+    as_query = partial(model.encode, side=sides[modes[0]])
     (base_q, base_d), speed = _encode(model.encode, queries, documents, progress, as_query=as_query)
+    asked = {sides[modes[0]]: base_q}
+    for side in set(sides.values()) - asked.keys():
+        asked[side] = model.encode(queries, progress=progress, side=side)
 
     def cosine(mode: str) -> Scorer:
         query_task, document_task = model.search_modes[mode]
-        return dense(model.map(base_q, query_task), model.map(base_d, document_task))
+        return dense(model.map(asked[sides[mode]], query_task), model.map(base_d, document_task))
 
     own = cosine(modes[0])
     rows = [row(model.name, modes[0], scores_of(own), speed)]

@@ -32,6 +32,7 @@ from unbraid.index.store.storage import Storage
 from unbraid.index.store.store import Store, Version, copy_items
 from unbraid.index.under_way import UnderWay, under_way
 from unbraid.mix import Mix, Query, words_of
+from unbraid.runtime.routing import query_side
 from unbraid.vectors import Numbers
 
 if TYPE_CHECKING:  # what these need is loaded when it is used
@@ -350,9 +351,10 @@ class Index:
         queries: Sequence[Any] = [query] if one else query  # type: ignore[assignment,list-item]
         words = [None if vectors_only else words_of(each) for each in queries]
         check_search(self.model, mode, k)
-        base = self.model.encode(queries, side="query", progress=False)
+        side = query_side(self.model.search_modes[mode])
+        base = self.model.encode(queries, side=side, progress=False)
         tier = self.own_tier
-        own = self.model.encode(queries, side="query", tier=tier, progress=False) if tier else None
+        own = self.model.encode(queries, side=side, tier=tier, progress=False) if tier else None
         results = self._search(base, own, words, mode, k, filter, min_score)
         return results[0] if one else results
 
@@ -378,6 +380,7 @@ class Index:
     ) -> list[list[Hit]]:
         """`search` for queries that are base vectors [n, dim] already: another mode costs no encoding.
 
+        Where the bundle has a tier for queries, they are to be encoded as `query_side` says of `mode` (runtime/routing.py).
         `words` are the texts of the queries; without them, and where one is None, the vector alone counts. `own` are the
         queries as `own_tier` encodes them, which then find its texts.
         """

@@ -17,7 +17,7 @@ from unbraid.errors import BundleError, ItemError
 from unbraid.items import Code
 from unbraid.loading import load
 from unbraid.runtime.preprocess import decode
-from unbraid.runtime.routing import Side
+from unbraid.runtime.routing import Side, query_side
 
 PICTURES = 8  # files decoded at a time: a picture may take 150 MB
 _loading = Lock()
@@ -106,7 +106,7 @@ class SideEncoder:
             task=tasks[side == "document"],
             dim=self.dim,
             tier=self.tier,
-            side=side,
+            side=query_side(tasks) if side == "query" else side,
             progress=False,
         )
         if not any(isinstance(item, bytes) for item in items):

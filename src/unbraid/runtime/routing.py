@@ -9,6 +9,7 @@ from unbraid.errors import ItemError
 
 Side: TypeAlias = Literal["document", "query"]
 ENGLISH = "en"
+CODE = "code"
 _CODE = re.compile("[a-z]{2,3}")
 
 
@@ -37,6 +38,16 @@ def tier_of(language: str, english: str, trained: Mapping[str, Sequence[str]]) -
         (tier for tier, known in trained.items() if language in known),
         max(trained, key=lambda tier: len(trained[tier])),
     )
+
+
+def query_side(tasks: tuple[str, str]) -> Side:
+    """The side that the queries of a search mode are encoded as; `tasks` are that of its query and of its documents.
+
+    Where both are one task, as in symmetric, a query is an item like the others, and each is nearest to itself. Code is the
+    exception: its query is a question in words.
+    """
+    query, document = tasks
+    return "document" if query == document != CODE else "query"
 
 
 def check_language(language: str | None) -> None:

@@ -150,3 +150,19 @@ def test_both_vectors_of_a_query_are_sent_for_another_search(visit):
     expect(visit.said).to_contain_text("by its meaning.")
     assert (visit.asked[1]["base"], visit.asked[1]["own"]) == ("AAAA", "BBBB")
     assert "query" not in visit.asked[1]
+
+
+def test_a_bundle_with_a_tier_for_queries_encodes_them_for_each_mode(visit):
+    def split(route):
+        about = route.fetch().json()
+        about["data"][0]["query_tier"] = "another"
+        route.fulfill(json=about)
+
+    visit.page.route("**/v1/models", split)
+    visit.page.reload()
+    visit.answered()
+    visit.search("x", "1 hit in")
+    with visit.page.expect_response("**/v1/search"):
+        visit.page.get_by_text("symmetric").first.click()
+    assert visit.asked[-1]["mode"] == "symmetric"
+    assert "base" not in visit.asked[-1] and "query" in visit.asked[-1]

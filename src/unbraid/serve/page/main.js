@@ -11,6 +11,7 @@ import "./keys.js";
 let wanted = null;  // the last query
 let asked = null;  // the query and filters of the hits
 let vectors = {};  // its vectors, as the server gave them: another mode needs no encoding
+let oneTier = true;  // whether queries and documents are encoded alike, in every mode
 let ready = false;  // once the server has said what it serves
 let flight = null;  // the last request: an earlier one that is still out is given up
 
@@ -21,7 +22,7 @@ async function ask(one, count, how) {
   const mine = flight = new AbortController(), started = performance.now(), chosen = filters.filters();
   wanted = one;
   const mixed = Boolean(one.text && chosen.words);
-  const known = query.sameQuery(one, asked?.one);  // its vectors are here; then the query itself is sent for its words alone
+  const known = query.sameQuery(one, asked?.one) && (oneTier || chosen.mode === asked.chosen.mode);  // its vectors are here; then the query itself is sent for its words alone
   const about = { ...(known ? vectors : {}), ...(known && !mixed ? {} : query.content(one)) };
   const narrowed = { modality: chosen.kind || undefined, paths: chosen.folder ? [chosen.folder] : undefined, languages: chosen.languages.length ? chosen.languages : undefined };
   say(false, "Searching…");
@@ -89,6 +90,7 @@ async function start() {
     const model = (await call("/v1/models")).data[0];
     $("about").textContent = `${model.id} ${model.version || ""}`;
     if (!model.index) return say(true, "No index is served here. Start with: unbraid serve --index DIR");
+    oneTier = model.tier === model.query_tier;
     filters.build(model, again);
     $("more").addEventListener("click", () => begin(asked.one, Math.min(asked.count + STEP, status.most), "more"));
     await status.watch(() => asked && ask(asked.one, asked.count, "new"));

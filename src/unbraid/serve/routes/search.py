@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from unbraid.errors import ItemError
 from unbraid.mix import check_weights, joined_words, mix_vectors, shared_weights
+from unbraid.runtime.routing import query_side
 from unbraid.serve.context import body_of, client_gone, context_of, stats_of
 from unbraid.serve.engine.engine import BASE, RequestItem, TextEncoder
 from unbraid.serve.http.errors import ApiError
@@ -37,8 +38,9 @@ async def search(request: Request) -> Response:
             raise ApiError(400, "invalid_mode", message, param="mode")
         if asked.own is not None and asked.base is None:
             raise ApiError(400, "invalid_input", "own goes with the base of the same answer", param="own")
+        side = query_side(index.modes[asked.mode])
         encoder = choose_encoder(
-            context.engine, asked.tier, asked.query_language, "query", field="query_language"
+            context.engine, asked.tier, asked.query_language, side, field="query_language"
         )
     items = [] if asked.query is None else await read_items(request, asked.query, "text")
     weights = _weights(asked, items)
@@ -111,4 +113,4 @@ async def _own_vector(
     index = context_of(request).index
     if index is None or encoder.tier or not items or (tier := await index.own_tier()) is None:
         return None
-    return await _encode(request, asked, items, weights, TextEncoder(tier, None, "query"))
+    return await _encode(request, asked, items, weights, TextEncoder(tier, None, encoder.side))
