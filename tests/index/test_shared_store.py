@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,12 @@ def nearest_until(stop: threading.Event, store: SharedStore) -> int:
         store.nearest(vectors(0), 1)
         searches += 1
     return searches
+
+
+def counted(method: Callable[[list[Any]], None], calls: list[int], items: list[Any]) -> None:
+    """A call of a method of many items, whose number is noted."""
+    calls.append(len(items))
+    method(items)
 
 
 @contextmanager
@@ -232,13 +239,8 @@ def test_another_process_writes_under_searches_without_a_pause_in_calls_of_a_few
     stop, calls = threading.Event(), []
     with opened(folder) as near, opened(folder) as far, ThreadPoolExecutor(3) as pool:
         assert near._held is not None and far._held is None
-        for name in ("delete", "delete_older"):
-
-            def noted(some: list[Any], method: Any = getattr(near._held, name)) -> None:
-                calls.append(len(some))
-                method(some)
-
-            monkeypatch.setattr(near._held, name, noted)
+        for method in (near._held.delete, near._held.delete_older):
+            monkeypatch.setattr(near._held, method.__name__, partial(counted, method, calls))
         searching = [pool.submit(nearest_until, stop, near) for _ in range(3)]
         try:
             far.upsert(files, vectors(*[2] * len(files)))

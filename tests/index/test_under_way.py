@@ -81,10 +81,11 @@ def test_the_note_of_a_killed_process_is_not_that_of_the_next_one(tmp_path: Path
     again.release()
 
 
-def test_two_threads_may_count(tmp_path: Path, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_threads_may_count(
+    tmp_path: Path, model: Any, open_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from unbraid.index import add as add_module
     from unbraid.index.roots import Plan
-    from unbraid.index.store.store import Store
 
     counted, inside = [], []
 
@@ -99,13 +100,14 @@ def test_two_threads_may_count(tmp_path: Path, model: Any, monkeypatch: pytest.M
         yield tell
 
     monkeypatch.setattr(add_module, "telling", slow)
-    run = add_module._Run(Store(), model, Plan([], [], []), {}, None)
     together = threading.Barrier(2)
 
     def call(done: Any) -> None:
         together.wait(10)
         done(1)
 
+    with open_store(tmp_path / "index") as store:
+        run = add_module._Run(store, model, Plan([], [], []), {}, None)
     with run._counting("indexing", "files", 100, False) as done:
         threads = [threading.Thread(target=call, args=(done,)) for _ in range(2)]
         for thread in threads:
