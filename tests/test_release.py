@@ -17,6 +17,11 @@ def test_the_version_is_one_everywhere():
     assert versions == {unbraid.__version__}
 
 
+def test_the_recipe_empties_the_folder_that_is_uploaded():
+    recipe = (ROOT / "docs/release.md").read_text()
+    assert 0 < recipe.index("rm -rf dist") < recipe.index(".ci/check-wheel dist") < recipe.index("dist/*")
+
+
 def test_the_changelog_has_a_place_for_what_comes_next():
     headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[0] == "Unreleased"

@@ -27,12 +27,12 @@ def load(
 ) -> Embedder:
     """An embedder from the starter inside the package (None or "starter"), a bundle folder, or a hub id "org/name".
 
-    `revision` pins a hub id: a commit, tag or branch. `threads` is how many batches run at a time. `precision` "int8" or "fp32" picks the
-    encoders' graphs where the bundle has both; the default is the bundle's own. By default each text goes to the tier
-    for its language (`Embedder.route`). `language`, such as "de", says the language of all texts. `tier` sends every
-    text to one tier: "nano" is much faster and less exact, in the same base space. Every file is verified before it is
-    used. Raises BundleError when the bundle is not found or refused, or lacks the tier, ItemError for a `language` that
-    is no code.
+    `revision` pins a hub id: a commit, tag or branch. `threads` is how many batches run at a time. `precision` "int8" or
+    "fp32" picks the encoders' graphs where the bundle has both; the default is the bundle's own. By default each text
+    goes to the tier for its language (`Embedder.route`). `language`, such as "de", says the language of all texts. `tier`
+    sends every text to one tier: "nano" is much faster and less exact, in the same base space. Every file is verified
+    before it is used. Raises BundleError when the bundle is not found or refused, or lacks the tier, ItemError for a
+    `language` that is no code.
     """
     if precision not in (None, *PRECISIONS):
         raise BundleError(f"precision {precision!r} is not known: expected one of {', '.join(PRECISIONS)}")

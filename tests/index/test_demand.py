@@ -89,6 +89,51 @@ def test_searches_of_several_threads_are_all_waited_for(clock: Clock) -> None:
     thread.join()
 
 
+def test_waiting_is_not_work(clock: Clock) -> None:
+    demand = Demand()
+    demand.give_way()
+    clock.now += 5
+    demand.begin()
+    with demand.search():
+        assert work(demand, clock, 0.01) == pytest.approx(SHARE * 0.01)
+
+
+def test_a_write_does_not_give_way_for_its_wait_for_the_store(
+    open_store: Any, tmp_path: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow:
+        """The store, behind calls of searches that take a second."""
+
+        def __enter__(self) -> None:
+            clock.now += 1
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+    with open_store(tmp_path / "index") as store, store._demand.search():
+        store.count()
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "_turn", Slow())
+            store.delete(["/a.md", "/b.md", "/c.md"])
+    assert clock.slept == 0
+
+
+def test_a_call_leaves_the_store_to_a_thread_that_waits(
+    open_store: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unbraid.index.store import folder_store
+
+    with open_store(tmp_path / "index") as store:
+        store.count()
+        slept = []
+        monkeypatch.setattr(folder_store.time, "sleep", slept.append)
+        store.count()
+        assert slept == []
+        store._waiting.add(0)
+        store.count()
+        assert slept == [folder_store.GIVE_WAY]
+
+
 def test_a_write_gives_way_to_a_search_between_its_operations(
     open_store: Any, tmp_path: Any, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

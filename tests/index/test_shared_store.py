@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from unbraid.index.store.bm25 import query_words
 from unbraid.index.store.entry import Entry, point_id
 from unbraid.index.store.filter import Condition, Filter
 from unbraid.index.store.meta import Meta
-from unbraid.index.store.shared_store import SharedStore
+from unbraid.index.store.shared_store import DELETED, SharedStore
 from unbraid.index.store.wire import TOKEN_FILE, read_address
 from unbraid.io.lock import WRITE, FolderHeld, FolderLock
 
@@ -53,6 +55,21 @@ def opened(folder: Path) -> SharedStore:
     store = SharedStore.open(folder)
     assert store is not None
     return store
+
+
+def nearest_until(stop: threading.Event, store: SharedStore) -> int:
+    """Searches without a pause; their number."""
+    searches = 0
+    while not stop.is_set():
+        store.nearest(vectors(0), 1)
+        searches += 1
+    return searches
+
+
+def counted(method: Callable[[list[Any]], None], calls: list[int], items: list[Any]) -> None:
+    """A call of a method of many items, whose number is noted."""
+    calls.append(len(items))
+    method(items)
 
 
 @contextmanager
@@ -213,6 +230,31 @@ def test_many_threads_and_connections_ask_at_a_time(folder: Path) -> None:
         for thread in threads:
             thread.join()
         assert wrong == [] and far.count() == 12
+
+
+def test_another_process_writes_under_searches_without_a_pause_in_calls_of_a_few_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [entry(f"/{number}.md") for number in range(2 * DELETED + 5)]
+    stop, calls = threading.Event(), []
+    with opened(folder) as near, opened(folder) as far, ThreadPoolExecutor(3) as pool:
+        assert near._held is not None and far._held is None
+        for method in (near._held.delete, near._held.delete_older):
+            monkeypatch.setattr(near._held, method.__name__, partial(counted, method, calls))
+        searching = [pool.submit(nearest_until, stop, near) for _ in range(3)]
+        try:
+            far.upsert(files, vectors(*[2] * len(files)))
+            far.delete_older(replace(one, sha256="s2") for one in files[:-1])
+            assert far.count() == 3
+            far.delete(one.path for one in files)
+            assert sorted(far.files()) == ["/a.md", "/b.md"]
+        finally:
+            stop.set()
+        assert all(one.result() > 0 for one in searching)
+        assert calls == [DELETED, DELETED, 4, DELETED, DELETED, 5]
+        # Without another process between them a write is one, with one sync of the disk.
+        near.delete(one.path for one in files)
+        assert calls[6:] == [len(files)]
 
 
 def test_two_processes_that_make_one_index_make_one(tmp_path: Path, make_meta: Callable[..., Meta]) -> None:

@@ -1,3 +1,7 @@
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +69,54 @@ def test_the_note_of_a_killed_process_is_not_believed(tmp_path: Path) -> None:
         assert under_way(tmp_path) is None
 
 
+def test_the_note_of_a_killed_process_is_not_that_of_the_next_one(tmp_path: Path, lock: FolderLock) -> None:
+    with telling(tmp_path, "indexing", "files", 100):
+        left = (tmp_path / FILE).read_bytes()
+        assert under_way(tmp_path) is not None
+    lock.release()
+    (tmp_path / FILE).write_bytes(left)
+    again = FolderLock(tmp_path, WRITE)  # even by a process of the same pid, as containers have
+    with telling(tmp_path, "indexing", "files", FEW - 1):
+        assert under_way(tmp_path) is None
+    again.release()
+
+
+def test_two_threads_may_count(
+    tmp_path: Path, model: Any, open_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unbraid.index import add as add_module
+    from unbraid.index.roots import Plan
+
+    counted, inside = [], []
+
+    @contextmanager
+    def slow(*given: Any, **named: Any) -> Iterator[Any]:
+        def tell(count: int) -> None:
+            inside.append(count)
+            time.sleep(0.01)
+            counted.append(len(inside))
+            inside.pop()
+
+        yield tell
+
+    monkeypatch.setattr(add_module, "telling", slow)
+    together = threading.Barrier(2)
+
+    def call(done: Any) -> None:
+        together.wait(10)
+        done(1)
+
+    with open_store(tmp_path / "index") as store:
+        run = add_module._Run(store, model, Plan([], [], []), {}, None)
+    with run._counting("indexing", "files", 100, False) as done:
+        threads = [threading.Thread(target=call, args=(done,)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+    assert counted == [1, 1]
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"what": 1}', b"\xff\xfe"])
 def test_a_broken_note_is_none(tmp_path: Path, lock: FolderLock, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)
@@ -89,4 +141,6 @@ def test_adding_many_files_can_be_followed(
         assert index.add(root, progress=False).added == 50
     assert [one.total for one in seen] == [50, 50, 50]
     assert seen[0].done == 0 and {one.done for one in seen} <= {0, 20, 40}
+    # The third group is encoded when the first one is written.
+    assert seen[2].done > 0
     assert under_way(tmp_path / "index") is None

@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from unbraid.errors import StoreError
-from unbraid.io.lock import WRITE, FolderHeld, FolderLock, FolderUnwritable
+from unbraid.io.lock import WRITE, FolderHeld, FolderLock, FolderUnwritable, Holder, is_held, read_holder
 
 pytestmark = pytest.mark.skipif(
     os.name != "posix", reason="elsewhere only the store's own lock refuses a second process"
@@ -61,6 +62,38 @@ def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "open.lock").mkdir()  # permissions do not bind root, who may run the tests
     with pytest.raises(FolderUnwritable, match="cannot be locked .*, and so not be written"):
         FolderLock(tmp_path)
+
+
+def test_who_may_not_write_the_lock_finds_out_by_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: FileLock, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    held = FolderLock(tmp_path, WRITE)
+    note = (tmp_path / "write.json").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(FileLock, "acquire", refuse)
+        assert is_held(tmp_path, WRITE)
+    held.release()
+    (tmp_path / "write.lock").touch()
+    (tmp_path / "write.json").write_text(note)  # a kill leaves it
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    assert not is_held(tmp_path, WRITE)
+    (tmp_path / "write.lock").unlink()
+    assert is_held(tmp_path, WRITE)  # nothing to try: the note is believed
+
+
+def test_a_note_names_when_the_lock_was_taken(tmp_path: Path) -> None:
+    names = []
+    for _ in range(2):
+        lock = FolderLock(tmp_path)
+        names.append(read_holder(tmp_path))
+        lock.release()
+    assert names[0] != names[1] and names[0] is not None
+    earlier = {"pid": 7, "host": "far", "command": "unbraid index"}
+    (tmp_path / "open.json").write_text(json.dumps(earlier))  # as versions before wrote it
+    assert read_holder(tmp_path) == Holder(7, "far", "unbraid index", 0.0)
 
 
 def test_the_two_locks_of_a_folder_are_apart(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 A file's new chunks are written beside its old ones, which are deleted when the last new one is in: no search in between
 misses the file. A new file whose content the index holds under another path, moved or copied, gets that file's vectors.
 While one group of chunks is encoded, the next one is read and the one before is written, in a thread each. A run that is cut
-off, by kill -9, loses at most the groups being encoded and written, by Ctrl-C only the first. The next run finds the file it
-stopped in, because the index has fewer chunks than the file, and reads it again.
+off by kill -9 loses at most the groups being encoded and written; Ctrl-C loses only the group being encoded. The next run
+finds the file it stopped in, because the index has fewer chunks than the file, and reads it again.
 
 A root that is missing, is empty where it was not or has lost most of its files may be a disk that is not mounted. Nothing
 is deleted below it unless the caller says so (`prune`).
@@ -542,17 +542,19 @@ class _Run:
     def _counting(
         self, what: str, unit: str, total: int, progress: bool | None
     ) -> Iterator[Callable[[int], None]]:
-        """A function that takes how many more units are done, and tells whoever watches or asks."""
+        """A function that takes how many more units are done, and tells whoever watches or asks; for several threads."""
         folder = self.store.folder if isinstance(self.store, SharedStore | FolderStore) else None
         silent = nullcontext(lambda count: None)
         shown = (
             silent if progress is False or not total else counting(what, unit=unit, total=total, bar=progress)
         )
+        turn = threading.Lock()  # the thread that encodes and the one that writes both call `done`
         with shown as draw, telling(folder, what, unit, total) as tell:
 
             def done(count: int) -> None:
-                draw(count)
-                tell(count)
+                with turn:
+                    draw(count)
+                    tell(count)
 
             yield done
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from unbraid.io.lock import WRITE, is_held
+from unbraid.io.lock import WRITE, Holder, is_held, read_holder
 from unbraid.progress import duration
 
 FILE = "progress.json"
@@ -48,6 +48,11 @@ class UnderWay(msgspec.Struct, frozen=True):
         return {**msgspec.structs.asdict(self), "rate": self.rate, "seconds_left": self.seconds_left}
 
 
+class _Note(msgspec.Struct, frozen=True):
+    writer: Holder | None  # as the lock's own note names it
+    run: UnderWay
+
+
 @contextmanager
 def telling(folder: Path | None, what: str, unit: str, total: int) -> Iterator[Callable[[int], None]]:
     """A function that takes how many more of `total` units are done, and notes it in `folder`, if that is given.
@@ -60,6 +65,7 @@ def telling(folder: Path | None, what: str, unit: str, total: int) -> Iterator[C
     path = folder / FILE
     started = time.monotonic()
     written, done = 0.0, 0
+    writer = read_holder(folder, WRITE)
 
     def write() -> None:
         nonlocal written
@@ -67,7 +73,7 @@ def telling(folder: Path | None, what: str, unit: str, total: int) -> Iterator[C
         unfinished = path.with_suffix(".new")
         with suppress(OSError):
             about = UnderWay(what, unit, done, total, round(time.monotonic() - started, 1))
-            unfinished.write_bytes(msgspec.json.encode(about))
+            unfinished.write_bytes(msgspec.json.encode(_Note(writer, about)))
             os.replace(unfinished, path)  # not synced: after a power cut it means nothing
 
     def tell(count: int) -> None:
@@ -87,10 +93,11 @@ def telling(folder: Path | None, what: str, unit: str, total: int) -> Iterator[C
 def under_way(folder: Path) -> UnderWay | None:
     """What the process that writes the index in `folder` does now, if it will take long; None where none does.
 
-    The note of a killed process is not believed, since nobody holds its lock.
+    The note of a killed process is not believed: nobody holds its lock, or somebody else.
     """
     try:
-        found = msgspec.json.decode((folder / FILE).read_bytes(), type=UnderWay)
+        found = msgspec.json.decode((folder / FILE).read_bytes(), type=_Note)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    return found if is_held(folder, WRITE) else None
+    same = found.writer == read_holder(folder, WRITE)
+    return found.run if same and is_held(folder, WRITE) else None

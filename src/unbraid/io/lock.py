@@ -10,7 +10,7 @@ import shlex
 import socket
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -54,9 +54,9 @@ class FolderLock:
                 raise FolderUnwritable(
                     f"{folder} cannot be locked ({error.strerror or error}), and so not be written"
                 ) from error
-        about = {"pid": os.getpid(), "host": socket.gethostname(), "command": shlex.join(sys.orig_argv)}
+        about = Holder(os.getpid(), socket.gethostname(), shlex.join(sys.orig_argv), time.time())
         try:
-            self._note.write_text(json.dumps(about))
+            self._note.write_text(json.dumps(asdict(about)))
         except OSError:  # a full disk: the lock counts, the note only helps
             pass
 
@@ -76,6 +76,7 @@ class Holder:
     pid: int
     host: str
     command: str
+    since: float  # seconds since 1970; a container gives its process the same pid each time
 
     @property
     def is_elsewhere(self) -> bool:
@@ -101,7 +102,10 @@ def read_holder(folder: Path, name: str = OPEN) -> Holder | None:
     """The process that the note of a lock names; None where it cannot be read."""
     try:
         about = json.loads((folder / f"{name}.json").read_text())
-        return Holder(int(about["pid"]), str(about["host"]), str(about["command"]))
+        # Earlier versions wrote no `since`.
+        return Holder(
+            int(about["pid"]), str(about["host"]), str(about["command"]), float(about.get("since", 0))
+        )
     except (OSError, ValueError, KeyError, TypeError):
         # The lock was taken just now; the note is not written yet.
         return None
@@ -109,13 +113,29 @@ def read_holder(folder: Path, name: str = OPEN) -> Holder | None:
 
 def is_held(folder: Path, name: str = OPEN) -> bool:
     """Whether a process holds a lock now. Where this user cannot try it, its note is believed."""
+    path = folder / f"{name}.lock"
     try:
-        with FileLock(folder / f"{name}.lock", thread_local=False).acquire(timeout=0):
+        with FileLock(path, thread_local=False).acquire(timeout=0):
             return False
     except Timeout:
         return True
     except OSError:
+        pass
+    try:  # this user may not write it: a shared lock needs no more than reading
+        import fcntl
+
+        handle = os.open(path, os.O_RDONLY)
+    except (ImportError, OSError):
         return read_holder(folder, name) is not None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return read_holder(folder, name) is not None
+    finally:
+        os.close(handle)
 
 
 def holder_of(folder: Path, name: str = OPEN) -> str:

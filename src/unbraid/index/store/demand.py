@@ -32,11 +32,18 @@ class Demand:
             self._callers.discard(caller)
             self._until = time.monotonic() + NEXT_CALL
 
+    def begin(self) -> None:
+        """Count as work of this thread only what comes after: before it waited, for the store say."""
+        self._thread.worked_from = time.monotonic()
+
     def give_way(self) -> None:
-        """Return when no search is under way; soon enough that this thread gets on while searches come without a pause."""
+        """Return when no search is under way; soon enough that this thread gets on while searches come without a pause.
+
+        Work is what lies between two calls of a thread, or between `begin` and a call.
+        """
         now = time.monotonic()
         deadline = now + min(MOST, SHARE * (now - getattr(self._thread, "worked_from", now)))
         while now < deadline and (self._callers or now < self._until):
-            time.sleep(STEP)
+            time.sleep(min(STEP, deadline - now))
             now = time.monotonic()
         self._thread.worked_from = now

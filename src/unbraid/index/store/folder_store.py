@@ -83,7 +83,7 @@ UNSETTLED, UNSETTLED_SHARE = 20_000, 0.1
 FLUSH_AFTER = 4_000
 # Chunks from which on an index has a table of its files, and files that are read anew beside it.
 TABLED, TOUCHED = 2_000, 20_000
-GIVE_WAY = 0.0005  # seconds between two operations of a write, when another thread waits
+GIVE_WAY = 0.0005  # seconds between two calls of a thread, when another one waits
 # Where syncing a file syncs what was written to it through a mapping.
 SYNCS_MAPPED = sys.platform == "linux"
 
@@ -178,6 +178,8 @@ class FolderStore(Store):
         with self._turn, edge_errors():
             self._waiting.discard(thread)
             yield self.loaded()
+        if self._waiting:  # a lock that is let go and taken again at once stays with the same thread
+            time.sleep(GIVE_WAY)
 
     @contextmanager
     def unloaded(self) -> Iterator[None]:
@@ -545,11 +547,10 @@ class FolderStore(Store):
         try:
             for operation in operations:
                 with self._using() as loaded:
+                    self._demand.begin()
                     self._forget_hashes()  # another thread may have closed and hashed it in between
                     loaded.update(operation)
                     self._changes += 1  # a search in between notices, too
-                if self._waiting:  # a lock that is let go and taken again at once stays with the same thread
-                    time.sleep(GIVE_WAY)
                 self.give_way()
             self._changes += max(0, changes - len(operations))
             self._unflushed += max(changes, len(operations))

@@ -16,9 +16,8 @@ from unbraid.index.files.read_html import read_html
 
 _SHOWN = ("Subject", "From", "To", "Cc", "Date")
 _FIELD = re.compile(rb"[!-9;-~]{1,80}:[ \t\r\n]")
-_FROM = re.compile(
-    rb"^From [^\n]{0,1000}\r?\n(?=[!-9;-~]{1,80}:)", re.MULTILINE
-)  # a message of an mbox begins
+# A message of an mbox begins.
+_FROM = re.compile(rb"^From [^\n]{0,1000}\r?\n(?=[!-9;-~]{1,80}:)", re.MULTILINE)
 _QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
 _MAX_PARTS = 1000
 _MAX_MESSAGES = 100_000
