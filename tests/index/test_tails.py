@@ -134,7 +134,9 @@ def test_an_index_whose_writer_was_killed_holds_what_was_written(index: Path) ->
     assert length(index) < 2 * MB
 
 
-def test_a_copy_of_one_that_cannot_be_written_is_whole(index: Path) -> None:
+@pytest.mark.parametrize("lost", ["lengths.json", "sealed.json"])
+def test_a_copy_of_one_that_cannot_be_written_is_whole(index: Path, lost: str) -> None:
+    (index / lost).unlink()
     with private_copy(index) as copy, FolderStore(copy, None) as store:
         put(store, 5)
         assert store.count() == 4
@@ -229,6 +231,20 @@ def test_an_index_of_the_format_before_is_written_and_not_cut(index: Path) -> No
     with FolderStore.open(index) as store:
         put(store, 7)
         assert store.count() == 6
+
+
+def test_an_index_of_the_format_before_that_was_cut_is_made_whole_or_refuses_writes(index: Path) -> None:
+    write_meta(index, replace(read_meta(index), format=3))
+    (index / "sealed.json").unlink()
+    whole = (index / "lengths.json").read_bytes()
+    (index / "lengths.json").write_bytes(b"{}")
+    with FolderStore.open(index) as store, pytest.raises(StoreError, match="verify .* --repair"):
+        put(store, 3)
+    (index / "lengths.json").write_bytes(whole)
+    with FolderStore.open(index) as store:
+        put(store, 3)
+        assert store.count() == 4
+    assert length(index) > 100 * MB and changed_files(index, index / "shard") == []
 
 
 @pytest.mark.parametrize("create", [FolderStore.create, SharedStore.create])

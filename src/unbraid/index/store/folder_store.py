@@ -195,7 +195,8 @@ class FolderStore(Store):
 
     def lengths_lost(self) -> bool:
         """Whether files may miss their empty ends and nothing says how long they were: a write would destroy the index."""
-        return self.meta.format >= FORMAT and file_lengths(self.folder) is None
+        cut = self.meta.format >= FORMAT or (self.folder / LENGTHS).exists()
+        return cut and file_lengths(self.folder) is None
 
     def unload(self) -> None:
         """Close the Edge store, its files hashed if it was written to, and keep the lock; the next use loads it again."""
