@@ -222,13 +222,13 @@ def _tiers(small: dict[str, Any], further: dict[str, Any]) -> dict[str, dict[str
             name: TextSpec(
                 id=str(spec["id"]),
                 graphs=_graphs(spec),
-                tokenizer=str(spec["tokenizer"]),
+                tokenizer=str(_reading(spec)["tokenizer"]),
                 max_tokens=int(spec["max_tokens"]),
                 split_identifiers=bool(spec["split_identifiers"]),
                 token_graphs={str(one): str(file) for one, file in spec.get("token_graphs", {}).items()},
                 languages=tuple(str(language) for language in spec.get("languages", ())),
                 batch_tokens=int(spec.get("batch_tokens", TextSpec.batch_tokens)),
-                prefix=_prefix(spec.get("prefix", "")),
+                prefix=_prefix(_reading(spec).get("prefix", "")),
             )
             for name, spec in specs.items()
         }
@@ -238,6 +238,23 @@ def _tiers(small: dict[str, Any], further: dict[str, Any]) -> dict[str, dict[str
 
 def _graphs(spec: dict[str, Any]) -> dict[str, str]:
     return {str(precision): str(file) for precision, file in spec["graphs"].items()}
+
+
+def text_entry(spec: TextSpec) -> dict[str, Any]:
+    """What bundle.json says of a text or code encoder.
+
+    A prefix stands with the tokenizer in an entry of its own: a version of before, which knows no prefix, then misses
+    `tokenizer` and refuses the bundle, where it would otherwise give vectors of texts without the prefix.
+    """
+    entry = {key: value for key, value in asdict(spec).items() if value not in ("", {}, ())}
+    if spec.prefix:
+        entry["reading"] = {key: entry.pop(key) for key in ("tokenizer", "prefix")}
+    return entry
+
+
+def _reading(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = entry.get("reading", entry)
+    return found
 
 
 def preprocess_entries(preprocess: ImagePreprocess) -> dict[str, Any]:

@@ -7,3 +7,5 @@ SEARCH_MODES = {
     "symmetric": ("symmetric", "symmetric"),
     "code": ("code", "code"),
 }
+# Further tasks of a folder for sentence-transformers: no mapper, and texts that search code.
+BASE, CODE_QUERY = "base", "code-query"

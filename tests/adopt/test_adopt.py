@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from unbraid.adopt.projection import cost, fit_projection
 from unbraid.adopt.prompt_names import NAMES, task_prompts
 from unbraid.adopt.read_model import read_model
 from unbraid.adopt.sentence_encoder import SentenceEncoder, StaticStage
+from unbraid.bundle import TextSpec, text_entry
 from unbraid.errors import AdoptError
 from unbraid.export.onnx_graphs import export_unfused
 
@@ -72,6 +74,9 @@ def test_a_revision_of_a_model_has_its_own_base_id(published, copy_of, edit, ado
     edit(folder / "sentence_bert_config.json", max_seq_length=32)
     assert base_id(folder) != first
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 64}')
+    edit(folder / "config.json", layer_norm_eps=0.1)
+    assert base_id(folder) != first
+    edit(folder / "config.json", layer_norm_eps=1e-12)
     edit(folder / "config_sentence_transformers.json", prompts={"document": "a: "})
     assert base_id(folder) != first
 
@@ -233,7 +238,7 @@ def test_a_model2vec_folder(options, tmp_path):
 
 
 def test_prompts_by_the_names_that_models_give_them(tmp_path):
-    prompts = {"Query": "q: ", "passage": "p: ", "STS": "", "nl2code_query": "c: "}
+    prompts = {"Query": "q: ", "passage": "p: ", "STS": "", "InstructionCode": "c: "}
     assert task_prompts(tmp_path, prompts, None, {}) == {"query": "q: ", "document": "p: ", "code": "c: "}
 
 
@@ -265,5 +270,19 @@ def test_the_command_line_prints_what_is_kept(published, tmp_path):
 
     result = CliRunner().invoke(app, ["adopt", str(published), "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
-    assert "ten nearest" in result.output and "the starter" in result.output and "texts/s" in result.output
+    assert (
+        "ten nearest" in result.output and "the starter" in result.output and "docstrings/s" in result.output
+    )
     assert json.loads((tmp_path / "out" / "parity.json").read_text())
+
+
+def test_a_prompt_is_named_only_where_a_model_has_prompts(bert, tmp_path):
+    with pytest.raises(AdoptError, match="--prompt names a prompt"):
+        adopt(bert, tmp_path / "out", pooling="mean", prompts={"query": "zzz"})
+
+
+def test_bundles_with_a_prefix_are_refused_by_versions_that_know_none():
+    spec = TextSpec("i", {"fp32": "g.onnx"}, "t.json", 64, False, prefix="query: ")
+    assert "tokenizer" not in text_entry(spec) and "prefix" not in text_entry(spec)
+    assert text_entry(spec)["reading"] == {"tokenizer": "t.json", "prefix": "query: "}
+    assert text_entry(replace(spec, prefix=""))["tokenizer"] == "t.json"

@@ -154,10 +154,16 @@ def test_a_sample_without_sentences_is_refused(model, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "tier"),
-    [("all-MiniLM-L6-v2", "all-minilm-l6-v2"), ("Ä/b c", "b-c"), ("multi", "multi-model"), ("!", "model")],
+    [
+        ("all-MiniLM-L6-v2", "all-minilm-l6-v2"),
+        ("Ä/b c", "b-c"),
+        ("multi", "multi-model"),
+        ("tokens", "tokens-model"),
+        ("!", "model"),
+    ],
 )
 def test_a_tier_has_a_plain_name_of_its_own(name, tier):
-    assert tier_name(name, {"small": 0, "multi": 0}) == tier
+    assert tier_name(name, {"small", "multi", "tokens"}) == tier
 
 
 @given(st.text(max_size=300))

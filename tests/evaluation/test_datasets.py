@@ -99,6 +99,12 @@ def test_beir_relevant_documents_absent_from_the_corpus_are_warned_about(tmp_pat
     assert dataset.qrels["q1"] == {"d1": 1, "d9": 1}
 
 
+def test_a_pair_may_have_a_query_in_place_of_an_anchor(tmp_path):
+    rows = [{"query": "q", "positive": "p"}, {"query": "r", "positive": "s"}]
+    dataset = read_dataset(write_lines(tmp_path / "pairs.jsonl", rows))
+    assert list(dataset.queries.values()) == ["q", "r"]
+
+
 def test_repeated_anchor_has_several_relevant_positives(tmp_path):
     rows = [
         {"anchor": "a", "positive": "x"},
@@ -248,7 +254,7 @@ def test_tar_members_never_leave_the_folder(tmp_path, name, members, message):
         (b'{"a": "x", "b": "y", "score": NaN}\n', "line 1: found score nan, expected a number"),
         (b'{"a": "x", "b": "y", "score": 1' + b"0" * 400 + b"}\n", "line 1: found score 1"),
         (b'{"a": "x", "b": "y", "score": true}\n', "found score True"),
-        (b'{"text": "x"}\n', r"line 1: found the fields \['text'\], expected anchor and positive"),
+        (b'{"text": "x"}\n', r"line 1: found the fields \['text'\], expected query \(or anchor\) and positive"),
         (
             b'{"file": "a.jpg", "caption": ""}\n',
             "found no row with text in any of the fields caption, alt, title",

@@ -27,7 +27,7 @@ def with_prefixes(folder, small, query_tier):
     about["query_tier"] = "nano"
     for prefix, specs in ((small, about["modalities"]), (query_tier, about["tiers"]["nano"])):
         for kind in ("text", "code"):
-            specs[kind]["prefix"] = prefix
+            specs[kind]["reading"] = {"tokenizer": specs[kind].pop("tokenizer"), "prefix": prefix}
     about["sha256"] = manifest_hash(about)
     (folder / MANIFEST).write_text(json.dumps(about))
     return folder

@@ -1,11 +1,14 @@
 """A bundle, exported for sentence-transformers and adopted again, gives its own vectors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from unbraid import load
 from unbraid.adopt import adopt
 from unbraid.bundle import read_bundle
+from unbraid.embedder import Embedder
 from unbraid.stock_modules import export_stock_folder
 
 TEXTS = ["a red house", "the cat is in the house and the dog by the river " * 4, "x", "green moon, 42!"]
@@ -37,6 +40,21 @@ def test_mappers_are_mappers_again(pair):
     assert after.query_tier == after.tier == "small"
     for task in before.tasks:
         assert np.abs(before.matrix(task) - after.matrix(task)).max() < 1e-3
+
+
+def test_prompts_come_back(tiny, tmp_path):
+    bundle = read_bundle(tiny.bundle)
+    prompted = {kind: replace(spec, prefix="red cat ") for kind, spec in bundle.tiers["nano"].items()}
+    bundle = replace(bundle, tiers={**bundle.tiers, "nano": prompted})
+    export_stock_folder(bundle, tmp_path / "stock", tier="nano")
+    adopt(tmp_path / "stock", tmp_path / "again")
+    before, after = (
+        Embedder(bundle, tier="nano", precision="fp32"),
+        load(tmp_path / "again", precision="fp32"),
+    )
+    for task in (None, "query", "document", "code"):
+        vectors = [one.encode(TEXTS, task=task, on_truncate="ignore") for one in (before, after)]
+        assert np.abs(vectors[0] - vectors[1]).max() < 1e-4
 
 
 def test_fewer_dimensions_keep_the_mappers(tiny, tmp_path):

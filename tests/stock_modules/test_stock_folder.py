@@ -105,8 +105,9 @@ def test_the_card_names_licences_and_the_base(stock, exact):
 def test_another_export_replaces_it_and_a_foreign_folder_is_refused(tiny, tmp_path):
     bundle = read_bundle(tiny.bundle)
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "letter.txt").write_text("dear")
-    with pytest.raises(DataError, match="no folder of sentence-transformers"):
+    (tmp_path / "mine" / "modules.json").write_text("[]")
+    (tmp_path / "mine" / "README.md").write_text("# My own model")
+    with pytest.raises(DataError, match="not written by"):
         export_stock_folder(bundle, tmp_path / "mine", tier="nano")
     export_stock_folder(bundle, tmp_path / "new", tier="nano")
     (tmp_path / "new" / "old.txt").write_text("")

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from unbraid.adopt.sample_texts import sample_texts, vocabulary_words
 from unbraid.adopt.task_mappers import write_mappers
 from unbraid.adopt.text_graphs import write_text_graphs
 from unbraid.adopt.usual_cosines import relevance_of
-from unbraid.bundle import FORMAT, MANIFEST, TextSpec
+from unbraid.bundle import FORMAT, MANIFEST, TextSpec, text_entry
 from unbraid.errors import AdoptError
 from unbraid.export.bundle_writer import bundle_folder, graphs_and_tokenizers, seal
 from unbraid.export.text_tiers import file_hash
@@ -50,6 +50,7 @@ def adopt(
     pairs: Path | None = None,
     folder_of_texts: Path | None = None,
     languages: Mapping[str, Sequence[str]] | None = None,
+    on_step: Callable[[str], object] = lambda step: None,
 ) -> Adopted:
     """Write `model`, a folder or hub id, as the bundle `out`.
 
@@ -57,12 +58,13 @@ def adopt(
     that of documents are computed from base vectors by mappers; with `exact_prompts` the encoder reads queries behind
     their own prompt. A file of `pairs` and a folder without labels, `folder_of_texts`, give the search modes "pairs" and
     "folder" where fitting surely helps. `languages` are texts by language, and the vocabulary is cut to what they need.
-    The other options are those of `read_model`. An existing bundle is replaced, and only when the new one is complete.
+    `on_step` is told what is done next. The other options are those of `read_model`. An existing bundle is replaced, and only when the new one is complete.
     Raises AdoptError, which names the file, module or layer, for a model that cannot become a bundle, DataError for pairs
     that cannot be read or are too few.
     """
     texts = list(sample or sample_texts())
     with bundle_folder(out) as folder:
+        on_step("reading the model")
         found = read_model(
             model, revision=revision, pooling=pooling, prompts=prompts, allow_pickle=allow_pickle
         )
@@ -72,16 +74,23 @@ def adopt(
         exact = _query_prompt(found) if exact_prompts else ""
         encoded = ("text", "code", *(("image",) if found.image else ()))
         sources = read_sources({"pairs": pairs, "folder": folder_of_texts}, encoded)
+        on_step(f"writing float32 and int8, compared on {len(texts)} texts")
         small = write_text_graphs(text, identity(text), folder, "text", "document", texts)
         query = None
         if found.query:
+            on_step("the same for the encoder of queries")
             query = write_text_graphs(found.query, identity(found.query), folder, QUERY, "query", texts)
+        if found.image:
+            on_step("the same for pictures, compared on drawings")
         image = write_image_graphs(found.image, folder, sample_pictures()) if found.image else None
         asks = _behind(small.spec, exact) if exact else query.spec if query else None
+        on_step("fitting what a search needs: mappers of prompts, usual cosines")
         prompted = prompt_mappers(text, texts)
         if asks:
             prompted.pop("query", None)  # the tier of queries reads the prompt itself
-        matrices = {task: one.matrix for task, one in prompted.items()} | dict(found.mappers)
+        matrices = {task: one.matrix for task, one in prompted.items()}
+        for task, own_matrix in found.mappers.items():
+            matrices[task] = own_matrix @ matrices[task] if task in matrices else own_matrix
         about = {
             **_manifest(found, small.spec, asks, image),
             "dim": text.dim,
@@ -94,6 +103,7 @@ def adopt(
         (folder / "parity.json").write_text(json.dumps([asdict(one) for one in parities], indent=1))
         notes = [*found.notes, *what_is_kept(prompted)]
         if sources:
+            on_step("fitting search modes of your own")
             seal(folder, about, "")  # to be loaded
             own = fit_own_modes(folder, sources)
             (folder / MANIFEST).unlink()
@@ -114,6 +124,8 @@ def _manifest(
     """What bundle.json says of the encoders; `asks` is that of queries, where they have one of their own."""
     modalities = encoder_entries(spec) | ({"image": dict(image.entry)} if image else {})
     ids = "".join(one["id"] for one in modalities.values())
+    if found.query and asks:
+        ids += asks.id  # another encoder of queries makes another space
     base_id = hashlib.sha256(ids.encode()).hexdigest()[:16]
     return {
         "format": FORMAT,
@@ -205,8 +217,7 @@ def _behind(spec: TextSpec, prompt: str) -> TextSpec:
 
 def encoder_entries(spec: TextSpec) -> dict[str, Any]:
     """The entries of a text encoder in bundle.json: it reads code as well."""
-    entry = {key: value for key, value in asdict(spec).items() if value not in ("", {}, ())}
-    return {"text": entry, "code": dict(entry)}
+    return {"text": text_entry(spec), "code": text_entry(spec)}
 
 
 def _relevance(found: AdoptedModel, texts: Sequence[str], image: ImageGraphs | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ belonged.
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,9 @@ def write_bridged(found: AdoptedModel, out: Path, sample: Sequence[str], source:
             f"{found.name}: --bridge takes a model with one text encoder for queries and documents"
         )
     starter, origin = load(), json.loads((STARTER / MANIFEST).read_text())
-    tier = tier_name(found.name, starter.bundle.tiers)
+    # A tier's files have its name, and the starter's are to stay.
+    taken = {*starter.bundle.tiers, *(name.partition(".")[0] for name in starter.bundle.sizes)}
+    tier = tier_name(found.name, taken)
     rows = [*_parts(sample, [one for one in range(PARTS) if one not in APART]), *_words()]
     bridge = _fit(found.text, starter, rows)
     text = bridged(found.text, bridge)
@@ -107,7 +109,7 @@ def bridged(text: TextModel, bridge: AffineMap) -> TextModel:
     return replace(text, encoder=encoder, dim=len(bridge.weight), original=original)
 
 
-def tier_name(name: str, taken: Mapping[str, Any]) -> str:
+def tier_name(name: str, taken: Collection[str]) -> str:
     """The name of a tier for the model `name`: small letters, digits and dashes, and none that is `taken`."""
     tier = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "model"
     return f"{tier}-model" if tier in taken else tier

@@ -34,7 +34,7 @@ def card(about: Mapping[str, Any], made: Adopted, sizes: Mapping[str, int]) -> s
 def kept(made: Adopted) -> list[str]:
     """What the bundle keeps of the model, a sentence each."""
     lines = [
-        f"{one.graph}: {one.cases} texts or pictures, largest difference {one.largest_difference:.1e}, least cosine "
+        f"{one.graph}: {one.cases} {'pictures' if one.graph.startswith('image') else 'texts'}, largest difference {one.largest_difference:.1e}, least cosine "
         f"{one.least_cosine:.4f}"
         for one in made.parities
     ]

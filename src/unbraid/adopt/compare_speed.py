@@ -37,7 +37,9 @@ def compare_speed(folder: Path) -> list[Speed]:
             seconds.append(time.perf_counter() - start)
     return [
         Speed(name, _bytes(model), len(texts) / float(np.median(seconds[1:])))
-        for name, model, seconds in zip([*names, "the starter"], models, taken, strict=True)
+        for name, model, seconds in zip(
+            [*names, f"the starter's tier {models[-1].tier}"], models, taken, strict=True
+        )
     ]
 
 

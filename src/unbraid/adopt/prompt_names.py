@@ -18,7 +18,7 @@ NAMES = {
         "retrieval-document",
     ),
     "symmetric": ("symmetric", "sts", "similarity", "text-matching", "s2s_query", "semantic-similarity"),
-    "code": ("code", "code_query", "code.query", "nl2code_query", "instructioncode"),
+    "code": ("code", "instructioncode"),
 }
 
 

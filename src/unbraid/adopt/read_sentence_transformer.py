@@ -20,10 +20,13 @@ from unbraid.adopt.router_mappers import without_mappers
 from unbraid.adopt.sentence_encoder import SentenceEncoder, StaticStage, Truncated
 from unbraid.adopt.static_tokenizer import without_special_tokens
 from unbraid.errors import AdoptError
+from unbraid.tasks import BASE, CODE_QUERY, TASKS
 from unbraid.teacher.silence_transformers import silence_transformers
 from unbraid.training.torchvision_shim import ensure_torchvision
 from unbraid.vectors import normalize
 
+# Entries of a transformer's config that say how a file was written, not what its vectors are.
+OF_A_FILE = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
 POOLINGS = {
     "mean": "mean",
     "cls": "cls",
@@ -93,10 +96,15 @@ def _loading(folder: Path) -> Iterator[None]:
 
 def _adopted(folder: Path, model: Any, chosen: Mapping[str, str]) -> AdoptedModel:
     """What a loaded model gives."""
-    named = {name: text for name, text in model.prompts.items() if text}
+    base, mappers = without_mappers(model)
+    # What `export-st` writes beside our tasks; it names prompts by these as well.
+    others = set(model[-1].sub_modules) - set(TASKS) if base is not model else set()
+    named = {name: text for name, text in model.prompts.items() if text and name not in others}
     prompts = task_prompts(folder / SETTINGS, named, model.default_prompt_name, chosen)
-    model, mappers = without_mappers(model)
+    model = base
     notes = []
+    if left := sorted(others - {BASE, CODE_QUERY}):
+        notes.append(f"left out, since their search modes are not known: {', '.join(left)}")
     if model.similarity_fn_name != "cosine" and not _ends_in_unit_length(model):
         notes.append(
             f"the model compares vectors by {model.similarity_fn_name}, and a bundle by cosine: the length of its vectors "
@@ -200,9 +208,13 @@ def _stage(module: Any) -> nn.Module:
 
 
 def _settings(module: Any) -> dict[str, Any]:
-    """A stock module's own settings, as it saves them; those of a transformer are its weights and tokenizer."""
-    if type(module).__name__ in ("Transformer", "StaticEmbedding"):
+    """What decides a stock module's vectors beside its weights and tokenizer."""
+    kind = type(module).__name__
+    if kind == "StaticEmbedding":
         return {}
+    if kind == "Transformer":
+        config = module.auto_model.config.to_dict()
+        return {key: value for key, value in sorted(config.items()) if key not in OF_A_FILE}
     return {key: value for key, value in module.get_config_dict().items() if not callable(value)}
 
 

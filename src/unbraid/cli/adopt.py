@@ -1,11 +1,14 @@
 """`unbraid adopt`: a model of another library becomes a bundle."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from unbraid.errors import AdoptError
+from unbraid.errors import AdoptError, require
+from unbraid.progress import duration
 
 
 def adopt(
@@ -84,6 +87,8 @@ def adopt(
 
     Nothing is trained, and no code of the model's own is run.
     """
+    for package in ("torch", "sentence_transformers", "onnx"):
+        require(package, "export")
     from unbraid.adopt import adopt as run
     from unbraid.adopt.card import kept
     from unbraid.adopt.compare_speed import compare_speed
@@ -103,9 +108,11 @@ def adopt(
             )
         _bridge(model, out, sample, revision, pooling, named, allow_pickle)
         return
+    tell = _clock()
     made = run(
         model,
         out,
+        on_step=tell,
         revision=revision,
         pooling=pooling,
         dim=dim,
@@ -117,12 +124,24 @@ def adopt(
         languages=_languages(languages, counted_on or []),
         sample=_lines(sample) if sample else None,
     )
+    tell("measuring the speed")
+    speeds = compare_speed(out)
     typer.echo(f"{made.name}, {made.dim} dimensions")
     for line in kept(made):
         typer.echo(f"- {line}")
-    for speed in compare_speed(out):
-        typer.echo(f"{speed.bundle}: {speed.size / 1e6:.0f} MB, {speed.texts:.0f} texts/s on one thread")
+    for speed in speeds:
+        typer.echo(f"{speed.bundle}: {speed.size / 1e6:.0f} MB, {speed.texts:.0f} docstrings/s on one thread")
     typer.echo(f"{out} written: use it as --model {out}", err=True)
+
+
+def _clock() -> Callable[[str], None]:
+    """A function that writes to standard error what is done now, and after how long."""
+    start = time.monotonic()
+
+    def tell(step: str) -> None:
+        typer.echo(f"{duration(time.monotonic() - start)} {step}", err=True)
+
+    return tell
 
 
 def _bridge(

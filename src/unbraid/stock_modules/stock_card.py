@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from unbraid.bundle import Bundle
 
+WRITTEN_BY = "Written by `unbraid export-st`."
 _LOADING = """```python
 from sentence_transformers import SentenceTransformer
 
@@ -38,7 +39,7 @@ def stock_card(bundle: Bundle, tasks: Sequence[str], *, rounded: bool, left_out:
     dims = ", ".join(map(str, bundle.dims))
     parts = [
         f"# {bundle.name} {bundle.version}, for sentence-transformers",
-        "Written by `unbraid export-st`. It needs no remote code.",
+        f"{WRITTEN_BY} It needs no remote code.",
         _LOADING,
         "\n".join(["| call | for |", "| --- | --- |", *(f"| `{call}` | {use} |" for call, use in rows)]),
         f"Vectors have {bundle.dim} dimensions and unit length; `truncate_dim` may be one of {dims}.",

@@ -24,12 +24,12 @@ from unbraid.runtime.text import TextRuntime
 from unbraid.runtime.text_tokenizer import TextTokenizer
 from unbraid.stock_modules.encoder_modules import dense, encoder_modules
 from unbraid.stock_modules.float_graph import float_graph
-from unbraid.stock_modules.stock_card import stock_card
+from unbraid.stock_modules.stock_card import WRITTEN_BY, stock_card
+from unbraid.tasks import BASE, CODE_QUERY
 from unbraid.teacher.silence_transformers import silence_transformers
 from unbraid.training.torchvision_shim import ensure_torchvision
 
-BASE, CODE = "base", "code"
-CODE_QUERY = "code-query"  # the task code of a text, where program code is read in another way
+CODE = "code"
 SAMPLES = 15  # texts of the comparison, beside one of code
 SPLIT_SAMPLE = "def parseHTMLPage(maxLength): return readURLs(maxLength)"
 
@@ -200,5 +200,9 @@ def _spec(embedder: Embedder, reading: _Reading) -> TextSpec:
 
 
 def _check_folder(out: Path) -> None:
-    if out.exists() and not (out / "modules.json").exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise DataError(f"{out}: exists and is no folder of sentence-transformers: choose another folder")
+    """Raise DataError unless `out` is absent, an empty folder or one that this wrote."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    card = out / "README.md"
+    if not card.is_file() or WRITTEN_BY not in card.read_text(encoding="utf-8", errors="replace"):
+        raise DataError(f"{out}: exists and was not written by `unbraid export-st`: choose another folder")

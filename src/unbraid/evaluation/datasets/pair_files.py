@@ -16,7 +16,7 @@ def read_pairs(path: Path, lines: list[Line], mode: str | None) -> Retrieval:
     from_code = to_code and is_code(lines, of_anchor=True)
     return from_pairs(
         path,
-        [(line.text("anchor"), line.text("positive")) for line in lines],
+        [(line.text("query" if "query" in line.row else "anchor"), line.text("positive")) for line in lines],
         query_of=Code if from_code else str,
         document_of=Code if to_code else str,
         mode=mode,

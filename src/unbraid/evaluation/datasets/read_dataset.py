@@ -36,12 +36,12 @@ def read_dataset(
         keys = lines[0].row.keys()
         if keys >= {"a", "b", "score"}:
             dataset = read_sts(path, _of_split(lines, split))
-        elif keys >= {"anchor", "positive"}:
+        elif "positive" in keys and keys & {"anchor", "query"}:
             dataset = read_pairs(path, _of_split(lines, split), mode)
         elif "file" in keys:
             dataset = read_pictures(path, _of_split(lines, split), mode)
         else:
-            expected = "anchor and positive, or a, b and score, or file and caption"
+            expected = "query (or anchor) and positive, or a, b and score, or file and caption"
             raise lines[0].wrong(f"the fields {sorted(keys)}", expected)
     return dataset if limit is None else sample(dataset, limit)
 
