@@ -1,5 +1,8 @@
 import random
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +103,72 @@ def test_where_many_were_touched_all_chunks_are_asked(index: Path, monkeypatch: 
     with FolderStore.open(index) as store:
         put(store, "/d.md")
         assert store._from_table() is None and len(told(store)) == 4
+
+
+def test_paths_are_noted_up_to_some_and_the_next_table_has_them_all(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_store, "TOUCHED", 2)
+    with FolderStore.open(index) as store:
+        store.delete([f"/{n}.md" for n in range(9)])
+        assert store._touched is None and len(told(store)) == 3
+        put(store, "/d.md")
+    with FolderStore.open(index) as store:
+        assert len(store.files()) == 4 and store._edge is None
+
+
+@pytest.mark.parametrize("unloads", [1, 2])
+def test_what_is_closed_in_the_midst_of_a_write_is_told_as_the_chunks_say(
+    index: Path, monkeypatch: pytest.MonkeyPatch, unloads: int
+) -> None:
+    with FolderStore.open(index) as store:
+        steps = iter(range(9))
+
+        def give_way() -> None:
+            # As verify does in another thread; then a third thread may write before the first goes on.
+            if next(steps) == 0:
+                store.unload()
+                if unloads == 2:
+                    put(store, "/z.md")
+
+        monkeypatch.setattr(store, "give_way", give_way)
+        store.delete(["/a.md", "/b.md", "/c.md"])
+        assert told(store).keys() == ({"/z.md"} if unloads == 2 else set())
+        put(store, "/d.md", chunks=2)
+    with FolderStore.open(index) as store:
+        assert "/d.md" in told(store)
+
+
+def test_the_table_of_another_process_counts_after_it(index: Path) -> None:
+    with FolderStore.open(index) as store:
+        put(store, "/d.md")
+        with store.unloaded(), FolderStore(index, None) as other:
+            other.delete(["/a.md"])
+        assert store._from_table() is not None and told(store).keys() == {"/b.md", "/c.md", "/d.md"}
+
+
+@pytest.mark.parametrize("begin", [FolderStore.begin, FolderStore.renew_file_hashes])
+def test_what_is_begun_forgets_the_hashes_before_it_is_written(
+    index: Path, begin: Callable[[FolderStore], None]
+) -> None:
+    with FolderStore.open(index) as store:
+        begin(store)
+        assert not (index / "sealed.json").exists()
+        store.delete(["/a.md"])
+        told(store)
+    with FolderStore.open(index) as store:
+        assert len(told(store)) == 2
+
+
+def test_an_index_that_is_made_again_and_killed_is_told_as_the_chunks_say(index: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from unbraid.index.store.meta import read_meta;"
+        "from unbraid.index.store.shared_store import SharedStore; folder = Path(sys.argv[1]);"
+        "SharedStore.create(folder, read_meta(folder)).delete(['/a.md']); os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, index], check=False).returncode == 9
+    with FolderStore.open(index) as store:
+        assert told(store).keys() == {"/b.md", "/c.md"}
 
 
 def test_a_small_index_has_no_table(index: Path) -> None:

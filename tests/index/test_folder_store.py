@@ -131,7 +131,9 @@ def test_an_index_of_the_first_format_is_refused_with_what_to_do(tmp_path: Path)
     (tmp_path / "i").mkdir()
     old = {"format": 1, "base_id": "b1", "dim": DIM, "unbraid": "0.1.0"}
     (tmp_path / "i" / META_FILE).write_text(json.dumps(old))
-    with pytest.raises(StoreError, match="format 1, this unbraid reads 3; index again into another folder"):
+    with pytest.raises(
+        StoreError, match="format 1, this unbraid reads 3 and 4; index again into another folder"
+    ):
         open_store(tmp_path / "i")
 
 

@@ -107,7 +107,7 @@ def test_a_changed_row_is_refused_by_its_number(open_store: Open, file: Path, tm
         (None, "is not a file of `unbraid index export`"),
         ({"bundle": "starter", "task": None}, "is not a file of `unbraid index export`"),
         ({"bundle": "starter", "task": "query", "mapper_id": "m1"}, r"holds query vectors \(mapper m1\)"),
-        ({"kind": "unbraid index", "format": 1}, "has format 1, this unbraid reads 3"),
+        ({"kind": "unbraid index", "format": 1}, "has format 1, this unbraid reads 3 and 4"),
         ({"kind": "unbraid index", "format": 3}, "its description of itself cannot be read"),
         ({"kind": "unbraid index"}, "its description of itself cannot be read"),
     ],

@@ -349,7 +349,7 @@ def test_no_more_than_some_are_kept(
         some = ids[start : start + 3]
         found = kept_module.document_vectors(kept, empty.version(), empty, model, "document", some)
         assert np.allclose(found, empty.vectors(some), atol=1e-6)
-        assert len(kept.documents[1]["document"]) <= 8
+        assert len(kept.documents[1].get("document", {})) <= 5
 
 
 def test_a_merged_result_is_the_same_however_many_entries_are_read_at_a_time(

@@ -1,6 +1,9 @@
+import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unbraid.index.store import tails
+from unbraid.errors import StoreError
+from unbraid.index.store import file_hashes, tails
 from unbraid.index.store.entry import Entry
 from unbraid.index.store.file_hashes import changed_files, file_lengths
 from unbraid.index.store.folder_store import FolderStore
-from unbraid.index.store.meta import FORMAT, Meta
+from unbraid.index.store.meta import FORMAT, Meta, read_meta, write_meta
 from unbraid.index.store.private_copy import private_copy
+from unbraid.index.store.shared_store import SharedStore
 from unbraid.index.store.storage import Storage
 from unbraid.index.store.tails import cut_tails, long_files, restore_tails
 
@@ -94,8 +99,11 @@ def test_nothing_of_a_closed_index_stays_mapped(index: Path) -> None:
     assert str(index) not in maps.read_text()
 
 
+@pytest.mark.parametrize(
+    "change", [lambda store: put(store, 7), FolderStore.forget_file_hashes, FolderStore.renew_file_hashes]
+)
 def test_files_are_whole_and_synced_before_the_hashes_go(
-    index: Path, monkeypatch: pytest.MonkeyPatch
+    index: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[FolderStore], None]
 ) -> None:
     done = []
     with FolderStore.open(index) as store:
@@ -107,7 +115,7 @@ def test_files_are_whole_and_synced_before_the_hashes_go(
                 f"{FolderStore.__module__}.{name}",
                 lambda path, name=name, whole=whole: (done.append((name, path)), whole(path)),
             )
-        put(store, 7)
+        change(store)
     first = done.index(("remove_file_hashes", index))
     synced = {path.relative_to(index / "shard").as_posix() for _, path in done[:first]}
     assert synced and synced <= lengths.keys()
@@ -126,14 +134,16 @@ def test_an_index_whose_writer_was_killed_holds_what_was_written(index: Path) ->
     assert length(index) < 2 * MB
 
 
-def test_a_copy_of_one_that_cannot_be_written_is_whole(index: Path) -> None:
+@pytest.mark.parametrize("lost", ["lengths.json", "sealed.json"])
+def test_a_copy_of_one_that_cannot_be_written_is_whole(index: Path, lost: str) -> None:
+    (index / lost).unlink()
     with private_copy(index) as copy, FolderStore(copy, None) as store:
         put(store, 5)
         assert store.count() == 4
 
 
 def test_without_hashes_nothing_is_cut(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> str:
+    def full(*_: object, lengths: bool) -> str:
         raise OSError("the disk is full")
 
     monkeypatch.setattr("unbraid.index.store.folder_store.write_file_hashes", full)
@@ -149,7 +159,112 @@ def test_hashes_that_are_deleted_by_hand_leave_the_lengths(index: Path) -> None:
         assert store.count() == 4
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}", b'{"checksum": "0", "lengths": {}}'])
-def test_lengths_that_are_damaged_are_none_and_the_files_are_told(index: Path, damage: bytes) -> None:
-    (index / "lengths.json").write_bytes(damage)
-    assert file_lengths(index) == {} and changed_files(index, index / "shard")
+# None: it is gone.
+DAMAGE = [None, b"", b"{}", b'{"checksum": "0", "lengths": {}}']
+
+
+def spoil(path: Path, content: bytes | None) -> None:
+    path.unlink() if content is None else path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["lengths.json", "sealed.json"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_one_of_the_two_copies_of_the_lengths_is_enough(index: Path, name: str, damage: bytes | None) -> None:
+    lengths = file_lengths(index)
+    spoil(index / name, damage)
+    assert lengths and file_lengths(index) == lengths
+    with FolderStore.open(index) as store:
+        put(store, 4)
+        assert store.count() == 4
+    with FolderStore.open(index) as store:
+        assert store.count() == 4 and changed_files(index, index / "shard") == []
+
+
+@pytest.mark.parametrize(
+    "lengths", [["a"], [["a", 1]], {"a": "1"}, {"a": -1}, {"a": True}, {"a": None}, 5, None]
+)
+def test_lengths_that_are_none_are_damaged(index: Path, lengths: object) -> None:
+    (index / "sealed.json").unlink()
+    file_hashes._write(index / "lengths.json", {"lengths": lengths})
+    assert file_lengths(index) is None
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_without_either_copy_nothing_is_written_and_nothing_forgotten(
+    index: Path, damage: bytes | None
+) -> None:
+    spoil(index / "lengths.json", damage)
+    (index / "sealed.json").write_bytes(b"{}")
+    before = {path: path.read_bytes() for path in index.glob("*.json") if path.name != "open.json"}
+    changes: list[Callable[[FolderStore], None]] = [
+        lambda store: put(store, 4),
+        lambda store: store.delete(["/1.md"]),
+        FolderStore.compact,
+        FolderStore.begin,
+    ]
+    for change in changes:
+        with FolderStore.open(index) as store:
+            with pytest.raises(StoreError, match="verify .* --repair"):
+                change(store)
+            assert store.count() == 3
+        assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_an_index_of_the_format_before_is_written_and_not_cut(index: Path) -> None:
+    with FolderStore.open(index) as store:
+        store.count()
+        shutil.copytree(index / "shard", index.parent / "whole")
+    shutil.rmtree(index / "shard")
+    (index.parent / "whole").rename(index / "shard")
+    (index / "lengths.json").unlink()
+    about = json.loads((index / "sealed.json").read_text())
+    file_hashes._write(index / "sealed.json", {name: about[name] for name in ("items", "files")})
+    write_meta(index, replace(read_meta(index), format=3))
+    for round_ in range(2):
+        assert changed_files(index, index / "shard") == []
+        with FolderStore.open(index) as store:
+            put(store, 3 + round_)
+            assert store.count() == 4 + round_
+        assert length(index) > 100 * MB and not (index / "lengths.json").exists()
+    assert read_meta(index).format == 3
+    (index / "sealed.json").write_bytes(b"{}")
+    with FolderStore.open(index) as store:
+        put(store, 7)
+        assert store.count() == 6
+
+
+def test_an_index_of_the_format_before_that_was_cut_is_made_whole_or_refuses_writes(index: Path) -> None:
+    write_meta(index, replace(read_meta(index), format=3))
+    (index / "sealed.json").unlink()
+    whole = (index / "lengths.json").read_bytes()
+    (index / "lengths.json").write_bytes(b"{}")
+    with FolderStore.open(index) as store, pytest.raises(StoreError, match="verify .* --repair"):
+        put(store, 3)
+    (index / "lengths.json").write_bytes(whole)
+    with FolderStore.open(index) as store:
+        put(store, 3)
+        assert store.count() == 4
+    assert length(index) > 100 * MB and changed_files(index, index / "shard") == []
+
+
+@pytest.mark.parametrize("create", [FolderStore.create, SharedStore.create])
+def test_a_new_index_is_refused_by_versions_that_put_nothing_back(
+    tmp_path: Path, create: Callable[[Path, Meta], FolderStore | SharedStore]
+) -> None:
+    with create(tmp_path / "index", Meta(3, "b1", DIM, Storage(DIM), "0")) as store:
+        assert store.meta.format == FORMAT > 3
+
+
+def test_only_files_of_the_store_are_made_longer_or_cut(tmp_path: Path) -> None:
+    (tmp_path / "edge" / "in").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    mine, long = tmp_path / "other" / "mine", tmp_path / "other" / "long"
+    mine.write_bytes(b"mine")
+    long.write_bytes(bytes(1 << 18))
+    for name, target in (("link", mine), ("in/folder", mine.parent), ("long", long)):
+        (tmp_path / "edge" / name).symlink_to(target)
+    names = [str(mine), "../other/mine", "in/../../other/mine", "link", "in/folder/mine"]
+    assert restore_tails(tmp_path / "edge", dict.fromkeys(names, 99)) == []
+    cut_tails(tmp_path / "edge", dict.fromkeys([str(long), "../other/long", "long"], 1 << 18))
+    assert mine.read_bytes() == b"mine" and long.stat().st_size == 1 << 18
+    assert long_files(tmp_path / "edge") == {}

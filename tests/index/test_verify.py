@@ -121,6 +121,21 @@ def test_opening_and_reading_leaves_the_hashes_right(index: Path) -> None:
         assert changed_files(index, index / "shard") == []
 
 
+def test_an_index_whose_lengths_are_lost_is_repaired_and_can_be_written(
+    index: Path, model: Any, root: Path
+) -> None:
+    (index / "lengths.json").unlink()
+    (index / HASHES).write_bytes(b"{}")
+    found = verify(index)
+    assert list(found.broken) == ["lengths.json"]
+    assert repair(index, model) == Repair(kept=5)
+    assert verify(index).intact
+    (root / "c.md").write_text("about c")
+    with open_index(index, model=model) as opened:
+        assert opened.add(root).added == 1
+    assert verify(index) == Verification(items=6)
+
+
 def test_a_changed_table_is_named_and_the_shard_not_opened(
     index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,10 +2,12 @@
 
 Every module of unbraid gets an `os`, `sys`, `signal` and `socket` without the names that the platform lacks, and none of the
 modules that it lacks. The libraries that unbraid uses see the real platform, and so do paths: os.sep stays "/". As "win32",
-a file that this process has open is neither replaced nor removed, as Windows has it.
+a file that this process has open is neither replaced nor removed, and one that is open for reading only is not synced, as
+Windows has it.
 """
 
 import builtins
+import errno
 import os
 import runpy
 import signal
@@ -58,11 +60,19 @@ def modules_of(platform: str) -> dict[str, ModuleType | None]:
     """What an import gives to unbraid; None for what the platform does not have."""
     if platform == "darwin":
         return {"os": Without(os, set(LINUX_OS)), "sys": Without(sys, set(), platform=platform)}
+    import fcntl
     import posix
+
+    def fsync(handle: int) -> None:
+        if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        os.fsync(handle)
 
     from_c = {name for name in dir(posix) if not name.startswith("_")}
     return {
-        "os": Without(os, from_c - set(WINDOWS_OS) | {"register_at_fork", "posix_spawn"}, name="nt"),
+        "os": Without(
+            os, from_c - set(WINDOWS_OS) | {"register_at_fork", "posix_spawn"}, name="nt", fsync=fsync
+        ),
         "sys": Without(sys, set(), platform=platform),
         "signal": Without(signal, {name for name in dir(signal) if name[0] != "_"} - set(WINDOWS_SIGNALS)),
         "socket": Without(socket, {"AF_UNIX", "SO_REUSEPORT", "sendmsg", "recvmsg", "send_fds", "recv_fds"}),

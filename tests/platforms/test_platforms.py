@@ -78,3 +78,12 @@ def test_windows_does_not_replace_a_file_that_is_open(tmp_path):
     ran = run("win32", tmp_path / "file.py", tmp_path / "old", tmp_path / "new")
     assert "PermissionError" in ran.stderr
     assert sorted(os.listdir(tmp_path)) == ["file.py", "new", "old"]
+
+
+@pytest.mark.parametrize("flags", ["O_RDONLY", "O_RDWR"])
+def test_windows_does_not_sync_a_file_that_is_open_for_reading_only(tmp_path, flags):
+    (tmp_path / "file.py").write_text(
+        f"import sys\n__name__ = 'unbraid.x'\nimport os\nos.fsync(os.open(sys.argv[0], os.{flags}))\n"
+    )
+    ran = run("win32", tmp_path / "file.py")
+    assert ("Bad file descriptor" in ran.stderr) == (flags == "O_RDONLY")

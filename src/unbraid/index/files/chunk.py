@@ -20,12 +20,13 @@ CHARACTERS_OF_TOKEN = 16
 SMALL = 60  # a chunk with fewer tokens is joined to the next one
 MAX_LINES = 40
 _TYPE = re.compile(r"(class|struct|interface|enum|union|record|trait|impl|object) \S")
+# Where to cut a line, best first.
 _CUTS = (
     r"\n\s*",
     r"(?<=[.!?;:。！？])\s+",
     r"\s+",
     r"(?<=\W)(?=\w)|(?<=\w)(?=\W)",
-)  # where to cut a line, best first
+)
 
 
 Count: TypeAlias = Callable[[Sequence[str]], Sequence[int]]  # tokens of each of several texts

@@ -51,8 +51,10 @@ def document_vectors(
         by_task = {}
         kept.documents = version, by_task
     known = by_task.get(task)
-    if known is None or len(known) > KEPT:
+    if known is None:
         known = by_task[task] = {}
     if new := [one for one in ids if one not in known]:
         known.update(zip(new, model.map(without_damage(store.vectors(new)), task), strict=True))
+    if len(known) > KEPT:
+        by_task.pop(task, None)
     return np.stack([known[one] for one in ids]) if ids else np.empty((0, model.dim), np.float32)

@@ -26,9 +26,8 @@ def checksum(payload: Mapping[str, Any], vector: Vectors) -> str:
             if isinstance(value, Mapping):  # a store may give names back in another order
                 value = sorted(value.items())
             text, kind = (value, "=") if isinstance(value, str) else (repr(value), ":")
-            parts.append(
-                f"{name}{kind}{len(text)} {text}"
-            )  # with its length, so that no two payloads give the same text
+            # With its length, so that no two payloads give the same text.
+            parts.append(f"{name}{kind}{len(text)} {text}")
     digest = hashlib.blake2b(np.asarray(vector, "<f4").tobytes(), digest_size=BYTES)
     digest.update("".join(parts).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

@@ -181,9 +181,8 @@ def stored_rows(records: Sequence[edge.Record], dim: int) -> Vectors:
     """Vectors [n, dim] as they are stored; NaN where there is none, which is damage."""
     found = (record.vector for record in records)  # asked for once each: it is made anew every time
     lists = (vector if isinstance(vector, list) else [np.nan] * dim for vector in found)
-    packed = b"".join(
-        [pack(f"={dim}f", *numbers) for numbers in lists]
-    )  # numpy takes twice as long over lists
+    # Numpy takes twice as long over lists.
+    packed = b"".join([pack(f"={dim}f", *numbers) for numbers in lists])
     return np.frombuffer(packed, np.float32).reshape(-1, dim)
 
 

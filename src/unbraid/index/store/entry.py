@@ -13,9 +13,8 @@ from unbraid.index.files.language import PICTURE
 from unbraid.items import Modality
 
 Value: TypeAlias = str | int | list[str]
-Fields: TypeAlias = Mapping[
-    str, Value
-]  # of a file, by name: what a user gives it, and what its front matter says
+# Of a file, by name: what a user gives it, and what its front matter says.
+Fields: TypeAlias = Mapping[str, Value]
 
 # Any fixed value: ids must not change between runs.
 _NAMESPACE = uuid.UUID("5d1c6c0e-3c55-5b0e-9f4e-0a6f6c1c2f11")
@@ -66,12 +65,8 @@ class Entry:
 
 # Left out of a payload where empty, so that items of older indexes are the same as they were.
 ADDED = ("tier", "text_language", "own_fields", "boxes", "seen", "unit")
-KEYWORDS = (
-    "modality",
-    "language",
-    "tier",
-    "text_language",
-)  # what a store counts items by, beside their path
+# What a store counts items by, beside their path.
+KEYWORDS = ("modality", "language", "tier", "text_language")
 WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 

@@ -4,6 +4,9 @@ An item's checksum finds damage to that item. It cannot find damage to the files
 ids, the indexes by path, the write-ahead log (a bit flipped there brings deleted items back when the log is read
 again). So those files are hashed when an index that was written to is closed. The hashes are removed before the next
 write: an index whose process was killed has none, and its next close writes them.
+
+Beside the hashes stand the lengths of the files, whose empty ends may be cut meanwhile (tails.py). A store that misses them
+cannot be written. So there is a second copy in lengths.json, which also stays when sealed.json is deleted by hand.
 """
 
 import errno
@@ -25,12 +28,17 @@ BLOCK = 1 << 16
 COVERED_BY_ITEMS = ("vector_storage/vectors/chunk_", "payload_storage/page_")
 
 
-def write_file_hashes(folder: Path, edge: Path, items: int) -> str:
-    """Write the hashes of the closed Edge store `edge` that holds `items`; returns `hash_of_hashes`."""
-    lengths = long_files(edge)
-    about = {"items": items, "files": _digests(edge, lengths)}
+def write_file_hashes(folder: Path, edge: Path, items: int, *, lengths: bool = True) -> str:
+    """Write the hashes of the closed Edge store `edge` that holds `items`; returns `hash_of_hashes`.
+
+    Without `lengths`, which tell what may be cut, nothing may be.
+    """
+    sizes = long_files(edge)
+    about = {"items": items, "files": _digests(edge, sizes)}
+    if lengths:
+        about["lengths"] = sizes
+        _write(folder / LENGTHS, {"lengths": sizes})
     own = _hash(json.dumps(about))
-    _write(folder / LENGTHS, {"lengths": lengths})
     _write(folder / FILE, about)
     return own
 
@@ -44,16 +52,26 @@ def hash_of_hashes(folder: Path) -> str | None:
     return None if about is None else _hash(json.dumps(about))
 
 
-def file_lengths(folder: Path) -> dict[str, int]:
-    """The lengths that files of the Edge store had before tails.py may have cut them.
+def file_lengths(folder: Path) -> dict[str, int] | None:
+    """The lengths that files of the Edge store had before tails.py may have cut them: none of them where nothing was cut.
 
-    None of them where nothing was cut, and where that file is damaged: then `changed_files` tells those that were.
+    None where they are lost: what is left of their two copies is damaged.
     """
-    try:
-        about = _read(folder / LENGTHS)
-    except StoreError:
-        return {}
-    return {} if about is None else dict(about["lengths"])
+    lost = False
+    for name in (LENGTHS, FILE):
+        try:
+            about = _read(folder / name) or {}
+        except StoreError:
+            about, lost = {}, True
+        if "lengths" in about:
+            if _are_lengths(found := about["lengths"]):
+                return dict(found)
+            lost = True
+    return None if lost else {}
+
+
+def _are_lengths(found: Any) -> bool:
+    return isinstance(found, dict) and all(type(size) is int and size >= 0 for size in found.values())
 
 
 def remove_file_hashes(folder: Path) -> None:
@@ -79,7 +97,7 @@ def changed_files(folder: Path, edge: Path) -> list[str]:
     about = _read(folder / FILE)
     if about is None:
         return []
-    then, now = about["files"], _digests(edge, file_lengths(folder))
+    then, now = about["files"], _digests(edge, file_lengths(folder) or {})
     return [f"{edge.name}/{name}" for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
 
 

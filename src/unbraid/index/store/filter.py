@@ -70,9 +70,8 @@ class Filter:
             if one.compare in ("=", "!=") or _number(text) is not None or _moment(text) is not None:
                 continue
             if one.name in KEYS:
-                bounds(
-                    one.name, one.compare, text
-                )  # a size with its unit, or an error that says what is expected
+                # A size with its unit, or an error that says what is expected.
+                bounds(one.name, one.compare, text)
             else:
                 raise ItemError(
                     f"{one.name}{one.compare}{one.value}: only numbers and dates (2024-05-01) have an order"

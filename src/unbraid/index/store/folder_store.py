@@ -2,8 +2,8 @@
 
     FOLDER/unbraid.json   format version, what it was made with, which Edge store counts (meta.py)
     FOLDER/shard/         the Edge store: one point per chunk, its base vector and an `Entry` with checksum as payload
-    FOLDER/sealed.json    hashes of the Edge store's files, while nobody writes to it (file_hashes.py)
-    FOLDER/lengths.json   how long they are with the empty ends that were cut meanwhile (tails.py)
+    FOLDER/sealed.json    hashes and lengths of the Edge store's files, while nobody writes to it (file_hashes.py)
+    FOLDER/lengths.json   the lengths once more: the files' empty ends are cut meanwhile (tails.py)
     FOLDER/files.table    what the chunks say of each file, as long as the hashes are those that it was made with (file_table.py)
     FOLDER/roots.json     the folders and files that it was given, with their settings (roots.py); other notes likewise
     FOLDER/progress.json  how far a run is, while there is one (under_way.py)
@@ -21,7 +21,7 @@ import threading
 import time
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +50,9 @@ from unbraid.index.store.edge import (
     upsert_operations,
 )
 from unbraid.index.store.entry import PAYLOAD, Entry, FileState, file_states, point_id
+from unbraid.index.store.file_hashes import FILE as HASHES
 from unbraid.index.store.file_hashes import (
+    LENGTHS,
     file_lengths,
     hash_of_hashes,
     remove_file_hashes,
@@ -67,7 +69,7 @@ from unbraid.index.store.filter import (
     matching,
     values_of,
 )
-from unbraid.index.store.meta import SHARD_FOLDER, Meta, read_meta, write_meta
+from unbraid.index.store.meta import FORMAT, SHARD_FOLDER, Meta, read_meta, write_meta
 from unbraid.index.store.storage import OVERSAMPLING
 from unbraid.index.store.store import SAMPLE, Candidates, Page, Payload, Store, Version, check_vectors
 from unbraid.index.store.tails import cut_tails, restore_tails
@@ -111,7 +113,9 @@ class FolderStore(Store):
         self._closed = False
         self._written = False  # since it was loaded, so that its files are to be hashed again
         self._restored: list[Path] = []  # files that were made longer when it was loaded (tails.py)
-        self._touched: set[str] = set()  # files of which chunks were written or deleted since
+        self._cut = False  # its files may miss their empty ends, and nothing says how long they were
+        # Files of which chunks were written or deleted since it was last unloaded; None: more than TOUCHED.
+        self._touched: set[str] | None = set()
         self._failed = False  # a write has failed: on a full disk even a flush could end the process
         # The hash of the hashes that it had when it was last unloaded, which a table of files names.
         self._seal = hash_of_hashes(folder)
@@ -145,7 +149,7 @@ class FolderStore(Store):
         folder = Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_meta(folder, replace(meta, shard=SHARD_FOLDER, words=VERSION))
+            write_meta(folder, replace(meta, format=FORMAT, shard=SHARD_FOLDER, words=VERSION))
         except OSError as error:
             raise StoreError(f"cannot make an index in {folder}: {error}") from error
         made = cls.open(folder)
@@ -155,8 +159,7 @@ class FolderStore(Store):
 
     def begin(self) -> None:
         """Make a new index whole, also one that gets no item: `close` hashes its files."""
-        self.loaded()
-        self._written = True
+        self.renew_file_hashes()
 
     def loaded(self) -> edge.EdgeShard:
         """The Edge store, loaded. Raises StoreError after `close` and for one that cannot be read."""
@@ -165,8 +168,9 @@ class FolderStore(Store):
                 raise StoreError(f"the index {self.place} has been closed: open it again")
             if self._edge is None:
                 path = self.folder / self.meta.shard
+                self._cut = self.lengths_lost()
                 with edge_errors():
-                    self._restored = restore_tails(path, file_lengths(self.folder))
+                    self._restored = restore_tails(path, file_lengths(self.folder) or {})
                 self._edge = load_edge(path, self.meta.storage)
             return self._edge
 
@@ -186,7 +190,15 @@ class FolderStore(Store):
         """The Edge store is closed and stays so in this block, for another process; other threads wait."""
         with self._turn:
             self.unload()
-            yield
+            try:
+                yield
+            finally:  # it may have written, and hashed what it wrote
+                self._seal, self._touched = hash_of_hashes(self.folder), set()
+
+    def lengths_lost(self) -> bool:
+        """Whether files may miss their empty ends and nothing says how long they were: a write would destroy the index."""
+        cut = self.meta.format >= FORMAT or (self.folder / LENGTHS).exists()
+        return cut and file_lengths(self.folder) is None
 
     def unload(self) -> None:
         """Close the Edge store, its files hashed if it was written to, and keep the lock; the next use loads it again."""
@@ -208,7 +220,8 @@ class FolderStore(Store):
                 # one load they stay as they are.
                 path = self.folder / self.meta.shard
                 load_edge(path, self.meta.storage).close()
-                self._seal, self._touched = write_file_hashes(self.folder, path, items), set()
+                cut = self.meta.format >= FORMAT  # an older version, which puts nothing back, refuses those
+                self._seal, self._touched = write_file_hashes(self.folder, path, items, lengths=cut), set()
                 if states is None:
                     remove_file_table(self.folder)
                 else:
@@ -219,7 +232,8 @@ class FolderStore(Store):
             self._edge = None
             loaded.close()
             # After a write that failed there are no lengths, and nothing is cut.
-            cut_tails(self.folder / self.meta.shard, file_lengths(self.folder))
+            if self.meta.format >= FORMAT:
+                cut_tails(self.folder / self.meta.shard, file_lengths(self.folder) or {})
             self._written, self._unflushed, self._unflushed_bytes = False, 0, 0
 
     def close(self) -> None:
@@ -271,29 +285,26 @@ class FolderStore(Store):
             operations = index_fields(loaded.info().payload_schema, points.fields)
             if any(payload["modality"] == "image" for payload in points.payloads):
                 self._pictures = True
-            self._touched.update(payload["path"] for payload in points.payloads)
-        self._update([*operations, *upsert_operations(points)], points.room, len(points.ids))
+        paths = {payload["path"] for payload in points.payloads}
+        self._update([*operations, *upsert_operations(points)], points.room, len(points.ids), paths)
 
     def delete(self, paths: Iterable[str]) -> None:
         """Remove every chunk of `paths`; gone from the disk when this returns."""
         paths = list(paths)
-        with self._turn:
-            self._touched.update(paths)
         chosen = [edge.Filter(must=[condition("path", "value", path)]) for path in paths]
-        self._update(map(edge.UpdateOperation.delete_points_by_filter, chosen), changes=len(chosen))
+        deletions = map(edge.UpdateOperation.delete_points_by_filter, chosen)
+        self._update(deletions, changes=len(chosen), paths=paths)
 
     def delete_older(self, files: Iterable[Entry]) -> None:
         """Remove every chunk of each entry's path that is not of the entry's content."""
         operations = []
         files = list(files)
-        with self._turn:
-            self._touched.update(file.path for file in files)
         for file in files:
             kept: set[edge.PointId] = {point_id(file.path, file.sha256, n) for n in range(file.chunks)}
             here = condition("path", "value", file.path)
             others = edge.Filter(must=[here], must_not=[edge.HasIdCondition(kept)])
             operations.append(edge.UpdateOperation.delete_points_by_filter(others))
-        self._update(operations, changes=len(operations))
+        self._update(operations, changes=len(operations), paths=[file.path for file in files])
 
     def files(self, filter: Filter = ANYTHING) -> dict[str, FileState]:
         """What the index holds of files whose chunks pass `filter`, by path."""
@@ -311,8 +322,8 @@ class FolderStore(Store):
     def _from_table(self) -> dict[str, FileState] | None:
         """The table of all files, those that were touched since read anew; None where there is none, or too many were."""
         with self._turn:
-            seal, touched = self._seal, list(self._touched)
-        if seal is None or len(touched) > TOUCHED or (states := read_file_table(self.folder, seal)) is None:
+            seal, touched = self._seal, None if self._touched is None else list(self._touched)
+        if seal is None or touched is None or (states := read_file_table(self.folder, seal)) is None:
             return None
         for path in touched:
             states.pop(path, None)
@@ -453,13 +464,16 @@ class FolderStore(Store):
 
     def forget_file_hashes(self) -> None:
         """Remove the hashes, and write none at close: the Edge store that they are of no longer counts."""
-        remove_file_hashes(self.folder)
-        self._seal, self._failed = None, True
+        with self._turn:
+            self._sync_restored()
+            remove_file_hashes(self.folder)
+            self._seal, self._failed = None, True
 
     def renew_file_hashes(self) -> None:
         """Have `close` write the hashes, for a caller who has checked every item of an index that has none."""
-        self.loaded()
-        self._written = True
+        with self._turn:
+            self.loaded()
+            self._forget_hashes()
 
     def _optimize(self) -> None:
         self._begin_writing(self.disk_bytes() // 3)
@@ -538,17 +552,27 @@ class FolderStore(Store):
         with self._using() as loaded:
             return loaded.scroll(request)
 
-    def _update(self, operations: Iterable[edge.UpdateOperation], size: int = 0, changes: int = 0) -> None:
-        """Apply operations that write `size` bytes and change so many chunks, one by one; on disk when this returns."""
+    def _update(
+        self,
+        operations: Iterable[edge.UpdateOperation],
+        size: int = 0,
+        changes: int = 0,
+        paths: Collection[str] = (),
+    ) -> None:
+        """Apply operations that write `size` bytes and change so many chunks, of `paths`, one by one; then on disk."""
         operations = list(operations)
         if not operations:
             return
         self._begin_writing(size)
+        touched: set[str] | None = None
         try:
             for operation in operations:
                 with self._using() as loaded:
                     self._demand.begin()
                     self._forget_hashes()  # another thread may have closed and hashed it in between
+                    if touched is not self._touched:  # which begins anew with each close
+                        self._touch(paths)
+                        touched = self._touched
                     loaded.update(operation)
                     self._changes += 1  # a search in between notices, too
                 self.give_way()
@@ -591,12 +615,27 @@ class FolderStore(Store):
             self._forget_hashes()
 
     def _forget_hashes(self) -> None:
+        if self._cut:
+            raise StoreError(
+                f"cannot write {self.place}: {LENGTHS} is damaged or lost, and so is {HASHES}, so that nothing says how long "
+                f"its files have to be. Nothing was written: unbraid index verify {self.place} --repair"
+            )
         if not self._written:
-            with edge_errors():  # after a power cut, nothing would say how long they have to be
-                for path in self._restored:
-                    _sync_file(path)
+            self._sync_restored()
             remove_file_hashes(self.folder)
             self._written = True
+
+    def _sync_restored(self) -> None:
+        """Before lengths are removed: after a power cut, nothing would say how long these files have to be."""
+        with edge_errors():
+            for path in self._restored:
+                _sync_file(path)
+
+    def _touch(self, paths: Collection[str]) -> None:
+        if self._touched is not None:
+            self._touched.update(paths)
+            if len(self._touched) > TOUCHED:
+                self._touched = None
 
 
 def read_note(folder: Path, name: str) -> bytes | None:
@@ -624,7 +663,7 @@ def _uuid(record: edge.Record) -> uuid.UUID:
 def _sync_file(path: Path) -> None:
     """Write a file to the disk; one that is gone meanwhile needs none."""
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDWR)  # Windows syncs no file that is open for reading only
     except FileNotFoundError:
         return
     try:

@@ -13,7 +13,9 @@ from unbraid.index.store.bm25 import VERSION
 from unbraid.index.store.storage import Storage
 from unbraid.io.atomic import write_atomic
 
-FORMAT = 3
+# Of new indexes. Since 4 the empty ends of an index's files are cut (tails.py), which a version that reads 3 does not know.
+FORMAT = 4
+READABLE = (3, FORMAT)
 META_FILE = "unbraid.json"
 SHARD_FOLDER = "shard"
 
@@ -49,6 +51,11 @@ class Meta:
     shard: str = SHARD_FOLDER
     provenance: Provenance = field(default_factory=Provenance)
     words: int = VERSION  # of bm25.py that its words are of
+
+
+def readable_formats() -> str:
+    """The formats that this version reads, for an error."""
+    return " and ".join(map(str, READABLE))
 
 
 def meta_of_model(model: Any, storage: Storage | None = None) -> Meta:
@@ -109,9 +116,9 @@ def read_meta(folder: str | Path) -> Meta:
         raise StoreError(f"cannot read {path}: {error}; make the index again") from error
     if not isinstance(about, dict) or "format" not in about:
         raise StoreError(f"cannot read {path}: it is not the {META_FILE} of an index; make the index again")
-    if about["format"] != FORMAT:
+    if about["format"] not in READABLE:
         raise StoreError(
-            f"{path} has format {about['format']}, this unbraid reads {FORMAT}; index again into another folder: "
+            f"{path} has format {about['format']}, this unbraid reads {readable_formats()}; index again into another folder: "
             "unbraid index PATH... --into FOLDER"
         )
     try:

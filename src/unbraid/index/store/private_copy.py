@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unbraid.errors import StoreError
-from unbraid.index.store.file_hashes import LENGTHS, next_data
+from unbraid.index.store.file_hashes import FILE, LENGTHS, next_data
 from unbraid.index.store.meta import META_FILE, read_meta
 from unbraid.io.lock import OPEN, holder_of
 from unbraid.sizes import disk_bytes
@@ -28,8 +28,9 @@ def private_copy(folder: Path) -> Iterator[Path]:
         try:
             with _unchanged(folder):
                 shutil.copy(folder / META_FILE, copy)
-                with suppress(FileNotFoundError):
-                    shutil.copy(folder / LENGTHS, copy)
+                for name in (LENGTHS, FILE):
+                    with suppress(FileNotFoundError):
+                        shutil.copy(folder / name, copy)
                 shard = read_meta(folder).shard
                 _require_room(folder / shard, copy)
                 shutil.copytree(folder / shard, copy / shard, copy_function=copy_sparse)

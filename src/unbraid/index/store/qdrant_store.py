@@ -45,7 +45,7 @@ from unbraid.index.store.filter import (
     matching,
     values_of,
 )
-from unbraid.index.store.meta import FORMAT, Meta, parse_meta
+from unbraid.index.store.meta import READABLE, Meta, parse_meta, readable_formats
 from unbraid.index.store.storage import OVERSAMPLING, Storage
 from unbraid.index.store.store import SAMPLE, Candidates, Page, Payload, Store, Version, check_vectors
 
@@ -146,9 +146,8 @@ class QdrantStore(Store):
         points = []
         for entry, row in zip(entries, self.meta.storage.narrow(vectors), strict=True):
             named: dict[str, Any] = {BASE: row.tolist()}
-            words = document_words(
-                entry.snippet, entry.path, entry.modality, entry.context
-            )  # no checksum holds them, since they follow from the payload
+            # No checksum holds them, since they follow from the payload.
+            words = document_words(entry.snippet, entry.path, entry.modality, entry.context)
             if words.indices:
                 named[WORDS] = _sparse(words)
             identity = str(point_id(entry.path, entry.sha256, entry.chunk))
@@ -373,9 +372,10 @@ class QdrantStore(Store):
             raise StoreError(
                 f"{self.place}: its metadata cannot be read: {error!r}; index again into another"
             ) from error
-        if meta.format != FORMAT:
+        if meta.format not in READABLE:
             raise StoreError(
-                f"{self.place} has format {meta.format}, this unbraid reads {FORMAT}: index again into another --collection"
+                f"{self.place} has format {meta.format}, this unbraid reads {readable_formats()}: index again into another "
+                "--collection"
             )
         kinds = {
             "path": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, prefix=True),

@@ -26,7 +26,7 @@ from unbraid.index.store.edge import join_points, prepare_points
 from unbraid.index.store.entry import Entry, FileState
 from unbraid.index.store.filter import ANYTHING, Filter
 from unbraid.index.store.folder_store import FolderStore, read_note, write_note
-from unbraid.index.store.meta import META_FILE, SHARD_FOLDER, Meta, read_meta, write_meta
+from unbraid.index.store.meta import FORMAT, META_FILE, SHARD_FOLDER, Meta, read_meta, write_meta
 from unbraid.index.store.private_copy import private_copy
 from unbraid.index.store.store import Candidates, Page, Payload, Store, Version, check_vectors
 from unbraid.index.store.wire import (
@@ -50,7 +50,9 @@ from unbraid.io.lock import (
 )
 from unbraid.sizes import disk_bytes
 
-TAKEOVER = 30.0  # seconds until a holder that cannot be reached is an error; one that closes may be hashing its files
+# Seconds until a holder that cannot be reached is an error; one that closes may be hashing its files and reading what a million
+# chunks say of theirs, which takes 25 s.
+TAKEOVER = 60.0
 PREPARED = 16  # chunks at a time, before which a search has its turn: 5 ms
 # Files that another process is told to delete at a time: under six searches without a pause each waits a quarter second.
 DELETED = 32
@@ -100,7 +102,7 @@ class SharedStore(Store):
             folder.mkdir(parents=True, exist_ok=True)
             with _locked(folder, WRITE):
                 if not (folder / META_FILE).exists():
-                    write_meta(folder, replace(meta, shard=SHARD_FOLDER, words=VERSION))
+                    write_meta(folder, replace(meta, format=FORMAT, shard=SHARD_FOLDER, words=VERSION))
         except OSError as error:
             raise StoreError(f"cannot make an index in {folder}: {error}") from error
         made = cls(folder)

@@ -2,7 +2,9 @@
 
 Edge sets aside files of up to 32 MB for a few KB. As sparse files they take no room, but a copy by tools that do not know
 holes would have 200 MB. Nothing but zeros is cut, and what is put back are zeros: the files are the same again. Their
-lengths stand in lengths.json (file_hashes.py), which is there as long as tails may be missing.
+lengths stand in lengths.json and in sealed.json (file_hashes.py), which are there as long as tails may be missing.
+
+The lengths may come from an index that a stranger made. So only files that are found in the store count, and no links.
 """
 
 import errno
@@ -19,8 +21,7 @@ _ZEROS = bytes(BLOCK)
 
 def long_files(edge: Path) -> dict[str, int]:
     """The lengths of those files of a closed Edge store, by their paths in it, that are long enough for a tail."""
-    files = (path for path in edge.rglob("*") if path.is_file())
-    sizes = {path.relative_to(edge).as_posix(): path.stat().st_size for path in files}
+    sizes = {name: path.stat().st_size for name, path in _files(edge).items()}
     return {name: size for name, size in sorted(sizes.items()) if size >= LEAST}
 
 
@@ -29,8 +30,8 @@ def cut_tails(edge: Path, lengths: Mapping[str, int]) -> None:
 
     A file that cannot be cut, or is not as long as that, stays as it is.
     """
-    for name, size in lengths.items():
-        path = edge / name
+    for name, path in _files(edge).items():
+        size = lengths.get(name, 0)
         with suppress(OSError):
             if path.stat().st_size == size and size - (end := _end_of_data(path)) >= LEAST:
                 os.truncate(path, end)
@@ -39,12 +40,18 @@ def cut_tails(edge: Path, lengths: Mapping[str, int]) -> None:
 def restore_tails(edge: Path, lengths: Mapping[str, int]) -> list[Path]:
     """Make the files of `lengths` as long as they were; returns those that were shorter. Raises OSError."""
     short = []
-    for name, size in lengths.items():
-        path = edge / name
-        if path.exists() and path.stat().st_size < size:
+    for name, path in _files(edge).items():
+        size = lengths.get(name, 0)
+        if path.stat().st_size < size:
             os.truncate(path, size)
             short.append(path)
     return short
+
+
+def _files(edge: Path) -> dict[str, Path]:
+    """The files in the folder `edge`, without links, by their paths in it."""
+    files = (path for path in edge.rglob("*") if path.is_file() and not path.is_symlink())
+    return {path.relative_to(edge).as_posix(): path for path in files}
 
 
 def _end_of_data(path: Path) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from unbraid.index.store.file_hashes import changed_files, hashed_items
+from unbraid.index.store.file_hashes import LENGTHS, changed_files, hashed_items
 from unbraid.index.store.folder_store import FolderStore
 from unbraid.index.store.meta import read_meta
 from unbraid.index.store.scan import Damage
@@ -60,6 +60,9 @@ def verify(store: FolderStore, on_progress: Tell | None = None) -> Verification:
     Raises StoreError when the file of hashes is damaged.
     """
     with store.unloaded():
+        if store.lengths_lost():
+            why = "it is damaged or lost, and so are the lengths in sealed.json: nothing says how long the files have to be"
+            return Verification(broken={LENGTHS: why}, hashed=False)
         changed = changed_files(store.folder, store.folder / store.meta.shard)
         if changed:  # opening an Edge store of wrong tables could change it, or never end
             return Verification(
@@ -79,7 +82,7 @@ def rewrite(store: FolderStore, on_progress: Tell | None = None) -> Verification
     Where the Edge store cannot be read at all (`broken`), nothing is changed.
     """
     with store.unloaded():
-        expected = hashed_items(store.folder)
+        expected = None if store.lengths_lost() else hashed_items(store.folder)
         number = store.meta.shard.rpartition("-")[2] if "-" in store.meta.shard else "1"
         found = Verification(hashed=expected is not None)
         run_scan(store, f"shard-{int(number) + 1}", found, on_progress)

@@ -11,7 +11,7 @@ import numpy as np
 from unbraid.errors import DataError, StoreError
 from unbraid.index.store.checksum import FIELD, damage, identity_of, to_entry
 from unbraid.index.store.entry import ADDED, Entry
-from unbraid.index.store.meta import FORMAT, Meta, parse_meta
+from unbraid.index.store.meta import READABLE, Meta, parse_meta, readable_formats
 from unbraid.index.store.store import Store
 from unbraid.io.atomic import atomic_file
 from unbraid.io.vector_file import pyarrow
@@ -111,9 +111,9 @@ class IndexFile:
                 raise DataError(
                     f"{self.path}: is not a file of `unbraid index export`: index the files themselves"
                 )
-            if about["format"] != FORMAT:
+            if about["format"] not in READABLE:
                 raise DataError(
-                    f"{self.path}: has format {about['format']}, this unbraid reads {FORMAT}: export it again"
+                    f"{self.path}: has format {about['format']}, this unbraid reads {readable_formats()}: export it again"
                 )
             return parse_meta(about)
         except (ValueError, TypeError, KeyError, StoreError) as error:
