@@ -128,8 +128,7 @@ def test_each_reason_is_counted(tmp_path: Path) -> None:
         "ignored": 1,
         "empty": 1,
         "binary": 2,
-        "broken link": 1,
-        "unreadable": 1,
+        "broken link": 2,
     }
 
 

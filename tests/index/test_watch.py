@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import unbraid
@@ -162,6 +162,12 @@ def apply(root: Path, operation: tuple[str, str, str]) -> list[Path]:
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@example(
+    batches=[
+        [("write", "a.md", "one"), ("write", "d/c.md", "one"), ("link", "b.py", "a.md")],
+        [("rename", "b.py", "a.md")],
+    ]
+)
 @given(batches=st.lists(st.lists(OPERATIONS, min_size=1, max_size=5), min_size=1, max_size=4))
 def test_after_any_changes_the_index_is_as_a_fresh_one(
     tmp_path_factory: pytest.TempPathFactory,

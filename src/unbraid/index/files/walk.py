@@ -6,6 +6,7 @@ root is taken even when it is hidden, ignored or generated. Symbolic links to fi
 followed.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -203,8 +204,9 @@ class Walk:
             reason = _refusal(path, suffix, about, modality, self.choice.max_size, held=held, named=named)
         except FileNotFoundError:
             reason = "broken link"
-        except OSError:  # also a link that points to itself
-            reason = "unreadable"
+        except OSError as error:
+            # A link that leads to itself, or to another that leads back.
+            reason = "broken link" if error.errno == errno.ELOOP else "unreadable"
         if reason:
             self._skip(Skipped(Path(path), reason))
         else:
