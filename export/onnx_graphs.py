@@ -8,6 +8,7 @@ import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,9 +97,9 @@ class _FromVectors(nn.Module):
 
 def _export_encoder(encoder: nn.Module, tokens: Tensor, name: str, path: Path) -> None:
     export_unfused(encoder, tokens, name, path)
-    config = encoder.backbone.config  # type: ignore[union-attr]
-    if config.model_type == "bert":  # type: ignore[union-attr]
-        fuse_bert(path, int(config.num_attention_heads), int(config.hidden_size))  # type: ignore[union-attr, arg-type]
+    backbone: Any = encoder.backbone
+    if (config := backbone.config).model_type == "bert":
+        fuse_bert(path, config.num_attention_heads, config.hidden_size)
 
 
 def export_unfused(encoder: nn.Module, tokens: Tensor, name: str, path: Path) -> None:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 
 from unbraid.errors import AdoptError
+from unbraid.teacher.memory import free_bytes
 
 # Bytes of one ONNX file: protobuf stops at 2 GiB, and a bundle keeps a graph in one file.
 LARGEST = 2**31 - 2**24
@@ -101,8 +103,6 @@ def check_memory(folder: Path, on_hub: Mapping[str, int] | None = None) -> None:
     Only headers and indexes are read. Without weights here, the index tells, or `on_hub`, the bytes of each file on a hub:
     a number there has at most four. Where nothing tells, nothing is refused.
     """
-    import psutil  # type: ignore[import-untyped]
-
     weights_name = OPEN_CLIP_WEIGHTS if (folder / OPEN_CLIP).is_file() else SINGLE
     numbers = count_numbers(folder) or sum(
         size // 4 for name, size in (on_hub or {}).items() if name.rpartition("/")[2] == weights_name
@@ -117,7 +117,7 @@ def check_memory(folder: Path, on_hub: Mapping[str, int] | None = None) -> None:
         raise AdoptError(
             f"{about}; a graph holds at most {_gb(LARGEST)} (about 530 million): choose a smaller model"
         )
-    if needed > (free := int(psutil.virtual_memory().available)):
+    if needed > (free := free_bytes(torch.device("cpu"))):
         raise AdoptError(f"{about}; {_gb(free)} are free: use a machine with more")
 
 
@@ -154,7 +154,8 @@ def tensor_shapes(path: Path) -> dict[str, list[int]]:
         return {}
     try:
         with safe_open(path, "np") as file:
-            return {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
+            names = file.keys()
+            return {name: file.get_slice(name).get_shape() for name in names}
     except (OSError, SafetensorError) as error:
         raise AdoptError(f"{path}: not a readable safetensors file: {error}") from error
 

@@ -18,11 +18,12 @@ from unbraid.adopt.model_card import read_licence
 from unbraid.adopt.model_files import check_weights_name, read_object
 from unbraid.adopt.models import AdoptedModel, ImageModel, TextModel
 from unbraid.errors import AdoptError
-from unbraid.runtime.preprocess import ImagePreprocess
+from unbraid.runtime.preprocess import ImagePreprocess, Interpolation
 from unbraid.teacher.silence_transformers import silence_transformers
 from unbraid.training.torchvision_shim import ensure_torchvision
 
-FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+# By Pillow's numbers.
+FILTERS: Mapping[int, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 PIXELS = "preprocessor_config.json"
 BATCH = 16
 
@@ -164,11 +165,11 @@ def _steps(about: Mapping[str, Any]) -> ImagePreprocess:
             mean,
             std,
             method="crop",
-            interpolation=interpolation,  # type: ignore[arg-type]
+            interpolation=interpolation,
             resize=int(size["shortest_edge"]),
             offset="floor",
         )
-    return ImagePreprocess(_square(size), mean, std, method="squash", interpolation=interpolation)  # type: ignore[arg-type]
+    return ImagePreprocess(_square(size), mean, std, method="squash", interpolation=interpolation)
 
 
 def _square(size: Mapping[str, Any]) -> int:

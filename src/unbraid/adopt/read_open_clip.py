@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from unbraid.adopt.check_settings import check_auto_map, check_tokenizer_kwargs
 from unbraid.adopt.clip_tokenizer import open_clip_tokenizer
@@ -19,7 +19,7 @@ from unbraid.adopt.model_files import LARGEST, OPEN_CLIP, OPEN_CLIP_WEIGHTS, rea
 from unbraid.adopt.models import AdoptedModel, ImageModel, TextModel
 from unbraid.adopt.plain_attention import with_plain_attention
 from unbraid.errors import AdoptError
-from unbraid.runtime.preprocess import ImagePreprocess
+from unbraid.runtime.preprocess import ImagePreprocess, Interpolation, Method
 from unbraid.training.torchvision_shim import ensure_torchvision
 
 CONFIG, WEIGHTS = OPEN_CLIP, OPEN_CLIP_WEIGHTS
@@ -29,7 +29,7 @@ REFUSED = {
     "hf_model_name": "a text tower of transformers",
     "embed_cls": "a class token behind each text (CoCa)",
 }
-METHODS = {"shortest": "crop", "longest": "pad", "squash": "squash"}
+METHODS: Mapping[str, Method] = {"shortest": "crop", "longest": "pad", "squash": "squash"}
 BATCH = 16
 
 
@@ -135,10 +135,11 @@ def _sizes(path: Path) -> dict[str, int]:
     found = {"image": 0, "text": 0}
     try:
         with safe_open(path, "np") as file:
-            for name in file.keys():  # noqa: SIM118  # no mapping
+            names = file.keys()
+            for name in names:
                 tower = "image" if name.startswith("visual.") else "text"
                 found[tower] += math.prod(file.get_slice(name).get_shape())
-    except Exception as error:  # SafetensorError, OSError
+    except (SafetensorError, OSError) as error:
         raise AdoptError(f"{path}: no weights can be read: {error}") from error
     return found
 
@@ -151,12 +152,12 @@ def _preprocess(folder: Path, config: Mapping[str, Any]) -> ImagePreprocess:
         raise AdoptError(f"{folder / CONFIG}: pictures of {size} are not square")
     method = METHODS[config["resize_mode"]]
     # open_clip takes "random", which training may have, for bicubic.
-    interpolation = "bilinear" if config["interpolation"] == "bilinear" else "bicubic"
+    interpolation: Interpolation = "bilinear" if config["interpolation"] == "bilinear" else "bicubic"
     return ImagePreprocess(
         int(sides.pop()),
         config["mean"],
         config["std"],
-        method=method,  # type: ignore[arg-type]
-        interpolation=interpolation,  # type: ignore[arg-type]
+        method=method,
+        interpolation=interpolation,
         fill=int(config["fill_color"]),
     )

@@ -1,6 +1,7 @@
 """Modules of sentence-transformers as one encoder, and the static ones in operators that ONNX has."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +21,12 @@ class SentenceEncoder(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Unit vectors float32 [B, dim] of token ids int64 [B, T] with mask int64 [B, T]."""
-        features: dict[str, Tensor | int] = {"input_ids": ids, "attention_mask": mask}
+        features: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
         if self.prompt_tokens:
             features["prompt_length"] = self.prompt_tokens
         for stage in self.stages:
             features = stage(features)
-        return nn.functional.normalize(features["sentence_embedding"], dim=-1)  # type: ignore[arg-type]
+        return nn.functional.normalize(features["sentence_embedding"], dim=-1)
 
 
 class StaticStage(nn.Module):

@@ -158,11 +158,14 @@ def _bridge(
     from unbraid.adopt.larger_sample import BRIDGE_TEXTS, folder_texts, library_texts
     from unbraid.adopt.read_model import read_model
 
+    tell = _clock()
+    tell("reading the model")
     found = read_model(model, revision=revision, pooling=pooling, prompts=prompts, allow_pickle=allow_pickle)
     if sample is None:
         texts, source = library_texts(BRIDGE_TEXTS), "docstrings and reference of Python"
     else:
         texts, source = folder_texts(sample, BRIDGE_TEXTS), f"of {sample.name}"
+    tell(f"fitting the map on {len(texts):,} texts, measuring it, writing the graphs")
     made = write_bridged(found, out, texts, source)
     typer.echo("\n\n".join([f"{made.name}: tier {made.tier} of a copy of the starter", *bridged_lines(made)]))
     typer.echo(f"{out} written: use it as --model {out}", err=True)

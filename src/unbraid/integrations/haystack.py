@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from unbraid.errors import ItemError, MissingExtraError
 from unbraid.integrations.side_encoder import SideEncoder
@@ -18,9 +18,8 @@ except ModuleNotFoundError as error:
 allow_deserialization_module(__name__)
 
 
-@component
-class UnbraidTextEmbedder:
-    """The vector of a query. The options are those of `SideEncoder`."""
+class _Embedder:
+    """What both components share: options, and how a pipeline stores them."""
 
     def __init__(
         self,
@@ -39,9 +38,14 @@ class UnbraidTextEmbedder:
         return default_to_dict(self, **self.options)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "UnbraidTextEmbedder":
+    def from_dict(cls, data: dict[str, Any]) -> Self:
         """The component of a `to_dict`."""
         return default_from_dict(cls, data)
+
+
+@component
+class UnbraidTextEmbedder(_Embedder):
+    """The vector of a query. The options are those of `SideEncoder`."""
 
     @component.output_types(embedding=list[float])
     def run(self, text: str) -> dict[str, Any]:
@@ -55,32 +59,11 @@ class UnbraidTextEmbedder:
 
 
 @component
-class UnbraidDocumentEmbedder:
+class UnbraidDocumentEmbedder(_Embedder):
     """Documents with their vectors. The options are those of `SideEncoder`.
 
     A document without content is a picture: its `blob`, or else the file that `meta["file_path"]` names.
     """
-
-    def __init__(
-        self,
-        model: str = "starter",
-        *,
-        mode: str = "retrieval",
-        dim: int | None = None,
-        tier: str | None = None,
-    ) -> None:
-        """Nothing is loaded yet."""
-        self.options = {"model": model, "mode": mode, "dim": dim, "tier": tier}
-        self.encoder = SideEncoder(model, mode, dim, tier)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The class and its options."""
-        return default_to_dict(self, **self.options)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "UnbraidDocumentEmbedder":
-        """The component of a `to_dict`."""
-        return default_from_dict(cls, data)
 
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, Any]:
