@@ -104,7 +104,7 @@ PageImages = Annotated[
 ]
 Archives = Annotated[
     bool | None,
-    typer.Option("--archives/--no-archives", help="Read the files in zip and gzip files too."),
+    typer.Option("--archives/--no-archives", help="Read the files in zip and tar archives too, and in .gz, .bz2 and .xz files."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
 

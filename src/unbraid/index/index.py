@@ -187,7 +187,7 @@ class Index:
         nothing is deleted: it is one of `report.doubts`. With `prune` it is, and a root that is missing is taken out.
         A root that was renamed is recognised by its files when its new path is added; nothing is encoded again.
 
-        `archives` reads the files in zip and gzip files. `on_skip` is told each file that is left out, maybe from another
+        `archives` reads the files in zip and tar archives. `on_skip` is told each file that is left out, maybe from another
         thread. Ctrl-C ends the run and sets `interrupted`; what was written stays. `progress` None draws a bar
         where a person watches standard error. Raises DataError for a path that does not exist.
         """
