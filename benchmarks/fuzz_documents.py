@@ -10,6 +10,7 @@ import io
 import lzma
 import random
 import resource
+import struct
 import sys
 import tarfile
 import time
@@ -25,6 +26,7 @@ from unbraid.index.files.read_archive import read_archive
 from unbraid.index.files.read_document import DOCUMENT_SUFFIXES, close_reader
 
 MOST_MEGABYTES = 1024
+END = -2  # of a chain of sectors
 WORDS = "the quick brown fox jumps over the lazy dog near the river bank in the rain ".split()
 
 
@@ -126,6 +128,84 @@ def mbox() -> bytes:
     return b"From ada Fri Mar  1 10:00:00 2024\n".join([b"", bytes(made) + b"\n", bytes(made)])
 
 
+def msg() -> bytes:
+    """A message of Outlook with a document attached, and another message that has a text attached."""
+    attached, other = "__attach_version1.0_#00000000", "__attach_version1.0_#00000001"
+    inner = f"{other}/__substg1.0_3701000D"
+    sent = (0x00390040).to_bytes(8, "little") + (133_536_672_000_000_000).to_bytes(8, "little")
+    return compound_file(
+        {
+            "__properties_version1.0": bytes(32) + sent,
+            "__substg1.0_0037001F": "Kettle".encode("utf-16-le"),
+            "__substg1.0_0C1A001E": b"Ada",
+            "__substg1.0_1000001F": ("It is broken.\r\n" * 40).encode("utf-16-le"),
+            f"{attached}/__substg1.0_3707001F": "report.docx".encode("utf-16-le"),
+            f"{attached}/__substg1.0_37010102": docx(),
+            f"{inner}/__properties_version1.0": bytes(24),
+            f"{inner}/__substg1.0_0037001F": "Tea".encode("utf-16-le"),
+            f"{inner}/__substg1.0_1000001F": "It is cold.".encode("utf-16-le"),
+            f"{inner}/{attached}/__substg1.0_3704001E": b"points.txt",
+            f"{inner}/{attached}/__substg1.0_37010102": b"the list of all points",
+        }
+    )
+
+
+def compound_file(streams: dict[str, bytes]) -> bytes:
+    """A file of Microsoft's that holds these streams by their paths (MS-CFB): those under 4 KB in a stream for small ones."""
+    whole, small = Sectors(512), Sectors(64)
+    folders = {"/".join(name.split("/")[:n]) for name in streams for n in range(1, name.count("/") + 1)}
+    paths = ["", *sorted({*streams, *folders})]
+    starts = {
+        path: (whole if len(content) >= 4096 else small).put(content) for path, content in streams.items()
+    }
+    starts[""] = whole.put(small.content)
+    listed = b""
+    for number, path in enumerate(paths):
+        parent, _, own = path.rpartition("/")
+        name = (own or "Root Entry").encode("utf-16-le")
+        kind = 2 if path in streams else 1 if path else 5
+        # The next one in the same folder, and the first one in a folder.
+        right = [n for n in range(number + 1, len(paths)) if path and paths[n].rpartition("/")[0] == parent]
+        below = [n for n, one in enumerate(paths) if one and kind != 2 and one.rpartition("/")[0] == path]
+        links = (-1, (right or [-1])[0], (below or [-1])[0])
+        listed += name.ljust(64, b"\0") + struct.pack("<HBB3i", len(name) + 2, kind, 1, *links) + bytes(36)
+        size = len(streams.get(path, b"")) if path else len(small.content)
+        listed += struct.pack("<iQ", starts.get(path, END), size)
+    first, next_small = whole.put(listed), whole.put(small.packed())
+    count = len(whole.following) // 127 + 1
+    place = len(whole.following)
+    whole.following += [-3] * count  # a part of the table itself
+    head = (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+        + bytes(16)
+        + struct.pack("<5H", 0x3E, 3, 0xFFFE, 9, 6)
+        + bytes(10)
+    )
+    head += struct.pack("<8i", count, first, 0, 4096, next_small, -(-len(small.following) // 128), END, 0)
+    head += struct.pack(f"<{count}i", *range(place, place + count))
+    return head.ljust(512, b"\xff") + whole.content + whole.packed().ljust(512 * count, b"\xff")
+
+
+class Sectors:
+    """Sectors of one size in a compound file, and which one follows each."""
+
+    def __init__(self, size: int) -> None:
+        """None yet."""
+        self.size, self.content = size, b""
+        self.following: list[int] = []
+
+    def put(self, content: bytes) -> int:
+        """Write `content` to sectors of its own; returns the first one."""
+        start = len(self.following)
+        self.content += content + bytes(-len(content) % self.size)
+        self.following += [*range(start + 1, len(self.content) // self.size), END]
+        return start
+
+    def packed(self) -> bytes:
+        """The table of what follows."""
+        return struct.pack(f"<{len(self.following)}i", *self.following)
+
+
 def tar() -> bytes:
     """Text, code, a document, a message, a link and a long name."""
     words = " ".join(WORDS * 10).encode()
@@ -177,6 +257,7 @@ MAKE: dict[str, Callable[[], bytes]] = {
     ".epub": epub,
     ".eml": eml,
     ".mbox": mbox,
+    ".msg": msg,
     ".tar": tar,
     ".tar.gz": tar_gz,
     ".pdf": pdf,

@@ -6,7 +6,6 @@ import zipfile
 from email.message import EmailMessage
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar, Self
 
 import pytest
 from hypothesis import given, settings
@@ -224,43 +223,33 @@ def test_rtf_is_its_text() -> None:
     assert (found.snippet, found.unit, found.last_line) == ("Hello bold world\n\ncafé", "paragraph", 2)
 
 
-class FakeOle:
-    """What olefile gives of a message of Outlook: writing one takes a library that is not free."""
-
-    streams: ClassVar = {
-        "__properties_version1.0": bytes(32)
-        + (0x00390040).to_bytes(4, "little")
-        + bytes(4)
-        + (133_536_672_000_000_000).to_bytes(8, "little"),
-        "__substg1.0_0037001F": "Kettle\0".encode("utf-16-le"),
-        "__substg1.0_0C1A001E": b"Ada",
-        "__substg1.0_10130102": b"<p>It is <b>broken</b>.</p>",
-        "__attach_version1.0_#00000000/__substg1.0_3707001F": "report.pdf".encode("utf-16-le"),
-    }
-
-    def __init__(self, _: object) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def exists(self, path: str | list[str]) -> bool:
-        return ("/".join(path) if isinstance(path, list) else path) in self.streams
-
-    def openstream(self, path: str | list[str]) -> io.BytesIO:
-        return io.BytesIO(self.streams["/".join(path) if isinstance(path, list) else path])
-
-    def listdir(self) -> list[list[str]]:
-        return [name.split("/") for name in self.streams]
+def test_a_message_of_outlook(made: ModuleType) -> None:
+    sent = (0x00390040).to_bytes(8, "little") + (133_536_672_000_000_000).to_bytes(8, "little")
+    data = made.compound_file(
+        {
+            "__properties_version1.0": bytes(32) + sent,
+            "__substg1.0_0037001F": "Kettle\0".encode("utf-16-le"),
+            "__substg1.0_0C1A001E": b"Ada",
+            "__substg1.0_10130102": b"<p>It is <b>broken</b>.</p>",
+            "__attach_version1.0_#00000000/__substg1.0_3707001F": "Chart".encode("utf-16-le"),
+        }
+    )
+    content = read_file(data, ".msg")
+    assert [one.snippet for one in content.chunks] == [
+        "Kettle\nFrom: Ada\nDate: 2024-02-29\n\nIt is broken.\n\nAttached: Chart"
+    ]
+    assert content.skipped == [("attachment Chart", "embedded object")]
 
 
-def test_a_message_of_outlook(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("olefile.OleFileIO", FakeOle)
-    (found,) = read_chunks(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", ".msg")
-    assert found.snippet == "Kettle\nFrom: Ada\nDate: 2024-02-29\n\nIt is broken.\n\nAttached: report.pdf"
+def test_what_is_attached_to_a_message_of_outlook_and_to_one_in_it_is_read(made: ModuleType) -> None:
+    content = read_file(made.msg(), ".msg")
+    *_, last = [one for one in content.chunks if one.unit == "line"]
+    assert last.snippet.endswith("It is broken.\n\nTea\n\nIt is cold.\n\nAttached: report.docx, points.txt")
+    found = [(one.unit, one.snippet) for one in content.chunks if one.unit != "line"]
+    assert [unit for unit, _ in found] == ["attachment report.docx, paragraph"] * 2 + [
+        "attachment points.txt, line"
+    ]
+    assert found[-1][1] == "the list of all points" and content.skipped == []
 
 
 # -- what is not read, by name -----------------------------------------------------------------------------
@@ -545,29 +534,3 @@ def test_every_attachment_is_read_or_named(attached: list[tuple[str, str, bytes]
         len(names) <= len(attached) <= len(content.skipped) + len(content.chunks) - 1
     )  # names may be the same
     assert all(name.startswith("attachment ") and "/" not in name for name in names)
-
-
-def test_messages_of_outlook_attached_to_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    inner = "__attach_version1.0_#00000001/__substg1.0_3701000D"
-    streams = {
-        **FakeOle.streams,
-        "__attach_version1.0_#00000000/__substg1.0_3707001F": "a.txt".encode("utf-16-le"),
-        "__attach_version1.0_#00000000/__substg1.0_37010102": b"words of a",
-        f"{inner}/__properties_version1.0": bytes(32),
-        f"{inner}/__substg1.0_0037001F": "Tea".encode("utf-16-le"),
-        f"{inner}/__substg1.0_1000001F": "It is cold.".encode("utf-16-le"),
-        f"{inner}/__attach_version1.0_#00000000/__substg1.0_3704001E": b"b.txt",
-        f"{inner}/__attach_version1.0_#00000000/__substg1.0_37010102": b"words of b",
-        "__attach_version1.0_#00000002/__substg1.0_3707001F": "Chart".encode("utf-16-le"),
-    }
-    monkeypatch.setattr(FakeOle, "streams", streams)
-    monkeypatch.setattr("olefile.OleFileIO", FakeOle)
-    content = read_file(OLE, ".msg")
-    assert content.chunks[0].snippet.endswith(
-        "It is broken.\n\nTea\n\nIt is cold.\n\nAttached: a.txt, b.txt, Chart"
-    )
-    assert [(one.unit, one.snippet) for one in content.chunks[1:]] == [
-        ("attachment a.txt, line", "words of a"),
-        ("attachment b.txt, line", "words of b"),
-    ]
-    assert content.skipped == [("attachment Chart", "embedded object")]
