@@ -16,10 +16,12 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from unbraid.base_encoders.multi_vector_head import HEAD_FOLDER, MultiVectorHead, load_multi_vector_head
 from unbraid.base_encoders.static_encoder import load_static_encoder
 from unbraid.base_encoders.text_encoder import TextEncoder, load_text_encoder
 from unbraid.bundle import SMALL, TextSpec
 from unbraid.errors import DataError
+from unbraid.export.multi_vector_graph import export_head
 from unbraid.export.onnx_graphs import (
     Embeddings,
     WithoutEmbeddings,
@@ -73,6 +75,16 @@ def transformer_tiers(
             graphs = {precision: f"{name}.{precision}.onnx" for precision in precisions}
             parities += _encoder(encoders[tier], folder, graphs, cases, from_tokens=bool(shared))
             files = {"graphs": graphs, "token_graphs": shared, "tokenizer": f"{first}tokenizer.json"}
+            if (run / tier / HEAD_FOLDER).exists():
+                files["multi_vector"], parities_of_head = head_entry(
+                    load_multi_vector_head(run / tier / HEAD_FOLDER),
+                    encoders[tier],
+                    folder,
+                    graphs,
+                    cases,
+                    bool(shared),
+                )
+                parities += parities_of_head
             limits = {"max_tokens": max_tokens, "batch_tokens": TextSpec.batch_tokens}
             weights = file_hash(
                 *sorted((run / tier).rglob("*.safetensors")), folder / f"{first}tokenizer.json"
@@ -97,6 +109,39 @@ def nano_tier(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[
     files = {"graphs": graphs, "tokenizer": name, "max_tokens": max_tokens, "batch_tokens": STATIC_BATCH}
     weights = file_hash(run / "nano" / "static.safetensors", folder / name)
     return _entries(weights, files, run / "nano", SMALL), parities
+
+
+def head_entry(
+    head: MultiVectorHead,
+    encoder: TextEncoder,
+    folder: Path,
+    graphs: Mapping[str, str],
+    cases: Cases,
+    from_tokens: bool,
+) -> tuple[dict[str, Any], list[Parity]]:
+    """Write the multi-vector head of a tier beside its `graphs` in `folder`; what the manifest says, and the parity."""
+
+    module = encoder
+    if from_tokens:
+        module = WithoutEmbeddings(encoder).inner
+        with torch.no_grad():
+            cases = [(Embeddings(encoder)(ids), mask) for ids, mask in cases]
+
+    def vectors(given: Tensor, mask: Tensor) -> Tensor:
+        found: Tensor = head(module.states(given, mask)[-1], mask)[0]
+        return found
+
+    names = ["token_vectors" if from_tokens else "input_ids", "attention_mask"]
+    files, parities = {}, []
+    for precision, file in graphs.items():
+        files[precision] = f"{file.split('.')[0]}.multi_vector.{precision}.onnx"
+        path = folder / files[precision]
+        export_head(head, folder / file, path, int8=precision == "int8")
+        parities.append(
+            compare(vectors, folder / file, names, cases, "multi_vectors", rounded=True, head=path)
+        )
+    ident = file_hash(*(folder / one for one in files.values()))
+    return {"id": ident, "graphs": files, "dim": head.projection.out_features}, parities
 
 
 def file_hash(*paths: Path) -> str:
