@@ -12,6 +12,7 @@ import torch
 from unbraid.base_encoders.multi_vector_head import MultiVectorHead
 from unbraid.errors import DataError
 from unbraid.export.onnx_graphs import export_module, quantize, store_in_half
+from unbraid.runtime.onnx_session import Session, open_graph
 
 OUTPUTS = ["multi_vectors", "weights"]
 _STATES, _MASK, _PREFIX = "states", "attention_mask", "multi_vector."
@@ -25,7 +26,7 @@ def export_head(head: MultiVectorHead, encoder: Path, path: Path, *, int8: bool)
     """
     import onnx
 
-    states = _last_states(onnx.load(encoder, load_external_data=False).graph, encoder)
+    states = _last_states(encoder)
     whole = path.with_suffix(".whole.onnx")
     width = len(head.mean)
     example = (torch.randn(2, 8, width), torch.ones((2, 8), dtype=torch.long))
@@ -46,9 +47,22 @@ def export_head(head: MultiVectorHead, encoder: Path, path: Path, *, int8: bool)
     path.write_bytes(part.SerializeToString())
 
 
-def _last_states(graph: Any, encoder: Path) -> str:
+def open_with_states(encoder: Path) -> tuple[Session, str]:
+    """The graph `encoder` with its last token states [B, T, width] as one more output, and the output's name."""
+    import onnx
+
+    name = _last_states(encoder)
+    part = onnx.ModelProto()
+    part.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    return open_graph(encoder, head=part.SerializeToString()), name
+
+
+def _last_states(encoder: Path) -> str:
     """The name of the last token states in the fused graph of a BERT-type encoder."""
-    names: list[str] = [node.output[0] for node in graph.node if node.op_type == "SkipLayerNormalization"]
+    import onnx
+
+    nodes = onnx.load(encoder, load_external_data=False).graph.node
+    names: list[str] = [node.output[0] for node in nodes if node.op_type == "SkipLayerNormalization"]
     if not names:
         raise DataError(f"{encoder}: no layer normalization that ends a layer: not a fused BERT-type graph")
     return names[-1]

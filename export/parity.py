@@ -45,7 +45,7 @@ def compare(
     `head` is appended to the graph, which then has its name. `rounded` is for graphs with int8 or float16 weights. Raises ParityError when a graph differs by more than 1e-4
     anywhere, or a rounded one has a mean cosine under 0.99.
     """
-    session = open_graph(path, head=head)
+    session = open_graph(path, head=head.read_bytes() if head else b"")
     differences, cosines = [], []
     for case in cases:
         with torch.inference_mode():

@@ -26,9 +26,8 @@ class MultiVectorRuntime:
                 f"{encoder.graph}: has no multi-vector head; the bundle has it for {', '.join(spec.graphs)}"
             )
         self.encoder = encoder
-        self.session = open_graph(
-            encoder.graph, encoder.inputs, ["multi_vectors", "weights"], head=folder / found[0]
-        )
+        head = (folder / found[0]).read_bytes()
+        self.session = open_graph(encoder.graph, encoder.inputs, ["multi_vectors", "weights"], head=head)
         self.special = np.asarray(encoder.reader.frame, np.int64)
         self.dropped = meaningless(encoder.tokenizer)
 

@@ -28,7 +28,7 @@ def open_graph(
     inputs: Mapping[str, tuple[int | None, ...]] | None = None,
     outputs: Collection[str] = (),
     *,
-    head: Path | None = None,
+    head: bytes = b"",
 ) -> Session:
     """A session of one thread; parallel work runs several batches at once, which helps small batches more.
 
@@ -44,7 +44,7 @@ def open_graph(
         options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         # Two protobuf messages one behind the other are one message, whose lists of nodes are joined.
-        graph = path.read_bytes() + head.read_bytes() if head else str(path)
+        graph = path.read_bytes() + head if head else str(path)
         session = Session(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises bare classes of its own, RuntimeError and more
         raise BundleError(f"{path}: onnxruntime {onnxruntime.__version__} cannot open it: {error}") from error
