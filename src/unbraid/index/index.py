@@ -20,7 +20,10 @@ from unbraid.index.roots import Root, copy_roots, owners, plan, read_left, read_
 from unbraid.index.search.by_tier import search_by_tier
 from unbraid.index.search.hit import Hit
 from unbraid.index.search.kept import Kept
+from unbraid.index.search.relevance import relevance_of
 from unbraid.index.search.search import check_search, search_vectors
+from unbraid.index.search.second_look import LOOK, SecondLook, can_look, read_rerank, second_looks
+from unbraid.index.search.token_cache import TokenCache
 from unbraid.index.skipped import LeftOut, read_skipped, write_skipped
 from unbraid.index.store.bm25 import VERSION
 from unbraid.index.store.entry import Entry, Fields
@@ -58,6 +61,7 @@ class SearchOptions(TypedDict, total=False):
     path: Names | None
     language: str | Sequence[str] | None
     where: str | Sequence[str]
+    rerank: str | int | None
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ class Index:
         self._options = options
         self._model: Any = None
         self._kept = Kept()
+        self._cache: TokenCache | None = None
         self._tiers: tuple[Version, dict[str, int]] | None = None  # chunks of each tier, as last counted
         self._closed = False
         Storage(**{"dim": 1, **options})  # refuses unknown values, also where there is no index yet
@@ -337,6 +342,7 @@ class Index:
         path: Names | None = None,
         language: str | Sequence[str] | None = None,
         where: str | Sequence[str] = (),
+        rerank: str | int | None = None,
     ) -> list[Hit] | list[list[Hit]]:
         """The `k` best hits for a text, an unbraid.Code, a picture (a path or PIL image) or an unbraid.Mix of these.
 
@@ -344,8 +350,12 @@ class Index:
         query count beside its vector, and "a phrase in quotes" holds in every hit; not so with `vectors_only`. Hits below
         `min_score`, the probability of being relevant, are left out. The other arguments filter, and all of them must
         hold: `path` is a file, folder or pattern ("docs", "*.md"), `where` a condition on a field ("year>=2025",
-        "team=search"); of several paths or languages one is enough. Raises ItemError for a mode that the model does not
-        have, a filter that means nothing and a query that cannot be encoded.
+        "team=search"); of several paths or languages one is enough.
+
+        `rerank` takes a second look at the first candidates of a text or code, by the vectors of its tokens: "on" (50 of
+        them), a number of candidates, or a time to encode them in, such as "30ms"; "off" by default, unless the index was
+        made with `multi_vector`. Raises ItemError for a mode that the model does not have, a filter or `rerank` that means
+        nothing and a query that cannot be encoded.
         """
         filter = read_filter(modality=modality, path=path, language=language, where=where)
         one = isinstance(query, str | Path | Image.Image | Mix)
@@ -356,7 +366,8 @@ class Index:
         base = self.model.encode(queries, side=side, progress=False)
         tier = self.own_tier
         own = self.model.encode(queries, side=side, tier=tier, progress=False) if tier else None
-        results = self._search(base, own, words, mode, k, filter, min_score)
+        looks = self._looks([one if isinstance(one, str) else None for one in queries], mode, rerank)
+        results = self._search(base, own, words, mode, k, filter, min_score, looks)
         return results[0] if one else results
 
     @property
@@ -378,15 +389,19 @@ class Index:
         path: Names | None = None,
         language: str | Sequence[str] | None = None,
         where: str | Sequence[str] = (),
+        texts: Sequence[str | None] | None = None,
+        rerank: str | int | None = None,
     ) -> list[list[Hit]]:
         """`search` for queries that are base vectors [n, dim] already: another mode costs no encoding.
 
         Where the bundle has a tier for queries, they are to be encoded as `query_side` says of `mode` (runtime/routing.py).
         `words` are the texts of the queries; without them, and where one is None, the vector alone counts. `own` are the
-        queries as `own_tier` encodes them, which then find its texts.
+        queries as `own_tier` encodes them, which then find its texts. `texts` are those queries that are one text or code,
+        None for others; they are needed for a second look (`rerank`).
         """
         filter = read_filter(modality=modality, path=path, language=language, where=where)
-        return self._search(base, own, words, mode, k, filter, min_score)
+        looks = self._looks([None] * len(base) if texts is None else texts, mode, rerank)
+        return self._search(base, own, words, mode, k, filter, min_score, looks)
 
     def entries(self, path: str | Path) -> list[Entry]:
         """The undamaged chunks of the file at an absolute `path`; none for a file that the index does not hold."""
@@ -565,6 +580,7 @@ class Index:
         k: int,
         filter: Filter,
         min_score: float,
+        looks: Sequence[SecondLook | None] | None,
     ) -> list[list[Hit]]:
         if not 0 <= min_score <= 1:
             raise ItemError(f"min_score is {min_score}: expected a probability from 0 to 1")
@@ -575,13 +591,36 @@ class Index:
                 stacklevel=3,
             )
             words = None
-        search = partial(search_vectors, self.store, self.model, mode=mode, k=k, words=words, kept=self._kept)
+        search = partial(
+            search_vectors, self.store, self.model, mode=mode, k=k, words=words, kept=self._kept, looks=looks
+        )
         if own is None or (tier := self.own_tier) is None:
             results = search(base, filter=filter)
         else:
             alone = self._encoded_by(tier) == self.count()
             results = search_by_tier(search, base, own, tier, filter, k, alone=alone)
         return [[hit for hit in hits if hit.score >= min_score] for hits in results]
+
+    def _looks(
+        self, texts: Sequence[str | None], mode: str, rerank: str | int | None
+    ) -> list[SecondLook | None] | None:
+        """The second look of each query; None where none is taken."""
+        wanted = None if rerank is None else read_rerank(rerank)
+        if wanted is None or not any(texts):
+            return None
+        if not can_look(self.model):
+            name = getattr(self.model, "name", "the model")
+            warnings.warn(f"{name} has no multi-vectors, so rerank changes nothing", stacklevel=3)
+            return None
+        weight = relevance_of(self.model).look.get(mode, LOOK)
+        return second_looks(self.model, texts, weight, wanted, self._token_cache)
+
+    @property
+    def _token_cache(self) -> TokenCache:
+        """Token vectors beside the index in its folder; in memory for one on a server."""
+        if self._cache is None:
+            self._cache = TokenCache(self.store.folder if isinstance(self.store, SharedStore) else None)
+        return self._cache
 
     def _encoded_by(self, tier: str) -> int:
         """How many chunks `tier` has encoded."""
