@@ -303,9 +303,9 @@ def test_a_mode_may_count_it_otherwise_or_not_at_all(index, tmp_path):
     bundle = replace(index.model.bundle, relevance={**about, "look": {"code": 0}})
     other = unbraid.Embedder(bundle, threads=1)
     index.close()
-    with unbraid.open_index(tmp_path / "ix", model=other) as index:
-        assert index.search("cat", mode="code", rerank="on") == index.search("cat", mode="code")
-        assert index.search("cat", rerank="on") != index.search("cat")
+    with unbraid.open_index(tmp_path / "ix", model=other) as weighed:
+        assert weighed.search("cat", mode="code", rerank="on") == weighed.search("cat", mode="code")
+        assert weighed.search("cat", rerank="on") != weighed.search("cat")
 
 
 def test_a_wrong_rerank_is_refused_and_a_model_without_heads_warns(index, tiny_model, tmp_path, notes):
