@@ -1,6 +1,9 @@
 """The second look: what it changes, what it leaves, and what of it is stored."""
 
 import os
+import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,8 @@ import unbraid
 from unbraid.errors import ItemError
 from unbraid.index.search import document_tokens as tokens_module
 from unbraid.index.search.document_tokens import MOST_BYTES, Passage, document_tokens, head_of
+from unbraid.index.search.explain import Words, join_pieces, pairs_of
+from unbraid.index.search.hit import WordPair
 from unbraid.index.search.relevance import relevance_of
 from unbraid.index.search.rescore import Ranked
 from unbraid.index.search.second_look import Rerank, SecondLook, changes, read_rerank, second_looks
@@ -336,3 +341,125 @@ def test_texts_of_another_tier_than_the_query_are_left(tiers_folder, notes, tmp_
 def test_a_folder_that_cannot_be_written_is_searched_all_the_same(index, tmp_path):
     (tmp_path / "ix" / FILE).mkdir()
     assert index.search("cat", rerank="on") == index.search("cat", rerank="on")
+
+
+# -- stored when indexing
+
+
+def stored(folder: Path) -> int:
+    with closing(sqlite3.connect(folder / FILE)) as file:
+        return int(file.execute("SELECT count(*) FROM tokens").fetchone()[0])
+
+
+def test_an_index_with_multi_vectors_has_nothing_left_to_encode_and_looks_by_default(
+    notes, embedder, tmp_path, monkeypatch
+):
+    with unbraid.open_index(tmp_path / "ix", model=embedder) as index:
+        index.add(notes, multi_vector=True, progress=False)
+        assert stored(tmp_path / "ix") == index.count() - 1  # all but the picture
+        (root,) = index.roots()
+        assert root.multi_vector
+        clock = Clock(monkeypatch)
+        found = index.search("the cat")
+        assert clock.groups == [] and found == index.search("the cat", rerank="on")
+        assert found != index.search("the cat", rerank="off")
+        size = index.stats().token_vectors
+        assert 0 < size == (tmp_path / "ix" / FILE).stat().st_size
+    with unbraid.open_index(tmp_path / "ix", model=embedder, read_only=True) as index:
+        assert index.search("the cat") == found
+
+
+def test_what_is_in_the_index_already_is_stored_too_and_what_comes_later(
+    notes, embedder, tmp_path, monkeypatch
+):
+    folder = tmp_path / "notes"
+    shutil.copytree(notes, folder)
+    with unbraid.open_index(tmp_path / "ix", model=embedder) as index:
+        index.add(folder, progress=False)
+        off = index.search("the cat")
+        index.add(folder, multi_vector=True, progress=False)
+        assert stored(tmp_path / "ix") == index.count() - 1
+        assert index.search("the cat") != off
+        (folder / "new.md").write_text("the moon is bright")
+        index.refresh(progress=False)
+        assert stored(tmp_path / "ix") == index.count() - 1
+        index.add(folder, multi_vector=False, progress=False)
+        (folder / "newer.md").write_text("a house")
+        index.refresh(progress=False)
+        assert stored(tmp_path / "ix") == index.count() - 2 and not index.roots()[0].multi_vector
+        assert index.search("the cat") == index.search("the cat", rerank="off")
+
+
+def test_what_is_deleted_leaves_the_cache_and_compacting_drops_what_was_replaced(notes, embedder, tmp_path):
+    folder = tmp_path / "notes"
+    shutil.copytree(notes, folder)
+    with unbraid.open_index(tmp_path / "ix", model=embedder) as index:
+        index.add(folder, multi_vector=True, progress=False)
+        before = stored(tmp_path / "ix")
+        index.delete(folder / "0.md")
+        assert stored(tmp_path / "ix") == before - 1
+        (folder / "1.md").write_text("something else")
+        index.refresh(folder / "1.md", progress=False)
+        assert stored(tmp_path / "ix") == before
+        index.compact()
+        assert stored(tmp_path / "ix") == before - 1 == index.count() - 1
+        index.search("the cat")
+        assert stored(tmp_path / "ix") == before - 1  # none of those that are left was lost
+
+
+def test_the_cache_is_no_part_of_what_is_verified(notes, embedder, tmp_path):
+    with unbraid.open_index(tmp_path / "ix", model=embedder) as index:
+        index.add(notes, multi_vector=True, progress=False)
+        found = index.search("the cat")
+    (tmp_path / "ix" / FILE).write_bytes(b"broken" * 999)
+    with unbraid.open_index(tmp_path / "ix", model=embedder) as index:
+        assert index.verify().intact and index.search("the cat") == found
+        (tmp_path / "ix" / FILE).unlink()
+        assert index.verify().intact and index.search("the cat") == found
+
+
+def test_a_model_without_heads_stores_none_and_says_so(notes, tiny_model, embedder, tmp_path):
+    with unbraid.open_index(tmp_path / "ix", model=tiny_model()) as index:
+        with pytest.raises(ItemError, match="no multi-vectors"):
+            index.add(notes, multi_vector=True, progress=False)
+        assert not (tmp_path / "ix").exists()
+
+
+# -- why
+
+
+def test_pieces_are_joined_to_words_and_those_that_say_nothing_are_left_out():
+    vectors = np.eye(7, dtype=np.float32)
+    words = join_pieces(["the", "elect", "##ro", "##n", ".", "##x", "c"], vectors)
+    assert words.words == ["the", "electron", ".x", "c"]
+    assert words.of == [1, 1, 1, 2, 2, 3] and np.array_equal(words.vectors, vectors[1:])
+    assert join_pieces(["the", "of"], vectors[:2]).of == [0, 1]
+    assert join_pieces(["##s", "##t"], vectors[:2]).words == ["st"]
+    assert join_pieces([], vectors[:0]).words == []
+
+
+def test_each_word_of_the_query_has_the_nearest_word_of_the_passage():
+    query = Words(["cost", "car"], [0, 0, 1], np.eye(3, 4, dtype=np.float32))
+    passage = Words(["price", "of", "vehicle"], [0, 2, 2], np.eye(3, 4, dtype=np.float32)[[1, 2, 2]])
+    assert pairs_of(query, passage) == [WordPair("cost", "price", 1.0), WordPair("car", "vehicle", 1.0)]
+    assert pairs_of(query, Words([], [], np.empty((0, 4), np.float32))) == []
+
+
+def test_hits_say_why_without_anything_stored(index, tmp_path):
+    hits = index.search("the cat", explain=True)
+    assert [replace(hit, why=[]) for hit in hits] == index.search("the cat")
+    why = {Path(hit.path).name: hit.why for hit in hits}
+    assert why["red.png"] == [] and not (tmp_path / "ix" / FILE).exists()
+    (pair,) = why["0.md"]
+    assert (pair.query, pair.passage) == ("cat", "cat") and 0 < pair.cosine <= 1
+    assert {one.query for one in index.search("red moon", explain=True)[0].why} == {"red", "moon"}
+
+
+def test_pictures_have_no_words_to_explain_and_a_model_without_heads_warns(
+    index, notes, tiny_model, tmp_path
+):
+    assert all(hit.why == [] for hit in index.search(notes / "red.png", explain=True))
+    with unbraid.open_index(tmp_path / "other", model=tiny_model()) as other:
+        other.add(notes, progress=False)
+        with pytest.warns(UserWarning, match="explain says nothing"):
+            assert other.search("cat", explain=True) == other.search("cat")

@@ -18,7 +18,7 @@ KEY = 16  # bytes of a passage's key, and of a head's
 PATIENCE = 0.2  # seconds until a file that another process writes counts as missing
 MOST_KEPT = 4_096  # passages in memory where there is no folder: 12 MB
 _ASKED = 500  # keys of one question
-_DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR"}  # the last: its table is another one
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")  # the last: its table is another one
 _TABLE = "CREATE TABLE IF NOT EXISTS tokens (key BLOB PRIMARY KEY, packed BLOB NOT NULL)"
 
 
@@ -68,7 +68,7 @@ class TokenCache:
                     file.executemany("INSERT OR REPLACE INTO tokens VALUES (?, ?)", rows)
                 return
             except sqlite3.Error as error:
-                if getattr(error, "sqlite_errorname", "") not in _DAMAGED:
+                if not getattr(error, "sqlite_errorname", "").startswith(_DAMAGED):
                     return
                 self.remove()
 
@@ -85,6 +85,16 @@ class TokenCache:
             file.execute("VACUUM")
             return len(gone)
         return 0
+
+    def drop(self, contents: Collection[bytes]) -> None:
+        """Forget the passages of these `content_key`s."""
+        if self.path is None:
+            wanted = set(contents)
+            self._kept = {key: one for key, one in self._kept.items() if key[:KEY] not in wanted}
+        elif contents and self.path.exists():
+            ranges = [(one, one + b"\xff" * (KEY + 1)) for one in contents]
+            with suppress(sqlite3.Error), _opened(self.path, "rw") as file, file:
+                file.executemany("DELETE FROM tokens WHERE key >= ? AND key < ?", ranges)
 
     def bytes(self) -> int:
         """What the file takes; 0 where there is none."""
