@@ -352,6 +352,14 @@ class Embedder:
         """How many special tokens stand around every text."""
         return len(self._text_tokenizer(tier).frame)
 
+    def pieces(
+        self, ids: Iterable[int], modality: Literal["text", "code"] = "text", *, tier: str | None = None
+    ) -> list[str]:
+        """The piece of the tokenizer's vocabulary for each token id."""
+        self._check_tier(tier)
+        tokenizer = self._tokenizer(self.bundle.tiers[tier or self.tier][modality]).tokenizer
+        return [tokenizer.id_to_token(int(one)) or "" for one in ids]
+
     def text_of_tokens(self, ids: Sequence[int], *, tier: str | None = None) -> str:
         """The text of token ids, without special tokens: what a tier with a prefix encodes behind it."""
         return self._text_tokenizer(tier).text(ids)

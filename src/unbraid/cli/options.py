@@ -106,6 +106,13 @@ Archives = Annotated[
     bool | None,
     typer.Option("--archives/--no-archives", help="Read the files in zip and gzip files too."),
 ]
+MultiVector = Annotated[
+    bool | None,
+    typer.Option(
+        "--multi-vector/--no-multi-vector",
+        help="Store the vectors of all tokens too, for a second look when the index is searched.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
 
 
