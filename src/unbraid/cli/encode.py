@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -20,8 +20,9 @@ from unbraid.cli.options import (
 )
 from unbraid.custom_mapper.mapper_file import SUFFIX
 from unbraid.errors import DataError, require
-from unbraid.items import MODALITIES
+from unbraid.items import MODALITIES, Modality
 from unbraid.loading import load
+from unbraid.vectors import Numbers
 
 
 def encode(
@@ -127,7 +128,9 @@ def encode(
     embedder = load(model, threads=threads, tier=tier, language=language)
     if custom:
         embedder, task = embedder.with_mapper(custom), custom.task(side)
-    vectors = embedder.encode(items, task=task, dim=dim, numbers=numbers, modality=modality)  # type: ignore[arg-type]
+    vectors = embedder.encode(
+        items, task=task, dim=dim, numbers=cast(Numbers, numbers), modality=cast(Modality | None, modality)
+    )
     rows = [{"item": replace_lone_surrogates(str(item))} for item in items]
     about = provenance(embedder, task, numbers)
     if out is None:

@@ -29,6 +29,7 @@ import numpy as np
 from PIL import Image
 
 from unbraid.errors import DataError, ImageError, install_command
+from unbraid.index.add_tokens import folder_of, store_tokens
 from unbraid.index.add_words import add_words, unread
 from unbraid.index.encode_rows import Row, encode_rows
 from unbraid.index.files.chunk import Chunk, Count, cut_sections, limit_of
@@ -42,11 +43,10 @@ from unbraid.index.files.read_words import WordReader, can_read_words
 from unbraid.index.files.walk import ARCHIVE_SUFFIXES, File, Skip, Skipped, Walk, suffix_of
 from unbraid.index.protocol import Model, Vectors
 from unbraid.index.roots import Nearest, Plan, Root, owners
+from unbraid.index.search.token_cache import TokenCache
 from unbraid.index.side_threads import ahead, behind
 from unbraid.index.store.entry import Entry, FileState
 from unbraid.index.store.filter import merged
-from unbraid.index.store.folder_store import FolderStore
-from unbraid.index.store.shared_store import SharedStore
 from unbraid.index.store.store import Store
 from unbraid.index.under_way import telling
 from unbraid.items import Code, Item, Modality
@@ -147,6 +147,7 @@ class _Run:
         self.pictured: set[str] = set()  # files on the disk that are pictures or may hold some
         self.renewed: list[tuple[str, str, int]] = []  # same content, another time or other fields
         self.wrote = False
+        self.tokens = TokenCache(folder_of(store))
 
     def run(self, prune: bool, progress: bool | None) -> None:
         """Walk; move what is known under another path; read, encode and write the rest; delete what is gone."""
@@ -176,6 +177,7 @@ class _Run:
                 self.store.give_way()
                 with self._timed("encode"):
                     entries, vectors = self._encode(rows)
+                    self._store_tokens(entries)
                 store(entries, vectors, partial(done, files))
         with self._timed("write"):
             self._store_again(self.renewed)
@@ -530,6 +532,13 @@ class _Run:
                     self._skip(Skipped(Path(row[1].path), _reason(error, row[1].path)))
         return [entry for some, _ in parts for entry in some], np.concatenate([rows for _, rows in parts])
 
+    def _store_tokens(self, entries: Sequence[Entry]) -> None:
+        """Store token vectors of the chunks whose root wants it; on a server there is no place for them."""
+        if self.tokens.path is not None:
+            store_tokens(
+                self.model, (one for one in entries if self._root(one.path).multi_vector), self.tokens
+            )
+
     def _giving_way(self, count: Count) -> Count:
         """The count of tokens, before which a search has its turn: a large file is counted in many parts."""
 
@@ -544,7 +553,7 @@ class _Run:
         self, what: str, unit: str, total: int, progress: bool | None
     ) -> Iterator[Callable[[int], None]]:
         """A function that takes how many more units are done, and tells whoever watches or asks; for several threads."""
-        folder = self.store.folder if isinstance(self.store, SharedStore | FolderStore) else None
+        folder = folder_of(self.store)
         silent = nullcontext(lambda count: None)
         shown = (
             silent if progress is False or not total else counting(what, unit=unit, total=total, bar=progress)
