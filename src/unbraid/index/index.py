@@ -62,7 +62,10 @@ class SearchOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Stats:
-    """Size of an index: files, chunks by modality, language and tier, and bytes on disk (None on a server)."""
+    """Size of an index: files, chunks by modality, language and tier, and bytes on disk (None on a server).
+
+    `copied` chunks are in the smaller copy that candidates come from (`Storage`); None on a server.
+    """
 
     files: int
     incomplete: int  # of the files: a run was cut off in them, the next one reads them again
@@ -71,6 +74,7 @@ class Stats:
     tiers: dict[str, int]  # chunks by the tier that encoded them, where that is known
     text_languages: dict[str, int]  # chunks by the language that was found in them, English left out
     bytes: int | None
+    copied: int | None
 
 
 class Index:
@@ -412,6 +416,7 @@ class Index:
             store.facet("tier"),
             store.facet("text_language"),
             store.disk_bytes(),
+            store.copied(),
         )
 
     def verify(self, *, repair: bool = False, on_progress: "Tell | None" = None) -> "Verification":
