@@ -9,7 +9,7 @@ is safe because every write here may happen twice.
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self, TypeVar
 from uuid import UUID
@@ -45,8 +45,8 @@ from unbraid.index.store.filter import (
     matching,
     values_of,
 )
-from unbraid.index.store.meta import READABLE, Meta, parse_meta, readable_formats
-from unbraid.index.store.storage import OVERSAMPLING, Storage
+from unbraid.index.store.meta import READABLE, Meta, describe, parse_meta, readable_formats
+from unbraid.index.store.storage import OVERSAMPLING, Copy, Storage
 from unbraid.index.store.store import SAMPLE, Candidates, Page, Payload, Store, Version, check_vectors
 
 T = TypeVar("T")
@@ -123,7 +123,7 @@ class QdrantStore(Store):
 
     def set_meta(self, meta: Meta) -> None:
         """Replace the description of the model that made the index."""
-        self._ask(lambda: self.client.update_collection(self.name, metadata={KEY: asdict(meta)}))
+        self._ask(lambda: self.client.update_collection(self.name, metadata={KEY: describe(meta)}))
         self.meta = meta
 
     def read_note(self, name: str) -> bytes | None:
@@ -172,6 +172,9 @@ class QdrantStore(Store):
 
     def settle(self) -> None:
         """Nothing: the server does that by itself."""
+
+    def copied(self) -> None:
+        """None: the server knows."""
 
     def version(self) -> Version:
         """Changes with every write of this process, and with the number of chunks."""
@@ -325,9 +328,9 @@ class QdrantStore(Store):
         return build_filter(filter, paths, fields, _condition, models.Filter)
 
     def _create(self, meta: Meta) -> None:
-        storage = meta.storage
-        copy = {
-            "exact": None,
+        storage, copy = meta.storage, _copy(meta.storage)
+        copies = {
+            None: None,
             "int8": models.ScalarQuantization(
                 scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
             ),
@@ -337,10 +340,10 @@ class QdrantStore(Store):
             size=storage.dim,
             distance=models.Distance.DOT,
             datatype=models.Datatype(storage.numbers),
-            on_disk=storage.candidates != "exact",
+            on_disk=copy is not None,
         )
         # An exact scan has no use for a graph; with a smaller copy the server searches it by the graph of its own defaults.
-        graph = models.HnswConfigDiff(m=0) if storage.candidates == "exact" else None
+        graph = models.HnswConfigDiff(m=0) if copy is None else None
         try:
             self._ask(
                 lambda: self.client.create_collection(
@@ -348,8 +351,8 @@ class QdrantStore(Store):
                     vectors_config={BASE: vectors},
                     sparse_vectors_config={WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF)},
                     hnsw_config=graph,
-                    quantization_config=copy[storage.candidates],
-                    metadata={KEY: asdict(meta)},
+                    quantization_config=copies[copy],
+                    metadata={KEY: describe(meta)},
                 )
             )
         except StoreError:
@@ -437,11 +440,17 @@ def _condition(key: str, kind: str, value: Any) -> models.FieldCondition:
     return models.FieldCondition(key=key, match=match(**{kind: value}))
 
 
+def _copy(storage: Storage) -> Copy | None:
+    """The smaller copy of a collection, which is chosen when it is made, empty."""
+    return storage.copy_of(0)
+
+
 def _params(storage: Storage) -> models.SearchParams:
     """How a server finds candidates in a collection of this storage."""
-    if storage.candidates == "exact":
+    copy = _copy(storage)
+    if copy is None:
         return models.SearchParams(exact=True)
-    rescored = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING[storage.candidates])
+    rescored = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING[copy])
     return models.SearchParams(quantization=rescored)
 
 
