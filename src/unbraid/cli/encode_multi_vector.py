@@ -10,7 +10,6 @@ import typer
 from unbraid.embedder import Embedder
 from unbraid.errors import DataError
 from unbraid.items import Item, Modality
-from unbraid.multi_vector.token_vectors import pool
 
 ITEMS = 1024  # encoded at a time: their vectors take 50 MB
 
@@ -27,6 +26,7 @@ def write_multi_vectors(
     """Print or write the multi-vectors of `items`, at most `vectors` of each. Raises DataError for items of several tiers."""
     from unbraid.io.multi_vector_file import Row, json_line, multi_vector_file
     from unbraid.io.surrogates import replace_lone_surrogates
+    from unbraid.multi_vector.token_vectors import pool
 
     tier = _tier_of(embedder, items, modality)
     about = _provenance(embedder, tier, vectors, numbers)
