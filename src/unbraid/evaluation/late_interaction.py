@@ -93,11 +93,15 @@ def teacher_rows(
     tasks: tuple[str, str],
     vectors: int | None,
 ) -> list[Row]:
-    """Rows of a teacher's late interaction in a search mode; all tokens of a query count the same, as it was trained."""
-    asked = encode(list(dataset.queries.values()), tasks[0])
-    queries = [TokenVectors(one, np.ones(len(one), np.float32), np.arange(len(one))) for one in asked]
+    """Rows of a teacher's late interaction in a search mode."""
+    queries = equally(encode(list(dataset.queries.values()), tasks[0]))
     documents = encode(list(dataset.documents.values()), tasks[1])
     return late_rows(name, mode, dataset, queries, documents, vectors)
+
+
+def equally(queries: Sequence[Vectors]) -> list[TokenVectors]:
+    """Queries of a teacher [tokens, D], whose tokens all count the same, as it was trained."""
+    return [TokenVectors(one, np.ones(len(one), np.float32), np.arange(len(one))) for one in queries]
 
 
 def late_rows(
