@@ -471,6 +471,9 @@ class _Run:
             self._counting("reading words", "pictures", len(todo), progress) as done,
         ):
             read = add_words(self.store, self.model, todo, reader, done)
+            for path in todo:
+                if self._root(path).multi_vector:
+                    self._store_tokens(self.store.file(path)[0])
         self.report.words_read, self.report.words_found = read.files, read.with_words
         self.report.chunks += read.chunks
         for one in read.skipped:
