@@ -317,13 +317,6 @@ def _check_values(bundle: Bundle) -> None:
             raise ValueError(
                 f"{name} has graphs {sorted(spec.graphs)} and token graphs {sorted(spec.token_graphs)}"
             )
-        if (head := spec.multi_vector) and (
-            set(head.graphs) - set(spec.graphs) or head.dim < 2 or head.dim % 2
-        ):
-            raise ValueError(
-                f"the multi-vector head of {name} has graphs {sorted(head.graphs)} and dim {head.dim}: expected some of "
-                f"{sorted(spec.graphs)} and an even number"
-            )
         if not 2 < spec.max_tokens < 1 << 20:  # below, a tokenizer would quietly not truncate at all
             raise ValueError(f"max_tokens of {name} is {spec.max_tokens}")
         if not 0 < spec.batch_tokens < 1 << 20:  # above, a run may not fit the memory
@@ -335,6 +328,14 @@ def _check_references(manifest: Path, bundle: Bundle, hashes: Mapping[str, str])
     for kinds in bundle.graphs.values():
         if not kinds or set(kinds) - set(PRECISIONS):
             raise BundleError(f"{manifest}: graphs of precisions {sorted(kinds)}, expected {PRECISIONS}")
+    for name, spec in (item for specs in bundle.tiers.values() for item in specs.items()):
+        if (head := spec.multi_vector) and (
+            set(head.graphs) - set(spec.graphs) or head.dim < 2 or head.dim % 2
+        ):
+            raise BundleError(
+                f"{manifest}: the multi-vector head of {name} has graphs {sorted(head.graphs)} and dim {head.dim}: expected "
+                f"some of {sorted(spec.graphs)} and an even number"
+            )
     graphs = [file for kinds in bundle.graphs.values() for file in kinds.values()]
     for file in graphs:
         if not file.endswith(".onnx"):  # only those are searched for external data
