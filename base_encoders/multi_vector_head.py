@@ -62,6 +62,17 @@ class MultiVectorHead(nn.Module):
         (folder / "head.json").write_text(json.dumps(shape, indent=1))
 
 
+def late_interaction(query: Tensor, weights: Tensor, document: Tensor, mask: Tensor) -> Tensor:
+    """The score [A, B] of each query with each document, as `unbraid.multi_vector.maxsim.maxsim`.
+
+    query [A, Tq, dim] and document [B, Td, dim] are unit length, weights [A, Tq] are 0 where no token is, mask [B, Td] is
+    True on the documents' tokens.
+    """
+    cosines = torch.einsum("aid,bjd->abij", query, document).masked_fill(~mask[None, :, None], -1)
+    shares = weights / weights.sum(-1, keepdim=True).clamp(min=1e-6)
+    return (cosines.max(-1).values * shares[:, None]).sum(-1)
+
+
 def load_multi_vector_head(folder: Path) -> MultiVectorHead:
     """Read what `MultiVectorHead.save` wrote."""
     shape = json.loads((folder / "head.json").read_text())

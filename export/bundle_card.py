@@ -185,9 +185,10 @@ def card_with_heads(
 
 
 def _heads(config: Mapping[str, Any]) -> str:
+    files = len(config["texts"]) + len(config["code"])
     return (
         f"- Multi-vectors: one more transformer layer on the frozen token states of {' and '.join(config['tiers'])}, to "
-        f"{config['dim']} numbers a token; {config['steps']:,} steps over pairs of {len(config['files'])} files, so that late "
+        f"{config['dim']} numbers a token; {config['steps']:,} steps over pairs of {files} files, so that late "
         "interaction adds to what base vector and words find."
     )
 

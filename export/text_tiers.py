@@ -16,12 +16,13 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from unbraid.base_encoders.graph_states import open_with_states
 from unbraid.base_encoders.multi_vector_head import HEAD_FOLDER, MultiVectorHead, load_multi_vector_head
 from unbraid.base_encoders.static_encoder import load_static_encoder
 from unbraid.base_encoders.text_encoder import TextEncoder, load_text_encoder
 from unbraid.bundle import SMALL, TextSpec
 from unbraid.errors import DataError
-from unbraid.export.multi_vector_graph import export_head, open_with_states
+from unbraid.export.multi_vector_graph import export_head
 from unbraid.export.onnx_graphs import (
     Embeddings,
     WithoutEmbeddings,

@@ -104,7 +104,10 @@ PageImages = Annotated[
 ]
 Archives = Annotated[
     bool | None,
-    typer.Option("--archives/--no-archives", help="Read the files in zip and gzip files too."),
+    typer.Option(
+        "--archives/--no-archives",
+        help="Read the files in zip and tar archives too, and in .gz, .bz2 and .xz files.",
+    ),
 ]
 MultiVector = Annotated[
     bool | None,

@@ -33,8 +33,9 @@ from unbraid.index.add_tokens import folder_of, store_tokens
 from unbraid.index.add_words import add_words, unread
 from unbraid.index.encode_rows import Row, encode_rows
 from unbraid.index.files.chunk import Chunk, Count, cut_sections, limit_of
+from unbraid.index.files.content import FileContent
 from unbraid.index.files.language import language
-from unbraid.index.files.read import FileContent, read_file
+from unbraid.index.files.read import read_file
 from unbraid.index.files.read_archive import read_archive
 from unbraid.index.files.read_document import not_read
 from unbraid.index.files.read_pdf import PDF_SUFFIXES, Pdf, can_read_pdf, page_lines
@@ -388,7 +389,9 @@ class _Run:
             given = merged(state.given if state else {}, self._root(path).fields)
             fields = {**content.fields, **given}
             own_fields = " ".join(name for name in content.fields if name not in given)
-            if not chunks:
+            for name, reason in content.skipped:
+                self._skip(Skipped(Path(f"{file.path}/{name}"), reason))
+            if not chunks and not content.skipped:
                 self._skip(Skipped(file.path, "base64 or a drawing" if content.left_out else "empty"))
             rows: list[Row] = []
             for number, (chunk, picture) in enumerate(zip(chunks, pictures, strict=True)):
@@ -424,9 +427,7 @@ class _Run:
         if file.modality == "image":
             return FileContent([PICTURE]), [file.path], ""
         if file.suffix in ARCHIVE_SUFFIXES:
-            content, left_out = read_archive(data, file.path.name, self.limit)
-            for name, reason in left_out:
-                self._skip(Skipped(Path(f"{file.path}/{name}"), reason))
+            content = read_archive(data, file.path.name, self.limit)
             return content, [None] * len(content.chunks), ""
         if file.suffix not in PDF_SUFFIXES:
             content = read_file(data, file.path.suffix, self.limit)

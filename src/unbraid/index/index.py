@@ -71,7 +71,10 @@ class SearchOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Stats:
-    """Size of an index: files, chunks by modality, language and tier, and bytes on disk (None on a server)."""
+    """Size of an index: files, chunks by modality, language and tier, and bytes on disk (None on a server).
+
+    `copied` chunks are in the smaller copy that candidates come from (`Storage`); None on a server.
+    """
 
     files: int
     incomplete: int  # of the files: a run was cut off in them, the next one reads them again
@@ -80,6 +83,7 @@ class Stats:
     tiers: dict[str, int]  # chunks by the tier that encoded them, where that is known
     text_languages: dict[str, int]  # chunks by the language that was found in them, English left out
     bytes: int | None
+    copied: int | None
     token_vectors: int = 0  # bytes of it that hold token vectors, for second looks
 
 
@@ -201,8 +205,8 @@ class Index:
         A root that was renamed is recognised by its files when its new path is added; nothing is encoded again.
 
         `multi_vector` stores the vectors of every chunk's tokens too, in a folder: a search then takes a second look, which
-        has nothing left to encode. `archives` reads the files in zip and gzip files. `on_skip` is told each file that is left out, maybe from another
-        thread. Ctrl-C ends the run and sets `interrupted`; what was written stays. `progress` None draws a bar
+        has nothing left to encode. `archives` reads the files in zip and tar archives. `on_skip` is told each file that is
+        left out, maybe from another thread. Ctrl-C ends the run and sets `interrupted`; what was written stays. `progress` None draws a bar
         where a person watches standard error. Raises DataError for a path that does not exist, ItemError for `multi_vector`
         with a model that has none.
         """
@@ -449,6 +453,7 @@ class Index:
             store.facet("tier"),
             store.facet("text_language"),
             store.disk_bytes(),
+            store.copied(),
             self._token_cache.bytes(),
         )
 
@@ -642,7 +647,9 @@ class Index:
         wanted = Rerank() if rerank is None else read_rerank(rerank)
         if wanted is None or not any(texts):
             return None
-        if rerank is None and not (can_look(self.model) and self._stores_multi_vectors()):
+        if rerank is None and not (
+            self._token_cache.path is not None and can_look(self.model) and self._stores_multi_vectors()
+        ):
             return None
         if not can_look(self.model):
             name = getattr(self.model, "name", "the model")
@@ -659,7 +666,7 @@ class Index:
         return self._cache
 
     def _stores_multi_vectors(self) -> bool:
-        """Whether a root of the index has token vectors stored. Asked once, since on a server that is a request."""
+        """Whether a root of the index has token vectors stored, which on a server there is no place for. Asked once."""
         if self._has_multi_vectors is None:
             try:
                 self._has_multi_vectors = any(root.multi_vector for root in self.roots())
