@@ -6,16 +6,21 @@
 `speed`: an index of 300 passages of 120 words, on one core; medians of searches that look at the first 50 with stored tokens,
 with tokens encoded now, and without a second look, one after the other; and the bytes stored for a passage. Where other
 programs run, the time that was computed says more than the time that passed. `quality`: the
-sets of benchmarks/hybrid.py, each ranked by the hybrid and by the hybrid with a second look of several weights (`LOOK` in
-index/search/second_look.py): nDCG@10, and over all sets the mean change and the worst. Vectors and tokens are kept in --cache.
+sets that no head was trained on, read as benchmarks/hybrid.py reads them, each ranked by the hybrid and by the hybrid with a
+second look of several weights (`LOOK` in index/search/second_look.py): nDCG@10, and the mean change and the worst of the sets of
+other sources than the training's (UNSEEN), and of other rows or books of its sources (RELATED). Vectors and tokens are kept in
+--cache.
 """
 
 import argparse
+import gzip
+import json
 import os
+import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -37,7 +42,22 @@ sys.path.insert(0, str(Path(__file__).parent))
 import hybrid
 
 PASSAGES, WORDS, FIRST, ROUNDS = 300, 120, 50, 9
-WEIGHTS = (0.35, 0.7, 1.0, 1.4, 2.0)
+UNSEEN = {  # as hybrid.FILES
+    "package_docs held": (2000, "text/package_docs_held_out"),
+    "packages held": (2000, "code/packages_held_out"),
+    "csn": (2000, "code/csn_cloze6"),
+    "mbpp": (3000, "code/mbpp"),
+    "concode": (3000, "code/concode"),
+    "py_docstrings": (3000, "code/py_docstrings.dev"),
+    "conala": (2000, "code/conala.train"),
+}
+RELATED = {
+    "medquad.dev": (3000, "text/medquad.dev"),
+    "squad.part2": (2000, "text/squad_sentences.part2"),
+    "terms2": (2000, "text/openstax_terms2"),
+    "passages2": (2000, "text/openstax_passages2"),
+}
+WEIGHTS = (5, 10, 15, 20, 30)
 QUERY = "how is the probability of a result computed from its words"
 
 
@@ -132,11 +152,11 @@ def quality(arguments: argparse.Namespace) -> None:
     model = vectors.model()
     relevance = relevance_of(model)
     cache = TokenCache(arguments.cache)
-    gains: dict[bool, list[list[float]]] = {False: [], True: []}
+    gains: dict[str, list[list[float]]] = {}
     print(f"{'set':20} {'docs':>6} {'hybrid':>7}", *(f"{weight:7g}" for weight in WEIGHTS))
-    for name in hybrid.FILES:
-        if (one := hybrid.read(arguments.data, name)) is None:
-            continue
+    hybrid.FILES |= UNSEEN | RELATED
+    sets = [hybrid.read(arguments.data, name) for name in (*UNSEEN, *RELATED)]
+    for one in (*filter(None, sets), *english_questions(arguments.data)):
         one = hybrid.pool(one, [one]) if arguments.queries is None else first_of(one, arguments.queries)
         heads = query_head(model, one.queries[0]), head_of(model, model.tier, "code" if one.code else "text")
         if heads[0] is None or heads[1] is None:
@@ -152,17 +172,34 @@ def quality(arguments: argparse.Namespace) -> None:
         before = hybrid.ndcg(np.stack(odds), one.gold)
         found = looked(model, one, odds, (heads[0], heads[1]), arguments.first, cache)
         after = [hybrid.ndcg(scores.astype(np.float32), one.gold) for scores in found.values()]
-        gains[one.code].append([value - before for value in after])
+        kind = f"{'related' if one.name in RELATED else 'unseen'} {'code' if one.code else 'text'}"
+        gains.setdefault(kind, []).append([value - before for value in after])
         print(
-            f"{name:20} {len(one.documents):6} {before:7.3f}",
+            f"{one.name:20} {len(one.documents):6} {before:7.3f}",
             *(f"{value:7.3f}" for value in after),
             flush=True,
         )
-    for kind, code in (("text", False), ("code", True)):
-        if gains[code]:
-            some = np.asarray(gains[code]) * 100
-            print(f"{kind:20} {'mean':>14}", *(f"{value:+7.2f}" for value in some.mean(axis=0)))
-            print(f"{'':20} {'worst':>14}", *(f"{value:+7.2f}" for value in some.min(axis=0)))
+    for kind, found in gains.items():
+        some = np.asarray(found) * 100
+        print(f"{kind:20} {'mean':>14}", *(f"{value:+7.2f}" for value in some.mean(axis=0)))
+        print(f"{'':20} {'worst':>14}", *(f"{value:+7.2f}" for value in some.min(axis=0)))
+
+
+def english_questions(data: Path) -> Iterator[hybrid.Set]:
+    """Questions of AfriQA in English, each with its paragraph of Wikipedia; nothing where the file is not there."""
+    path = data / "text" / "qa_afriqa.jsonl.gz"
+    if not path.exists():
+        return
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        rows = [row for row in map(json.loads, lines) if row.get("lang", "en") in ("en", "eng")]
+    random.Random(1).shuffle(rows)
+    pairs = {row["translated_question"]: row["positive"] for row in rows if row.get("translated_question")}
+    documents = list(dict.fromkeys(pairs.values()))[:2000]
+    place = {document: row for row, document in enumerate(documents)}
+    asked = [(query, place[document]) for query, document in pairs.items() if document in place][:200]
+    yield hybrid.Set(
+        "afriqa", False, [query for query, _ in asked], documents, np.asarray([gold for _, gold in asked])
+    )
 
 
 def first_of(one: hybrid.Set, queries: int) -> hybrid.Set:
