@@ -260,10 +260,12 @@ def main() -> None:
     if arguments.write:
         manifest = (arguments.bundle or STARTER) / MANIFEST
         about = json.loads(manifest.read_bytes())
-        # How cosines of pictures count is found by benchmarks/mixed.py.
+        # How cosines of pictures count is found by benchmarks/mixed.py, what a second look counts by second_look.py.
+        known = about.get("relevance", {})
         about["relevance"] = {
             **asdict(fitted),
-            "picture": about.get("relevance", {}).get("picture", (1.0, 0.0)),
+            "picture": known.get("picture", (1.0, 0.0)),
+            "look": known.get("look", {}),
         }
         about["sha256"] = manifest_hash(about)
         write_atomic(manifest, json.dumps(about, indent=1).encode())

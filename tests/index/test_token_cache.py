@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -151,6 +152,30 @@ def test_a_process_that_is_killed_while_it_writes_does_no_harm(tmp_path):
     cache = TokenCache(tmp_path)
     cache.write({TWO: b"b"})
     assert cache.read([ONE, TWO, bytes([7]) * 32]) == {ONE: b"a", TWO: b"b"}
+
+
+def test_several_threads_may_write_and_read_it_at_once(cache):
+    def use(name: int) -> bool:
+        rows = {bytes([name, number]) * KEY: bytes([name]) * 99 for number in range(20)}
+        for key, packed in rows.items():
+            cache.write({key: packed})
+        return cache.read(list(rows)).items() <= rows.items()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(use, range(4)))
+
+
+def test_what_is_dropped_is_gone_from_the_disk_whatever_state_the_file_is_in(cache, tmp_path):
+    cache.write({ONE: b"secret of mine", TWO: b"b"})
+    cache.drop([ONE[:KEY]])
+    assert cache.read([ONE, TWO]) == {TWO: b"b"} and b"secret" not in (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(b"secret of mine" * 999)
+    cache.drop([ONE[:KEY]])
+    assert not (tmp_path / FILE).exists()
+    memory = TokenCache(None)
+    memory.write({ONE: b"a", TWO: b"b"})
+    memory.drop([ONE[:KEY]])
+    assert memory.read([ONE, TWO]) == {TWO: b"b"}
 
 
 def test_text_and_code_of_the_same_letters_have_keys_of_their_own():

@@ -25,7 +25,7 @@ from unbraid.index.search.hit import Hit
 from unbraid.index.search.kept import Kept
 from unbraid.index.search.relevance import relevance_of
 from unbraid.index.search.search import check_search, search_vectors
-from unbraid.index.search.second_look import LOOK, Rerank, SecondLook, can_look, read_rerank, second_looks
+from unbraid.index.search.second_look import LOOK, STORED, SecondLook, can_look, read_rerank, second_looks
 from unbraid.index.search.token_cache import TokenCache, content_key
 from unbraid.index.skipped import LeftOut, read_skipped, write_skipped
 from unbraid.index.store.bm25 import VERSION
@@ -373,8 +373,8 @@ class Index:
         "team=search"); of several paths or languages one is enough.
 
         `rerank` takes a second look at the first candidates of a text or code, by the vectors of its tokens: "on" (50 of
-        them), a number of candidates, or a time to encode them in, such as "30ms"; "off" by default, unless the index was
-        made with `multi_vector`. `explain` fills `Hit.why`. Raises ItemError for a mode that the model does not have, a filter or `rerank` that means
+        them), a number of candidates, or a time to encode them in, such as "30ms"; "off" by default, but "300ms" for an
+        index in a folder that was made with `multi_vector`. `explain` fills `Hit.why`. Raises ItemError for a mode that the model does not have, a filter or `rerank` that means
         nothing and a query that cannot be encoded.
         """
         filter = read_filter(modality=modality, path=path, language=language, where=where)
@@ -644,10 +644,12 @@ class Index:
         self, texts: Sequence[str | None], mode: str, rerank: str | int | None
     ) -> list[SecondLook | None] | None:
         """The second look of each query; None where none is taken."""
-        wanted = Rerank() if rerank is None else read_rerank(rerank)
+        wanted = STORED if rerank is None else read_rerank(rerank)
         if wanted is None or not any(texts):
             return None
-        if rerank is None and not (can_look(self.model) and self._stores_multi_vectors()):
+        if rerank is None and not (
+            self._token_cache.path is not None and self._stores_multi_vectors() and can_look(self.model)
+        ):
             return None
         if not can_look(self.model):
             name = getattr(self.model, "name", "the model")
@@ -664,7 +666,7 @@ class Index:
         return self._cache
 
     def _stores_multi_vectors(self) -> bool:
-        """Whether a root of the index has token vectors stored. Asked once, since on a server that is a request."""
+        """Whether a root of the index has token vectors stored, which on a server there is no place for. Asked once."""
         if self._has_multi_vectors is None:
             try:
                 self._has_multi_vectors = any(root.multi_vector for root in self.roots())

@@ -43,6 +43,10 @@ class Rerank:
     seconds: float | None = None
 
 
+# Of an index that stores token vectors: where some of them are lost, a search takes no longer than this to make them anew.
+STORED: Final = Rerank(seconds=0.3)
+
+
 def read_rerank(given: str | int) -> Rerank | None:
     """What `--rerank` says: "on", "off" (None), a number of candidates such as 100, or a time such as "30ms".
 

@@ -7,11 +7,14 @@ use it, replace it or delete it in between.
 """
 
 import hashlib
-import sqlite3
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
 
 FILE = "token_vectors.sqlite"
 KEY = 16  # bytes of a passage's key, and of a head's
@@ -41,7 +44,9 @@ class TokenCache:
         if self.path is None:
             return {key: self._kept[key] for key in keys if key in self._kept}
         found: dict[bytes, bytes] = {}
-        with suppress(sqlite3.Error), _opened(self.path, "ro") as file:
+        if not self.path.exists():
+            return found
+        with suppress(_Refused), _opened(self.path, "ro") as file:
             for start in range(0, len(keys), _ASKED):
                 some = keys[start : start + _ASKED]
                 marks = ",".join("?" * len(some))
@@ -68,8 +73,8 @@ class TokenCache:
                     file.execute(_TABLE)
                     file.executemany("INSERT OR REPLACE INTO tokens VALUES (?, ?)", rows)
                 return
-            except sqlite3.Error as error:
-                if not getattr(error, "sqlite_errorname", "").startswith(_DAMAGED):
+            except _Refused as refused:
+                if not refused.damaged:
                     return
                 self.remove()
 
@@ -77,7 +82,7 @@ class TokenCache:
         """Drop the passages whose `content_key` is none of `contents`, and give their room back; returns how many went."""
         if self.path is None or not self.path.exists():
             return 0
-        with suppress(sqlite3.Error), _opened(self.path, "rw") as file:
+        with suppress(_Refused), _opened(self.path, "rw") as file:
             with file:
                 gone = [
                     (key,) for (key,) in file.execute("SELECT key FROM tokens") if key[:KEY] not in contents
@@ -94,8 +99,11 @@ class TokenCache:
             self._kept = {key: one for key, one in self._kept.items() if key[:KEY] not in wanted}
         elif contents and self.path.exists():
             ranges = [(one, one + b"\xff" * (KEY + 1)) for one in contents]
-            with suppress(sqlite3.Error), _opened(self.path, "rw") as file, file:
-                file.executemany("DELETE FROM tokens WHERE key >= ? AND key < ?", ranges)
+            try:
+                with _opened(self.path, "rw") as file, file:
+                    file.executemany("DELETE FROM tokens WHERE key >= ? AND key < ?", ranges)
+            except _Refused:  # then all of it goes: what was deleted must not stay
+                self.remove()
 
     def bytes(self) -> int:
         """What the file takes; 0 where there is none."""
@@ -113,19 +121,32 @@ class TokenCache:
                     path.unlink(missing_ok=True)
 
 
+class _Refused(Exception):
+    """SQLite has refused: the file is `damaged`, or cannot be had just now."""
+
+    def __init__(self, damaged: bool) -> None:
+        super().__init__(damaged)
+        self.damaged = damaged
+
+
 @contextmanager
-def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
-    with closing(
-        sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", timeout=PATIENCE[mode], uri=True)
-    ) as file:
-        if mode != "ro":
-            # Rows of 3 KB leave less of a large page empty.
-            file.execute("PRAGMA page_size = 32768")
-            # Without waiting for the disk: a row that a power cut damages counts as missing.
-            file.execute("PRAGMA synchronous = OFF")
-            # What is deleted is overwritten: it says something of a text that may be meant to be gone.
-            file.execute("PRAGMA secure_delete = ON")
-        yield file
+def _opened(path: Path, mode: str) -> "Iterator[sqlite3.Connection]":
+    """The database, for one call. Raises _Refused."""
+    import sqlite3  # takes some milliseconds, which a search without a second look need not wait for
+
+    place = f"{path.absolute().as_uri()}?mode={mode}"
+    try:
+        with closing(sqlite3.connect(place, timeout=PATIENCE[mode], uri=True)) as file:
+            if mode != "ro":
+                # Rows of 3 KB leave less of a large page empty.
+                file.execute("PRAGMA page_size = 32768")
+                # Without waiting for the disk: a row that a power cut damages counts as missing.
+                file.execute("PRAGMA synchronous = OFF")
+                # What is deleted is overwritten: it says something of a text that may be meant to be gone.
+                file.execute("PRAGMA secure_delete = ON")
+            yield file
+    except sqlite3.Error as error:
+        raise _Refused(getattr(error, "sqlite_errorname", "").startswith(_DAMAGED)) from error
 
 
 def _check(key: bytes, packed: bytes) -> bytes:
