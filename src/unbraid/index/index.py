@@ -588,7 +588,7 @@ class Index:
             report = add_files(
                 store, self.model, planned, known, prune=prune, on_skip=on_skip, progress=progress
             )
-            if given.get("multi_vector") and folder is not None and not report.interrupted:
+            if given.get("multi_vector") and known and folder is not None and not report.interrupted:
                 report.interrupted = self._store_tokens(planned.roots, progress)
             if not report.interrupted:
                 if folder is not None:
