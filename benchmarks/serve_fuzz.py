@@ -1,8 +1,9 @@
 """Malformed requests against `unbraid serve`: no 5xx, no crash, no hang, and every refusal is an error object.
 
     python benchmarks/serve_fuzz.py --count 6000 --seed 0
+    python benchmarks/serve_fuzz.py --model BUNDLE          # such as a starter with multi-vectors
 
-It starts a server of the starter, sends `count` bodies made from the seed, and then asks for a vector. Token ids of
+It starts a server of the starter, or of another bundle of that name, sends `count` bodies made from the seed, and then asks for a vector. Token ids of
 cl100k_base are decoded only where tiktoken finds its vocabulary (TIKTOKEN_CACHE_DIR).
 """
 
@@ -294,6 +295,7 @@ def main() -> None:
     )
     parser.add_argument("--count", type=int, default=6000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--model", default="starter")
     chosen = parser.parse_args()
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -302,7 +304,9 @@ def main() -> None:
     docs = Path(__file__).parent.parent / "docs"
     unbraid = [sys.executable, "-m", "unbraid"]
     subprocess.run(
-        [*unbraid, "index", str(docs), "--into", f"{folder.name}/i"], check=True, capture_output=True
+        [*unbraid, "index", str(docs), "--into", f"{folder.name}/i", "--model", chosen.model],
+        check=True,
+        capture_output=True,
     )
     command = [
         *unbraid,
@@ -311,6 +315,8 @@ def main() -> None:
         str(port),
         "--limit",
         "body_seconds=2",
+        "--model",
+        chosen.model,
         "--index",
         f"{folder.name}/i",
     ]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import unbraid
-from unbraid.serve import BundleEngine
+from unbraid.serve import BundleEngine, Settings
+from unbraid.serve.limits import Limits
 
 GERMAN = "die Katze und der Hund"
 
@@ -89,6 +90,16 @@ def test_many_requests_share_batches_with_single_vectors(http, model):
         single = threads.map(http.embed, texts)
         same([multi_vectors(one)[0] for one in multi], expected)
         assert all(one.status_code == 200 for one in single)
+
+
+def test_a_request_may_ask_for_fewer_multi_vectors_than_tokens(model, serving, refused, no_vocabulary):
+    limits = Limits(multi_vector_tokens=5)
+    engine = BundleEngine(model, workers=1, openai_tokens=no_vocabulary)
+    with serving(engine, Settings(limits=limits)) as http:
+        long = "the cat is in the house"
+        said = refused(http.embed(long, return_multivector=True), 400, "too_many_tokens")
+        assert "has 8 tokens, at most 5" in said
+        assert http.embed(long).status_code == http.embed("the", return_multivector=True).status_code == 200
 
 
 def test_models_say_which_tiers_have_them(http):

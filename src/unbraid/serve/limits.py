@@ -15,6 +15,9 @@ class Limits:
     items: int = 2048
     characters: int = 200_000  # of one text
     tokens: int = 300_000  # a picture counts as the tokens that take as long
+    multi_vector_tokens: int = (
+        50_000  # where each gets a vector: 6 million numbers of 128 dimensions, 60 MB of JSON
+    )
     pictures: int = 64
     picture_bytes: int = 10 << 20
     picture_pixels: int = 25_000_000  # by the file's header, before anything is decoded

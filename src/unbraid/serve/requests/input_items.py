@@ -49,12 +49,13 @@ def read_input(
     return items
 
 
-def check_tokens(count: int, limits: Limits) -> None:
-    """Raise ApiError 400 for a request of too many tokens."""
-    if count > limits.tokens:
+def check_tokens(count: int, limits: Limits, *, multi: bool = False) -> None:
+    """Raise ApiError 400 for a request of too many tokens; `multi` asks for a vector of each."""
+    most = min(limits.tokens, limits.multi_vector_tokens) if multi else limits.tokens
+    if count > most:
         raise _refusal(
             "too_many_tokens",
-            f"the request has {count:,} tokens, at most {limits.tokens:,} are allowed: send fewer items at a time",
+            f"the request has {count:,} tokens, at most {most:,} are allowed: send fewer items at a time",
         )
 
 

@@ -66,7 +66,7 @@ async def encode_items(
                 f"item {cut[0]} is longer than the model reads at once: split it, or send truncate: true"
             )
             raise ApiError(400, "INPUT_TOKEN_LIMIT_EXCEEDED", message, param="input")  # Jina's code
-        check_tokens(sum(item.cost for item in ready), limits)
+        check_tokens(sum(item.cost for item in ready), limits, multi=multi)
     stats.task = task
     stats.items, stats.tokens = len(ready), sum(item.tokens for item in ready)
     with client_gone(request) as gone:
