@@ -25,6 +25,8 @@ GRAPH = "text.fp32.onnx"
 FILES = (  # one of every kind
     "text.int8.onnx",
     "text.fp32.onnx",
+    "text.multi_vector.int8.onnx",
+    "text.multi_vector.fp32.onnx",
     "nano.int8.onnx",
     "nano.fp32.onnx",
     "image.fp32.onnx",
