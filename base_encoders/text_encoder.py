@@ -36,9 +36,16 @@ class TextEncoder(nn.Module):
 
     def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
         """The mean hidden states of the backbone's last layers, side by side: [B, width of the projection]."""
-        states = self.backbone(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        states = self.states(ids, mask)
         layers = self.projection.in_features // states[-1].shape[-1]
         return torch.cat([mean_pooling(state.float(), mask) for state in states[-layers:]], dim=-1)
+
+    def states(self, ids: Tensor, mask: Tensor) -> Sequence[Tensor]:
+        """The hidden states [B, T, D] of the backbone's embeddings and of each layer."""
+        found: Sequence[Tensor] = self.backbone(
+            input_ids=ids, attention_mask=mask, output_hidden_states=True
+        ).hidden_states
+        return found
 
     def save(self, folder: Path) -> None:
         """Write the backbone in its published layout and the projection beside it."""

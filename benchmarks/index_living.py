@@ -332,7 +332,7 @@ def watched(operations: int, seed: int) -> bool:
         wait_for_quiet(told)
         with unbraid.open_index(place / "ix", read_only=True) as index:
             found = content_of(index)
-        process.send_signal(2)
+        process.terminate()
         process.wait(60)
         with unbraid.open_index(place / "fresh", model=unbraid.load(tier=TIER)) as fresh:
             fresh.add(root)

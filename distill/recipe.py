@@ -146,6 +146,28 @@ class MapperTraining(Table, frozen=True):
     ] = ()  # NAME for NAME.tar beside NAME.jsonl.gz: captions and pictures are pairs too
 
 
+class HeadTraining(Table, frozen=True):
+    """How the multi-vector heads of a finished bundle are trained (distill/train_heads.py)."""
+
+    tiers: tuple[TextTier, ...] = ("base", "small")
+    texts: tuple[str, ...] = ()  # files of pairs whose documents are texts
+    code: tuple[str, ...] = ()  # and code
+    rows: int = 10_000  # of each file at most
+    dim: int = 64  # numbers in a token's vector
+    inner: int = 192  # numbers that attend
+    hidden: int = 192  # numbers between the linear layers
+    query_tokens: int = 40  # that are read of a text
+    document_tokens: int = 128
+    steps: int = 3000
+    groups: int = 6  # neighbourhoods in a batch
+    neighbours: int = 7  # beside the first pair of each
+    learning_rate: float = 1e-3
+    warmup: float = 0.03  # share of the steps
+    average: float = 0.996  # decay of the running average of the weights, which is kept
+    alone_weight: float = 0.3  # of late interaction without the base vectors' and words' part
+    kl_weight: float = 1.0  # scores of labelled pairs against the teacher's, temperature 0.05
+
+
 class Recipe(Table, frozen=True):
     """Everything that decides a bundle, except the data files themselves."""
 
@@ -169,6 +191,7 @@ class Recipe(Table, frozen=True):
     image: ImageTraining = ImageTraining()
     mapper: dict[SearchMode, MapperTraining] = field(default_factory=dict)
     nano: StaticTraining | None = None  # without it text has one tier
+    head: HeadTraining | None = None  # for `unbraid train heads`
     backbone_licence: str = ""  # for the card: name and licence of the weights that the students start from
     tower_licence: str = ""  # of the image tower's published weights; required where its name has any
     limits: tuple[str, ...] = ()  # for the card: what a user should not expect
@@ -214,6 +237,8 @@ def read_recipe(path: Path) -> Recipe:
         *(name for mapper in recipe.mapper.values() for name in mapper.captions),
     }
     used |= {f"{name}.jsonl.gz" for name in pictures}
+    if recipe.head:
+        used |= {*recipe.head.texts, *recipe.head.code}
     if unlicensed := sorted(used - recipe_licences(recipe).keys()):
         raise DataError(f"{path}: {', '.join(unlicensed)} used without a [[source]] that states its licence")
     try:

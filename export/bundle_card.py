@@ -159,6 +159,40 @@ def card_with_tower(
     return "\n\n".join([opening, *body, ids]) + "\n"
 
 
+def card_with_heads(
+    text: str,
+    origin: Mapping[str, Any],
+    about: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    parities: Sequence[Parity],
+    sizes: Mapping[str, int],
+) -> str:
+    """The card of a bundle `about` that is `origin`, whose card is `text`, with multi-vector heads."""
+    head, *sections = text.rstrip("\n").split("\n\n## ")
+    old = dict(section.split("\n\n", 1) for section in sections)
+    making = [line for line in old["How it was made"].split("\n") if not line.startswith("- Multi-vectors:")]
+    new = {
+        "Scores": _scores(about["scores"]),
+        "How it was made": "\n".join([*making, _heads(recipe["head"])]),
+        "Files": _files(sizes),
+        "Graph against torch": _parity(parities),
+        "Data and licences": _licences(about["licences"]),
+    }
+    body = [f"## {title}\n\n{section}" for title, section in (old | new).items()]
+    opening = "\n\n".join([*_opening(about), *head.split("\n\n")[2:]])
+    ids = text.rstrip("\n").rpartition("\n\n")[2].replace(f"`{origin['id']}`", f"`{about['id']}`")
+    return "\n\n".join([opening, *body, ids]) + "\n"
+
+
+def _heads(config: Mapping[str, Any]) -> str:
+    files = len(config["texts"]) + len(config["code"])
+    return (
+        f"- Multi-vectors: one more transformer layer on the frozen token states of {' and '.join(config['tiers'])}, to "
+        f"{config['dim']} numbers a token; {config['steps']:,} steps over pairs of {files} files, so that late "
+        "interaction adds to what base vector and words find."
+    )
+
+
 def _files(sizes: Mapping[str, int]) -> str:
     lines = [f"| {name} | {size / 1e6:.1f} |" for name, size in sizes.items()]
     return "\n".join(

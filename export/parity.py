@@ -38,13 +38,14 @@ def compare(
     output: str,
     *,
     rounded: bool = False,
+    head: Path | None = None,
 ) -> Parity:
     """Run `module` and the graph at `path` (inputs `names`, one `output`) on every case.
 
-    `rounded` is for graphs with int8 or float16 weights. Raises ParityError when a graph differs by more than 1e-4
+    `head` is appended to the graph, which then has its name. `rounded` is for graphs with int8 or float16 weights. Raises ParityError when a graph differs by more than 1e-4
     anywhere, or a rounded one has a mean cosine under 0.99.
     """
-    session = open_graph(path)
+    session = open_graph(path, head=head.read_bytes() if head else b"")
     differences, cosines = [], []
     for case in cases:
         with torch.inference_mode():
@@ -55,10 +56,12 @@ def compare(
         found, expected = (one.reshape(-1, one.shape[-1]) for one in (found, expected))
         lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
         cosines.extend(((found * expected).sum(1) / lengths).tolist())
-    parity = Parity(path.name, len(cases), max(differences), float(np.mean(cosines)), float(np.min(cosines)))
+    parity = Parity(
+        (head or path).name, len(cases), max(differences), float(np.mean(cosines)), float(np.min(cosines))
+    )
     if not (parity.mean_cosine >= ROUNDED_LIMIT if rounded else parity.largest_difference <= FP32_LIMIT):
         raise ParityError(
-            f"{path}: differs from torch by {parity.largest_difference:.2g} (cosine {parity.mean_cosine:.4f}); "
+            f"{head or path}: differs from torch by {parity.largest_difference:.2g} (cosine {parity.mean_cosine:.4f}); "
             f"the limit is {f'mean cosine {ROUNDED_LIMIT}' if rounded else FP32_LIMIT}"
         )
     return parity

@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
+from unbraid.base_encoders.graph_states import open_with_states
+from unbraid.base_encoders.multi_vector_head import HEAD_FOLDER, MultiVectorHead, load_multi_vector_head
 from unbraid.base_encoders.static_encoder import load_static_encoder
 from unbraid.base_encoders.text_encoder import TextEncoder, load_text_encoder
 from unbraid.bundle import SMALL, TextSpec
 from unbraid.errors import DataError
+from unbraid.export.multi_vector_graph import export_head
 from unbraid.export.onnx_graphs import (
     Embeddings,
     WithoutEmbeddings,
@@ -31,6 +34,7 @@ from unbraid.export.onnx_graphs import (
 )
 from unbraid.export.parity import Parity, compare
 from unbraid.export.parity_samples import text_cases
+from unbraid.runtime.onnx_session import Session, run_graph
 
 # Padded tokens in one run of a static graph: 12.9 us a text of 16 tokens, 24.2 with 512, 14.5 with 4,096.
 STATIC_BATCH = 2048
@@ -71,8 +75,13 @@ def transformer_tiers(
         for tier in group:
             name = "text" if tier == SMALL else tier
             graphs = {precision: f"{name}.{precision}.onnx" for precision in precisions}
-            parities += _encoder(encoders[tier], folder, graphs, cases, from_tokens=bool(shared))
+            inputs = _inputs(encoders[tier], cases, from_tokens=bool(shared))
+            parities += _encoder(encoders[tier], folder, graphs, inputs)
             files = {"graphs": graphs, "token_graphs": shared, "tokenizer": f"{first}tokenizer.json"}
+            if (run / tier / HEAD_FOLDER).exists():
+                head = load_multi_vector_head(run / tier / HEAD_FOLDER)
+                files["multi_vector"], parities_of_head = head_entry(head, folder, graphs, inputs)
+                parities += parities_of_head
             limits = {"max_tokens": max_tokens, "batch_tokens": TextSpec.batch_tokens}
             weights = file_hash(
                 *sorted((run / tier).rglob("*.safetensors")), folder / f"{first}tokenizer.json"
@@ -99,6 +108,33 @@ def nano_tier(run: Path, folder: Path, precisions: Sequence[str]) -> tuple[dict[
     return _entries(weights, files, run / "nano", SMALL), parities
 
 
+def head_entry(
+    head: MultiVectorHead, folder: Path, graphs: Mapping[str, str], inputs: Sequence[Mapping[str, np.ndarray]]
+) -> tuple[dict[str, Any], list[Parity]]:
+    """Write the multi-vector head of the encoder with these `graphs` in `folder`; what the manifest says, and the parity.
+
+    A head is compared with torch on the states that the graph gives for `inputs`.
+    """
+    files, parities = {}, []
+    for precision, file in graphs.items():
+        files[precision] = f"{file.split('.')[0]}.multi_vector.{precision}.onnx"
+        path = folder / files[precision]
+        export_head(head, folder / file, path, int8=precision == "int8")
+        session, states = open_with_states(folder / file)
+
+        def vectors(given: Tensor, mask: Tensor, session: Session = session, states: str = states) -> Tensor:
+            name = next(one.name for one in session.get_inputs() if one.name != "attention_mask")
+            found = run_graph(session, states, {name: given.numpy(), "attention_mask": mask.numpy()})
+            return head(torch.from_numpy(found), mask)[0]
+
+        cases = [tuple(map(torch.from_numpy, one.values())) for one in inputs]
+        parities.append(
+            compare(vectors, folder / file, list(inputs[0]), cases, "multi_vectors", rounded=True, head=path)
+        )
+    ident = file_hash(*(folder / one for one in files.values()))
+    return {"id": ident, "graphs": files, "dim": head.projection.out_features}, parities
+
+
 def file_hash(*paths: Path) -> str:
     """Short sha256 over the contents of `paths`."""
     digest = hashlib.sha256()
@@ -116,18 +152,25 @@ def _reads(folder: Path, encoder: TextEncoder) -> str:
     return digest.hexdigest()
 
 
+def _inputs(encoder: TextEncoder, cases: Cases, *, from_tokens: bool) -> list[dict[str, np.ndarray]]:
+    """What the graph of an encoder is given for `cases`: token ids, or the token vectors that it shares, and the mask."""
+    name = "token_vectors" if from_tokens else "input_ids"
+    read = Embeddings(encoder) if from_tokens else nn.Identity()
+    with torch.no_grad():
+        return [{name: read(ids).numpy(), "attention_mask": mask.numpy()} for ids, mask in cases]
+
+
 def _encoder(
-    encoder: TextEncoder, folder: Path, graphs: Mapping[str, str], cases: Cases, *, from_tokens: bool
+    encoder: TextEncoder, folder: Path, graphs: Mapping[str, str], inputs: Sequence[Mapping[str, np.ndarray]]
 ) -> list[Parity]:
     """The graph of one tier, on token ids or on the token vectors that it shares."""
-    if not from_tokens:
-        names, export, module = ["input_ids", "attention_mask"], export_text, encoder
+    names = list(inputs[0])
+    if names[0] == "input_ids":
+        export, module = export_text, encoder
     else:
-        names, export, module = ["token_vectors", "attention_mask"], export_layers, WithoutEmbeddings(encoder)
-        with torch.no_grad():
-            cases = [(Embeddings(encoder)(ids), mask) for ids, mask in cases]
+        export, module = export_layers, WithoutEmbeddings(encoder)
+    cases = [tuple(map(torch.from_numpy, one.values())) for one in inputs]
     check = partial(compare, module, names=names, cases=cases, output="base_vector")
-    inputs = [dict(zip(names, (part.numpy() for part in case), strict=True)) for case in cases]
     return _write(folder, graphs, partial(export, encoder), check, inputs)
 
 

@@ -102,6 +102,7 @@ def tiny_run(run: Path) -> None:
     from transformers import BertConfig, BertModel
 
     from unbraid.base_encoders.image_encoder import start_image_encoder
+    from unbraid.base_encoders.multi_vector_head import HEAD_FOLDER, MultiVectorHead
     from unbraid.base_encoders.static_encoder import StaticEncoder
     from unbraid.base_encoders.text_encoder import TextEncoder
     from unbraid.distill.recipe import StaticTraining, TextTraining, read_recipe
@@ -133,6 +134,10 @@ def tiny_run(run: Path) -> None:
     projection = torch.nn.Linear(32, 512, bias=False)
     TextEncoder(BertModel(config, add_pooling_layer=False), projection).save(run / "small")
     write_record(run / "small", recipe, {}, {"items": 0, "energy kept by base": 1.0})
+    head = MultiVectorHead(32, 8, inner=32, hidden=16)
+    torch.nn.init.normal_(head.attended.weight, std=0.2)
+    torch.nn.init.normal_(head.down.weight, std=0.2)
+    head.save(run / "small" / HEAD_FOLDER)
 
     nano = StaticEncoder(torch.randn(pieces, 16), torch.randn(512, 16))
     nano.save(run / "nano")

@@ -24,13 +24,14 @@ FACE = "face"  # stands for the modules that lie in src/unbraid itself
 
 # Room -> rooms whose modules it may import, at any time; all may import FACE. The command line may import everything.
 ALLOWED = {
-    FACE: {"runtime", "custom_mapper", "io", "index"},
+    FACE: {"runtime", "custom_mapper", "io", "index", "multi_vector"},
     "io": set(),
-    "runtime": {"io"},
+    "multi_vector": set(),
+    "runtime": {"io", "multi_vector"},
     "custom_mapper": {"io", "index", "runtime"},
     "training": {"io"},
-    "index": {"io", "runtime"},
-    "evaluation": {"index", "runtime", "training", "io"},
+    "index": {"io", "multi_vector", "runtime"},
+    "evaluation": {"index", "multi_vector", "runtime", "training", "io"},
     "serve": {"index", "teacher", "runtime", "io"},
     "mcp": {"index", "io"},
     "integrations": {"index", "custom_mapper", "runtime"},

@@ -1,8 +1,12 @@
+import os
+import shutil
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbraid.sizes import read_size, write_size
+from unbraid.sizes import disk_bytes, read_size, write_size
 
 
 @pytest.mark.parametrize(
@@ -25,6 +29,23 @@ def test_what_is_no_size_is_none(text: str) -> None:
 )
 def test_a_size_is_written_in_the_largest_unit(size: float, text: str) -> None:
     assert write_size(size) == text
+
+
+def test_a_folder_that_goes_while_it_is_measured_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("a/gone/x", "a/y"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_bytes(b"some words")
+    scandir = os.scandir
+
+    def scan(path: str) -> object:
+        if str(path).endswith("gone"):
+            shutil.rmtree(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    assert disk_bytes(tmp_path) == (tmp_path / "a" / "y").stat().st_blocks * 512
 
 
 @given(st.integers(min_value=0, max_value=10**12))

@@ -29,6 +29,17 @@ _EXTERNAL_DATA = re.compile(rb"(\x0a|\x8a\x80*\x00)(\x08|\x88\x80*\x00)location"
 
 
 @dataclass(frozen=True)
+class MultiVectorSpec:
+    """The head of a text or code encoder that gives a vector for each token."""
+
+    id: str
+    # Precision of the encoder's graph -> what is appended to that file: protobuf joins the two to one graph with the outputs
+    # multi_vectors float32 [B, T, dim] and weights float32 [B, T] beside its own. So the encoder is stored once.
+    graphs: Mapping[str, str]
+    dim: int
+
+
+@dataclass(frozen=True)
 class TextSpec:
     """A text or code encoder of a bundle."""
 
@@ -45,6 +56,7 @@ class TextSpec:
     # speed on a CPU, and its int8 vectors do not depend on other texts (benchmarks/batching.py, docs/decisions.md).
     batch_tokens: int = 1
     prefix: str = ""  # put before every text and code, as a model with prompts was trained; part of `id`
+    multi_vector: MultiVectorSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -103,13 +115,15 @@ class Bundle:
         """Graph files by precision, for every encoder and mapper by its name; "nano text" is text of that tier."""
         image = {"image": self.image.graphs} if self.image else {}
         mappers = {f"{task} mapper": spec.graphs for task, spec in self.mappers.items()}
-        text, tokens = {}, {}
+        text, further = {}, {}
         for tier, specs in self.tiers.items():
             for name, spec in specs.items():
                 text[graph_name(tier, name)] = spec.graphs
                 if spec.token_graphs:
-                    tokens[f"{graph_name(tier, name)} tokens"] = spec.token_graphs
-        return text | tokens | image | mappers
+                    further[f"{graph_name(tier, name)} tokens"] = spec.token_graphs
+                if spec.multi_vector:
+                    further[f"{graph_name(tier, name)} multi-vector"] = spec.multi_vector.graphs
+        return text | further | image | mappers
 
 
 def graph_name(tier: str, modality: str) -> str:
@@ -229,6 +243,7 @@ def _tiers(small: dict[str, Any], further: dict[str, Any]) -> dict[str, dict[str
                 languages=tuple(str(language) for language in spec.get("languages", ())),
                 batch_tokens=int(spec.get("batch_tokens", TextSpec.batch_tokens)),
                 prefix=_prefix(_reading(spec).get("prefix", "")),
+                multi_vector=_multi_vector(spec.get("multi_vector")),
             )
             for name, spec in specs.items()
         }
@@ -236,7 +251,11 @@ def _tiers(small: dict[str, Any], further: dict[str, Any]) -> dict[str, dict[str
     }
 
 
-def _graphs(spec: dict[str, Any]) -> dict[str, str]:
+def _multi_vector(spec: Mapping[str, Any] | None) -> MultiVectorSpec | None:
+    return MultiVectorSpec(str(spec["id"]), _graphs(spec), int(spec["dim"])) if spec else None
+
+
+def _graphs(spec: Mapping[str, Any]) -> dict[str, str]:
     return {str(precision): str(file) for precision, file in spec["graphs"].items()}
 
 
@@ -246,7 +265,7 @@ def text_entry(spec: TextSpec) -> dict[str, Any]:
     A prefix stands with the tokenizer in an entry of its own: a version of before, which knows no prefix, then misses
     `tokenizer` and refuses the bundle, where it would otherwise give vectors of texts without the prefix.
     """
-    entry = {key: value for key, value in asdict(spec).items() if value not in ("", {}, ())}
+    entry = {key: value for key, value in asdict(spec).items() if value not in ("", {}, (), None)}
     if spec.prefix:
         entry["reading"] = {key: entry.pop(key) for key in ("tokenizer", "prefix")}
     return entry
@@ -297,6 +316,13 @@ def _check_values(bundle: Bundle) -> None:
         if spec.token_graphs and set(spec.token_graphs) != set(spec.graphs):
             raise ValueError(
                 f"{name} has graphs {sorted(spec.graphs)} and token graphs {sorted(spec.token_graphs)}"
+            )
+        if (head := spec.multi_vector) and (
+            set(head.graphs) - set(spec.graphs) or head.dim < 2 or head.dim % 2
+        ):
+            raise ValueError(
+                f"the multi-vector head of {name} has graphs {sorted(head.graphs)} and dim {head.dim}: expected some of "
+                f"{sorted(spec.graphs)} and an even number"
             )
         if not 2 < spec.max_tokens < 1 << 20:  # below, a tokenizer would quietly not truncate at all
             raise ValueError(f"max_tokens of {name} is {spec.max_tokens}")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 from PIL import Image
@@ -16,9 +16,11 @@ from unbraid.bundle import Bundle, MapperSpec, TextSpec
 from unbraid.custom_mapper.mapper_file import CustomMapper, matrix_id, read_mapper
 from unbraid.errors import BundleError, ItemError
 from unbraid.items import Item, Modality, check_items, item_modality
-from unbraid.mix import Query, join_mixes, split_mixes
+from unbraid.mix import Query, join_mixes, split_mixes, without_mixes
+from unbraid.multi_vector.token_vectors import TokenVectors, pool
 from unbraid.runtime.cpu import usable_cores
 from unbraid.runtime.image import ImageRuntime
+from unbraid.runtime.multi_vector import MultiVectorRuntime
 from unbraid.runtime.onnx_session import Session, open_graph, pick_graph, run_graph
 from unbraid.runtime.routing import (
     ENGLISH,
@@ -70,6 +72,9 @@ class Embedder:
         self.threads = threads or usable_cores()
         self.precision = precision
         self._texts: dict[tuple[str, str], TextRuntime] = {}  # by tier and modality
+        self._heads: dict[
+            tuple[str, str], MultiVectorRuntime
+        ] = {}  # by the encoder's graph and the head's id
         self._tokenizers: dict[tuple[str, int], TextTokenizer] = {}  # by file and length
         self._images: ImageRuntime | None = None
         self._mappers: dict[str, Session] = {}
@@ -84,7 +89,7 @@ class Embedder:
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what is open, which is opened again when it is needed: an embedder may go to another process."""
-        return {**vars(self), "_texts": {}, "_tokenizers": {}, "_images": None, "_mappers": {}}
+        return {**vars(self), "_texts": {}, "_heads": {}, "_tokenizers": {}, "_images": None, "_mappers": {}}
 
     @property
     def name(self) -> str:
@@ -149,6 +154,13 @@ class Embedder:
         """Search mode -> (task of the query, task of the documents)."""
         return self.bundle.search_modes
 
+    @property
+    def multi_vector_dims(self) -> dict[str, int]:
+        """Tier -> length of a token's vector, for every tier of the bundle that has multi-vectors."""
+        found = {tier: specs["text"].multi_vector for tier, specs in self.bundle.tiers.items()}
+        return {tier: spec.dim for tier, spec in found.items() if spec}
+
+    @overload
     def encode(
         self,
         items: Iterable[Query],
@@ -162,7 +174,44 @@ class Embedder:
         tier: str | None = None,
         language: str | None = None,
         side: Side | None = None,
-    ) -> np.ndarray:
+        multi_vector: Literal[False] = False,
+        vectors: None = None,
+    ) -> np.ndarray: ...
+
+    @overload
+    def encode(
+        self,
+        items: Iterable[Query],
+        *,
+        task: None = None,
+        dim: None = None,
+        numbers: Literal["float32"] = "float32",
+        modality: Modality | None = None,
+        on_truncate: OnTruncate = "warn",
+        progress: bool | None = None,
+        tier: str | None = None,
+        language: str | None = None,
+        side: Side | None = None,
+        multi_vector: Literal[True],
+        vectors: int | None = None,
+    ) -> list[np.ndarray]: ...
+
+    def encode(
+        self,
+        items: Iterable[Query],
+        *,
+        task: str | None = None,
+        dim: int | None = None,
+        numbers: Numbers = "float32",
+        modality: Modality | None = None,
+        on_truncate: OnTruncate = "warn",
+        progress: bool | None = None,
+        tier: str | None = None,
+        language: str | None = None,
+        side: Side | None = None,
+        multi_vector: bool = False,
+        vectors: int | None = None,
+    ) -> np.ndarray | list[np.ndarray]:
         """Vectors of `items`, a list, array, column or generator of them, in their order.
 
         An item is a str (text), an unbraid.Code, a PIL image or a pathlib.Path (its suffix tells the modality);
@@ -172,9 +221,29 @@ class Embedder:
         `progress` None draws a bar when standard error is a terminal. `tier`, `language` and `side` choose the text encoder
         as in `route`.
 
+        With `multi_vector` each text and code gives float32 [tokens, dim], a unit vector for each token, at most `vectors`
+        of them where that is given; those are not cut, rounded or mapped to a task. See `token_vectors`.
+
         Raises ItemError for an item, task, dim, `numbers`, `language` or `side` that is not supported, BundleError for
         an unknown tier, ImageError for a picture that cannot be decoded.
         """
+        if multi_vector:
+            if task is not None or dim is not None or numbers != "float32":
+                raise ItemError(
+                    "a multi-vector has no tasks, no shorter form and no fewer bits: leave task, dim, numbers out"
+                )
+            tokens = self.token_vectors(
+                items,
+                modality=modality,
+                on_truncate=on_truncate,
+                progress=progress,
+                tier=tier,
+                language=language,
+                side=side,
+            )
+            return [one.vectors if vectors is None else pool(one.vectors, vectors) for one in tokens]
+        if vectors is not None:
+            raise ItemError("vectors is a number of vectors for each item: it needs multi_vector=True")
         if task is not None:
             self._check_task(task)
         self._finish(np.empty((0, self.dim), dtype=np.float32), dim, numbers)  # refuse before long work
@@ -195,6 +264,42 @@ class Embedder:
         if task is not None:
             return self.map(base, task, dim=dim, numbers=numbers)
         return self._finish(base, dim, numbers)
+
+    def token_vectors(
+        self,
+        items: Iterable[Query],
+        *,
+        modality: Modality | None = None,
+        on_truncate: OnTruncate = "warn",
+        progress: bool | None = None,
+        tier: str | None = None,
+        language: str | None = None,
+        side: Side | None = None,
+        pruned: bool = True,
+    ) -> list[TokenVectors]:
+        """For each text or code the unit vectors of its tokens, with their weights and ids, for late interaction.
+
+        `pruned` leaves out stop words, punctuation and repeats. Scores are `unbraid.multi_vector.maxsim.maxsim`. Items of
+        different tiers must not be compared, whose tokens lie in different spaces. Raises as `encode`, and ItemError for a
+        picture, a Mix and a tier without multi-vectors.
+        """
+        choose = self._router(None, tier, language, side)
+        single = without_mixes(check_items(items))
+        kinds = self._kinds(single, modality)
+        if "image" in kinds:
+            raise ItemError(f"item {kinds.index('image')}: pictures have no multi-vectors")
+        inputs = _inputs(single, kinds)
+        alike: dict[tuple[Modality, str], list[int]] = {}
+        for row, (kind, item) in enumerate(zip(kinds, inputs, strict=True)):
+            alike.setdefault((kind, choose(kind, item).tier), []).append(row)
+        found: dict[int, TokenVectors] = {}
+        for (kind, name), rows in alike.items():
+            runtime = self._text_runtime(kind, name)
+            head = self._head(runtime, name)
+            ids = self._token_ids(runtime, [inputs[row] for row in rows], on_truncate)
+            tokens = head.encode(ids, pruned=pruned, threads=self.threads, progress=progress)
+            found |= dict(zip(rows, tokens, strict=True))
+        return [found[row] for row in range(len(single))]
 
     def route(
         self,
@@ -245,6 +350,13 @@ class Embedder:
         """Base vectors float32 [n, dim] of the token ids of one text or more, as `tokenize` returns them."""
         return self._text_runtime(modality, tier).encode(ids, threads=self.threads, progress=False)
 
+    def token_vectors_of_ids(
+        self, ids: list[list[int]], modality: Literal["text", "code"] = "text", *, tier: str | None = None
+    ) -> list[TokenVectors]:
+        """What `token_vectors` gives for the texts with these token ids, as `tokenize` returns them."""
+        head = self._head(self._text_runtime(modality, tier), tier or self.tier)
+        return head.encode(ids, pruned=True, threads=self.threads, progress=False)
+
     def check_tokens(self, ids: Sequence[int], *, tier: str | None = None) -> None:
         """Raise ItemError for token ids that another tokenizer made."""
         self._text_tokenizer(tier).check(ids)
@@ -252,6 +364,14 @@ class Embedder:
     def special_tokens(self, *, tier: str | None = None) -> int:
         """How many special tokens stand around every text."""
         return len(self._text_tokenizer(tier).frame)
+
+    def pieces(
+        self, ids: Iterable[int], modality: Literal["text", "code"] = "text", *, tier: str | None = None
+    ) -> list[str]:
+        """The piece of the tokenizer's vocabulary for each token id."""
+        self._check_tier(tier)
+        tokenizer = self._tokenizer(self.bundle.tiers[tier or self.tier][modality]).tokenizer
+        return [tokenizer.id_to_token(int(one)) or "" for one in ids]
 
     def text_of_tokens(self, ids: Sequence[int], *, tier: str | None = None) -> str:
         """The text of token ids, without special tokens: what a tier with a prefix encodes behind it."""
@@ -353,13 +473,20 @@ class Embedder:
                 self._images = ImageRuntime(self.bundle.folder, self.bundle.image, self.precision)
             return self._images.encode(items, threads=self.threads, progress=progress)
         runtime = self._text_runtime(kind, tier)
+        ids = self._token_ids(runtime, items, on_truncate)
+        return runtime.encode(ids, threads=self.threads, progress=progress)
+
+    def _token_ids(
+        self, runtime: TextRuntime, items: Sequence[str], on_truncate: OnTruncate
+    ) -> list[list[int]]:
+        """Token ids of texts. What is too long is cut as `on_truncate` says."""
         ids, cut = runtime.tokenize(items)
         if cut and on_truncate != "ignore":
             message = f"{len(cut)} of {len(items)} items are longer than {runtime.spec.max_tokens} tokens"
             if on_truncate == "error":
                 raise ItemError(f"{message}: split them, or pass on_truncate='warn'")
-            warnings.warn(f"{message}; the rest of each was left out", stacklevel=3)
-        return runtime.encode(ids, threads=self.threads, progress=progress)
+            warnings.warn(f"{message}; the rest of each was left out", stacklevel=4)
+        return ids
 
     def _kinds(
         self, items: Sequence[Item], modality: Modality | None, place: Place = _ITEM
@@ -441,6 +568,17 @@ class Embedder:
                     self.bundle.folder, spec, self.precision, tokens=tokens, reader=reader
                 )
         return self._texts[key]
+
+    def _head(self, runtime: TextRuntime, tier: str) -> MultiVectorRuntime:
+        """The multi-vector head of a tier; text and code share it where they share their graph."""
+        if (spec := runtime.spec.multi_vector) is None:
+            known = list(self.multi_vector_dims)
+            others = f"choose tier {' or '.join(known)}" if known else "no tier of it has"
+            raise ItemError(f"tier {tier} of {self.name} has no multi-vectors: {others}")
+        key = (str(runtime.graph), spec.id)
+        if key not in self._heads:
+            self._heads[key] = MultiVectorRuntime(self.bundle.folder, runtime, spec)
+        return self._heads[key]
 
     def _mapper(self, task: str) -> Session:
         if task not in self._mappers:

@@ -135,6 +135,15 @@ def split_mixes(items: Sequence[Query]) -> tuple[Sequence[Item], Callable[[int],
     return parts, list(_places(items)).__getitem__
 
 
+def without_mixes(items: Sequence[Query]) -> list[Item]:
+    """`items` themselves. Raises ItemError for a mix, which has one vector and no tokens."""
+    single = [item for item in items if not isinstance(item, Mix)]
+    if len(single) < len(items):
+        row = next(row for row, item in enumerate(items) if isinstance(item, Mix))
+        raise ItemError(f"item {row}: a Mix has no multi-vector: encode its parts")
+    return single
+
+
 def join_mixes(base: np.ndarray, items: Sequence[Query]) -> np.ndarray:
     """A base vector for each of `items`, [n, dim], of those of all their parts, as `split_mixes` gives them."""
     if len(base) == len(items) and not any(isinstance(item, Mix) for item in items):

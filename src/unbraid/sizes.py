@@ -1,5 +1,6 @@
 """Sizes of files as people write and read them: 100000, "100kB", "1.5 MB", "2 MiB"."""
 
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -29,10 +30,11 @@ def write_size(size: float) -> str:
 def disk_bytes(folder: Path) -> int:
     """What the files of a folder take on the disk; those of an index have holes, which take nothing."""
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # another process is at work in it
-            if path.is_file():
-                about = path.stat()
+    # Unlike Path.rglob, os.walk goes on where a folder has gone meanwhile: the index may be at work.
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                about = os.stat(os.path.join(place, name))
                 # Windows does not count blocks, and an index there has no holes.
                 total += about.st_blocks * 512 if hasattr(about, "st_blocks") else about.st_size
     return total

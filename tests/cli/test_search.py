@@ -149,3 +149,37 @@ def test_refresh_does_not_wait_for_another_writer(command, index, tmp_path, monk
     code, _, err = command("search", "moon", *index, "--refresh")
     assert code == 0 and "is being written by" in err and "searched as it is" in err
     lock.release()
+
+
+@pytest.fixture
+def stored(command, tmp_path, bundle_folder):
+    """An index with multi-vectors."""
+    (tmp_path / "notes").mkdir()
+    for name, text in (("moon", "The moon is bright."), ("cat", "A cat is in the house.")):
+        (tmp_path / "notes" / f"{name}.md").write_text(f"{text}\n")
+    place = tmp_path / "ix"
+    words = ("index", tmp_path / "notes", "--into", place, "--model", bundle_folder, "--multi-vector")
+    assert command(*words).code == 0
+    return ("--in", place, "--model", bundle_folder, "--min-score", "0")
+
+
+def test_a_second_look_is_taken_where_multi_vectors_are_stored_or_it_is_asked_for(command, stored, tmp_path):
+    by_default, on, off = (
+        command("search", "moon", *stored, *more).out
+        for more in ((), ("--rerank", "on"), ("--rerank", "off"))
+    )
+    assert by_default == on != off
+    assert command("search", "moon", *stored, "--rerank", "300ms").out == on
+    result = command("search", "moon", *stored, "--rerank", "soon")
+    assert result.code == 2 and "rerank is 'soon'" in result.err
+    assert "multi-vectors" in command("index", "roots", tmp_path / "ix").out
+    assert "MB of it token vectors" in command("index", "stats", tmp_path / "ix").out
+
+
+def test_a_hit_says_why(command, stored):
+    shown = command("search", "bright cat", *stored, "--explain").out
+    assert "why: bright ← " in shown and ", cat ← " in shown
+    assert "why: " not in command("search", "bright cat", *stored).out
+    (hit, *_) = map(json.loads, command("search", "moon", *stored, "--explain", "--json").out.splitlines())
+    assert set(hit["why"][0]) == {"query", "passage", "cosine"}
+    assert "why" not in json.loads(command("search", "moon", *stored, "--json").out.splitlines()[0])

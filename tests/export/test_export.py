@@ -332,7 +332,7 @@ def test_int8_graphs_are_smaller(bundle_folder):
     pairs = [
         (path, path.with_name(path.name.replace("int8", "fp32"))) for path in bundle_folder.glob("*.int8.*")
     ]
-    assert len(pairs) == 6
+    assert len(pairs) == 7
     assert all(int8.stat().st_size < fp32.stat().st_size for int8, fp32 in pairs)
 
 

@@ -435,3 +435,11 @@ def test_an_empty_field_makes_no_index_over_values(store: FolderStore) -> None:
     put_files(store)
     store.upsert([replace(entry("/y"), fields={"fresh": ""})], vectors(0))
     store.upsert([replace(entry("/z"), fields={"fresh": 1})], vectors(0))
+
+
+def test_a_folder_that_edge_makes_in_its_log_for_a_moment_is_no_fault(store: FolderStore) -> None:
+    store.loaded()
+    (made := store.folder / store.meta.shard / "wal" / ".atomicwrite1").mkdir()
+    store.upsert([entry("/new.md")], vectors(0))
+    made.rmdir()
+    assert "/new.md" in store.files()

@@ -3,17 +3,20 @@
 import importlib.util
 import io
 import zipfile
+from email.message import EmailMessage
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar, Self
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from unbraid.errors import DataError
 from unbraid.index.files import read_document
 from unbraid.index.files.chunk import Chunk
 from unbraid.index.files.documents import process
 from unbraid.index.files.read import read_chunks, read_file
+from unbraid.index.files.read_archive import read_archive
 from unbraid.io.child import Child
 
 PATH = Path(__file__).parents[2] / "benchmarks" / "fuzz_documents.py"
@@ -29,14 +32,14 @@ def made() -> ModuleType:
     return module
 
 
+class Here:
+    def ask(self, request: dict[str, str], data: bytes, *, seconds: float) -> object:
+        return process.reply(request, data)
+
+
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Documents are read in this process, which is quicker; the tests of the other process take it back."""
-
-    class Here:
-        def ask(self, request: dict[str, str], data: bytes, *, seconds: float) -> object:
-            return process.reply(request, data)
-
     monkeypatch.setattr(read_document, "_child", Here)
 
 
@@ -220,43 +223,33 @@ def test_rtf_is_its_text() -> None:
     assert (found.snippet, found.unit, found.last_line) == ("Hello bold world\n\ncafé", "paragraph", 2)
 
 
-class FakeOle:
-    """What olefile gives of a message of Outlook: writing one takes a library that is not free."""
-
-    streams: ClassVar = {
-        "__properties_version1.0": bytes(32)
-        + (0x00390040).to_bytes(4, "little")
-        + bytes(4)
-        + (133_536_672_000_000_000).to_bytes(8, "little"),
-        "__substg1.0_0037001F": "Kettle\0".encode("utf-16-le"),
-        "__substg1.0_0C1A001E": b"Ada",
-        "__substg1.0_10130102": b"<p>It is <b>broken</b>.</p>",
-        "__attach_version1.0_#00000000/__substg1.0_3707001F": "report.pdf".encode("utf-16-le"),
-    }
-
-    def __init__(self, _: object) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def exists(self, path: str | list[str]) -> bool:
-        return ("/".join(path) if isinstance(path, list) else path) in self.streams
-
-    def openstream(self, path: str | list[str]) -> io.BytesIO:
-        return io.BytesIO(self.streams["/".join(path) if isinstance(path, list) else path])
-
-    def listdir(self) -> list[list[str]]:
-        return [name.split("/") for name in self.streams]
+def test_a_message_of_outlook(made: ModuleType) -> None:
+    sent = (0x00390040).to_bytes(8, "little") + (133_536_672_000_000_000).to_bytes(8, "little")
+    data = made.compound_file(
+        {
+            "__properties_version1.0": bytes(32) + sent,
+            "__substg1.0_0037001F": "Kettle\0".encode("utf-16-le"),
+            "__substg1.0_0C1A001E": b"Ada",
+            "__substg1.0_10130102": b"<p>It is <b>broken</b>.</p>",
+            "__attach_version1.0_#00000000/__substg1.0_3707001F": "Chart".encode("utf-16-le"),
+        }
+    )
+    content = read_file(data, ".msg")
+    assert [one.snippet for one in content.chunks] == [
+        "Kettle\nFrom: Ada\nDate: 2024-02-29\n\nIt is broken.\n\nAttached: Chart"
+    ]
+    assert content.skipped == [("attachment Chart", "embedded object")]
 
 
-def test_a_message_of_outlook(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("olefile.OleFileIO", FakeOle)
-    (found,) = read_chunks(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", ".msg")
-    assert found.snippet == "Kettle\nFrom: Ada\nDate: 2024-02-29\n\nIt is broken.\n\nAttached: report.pdf"
+def test_what_is_attached_to_a_message_of_outlook_and_to_one_in_it_is_read(made: ModuleType) -> None:
+    content = read_file(made.msg(), ".msg")
+    *_, last = [one for one in content.chunks if one.unit == "line"]
+    assert last.snippet.endswith("It is broken.\n\nTea\n\nIt is cold.\n\nAttached: report.docx, points.txt")
+    found = [(one.unit, one.snippet) for one in content.chunks if one.unit != "line"]
+    assert [unit for unit, _ in found] == ["attachment report.docx, paragraph"] * 2 + [
+        "attachment points.txt, line"
+    ]
+    assert found[-1][1] == "the list of all points" and content.skipped == []
 
 
 # -- what is not read, by name -----------------------------------------------------------------------------
@@ -392,3 +385,152 @@ def test_base64_in_a_document_is_left_out() -> None:
     encoded = base64.b64encode(random.Random(0).randbytes(3000)).decode()
     content = read_file(b"Subject: keys\n\n" + LONG.encode() + b"\n\n" + encoded.encode(), ".eml")
     assert content.left_out > 0 and content.chunks[0].snippet.startswith("keys")
+
+
+# -- attached to a message ---------------------------------------------------------------------------------
+
+
+def message(*attached: tuple[bytes, str, str], subject: str = "kettles") -> EmailMessage:
+    """A message with files attached: (content, type, name)."""
+    made = EmailMessage()
+    made["Subject"] = subject
+    made.set_content("see below")
+    for content, kind, name in attached:
+        main, sub = kind.split("/")
+        made.add_attachment(content, maintype=main, subtype=sub, filename=name or None)
+    return made
+
+
+def test_what_is_attached_is_read_as_a_file_of_its_type_and_a_hit_says_where(made: ModuleType) -> None:
+    sent = message(
+        (made.docx(), "application/octet-stream", "report.docx"),
+        (made.pdf(), "application/pdf", "kettle.pdf"),
+        (b"def f():\n    return 1\n", "text/x-python", "../../src/b.py"),
+        ("Größe".encode("latin-1"), 'text/plain; charset="latin-1"', "notes.txt"),
+        (b"a plain text", "text/plain", ""),
+    )
+    content = read_file(bytes(sent), ".eml")
+    assert content.skipped == [] and content.chunks[0].snippet.endswith(
+        "Attached: report.docx, kettle.pdf, ../../src/b.py, notes.txt, unnamed.txt"
+    )
+    found = {one.unit: one for one in content.chunks}
+    assert list(found) == [
+        "line",
+        "attachment report.docx, paragraph",
+        "attachment kettle.pdf, page",
+        "attachment b.py, line",
+        "attachment notes.txt, line",
+        "attachment unnamed.txt, line",
+    ]
+    assert found["attachment b.py, line"].modality == "code"
+    assert found["attachment kettle.pdf, page"].last_line == 2
+    assert found["attachment notes.txt, line"].snippet == "Größe"
+
+
+def test_what_is_attached_in_an_mbox_is_told_with_its_message() -> None:
+    box = b"".join(
+        b"From ada Fri Mar  1 10:00:00 2024\n"
+        + bytes(message((f"words of {n}".encode(), "text/plain", "a.txt")))
+        + b"\n\n"
+        for n in range(3)
+    )
+    found = [one for one in read_chunks(box, ".mbox") if "attachment" in one.unit]
+    assert [(one.unit, one.snippet) for one in found] == [
+        (f"message {n + 1}, attachment a.txt, line", f"words of {n}") for n in range(3)
+    ]
+
+
+def test_attachments_that_are_not_read_are_named(made: ModuleType) -> None:
+    sent = message(
+        (b"\x89PNG", "image/png", "logo.png"),
+        (b"PK", "application/zip", "all.zip"),
+        (b"\0\1", "application/octet-stream", "a.bin"),
+        (b"", "text/plain", "empty.txt"),
+        (b"words", "application/octet-stream", "broken.docx"),
+        (b"\0\1", "application/msword", "old.doc"),
+        (b"words " * 800_000, "text/plain", "big.txt"),
+        (b"%PDF", "application/pdf", "x" * 400 + ".pdf"),
+    )
+    assert dict(read_file(bytes(sent), ".eml").skipped) == {
+        "attachment logo.png": "picture in a message",
+        "attachment all.zip": "archive in a message",
+        "attachment a.bin": "binary",
+        "attachment empty.txt": "empty",
+        "attachment broken.docx": "not a docx inside",
+        "attachment old.doc": "Word before 2007: save it as docx",
+        "attachment big.txt": "too large",
+        "attachment " + "x" * 146 + ".pdf": "broken PDF",
+    }
+
+
+def test_messages_attached_to_messages_are_read_to_a_depth() -> None:
+    sent = message((b"the deepest words", "text/plain", "a.txt"))
+    for n in range(4):
+        sent = message((bytes(sent), "application/octet-stream", f"m{n}.eml"), subject=f"around {n}")
+    content = read_file(bytes(sent), ".eml")
+    units = [one.unit for one in content.chunks]
+    assert units == [
+        "line",
+        "attachment m3.eml, line",
+        "attachment m3.eml, attachment m2.eml, line",
+    ]
+    assert content.skipped == [
+        (
+            "attachment m3.eml, attachment m2.eml, attachment m1.eml",
+            "attached to a message within others",
+        )
+    ]
+
+
+def test_a_message_that_was_forwarded_as_it_was_is_part_of_the_text_and_its_attachments_too() -> None:
+    inner = message((b"the words within", "text/plain", "a.txt"))
+    outer = message()
+    outer.add_attachment(inner)
+    found = read_chunks(bytes(outer), ".eml")
+    assert found[0].snippet.count("see below") == 2 and found[0].snippet.endswith("Attached: a.txt")
+    assert (found[1].unit, found[1].snippet) == ("attachment a.txt, line", "the words within")
+
+
+def test_a_message_in_an_archive_has_its_attachments_read() -> None:
+    sent = message((b"the words within", "text/plain", "a.txt"), (b"\0", "image/png", "b.png"))
+    content = read_archive(zipped(**{"mail__one.eml": bytes(sent)}), "all.zip")
+    assert [one.unit for one in content.chunks] == [
+        "mail/one.eml, line",
+        "mail/one.eml, attachment a.txt, line",
+    ]
+    assert content.skipped == [("mail/one.eml, attachment b.png", "picture in a message")]
+
+
+def test_attachments_are_limited_in_number_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = bytes(message(*((b"some words", "text/plain", f"{n}.txt") for n in range(3))))
+    monkeypatch.setattr("unbraid.index.files.documents.parts.MAX_ATTACHED", 2)
+    assert read_file(sent, ".eml").skipped == [("attachment 2.txt", "over 2 files before it")]
+    monkeypatch.setattr("unbraid.index.files.documents.parts.MAX_ATTACHED_BYTES", 15)
+    assert [name for name, _ in read_file(sent, ".eml").skipped] == ["attachment 1.txt", "attachment 2.txt"]
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=20)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            NAMES,
+            st.sampled_from(["text/plain", "application/pdf", "image/png", "x/y"]),
+            st.binary(max_size=60),
+        ),
+        max_size=4,
+    )
+)
+def test_every_attachment_is_read_or_named(attached: list[tuple[str, str, bytes]]) -> None:
+    sent = message(*((content, kind, name) for name, kind, content in attached))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(read_document, "_child", Here)
+        content = read_file(bytes(sent), ".eml")
+    read = {one.unit.rpartition(", ")[0] for one in content.chunks if one.unit != "line"}
+    names = {name for name, _ in content.skipped} | read
+    assert (
+        len(names) <= len(attached) <= len(content.skipped) + len(content.chunks) - 1
+    )  # names may be the same
+    assert all(name.startswith("attachment ") and "/" not in name for name in names)

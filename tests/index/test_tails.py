@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbraid.errors import StoreError
-from unbraid.index.store import file_hashes, tails
+from unbraid.index.store import file_hashes, scan, tails
 from unbraid.index.store.entry import Entry
 from unbraid.index.store.file_hashes import changed_files, file_lengths
 from unbraid.index.store.folder_store import FolderStore
@@ -21,6 +21,7 @@ from unbraid.index.store.private_copy import private_copy
 from unbraid.index.store.shared_store import SharedStore
 from unbraid.index.store.storage import Storage
 from unbraid.index.store.tails import cut_tails, long_files, restore_tails
+from unbraid.index.store.verify import rewrite, verify
 
 DIM = 4
 MB = 1_000_000
@@ -109,14 +110,14 @@ def test_files_are_whole_and_synced_before_the_hashes_go(
     with FolderStore.open(index) as store:
         store.count()
         lengths = file_lengths(index)
-        for name in ("_sync_file", "remove_file_hashes"):
+        for name in ("_sync_file", "begin_writing", "remove_file_hashes"):
             whole = getattr(sys.modules[FolderStore.__module__], name)
             monkeypatch.setattr(
                 f"{FolderStore.__module__}.{name}",
                 lambda path, name=name, whole=whole: (done.append((name, path)), whole(path)),
             )
         change(store)
-    first = done.index(("remove_file_hashes", index))
+    first = next(place for place, (name, _) in enumerate(done) if name != "_sync_file")
     synced = {path.relative_to(index / "shard").as_posix() for _, path in done[:first]}
     assert synced and synced <= lengths.keys()
 
@@ -190,11 +191,12 @@ def test_lengths_that_are_none_are_damaged(index: Path, lengths: object) -> None
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("other", [None, b"{}"])
 def test_without_either_copy_nothing_is_written_and_nothing_forgotten(
-    index: Path, damage: bytes | None
+    index: Path, damage: bytes | None, other: bytes | None
 ) -> None:
     spoil(index / "lengths.json", damage)
-    (index / "sealed.json").write_bytes(b"{}")
+    spoil(index / "sealed.json", other)
     before = {path: path.read_bytes() for path in index.glob("*.json") if path.name != "open.json"}
     changes: list[Callable[[FolderStore], None]] = [
         lambda store: put(store, 4),
@@ -208,6 +210,42 @@ def test_without_either_copy_nothing_is_written_and_nothing_forgotten(
                 change(store)
             assert store.count() == 3
         assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_an_index_that_lost_both_copies_is_repaired(index: Path) -> None:
+    for name in ("lengths.json", "sealed.json"):
+        (index / name).unlink()
+    with FolderStore.open(index) as store:
+        assert not verify(store).intact and rewrite(store).items == 3
+    with FolderStore.open(index) as store:
+        put(store, 4)
+        assert store.count() == 4 and verify(store).intact
+
+
+def test_while_it_is_written_an_index_says_that_nothing_is_cut(tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    with FolderStore.create(folder, Meta(FORMAT, "b1", DIM, Storage(DIM), "0")) as store:
+        assert file_lengths(folder) == {}
+        put(store, 0)
+    assert file_lengths(folder) and (folder / "sealed.json").exists()
+    with FolderStore.open(folder) as store:
+        put(store, 1)
+        assert file_lengths(folder) == {} and not (folder / "sealed.json").exists()
+
+
+def test_a_repair_that_is_cut_off_leaves_an_index_that_is_not_taken_for_whole(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("lengths.json", "sealed.json"):
+        (index / name).unlink()
+    monkeypatch.setattr(scan, "write_meta", cut_off)
+    with FolderStore.open(index) as store, pytest.raises(KeyboardInterrupt):
+        scan.rewrite(store, "shard-2", lambda fact: None)
+    with FolderStore.open(index) as store, pytest.raises(StoreError, match="verify .* --repair"):
+        put(store, 4)
 
 
 def test_an_index_of_the_format_before_is_written_and_not_cut(index: Path) -> None:
@@ -225,8 +263,9 @@ def test_an_index_of_the_format_before_is_written_and_not_cut(index: Path) -> No
         with FolderStore.open(index) as store:
             put(store, 3 + round_)
             assert store.count() == 4 + round_
-        assert length(index) > 100 * MB and not (index / "lengths.json").exists()
+        assert length(index) > 100 * MB and file_lengths(index) == {}
     assert read_meta(index).format == 3
+    (index / "lengths.json").unlink()
     (index / "sealed.json").write_bytes(b"{}")
     with FolderStore.open(index) as store:
         put(store, 7)

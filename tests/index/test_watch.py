@@ -3,6 +3,7 @@
 import os
 import queue
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -394,8 +395,31 @@ def test_vectors_of_a_watched_index_can_be_searched(index: Index, place: Path) -
         assert Path(index.search("blue boat")[0].path).name == "b.md"
 
 
+def test_a_watcher_of_an_index_that_is_gone_ends(index: Index, place: Path) -> None:
+    write(place / "r/a.md")
+    index.add(place / "r")
+    told: queue.Queue[Report | StoreError] = queue.Queue()
+    ended: list[Exception] = []
+
+    def run() -> None:
+        try:
+            watch(index, told.put, threading.Event())
+        except StoreError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    told.get(timeout=60)
+    (place / "ix").rename(place / "elsewhere")
+    write(place / "r/b.md")
+    thread.join(60)
+    (place / "elsewhere").rename(place / "ix")
+    assert "is gone" in str(ended[0])
+
+
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is a POSIX signal here")
-def test_ctrl_c_ends_the_command_and_searches_go_on_meanwhile(place: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_the_command_and_searches_go_on_meanwhile(place: Path, sent: signal.Signals) -> None:
     write(place / "r/a.md", "a red house in the hills")
     command = [sys.executable, "-m", "unbraid", "watch", str(place / "r"), "--into", str(place / "ix")]
     with subprocess.Popen(
@@ -407,7 +431,7 @@ def test_ctrl_c_ends_the_command_and_searches_go_on_meanwhile(place: Path) -> No
             write(place / "r/b.md", "a blue boat on the sea")
             assert "1 added" in child.stdout.readline()
             assert len(index.store.files()) == 2
-            child.send_signal(2)
+            child.send_signal(sent)
             assert child.wait(60) == 0
             assert len(index.store.files()) == 2
         assert "up to date" in child.stderr.read()

@@ -133,7 +133,7 @@ def test_only_the_first_page_of_a_picture_has_a_thumbnail(index, monkeypatch):
         )
     ]
     monkeypatch.setattr(index.index, "search_vectors", lambda *_, **__: [hits])
-    found = index._search(np.zeros((1, 8), np.float32), None, None, SearchRequest())
+    found = index._search(np.zeros((1, 8), np.float32), None, None, None, SearchRequest())
     assert [bool(hit.picture) for hit in found] == [True, True, False, False]
 
 
@@ -252,3 +252,24 @@ def test_a_pattern_of_many_stars_is_refused_at_once(http, refused):
         refused(http.search(query="a", paths=[term]), 400, "string_pattern_mismatch")
     assert http.search(query="a", paths=["**a**b**c**d**e**"]).status_code == 200
     assert time.monotonic() - started < 5
+
+
+def test_a_second_look_and_its_reasons_are_taken_where_they_are_asked_for(
+    http, refused, picture_file, data_url
+):
+    plain = http.search(query="the red house", modality="text").json()["data"]
+    assert plain[0]["why"] == []
+    hit = http.search(query="the red house", modality="text", explain=True).json()["data"][0]
+    assert {one["query"] for one in hit["why"]} == {"red", "house"} and hit["score"] == plain[0]["score"]
+    looked = http.search(query="the red house", rerank="on").json()["data"]
+    assert {one["path"] for one in looked} >= {plain[0]["path"]}
+    picture = {"image": data_url(picture_file.read_bytes())}
+    assert http.search(query=[picture, "red"], rerank="on", explain=True).json()["data"][0]["why"] == []
+    assert "rerank is 'soon'" in refused(http.search(query="a", rerank="soon"), 400, "invalid_input")
+
+
+def test_a_search_by_a_base_vector_is_looked_at_where_its_text_is_sent(index, monkeypatch):
+    asked = []
+    monkeypatch.setattr(index.index, "search_vectors", lambda *_, **given: asked.append(given) or [[]])
+    index._search(np.zeros((1, 8), np.float32), None, None, "red", SearchRequest(rerank="30ms", explain=True))
+    assert (asked[0]["texts"], asked[0]["rerank"], asked[0]["explain"]) == (["red"], "30ms", True)

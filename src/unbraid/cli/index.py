@@ -25,6 +25,7 @@ from unbraid.cli.options import (
     Language,
     MaxSize,
     Model,
+    MultiVector,
     Ocr,
     PageImages,
     Threads,
@@ -103,6 +104,7 @@ def add(
     ocr: Ocr = None,
     page_images: PageImages = None,
     archives: Archives = None,
+    multi_vector: MultiVector = None,
     prune: Annotated[
         bool,
         typer.Option(
@@ -123,13 +125,13 @@ def add(
 ) -> None:
     """Make folders searchable; run it again after changes. The same as `unbraid index PATH... --into FOLDER`.
 
-    The index keeps the PATHs with --include, --exclude, --hidden, --max-size, --ocr, --page-images, --archives and --field. Without a
-    PATH all of them are brought up to date.
+    The index keeps the PATHs with --include, --exclude, --hidden, --max-size, --ocr, --page-images, --archives, --multi-vector and
+    --field. Without a PATH all of them are brought up to date.
     """
     from unbraid.index.files.walk import printable
     from unbraid.index.store.filter import read_fields
 
-    settings = (field, include, exclude, hidden, max_size, ocr, page_images, archives)
+    settings = (field, include, exclude, hidden, max_size, ocr, page_images, archives, multi_vector)
     if not paths and any(value is not None for value in settings):
         raise typer.BadParameter("give the PATH that these settings are of")
     folder = one_place(into, "--into", own, url, name)
@@ -161,6 +163,7 @@ def add(
                 ocr=ocr,
                 page_images=page_images,
                 archives=archives,
+                multi_vector=multi_vector,
                 defaults=config.of_new_roots,
                 prune=prune,
                 on_skip=told,
@@ -245,7 +248,7 @@ def stats(folder: Index = None, as_json: AsJson = False) -> None:
         or "none",
         "encoded by": encoded_by(about),
         **({"written in": written_in(about.text_languages, made.languages)} if about.text_languages else {}),
-        "size": f"{(about.bytes or 0) / 1e6:.1f} MB",
+        "size": f"{(about.bytes or 0) / 1e6:.1f} MB{_of_tokens(about.token_vectors)}",
         "vectors": str(meta.storage),
         **({"copied": f"{about.copied:,} chunks, for candidates"} if about.copied else {}),
         "base id": f"{meta.base_id}, {meta.dim} dimensions",
@@ -407,6 +410,11 @@ def _say_unread(report: Any) -> str:
 
 def _pictures(count: int) -> str:
     return f"{count:,} picture{'s' * (count != 1)}"
+
+
+def _of_tokens(size: int) -> str:
+    """The share of token vectors in the size of an index."""
+    return f", {size / 1e6:.1f} MB of it token vectors" if size else ""
 
 
 def _origin(converted: Mapping[str, Any]) -> str:

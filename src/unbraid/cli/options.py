@@ -104,7 +104,17 @@ PageImages = Annotated[
 ]
 Archives = Annotated[
     bool | None,
-    typer.Option("--archives/--no-archives", help="Read the files in zip and gzip files too."),
+    typer.Option(
+        "--archives/--no-archives",
+        help="Read the files in zip and tar archives too, and in .gz, .bz2 and .xz files.",
+    ),
+]
+MultiVector = Annotated[
+    bool | None,
+    typer.Option(
+        "--multi-vector/--no-multi-vector",
+        help="Store the vectors of all tokens too, for a second look when the index is searched.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
 

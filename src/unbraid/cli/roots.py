@@ -95,6 +95,7 @@ def describe(root: Any) -> str:
     parts += ["hidden files too"] * root.hidden
     parts += ["no words in pictures"] * (not root.ocr)
     parts += ["pages as pictures"] * root.page_images + ["archives"] * root.archives
+    parts += ["multi-vectors"] * root.multi_vector
     if root.max_size is not None:
         parts.append(f"up to {write_size(root.max_size)}")
     parts += [f"{field}={value}" for field, value in root.fields.items()]

@@ -105,6 +105,18 @@ def search(
             help="Only files whose field fits: 'team=search', 'year>=2024', 'draft!=yes', 'modified>=2026-10', 'size<100kB'."
         ),
     ] = None,
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            metavar="on|off|TIME",
+            help="Look at the first 50 results a second time, by the vectors of their words: as long as it takes (on), or "
+            "for a time such as 30ms; a number looks at as many. Default: on with what `index --multi-vector` stored, else off.",
+        ),
+    ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Show which words of a result answered which words of the query."),
+    ] = False,
     model: Model = None,
     tier: Tier = None,
     query_language: Annotated[
@@ -171,6 +183,8 @@ def search(
             path=path or None,
             language=language or None,
             where=where or (),
+            rerank=rerank,
+            explain=explain,
         )
     marked = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     found_any = False
@@ -184,6 +198,8 @@ def search(
             for hit in hits:
                 about: dict[str, Any] = {"query": asked} if len(words) > 1 else {}
                 about |= {**asdict(hit), "exists": hit.exists}
+                if not explain:
+                    del about["why"]
                 typer.echo(json.dumps(about, ensure_ascii=False))
             continue
         if len(words) > 1:

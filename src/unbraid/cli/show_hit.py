@@ -6,6 +6,7 @@ from unbraid.io.printable import printable
 
 LINES, WIDTH = 3, 110
 COPIES = 3  # that are named
+ANSWERS = 8  # words of the query whose answers are named
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 
 
@@ -15,7 +16,8 @@ def readable(hit: Any, query: str = "", *, context: int | None = None, marked: b
     A file that is not there any more is marked so.
 
     These are LINES lines, or with `context` the best one with as many before and after it. `marked` shows the words of
-    `query` in bold, and the match itself where it holds none. Copies of the text come last.
+    `query` in bold, and the match itself where it holds none. Then comes why it was found, where that was asked for, and copies
+    of the text.
     """
     from unbraid.index.store.bm25 import word_terms
 
@@ -35,6 +37,9 @@ def readable(hit: Any, query: str = "", *, context: int | None = None, marked: b
     gone = "" if hit.exists else "  (file not found)"
     lines = [f"{hit.rank:3d}  {hit.score:.3f}  {printable(hit.place)}{within[:WIDTH]}{gone}"]
     lines += (f"            {line}" for line in shown)
+    if hit.why:
+        pairs = ", ".join(f"{one.query} ← {one.passage} {one.cosine:.2f}" for one in hit.why[:ANSWERS])
+        lines.append(f"            why: {printable(pairs)}")
     if hit.copies:
         named = ", ".join(map(str, hit.copies[:COPIES])) + ", …" * (len(hit.copies) > COPIES)
         copies = "1 copy" if len(hit.copies) == 1 else f"{len(hit.copies)} copies"

@@ -361,6 +361,45 @@ def tower(
 
 
 @app.command()
+def heads(
+    recipe: RecipeName,
+    bundle: Annotated[
+        str, typer.Option("--bundle", help="The bundle that gets them: a folder or hub id; not changed.")
+    ],
+    data: Data,
+    run: Run,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new bundle.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="A store of teacher vectors that holds some of the texts, such as RUN/labels."),
+    ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(help="A file of `unbraid evaluate --record` on the new bundle, for the card."),
+    ] = None,
+) -> None:
+    """Train multi-vector heads for the text tiers of a bundle from pairs of queries and documents.
+
+    The encoders, mappers and ids stay the same byte for byte, so stored vectors stay valid. Run it again to resume; a
+    finished head is only exported again.
+    """
+    require("torch", "train")
+    require("onnx", "export")
+    from unbraid.distill.recipe import read_recipe
+    from unbraid.distill.train_heads import train_heads
+    from unbraid.export import export_heads
+    from unbraid.loading import load
+    from unbraid.training.record import recipe_table
+
+    measured = read_scores(scores) if scores else None
+    model = load(bundle)
+    plan = read_recipe(recipe)
+    train_heads(plan, data, run, model, labels)
+    export_heads(recipe_table(plan), run, model, out, scores=measured)
+    typer.echo(f"bundle: {out}")
+
+
+@app.command()
 def export(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="The folder of a finished `unbraid train distill`.")

@@ -1,6 +1,7 @@
 """`unbraid watch`: keep an index in line with the disk."""
 
 import json
+import signal
 import sys
 import threading
 import time
@@ -73,6 +74,8 @@ def watch(
         collection=name,
         model=lambda: load(model, threads=threads, tier=tier, language=language),
     ) as index:
+        # What a service manager sends is as Ctrl-C: the index is closed as usual.
+        usual = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             if paths:
                 bar = True if sys.stderr.isatty() else None
@@ -81,3 +84,5 @@ def watch(
             watch_index(index, tell, threading.Event())
         except KeyboardInterrupt:
             typer.echo("unbraid: the index is up to date with what is listed above", err=True)
+        finally:
+            signal.signal(signal.SIGTERM, usual)

@@ -25,7 +25,7 @@ def section_pairs(data: bytes, suffix: str) -> Iterator[tuple[str, str]]:
     if suffix in DOCUMENT_SUFFIXES:
         if not_read(suffix):  # its extra is not installed
             return
-        parts = [(part.lines, part.sections) for part in read_document(data, suffix)]
+        parts = [(part.lines, part.sections) for part in read_document(data, suffix).parts]
     else:
         text, _ = decode(data)
         if suffix not in WITH_HEADINGS and not is_man(text, suffix):

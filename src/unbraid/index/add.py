@@ -29,11 +29,13 @@ import numpy as np
 from PIL import Image
 
 from unbraid.errors import DataError, ImageError, install_command
+from unbraid.index.add_tokens import folder_of, store_tokens
 from unbraid.index.add_words import add_words, unread
 from unbraid.index.encode_rows import Row, encode_rows
 from unbraid.index.files.chunk import Chunk, Count, cut_sections, limit_of
+from unbraid.index.files.content import FileContent
 from unbraid.index.files.language import language
-from unbraid.index.files.read import FileContent, read_file
+from unbraid.index.files.read import read_file
 from unbraid.index.files.read_archive import read_archive
 from unbraid.index.files.read_document import not_read
 from unbraid.index.files.read_pdf import PDF_SUFFIXES, Pdf, can_read_pdf, page_lines
@@ -41,11 +43,10 @@ from unbraid.index.files.read_words import WordReader, can_read_words
 from unbraid.index.files.walk import ARCHIVE_SUFFIXES, File, Skip, Skipped, Walk, suffix_of
 from unbraid.index.protocol import Model, Vectors
 from unbraid.index.roots import Nearest, Plan, Root, owners
+from unbraid.index.search.token_cache import TokenCache
 from unbraid.index.side_threads import ahead, behind, taking_turns
 from unbraid.index.store.entry import Entry, FileState
 from unbraid.index.store.filter import merged
-from unbraid.index.store.folder_store import FolderStore
-from unbraid.index.store.shared_store import SharedStore
 from unbraid.index.store.store import Store
 from unbraid.index.under_way import telling
 from unbraid.items import Code, Item, Modality
@@ -147,6 +148,7 @@ class _Run:
         self.pictured: set[str] = set()  # files on the disk that are pictures or may hold some
         self.renewed: list[tuple[str, str, int]] = []  # same content, another time or other fields
         self.wrote = False
+        self.tokens = TokenCache(folder_of(store))
 
     def run(self, prune: bool, progress: bool | None) -> None:
         """Walk; move what is known under another path; read, encode and write the rest; delete what is gone."""
@@ -177,6 +179,7 @@ class _Run:
                 self.store.give_way()
                 with self._timed("encode"):
                     entries, vectors = self._encode(rows)
+                    self._store_tokens(entries)
                 store(entries, vectors, partial(done, files))
         with self._timed("write"):
             self._store_again(self.renewed)
@@ -388,7 +391,9 @@ class _Run:
             given = merged(state.given if state else {}, self._root(path).fields)
             fields = {**content.fields, **given}
             own_fields = " ".join(name for name in content.fields if name not in given)
-            if not chunks:
+            for name, reason in content.skipped:
+                self._skip(Skipped(Path(f"{file.path}/{name}"), reason))
+            if not chunks and not content.skipped:
                 self._skip(Skipped(file.path, "base64 or a drawing" if content.left_out else "empty"))
             rows: list[Row] = []
             for number, (chunk, picture) in enumerate(zip(chunks, pictures, strict=True)):
@@ -424,9 +429,7 @@ class _Run:
         if file.modality == "image":
             return FileContent([PICTURE]), [file.path], ""
         if file.suffix in ARCHIVE_SUFFIXES:
-            content, left_out = read_archive(data, file.path.name, self.limit)
-            for name, reason in left_out:
-                self._skip(Skipped(Path(f"{file.path}/{name}"), reason))
+            content = read_archive(data, file.path.name, self.limit)
             return content, [None] * len(content.chunks), ""
         if file.suffix not in PDF_SUFFIXES:
             content = read_file(data, file.path.suffix, self.limit)
@@ -468,6 +471,9 @@ class _Run:
             self._counting("reading words", "pictures", len(todo), progress) as done,
         ):
             read = add_words(self.store, self.model, todo, reader, done)
+            for path in todo:
+                if self._root(path).multi_vector:
+                    self._store_tokens(self.store.file(path)[0])
         self.report.words_read, self.report.words_found = read.files, read.with_words
         self.report.chunks += read.chunks
         for one in read.skipped:
@@ -532,6 +538,13 @@ class _Run:
                     self._skip(Skipped(Path(row[1].path), _reason(error, row[1].path)))
         return [entry for some, _ in parts for entry in some], np.concatenate([rows for _, rows in parts])
 
+    def _store_tokens(self, entries: Sequence[Entry]) -> None:
+        """Store token vectors of the chunks whose root wants it; on a server there is no place for them."""
+        if self.tokens.path is not None:
+            store_tokens(
+                self.model, (one for one in entries if self._root(one.path).multi_vector), self.tokens
+            )
+
     def _giving_way(self, count: Count) -> Count:
         """The count of tokens, before which a search has its turn: a large file is counted in many parts."""
 
@@ -546,7 +559,7 @@ class _Run:
         self, what: str, unit: str, total: int, progress: bool | None
     ) -> Iterator[Callable[[int], None]]:
         """A function that takes how many more units are done, and tells whoever watches or asks; for several threads."""
-        folder = self.store.folder if isinstance(self.store, SharedStore | FolderStore) else None
+        folder = folder_of(self.store)
         silent = nullcontext(lambda count: None)
         shown = (
             silent if progress is False or not total else counting(what, unit=unit, total=total, bar=progress)

@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,14 +14,19 @@ from PIL import Image
 
 from unbraid.errors import DataError, ItemError, StoreError
 from unbraid.index.add import Report, add_files
+from unbraid.index.add_tokens import folder_of, store_all_tokens
 from unbraid.index.files.walk import Skip, check_exists, resolve_roots
 from unbraid.index.protocol import Vectors
 from unbraid.index.refresh_places import changed_places, refresh_places
 from unbraid.index.roots import Root, copy_roots, owners, plan, read_left, read_roots, refreshed, write_roots
 from unbraid.index.search.by_tier import search_by_tier
+from unbraid.index.search.explain import explained
 from unbraid.index.search.hit import Hit
 from unbraid.index.search.kept import Kept
+from unbraid.index.search.relevance import relevance_of
 from unbraid.index.search.search import check_search, search_vectors
+from unbraid.index.search.second_look import LOOK, Rerank, SecondLook, can_look, read_rerank, second_looks
+from unbraid.index.search.token_cache import TokenCache, content_key
 from unbraid.index.skipped import LeftOut, read_skipped, write_skipped
 from unbraid.index.store.bm25 import VERSION
 from unbraid.index.store.entry import Entry, Fields
@@ -32,6 +38,7 @@ from unbraid.index.store.storage import Storage
 from unbraid.index.store.store import Store, Version, copy_items
 from unbraid.index.under_way import UnderWay, under_way
 from unbraid.mix import Mix, Query, words_of
+from unbraid.progress import counting
 from unbraid.runtime.routing import query_side
 from unbraid.vectors import Numbers
 
@@ -58,6 +65,8 @@ class SearchOptions(TypedDict, total=False):
     path: Names | None
     language: str | Sequence[str] | None
     where: str | Sequence[str]
+    rerank: str | int | None
+    explain: bool
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,7 @@ class Stats:
     text_languages: dict[str, int]  # chunks by the language that was found in them, English left out
     bytes: int | None
     copied: int | None
+    token_vectors: int = 0  # bytes of it that hold token vectors, for second looks
 
 
 class Index:
@@ -106,6 +116,8 @@ class Index:
         self._options = options
         self._model: Any = None
         self._kept = Kept()
+        self._cache: TokenCache | None = None
+        self._has_multi_vectors: bool | None = None  # whether a root has them stored, once that was looked up
         self._tiers: tuple[Version, dict[str, int]] | None = None  # chunks of each tier, as last counted
         self._closed = False
         Storage(**{"dim": 1, **options})  # refuses unknown values, also where there is no index yet
@@ -170,6 +182,7 @@ class Index:
         ocr: bool | None = None,
         page_images: bool | None = None,
         archives: bool | None = None,
+        multi_vector: bool | None = None,
         defaults: Mapping[str, Any] = MappingProxyType({}),
         prune: bool = False,
         on_skip: Skip | None = None,
@@ -191,9 +204,11 @@ class Index:
         nothing is deleted: it is one of `report.doubts`. With `prune` it is, and a root that is missing is taken out.
         A root that was renamed is recognised by its files when its new path is added; nothing is encoded again.
 
-        `archives` reads the files in zip and gzip files. `on_skip` is told each file that is left out, maybe from another
-        thread. Ctrl-C ends the run and sets `interrupted`; what was written stays. `progress` None draws a bar
-        where a person watches standard error. Raises DataError for a path that does not exist.
+        `multi_vector` stores the vectors of every chunk's tokens too, in a folder: a search then takes a second look, which
+        has nothing left to encode. `archives` reads the files in zip and tar archives. `on_skip` is told each file that is
+        left out, maybe from another thread. Ctrl-C ends the run and sets `interrupted`; what was written stays. `progress` None draws a bar
+        where a person watches standard error. Raises DataError for a path that does not exist, ItemError for `multi_vector`
+        with a model that has none.
         """
         self._check_writable("add")
         settings = {
@@ -205,6 +220,7 @@ class Index:
             "ocr": ocr,
             "page_images": page_images,
             "archives": archives,
+            "multi_vector": multi_vector,
         }
         given = {name: value for name, value in settings.items() if value is not None}
         resolved = resolve_roots([paths] if isinstance(paths, str | Path) else paths)
@@ -212,6 +228,10 @@ class Index:
             for path in resolved:
                 check_exists(path)
         model = self.model
+        if multi_vector and not can_look(model):
+            raise ItemError(
+                f"{getattr(model, 'name', 'the model')} has no multi-vectors: leave multi_vector out"
+            )
         dim = self._options.get("dim")
         if dim is not None and dim not in model.bundle.dims:
             raise DataError(f"dim {dim}: expected one of {', '.join(map(str, model.bundle.dims))}")
@@ -341,6 +361,8 @@ class Index:
         path: Names | None = None,
         language: str | Sequence[str] | None = None,
         where: str | Sequence[str] = (),
+        rerank: str | int | None = None,
+        explain: bool = False,
     ) -> list[Hit] | list[list[Hit]]:
         """The `k` best hits for a text, an unbraid.Code, a picture (a path or PIL image) or an unbraid.Mix of these.
 
@@ -348,8 +370,12 @@ class Index:
         query count beside its vector, and "a phrase in quotes" holds in every hit; not so with `vectors_only`. Hits below
         `min_score`, the probability of being relevant, are left out. The other arguments filter, and all of them must
         hold: `path` is a file, folder or pattern ("docs", "*.md"), `where` a condition on a field ("year>=2025",
-        "team=search"); of several paths or languages one is enough. Raises ItemError for a mode that the model does not
-        have, a filter that means nothing and a query that cannot be encoded.
+        "team=search"); of several paths or languages one is enough.
+
+        `rerank` takes a second look at the first candidates of a text or code, by the vectors of its tokens: "on" (50 of
+        them), a number of candidates, or a time to encode them in, such as "30ms"; "off" by default, unless the index was
+        made with `multi_vector`. `explain` fills `Hit.why`. Raises ItemError for a mode that the model does not have, a filter or `rerank` that means
+        nothing and a query that cannot be encoded.
         """
         filter = read_filter(modality=modality, path=path, language=language, where=where)
         one = isinstance(query, str | Path | Image.Image | Mix)
@@ -360,7 +386,11 @@ class Index:
         base = self.model.encode(queries, side=side, progress=False)
         tier = self.own_tier
         own = self.model.encode(queries, side=side, tier=tier, progress=False) if tier else None
-        results = self._search(base, own, words, mode, k, filter, min_score)
+        texts = [each if isinstance(each, str) else None for each in queries]
+        looks = self._looks(texts, mode, rerank)
+        results = self._search(base, own, words, mode, k, filter, min_score, looks)
+        if explain:
+            results = self._explained(texts, results)
         return results[0] if one else results
 
     @property
@@ -382,15 +412,22 @@ class Index:
         path: Names | None = None,
         language: str | Sequence[str] | None = None,
         where: str | Sequence[str] = (),
+        texts: Sequence[str | None] | None = None,
+        rerank: str | int | None = None,
+        explain: bool = False,
     ) -> list[list[Hit]]:
         """`search` for queries that are base vectors [n, dim] already: another mode costs no encoding.
 
         Where the bundle has a tier for queries, they are to be encoded as `query_side` says of `mode` (runtime/routing.py).
         `words` are the texts of the queries; without them, and where one is None, the vector alone counts. `own` are the
-        queries as `own_tier` encodes them, which then find its texts.
+        queries as `own_tier` encodes them, which then find its texts. `texts` are those queries that are one text or code,
+        None for others; they are needed for a second look (`rerank`) and for `explain`.
         """
         filter = read_filter(modality=modality, path=path, language=language, where=where)
-        return self._search(base, own, words, mode, k, filter, min_score)
+        given = [None] * len(base) if texts is None else texts
+        looks = self._looks(given, mode, rerank)
+        results = self._search(base, own, words, mode, k, filter, min_score, looks)
+        return self._explained(given, results) if explain else results
 
     def entries(self, path: str | Path) -> list[Entry]:
         """The undamaged chunks of the file at an absolute `path`; none for a file that the index does not hold."""
@@ -417,6 +454,7 @@ class Index:
             store.facet("text_language"),
             store.disk_bytes(),
             store.copied(),
+            self._token_cache.bytes(),
         )
 
     def verify(self, *, repair: bool = False, on_progress: "Tell | None" = None) -> "Verification":
@@ -449,6 +487,9 @@ class Index:
         with self.store.writing():
             folder.renew_words()
             folder.compact()
+            if self._token_cache.bytes():
+                held = {content_key(one.text, one.modality) for some, _, _ in folder.items() for one in some}
+                self._token_cache.keep(held)
 
     # -- to and from other places --------------------------------------------------------------------------
 
@@ -538,6 +579,7 @@ class Index:
         """Bring `paths` in line with the disk, and note what the roots are then."""
         store = self.store
         folder = store.folder if isinstance(store, SharedStore) else None
+        self._has_multi_vectors = None
         with store.writing():
             store.renew_words()
             known = store.files()
@@ -546,6 +588,8 @@ class Index:
             report = add_files(
                 store, self.model, planned, known, prune=prune, on_skip=on_skip, progress=progress
             )
+            if given.get("multi_vector") and known and folder is not None and not report.interrupted:
+                report.interrupted = self._store_tokens(planned.roots, progress)
             if not report.interrupted:
                 if folder is not None:
                     write_skipped(store, planned, report.skipped)
@@ -558,7 +602,12 @@ class Index:
     def _delete(self, chosen: Sequence[str], on_progress: OnProgress) -> None:
         for start in range(0, len(chosen), GROUP):
             group = chosen[start : start + GROUP]
+            contents: set[bytes] = set()
+            if self._token_cache.bytes():  # which say something of a text that is to be gone
+                entries = (one for path in group for one in self.store.file(path)[0])
+                contents = {content_key(one.text, one.modality) for one in entries}
             self.store.delete(group)
+            self._token_cache.drop(contents)
             on_progress(len(group))
 
     def _search(
@@ -570,6 +619,7 @@ class Index:
         k: int,
         filter: Filter,
         min_score: float,
+        looks: Sequence[SecondLook | None] | None,
     ) -> list[list[Hit]]:
         if not 0 <= min_score <= 1:
             raise ItemError(f"min_score is {min_score}: expected a probability from 0 to 1")
@@ -580,13 +630,69 @@ class Index:
                 stacklevel=3,
             )
             words = None
-        search = partial(search_vectors, self.store, self.model, mode=mode, k=k, words=words, kept=self._kept)
+        search = partial(
+            search_vectors, self.store, self.model, mode=mode, k=k, words=words, kept=self._kept, looks=looks
+        )
         if own is None or (tier := self.own_tier) is None:
             results = search(base, filter=filter)
         else:
             alone = self._encoded_by(tier) == self.count()
             results = search_by_tier(search, base, own, tier, filter, k, alone=alone)
         return [[hit for hit in hits if hit.score >= min_score] for hits in results]
+
+    def _looks(
+        self, texts: Sequence[str | None], mode: str, rerank: str | int | None
+    ) -> list[SecondLook | None] | None:
+        """The second look of each query; None where none is taken."""
+        wanted = Rerank() if rerank is None else read_rerank(rerank)
+        if wanted is None or not any(texts):
+            return None
+        if rerank is None and not (can_look(self.model) and self._stores_multi_vectors()):
+            return None
+        if not can_look(self.model):
+            name = getattr(self.model, "name", "the model")
+            warnings.warn(f"{name} has no multi-vectors, so rerank changes nothing", stacklevel=3)
+            return None
+        weight = relevance_of(self.model).look.get(mode, LOOK)
+        return second_looks(self.model, texts, weight, wanted, self._token_cache)
+
+    @property
+    def _token_cache(self) -> TokenCache:
+        """Token vectors beside the index in its folder; in memory for one on a server."""
+        if self._cache is None:
+            self._cache = TokenCache(folder_of(self.store))
+        return self._cache
+
+    def _stores_multi_vectors(self) -> bool:
+        """Whether a root of the index has token vectors stored. Asked once, since on a server that is a request."""
+        if self._has_multi_vectors is None:
+            try:
+                self._has_multi_vectors = any(root.multi_vector for root in self.roots())
+            except StoreError:  # roots of a newer version, which a search does not need
+                self._has_multi_vectors = False
+        return self._has_multi_vectors
+
+    def _store_tokens(self, roots: Sequence[Root], progress: bool | None) -> bool:
+        """Store token vectors of what is in the index already; whether Ctrl-C cut that off."""
+        try:
+            total = self.store.count()
+            silent = nullcontext(_ignore)
+            with (
+                silent
+                if progress is False
+                else counting("multi-vectors", unit="chunks", total=total, bar=progress)
+            ) as done:
+                store_all_tokens(self.store, self.model, roots, self._token_cache, done)
+        except KeyboardInterrupt:
+            return True
+        return False
+
+    def _explained(self, texts: Sequence[str | None], results: list[list[Hit]]) -> list[list[Hit]]:
+        if any(texts) and not can_look(self.model):
+            name = getattr(self.model, "name", "the model")
+            warnings.warn(f"{name} has no multi-vectors, so explain says nothing", stacklevel=3)
+            return results
+        return [explained(self.model, text, hits) for text, hits in zip(texts, results, strict=True)]
 
     def _encoded_by(self, tier: str) -> int:
         """How many chunks `tier` has encoded."""

@@ -40,6 +40,7 @@ class Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     ocr: bool = True
     page_images: bool = False
     archives: bool = False
+    multi_vector: bool = False
     fields: dict[str, str | int | list[str]] = {}
     files: int = 0  # in the index after the last refresh
     refreshed: str = ""  # when all of it was last brought in line with the disk: "2026-11-29T10:00:00+00:00"
@@ -56,7 +57,17 @@ class Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         return {name: getattr(self, name) for name in SETTINGS}
 
 
-SETTINGS = ("include", "exclude", "hidden", "max_size", "ocr", "page_images", "archives", "fields")
+SETTINGS = (
+    "include",
+    "exclude",
+    "hidden",
+    "max_size",
+    "ocr",
+    "page_images",
+    "archives",
+    "multi_vector",
+    "fields",
+)
 
 
 class _Roots(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):

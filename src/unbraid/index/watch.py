@@ -16,6 +16,7 @@ from unbraid.index.files.gitignore import NAME as GITIGNORE
 from unbraid.index.files.rules import OWN_NAME
 from unbraid.index.files.walk import NEVER_ENTERED, NEVER_ENTERED_WITH, Skipped
 from unbraid.index.index import Index
+from unbraid.index.store.shared_store import IndexGone
 from unbraid.io.lock import FolderHeld
 
 QUIET = 0.2  # seconds without a change that end a batch
@@ -30,7 +31,7 @@ def watch(index: Index, tell: Tell, stop: threading.Event) -> None:
     """Bring the roots of `index` in line with the disk, now and after every change, until `stop` is set or Ctrl-C.
 
     `tell` gets the report of each batch, or the error of one that is tried again. Raises MissingExtraError without
-    watchfiles, StoreError for an index without roots, DataError when the system has too few watches left.
+    watchfiles, StoreError for an index without roots or one that is gone, DataError when the system has too few watches left.
     """
     require("watchfiles", "watch")
     while not stop.is_set():
@@ -77,6 +78,8 @@ class _Follow:
         places = outermost(places_of(self.changed | self.links.to(self.changed)))
         try:
             report = self.index.refresh_places(places, on_skip=self.links.note_skipped)
+        except IndexGone:  # nothing brings it back
+            raise
         except StoreError as error:  # another process writes, or the disk is full: again with the next batch
             self.tell(error)
             return True

@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import numpy as np
-
 from unbraid.progress import track
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 def token_budget_batches(lengths: Sequence[int], *, budget: int) -> list[list[int]]:
@@ -28,11 +27,11 @@ def token_budget_batches(lengths: Sequence[int], *, budget: int) -> list[list[in
 
 
 def run_batches(
-    run: Callable[[T], np.ndarray], batches: Sequence[T], what: str, *, threads: int, progress: bool | None
-) -> np.ndarray:
-    """The rows that `run` returns for each batch, joined in order; `threads` batches run at the same time."""
+    run: Callable[[T], R], batches: Sequence[T], what: str, *, threads: int, progress: bool | None
+) -> list[R]:
+    """What `run` returns for each batch, in order; `threads` batches run at the same time."""
     with ThreadPoolExecutor(threads) as pool:
         # Handing every batch to a single thread costs a third of nano's speed.
         results = pool.map(run, batches) if threads > 1 else map(run, batches)
         steps = track(batches, what, unit="batches", shown=progress)
-        return np.concatenate([result for _, result in zip(steps, results, strict=True)])
+        return [result for _, result in zip(steps, results, strict=True)]

@@ -34,4 +34,4 @@ class ImageRuntime:
             return run_graph(self.session, "base_vector", {"pixel_values": pixels})
 
         starts = range(0, len(pictures), BATCH)
-        return run_batches(run, starts, "encode images", threads=threads, progress=progress)
+        return np.concatenate(run_batches(run, starts, "encode images", threads=threads, progress=progress))

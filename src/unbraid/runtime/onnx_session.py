@@ -27,11 +27,14 @@ def open_graph(
     path: Path,
     inputs: Mapping[str, tuple[int | None, ...]] | None = None,
     outputs: Collection[str] = (),
+    *,
+    head: bytes = b"",
 ) -> Session:
     """A session of one thread; parallel work runs several batches at once, which helps small batches more.
 
     `inputs` are the names and shapes that will be fed (None where a size varies), `outputs` the names that will be
-    asked for. Raises BundleError when the graph has others, or when onnxruntime refuses the file.
+    asked for. `head` holds further nodes and outputs of the graph. Raises BundleError when the graph has others, or when
+    onnxruntime refuses the file.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -40,7 +43,9 @@ def open_graph(
     if not _adds_in_32_bits():
         options.add_session_config_entry("session.x64quantprecision", "1")
     try:
-        session = Session(str(path), options, providers=["CPUExecutionProvider"])
+        # Two protobuf messages one behind the other are one message, whose lists of nodes are joined.
+        graph = path.read_bytes() + head if head else str(path)
+        session = Session(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises bare classes of its own, RuntimeError and more
         raise BundleError(f"{path}: onnxruntime {onnxruntime.__version__} cannot open it: {error}") from error
     if inputs is not None:

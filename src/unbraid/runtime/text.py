@@ -33,13 +33,17 @@ class TextRuntime:
         self.spec = spec
         shape = (None, None)
         self.tokens = tokens
-        inputs: dict[str, tuple[int | None, ...]] = {"input_ids": shape, "attention_mask": shape}
+        self.inputs: dict[str, tuple[int | None, ...]] = {"input_ids": shape, "attention_mask": shape}
         if spec.token_graphs:
             if self.tokens is None:
                 token_graph = folder / pick_graph(spec.token_graphs, precision)
                 self.tokens = open_graph(token_graph, {"input_ids": shape}, ["token_vectors"])
-            inputs = {"token_vectors": output_shape(self.tokens, "token_vectors"), "attention_mask": shape}
-        self.session = open_graph(folder / pick_graph(spec.graphs, precision), inputs, ["base_vector"])
+            self.inputs = {
+                "token_vectors": output_shape(self.tokens, "token_vectors"),
+                "attention_mask": shape,
+            }
+        self.graph = folder / pick_graph(spec.graphs, precision)
+        self.session = open_graph(self.graph, self.inputs, ["base_vector"])
         self.reader = reader or TextTokenizer(folder / spec.tokenizer, spec.max_tokens)
 
     @property
@@ -65,23 +69,25 @@ class TextRuntime:
         """Base vectors float32 [n, dim] of token ids, in order; `threads` batches run at the same time."""
 
         def run(rows: list[int]) -> np.ndarray:
-            lengths = np.fromiter((len(ids[row]) for row in rows), dtype=np.int64, count=len(rows))
-            real = np.arange(lengths.max()) < lengths[:, None]
-            padded = np.zeros(real.shape, dtype=np.int64)
-            padded[real] = np.fromiter(
-                chain.from_iterable(ids[row] for row in rows), dtype=np.int64, count=int(lengths.sum())
-            )
-            name, given = "input_ids", padded
-            if self.tokens:
-                name, given = "token_vectors", run_graph(self.tokens, "token_vectors", {"input_ids": padded})
-            mask = real.astype(np.int64)
-            return run_graph(self.session, "base_vector", {name: given, "attention_mask": mask})
+            return run_graph(self.session, "base_vector", self.feed([ids[row] for row in rows]))
 
         batches = token_budget_batches([len(one) for one in ids], budget=self.spec.batch_tokens)
-        joined = run_batches(run, batches, "encode text", threads=threads, progress=progress)
+        joined = np.concatenate(run_batches(run, batches, "encode text", threads=threads, progress=progress))
         ordered = np.empty_like(joined)
         ordered[[row for batch in batches for row in batch]] = joined
         return ordered
+
+    def feed(self, ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+        """The inputs of the encoder's graph for one batch of token ids, padded to its longest."""
+        lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+        real = np.arange(lengths.max()) < lengths[:, None]
+        padded = np.zeros(real.shape, dtype=np.int64)
+        padded[real] = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=int(lengths.sum()))
+        mask = real.astype(np.int64)
+        if self.tokens is None:
+            return {"input_ids": padded, "attention_mask": mask}
+        vectors = run_graph(self.tokens, "token_vectors", {"input_ids": padded})
+        return {"token_vectors": vectors, "attention_mask": mask}
 
 
 def _files(spec: TextSpec) -> tuple[object, ...]:

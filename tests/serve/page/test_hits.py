@@ -121,3 +121,23 @@ def test_html_in_names_and_texts_is_shown_as_text(visit, hostile, hostile_text):
     expect(hit.locator("pre")).to_have_text(hostile_text)
     assert visit.page.locator("li script, li b b, pre :not(mark), .path img").count() == 0
     expect(visit.page).to_have_title("unbraid search")
+
+
+def test_why_a_hit_was_found_is_shown_where_the_model_has_vectors_of_words(visit, hostile):
+    def with_multi_vectors(route):
+        about = route.fetch().json()
+        about["data"][0]["multi_vector"] = True
+        route.fulfill(json=about)
+
+    why = visit.page.get_by_role("checkbox", name="Why")
+    expect(why).to_have_count(0)
+    visit.page.route("**/v1/models", with_multi_vectors)
+    visit.page.reload()
+    visit.answered(why=[{"query": "cost", "passage": hostile, "cosine": 0.834}])
+    why.check()
+    visit.search("cost", "1 hit in")
+    expect(visit.hits.locator(".why")).to_have_text(f"Why: cost ← {hostile} 0.83")
+    assert visit.asked[-1]["explain"] is True and visit.page.url.endswith("why=yes")
+    visit.page.get_by_role("checkbox", name="Words too").uncheck()
+    expect(visit.said).to_contain_text("by its meaning.")
+    assert "base" in visit.asked[-1] and visit.asked[-1]["query"] == {"text": "cost"}

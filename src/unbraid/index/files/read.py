@@ -4,9 +4,8 @@ A file is read as lines of text in sections: headings, definitions, cells, pages
 module for each format (read_markdown.py and so on). chunk.py cuts and joins the sections to chunks.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 
 from unbraid.index.files.chunk import (
     Chunk,
@@ -18,8 +17,9 @@ from unbraid.index.files.chunk import (
     limit_of,
     split_lines,
 )
+from unbraid.index.files.content import FileContent
 from unbraid.index.files.decode import decode
-from unbraid.index.files.front_matter import Value, front_matter_fields
+from unbraid.index.files.front_matter import front_matter_fields
 from unbraid.index.files.generated import is_data
 from unbraid.index.files.read_code import read_code
 from unbraid.index.files.read_document import DOCUMENT_SUFFIXES, read_document
@@ -34,42 +34,47 @@ from unbraid.index.files.read_python import PYTHON_SUFFIXES, read_python
 from unbraid.index.files.read_subtitles import SUBTITLE_SUFFIXES, read_subtitles
 from unbraid.index.files.read_svg import SVG_SUFFIXES, read_svg
 from unbraid.index.files.read_table import CSV_SUFFIXES, ROW_SUFFIXES, apart, read_csv
+from unbraid.index.files.within import read_within
+
+# What is attached to a message is read, also where the message is attached to another one or lies in an archive.
+DEPTH = 2
 
 
-@dataclass(frozen=True)
-class FileContent:
-    """What a file holds: its chunks, the fields that it gives itself, and the encoding that had to be assumed."""
-
-    chunks: list[Chunk]
-    fields: Mapping[str, Value] = field(default_factory=dict)
-    assumed: str = ""
-    left_out: int = 0  # passages of base64 and of paths of drawings, which `chunks` are without
-
-
-def read_file(data: bytes, suffix: str, limit: Limit | None = None) -> FileContent:
+def read_file(data: bytes, suffix: str, limit: Limit | None = None, *, depth: int = DEPTH) -> FileContent:
     """A file's content; its chunks are in order, none empty; `suffix` (".md", ".pdf", ...) decides how it is read.
 
-    `limit` says what the encoder reads of a text, by default that of the starter. Raises DataError, whose message is
-    the reason, for what is no text, and for a broken PDF, document or notebook.
+    `limit` says what the encoder reads of a text, by default that of the starter; `depth` how many messages around one
+    another have their attachments read. Raises DataError, whose message is the reason, for what is no text, and for a
+    broken PDF, document or notebook.
     """
     if suffix.lower() in PDF_SUFFIXES:
         lines, sections = read_pdf(data)
         return FileContent(cut_sections(lines.within(limit or starter_limit()), sections))
     if suffix.lower() in DOCUMENT_SUFFIXES:
-        return _without_data(_document_chunks(data, suffix.lower(), limit or starter_limit()))
+        return _read_document(data, suffix.lower(), limit or starter_limit(), depth)
     text, assumed = decode(data)
     fields = front_matter_fields(split_lines(text)) if suffix.lower() in MARKDOWN_SUFFIXES else {}
     found = read_text_chunks(text, suffix, limit)
     return replace(_without_data(found), fields=fields, assumed=assumed)
 
 
-def _document_chunks(data: bytes, suffix: str, limit: Limit) -> list[Chunk]:
-    """The chunks of all parts of a document. Raises DataError as `read_document`."""
-    return [
-        replace(chunk, unit=part.unit)
-        for part in read_document(data, suffix)
-        for chunk in cut_sections(part.lines.within(limit), part.sections)
-    ]
+def _read_document(data: bytes, suffix: str, limit: Limit, depth: int) -> FileContent:
+    """The chunks of all parts of a document and of what is attached to it. Raises DataError as `read_document`."""
+    document = read_document(data, suffix)
+    own = _without_data(
+        [
+            replace(chunk, unit=part.unit)
+            for part in document.parts
+            for chunk in cut_sections(part.lines.within(limit), part.sections)
+        ]
+    )
+    members = document.members
+    if not depth:
+        members = ((name, "attached to a message within others") for name, _ in members)
+    attached = read_within(members, "a message", partial(read_file, limit=limit, depth=depth - 1))
+    return replace(
+        attached, chunks=[*own.chunks, *attached.chunks], left_out=own.left_out + attached.left_out
+    )
 
 
 def _without_data(found: list[Chunk]) -> FileContent:

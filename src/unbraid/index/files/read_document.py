@@ -1,4 +1,4 @@
-"""Office files, books and mail, with what `unbraid[documents]` installs; documents/process.py reads them."""
+"""Office files, books, mail and tar archives, most with what `unbraid[documents]` installs; documents/process.py reads them."""
 
 import atexit
 import importlib.util
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeAlias
 
 from unbraid.errors import DataError, install_command
 from unbraid.index.files.chunk import Lines, Section
@@ -47,6 +47,18 @@ class Part:
     sections: list[Section]
 
 
+# A file within another one: its name, and its content or the reason why it is not read.
+Member: TypeAlias = tuple[str, bytes | str]
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a document holds: its text, and the files in it one after the other, which can be asked for once."""
+
+    parts: list[Part]
+    members: Iterator[Member]
+
+
 @cache
 def not_read(suffix: str) -> str:
     """Why documents with this suffix are not read here; empty where they are, and for every other suffix."""
@@ -56,8 +68,8 @@ def not_read(suffix: str) -> str:
     return ""
 
 
-def read_document(data: bytes, suffix: str) -> list[Part]:
-    """The parts of a document, at least one line in them.
+def read_document(data: bytes, suffix: str) -> Document:
+    """The parts of a document, and the files in it: at least one line, or one file.
 
     Raises DataError, whose message is the reason, for one that is broken, encrypted, empty or a bomb, or takes over
     MAX_SECONDS of the processor.
@@ -65,17 +77,28 @@ def read_document(data: bytes, suffix: str) -> list[Part]:
     name = suffix[1:]
     with _lock:
         try:
-            about, _ = _child().ask({"suffix": suffix}, data, seconds=MAX_SECONDS)
+            about, contents = _child().ask({"suffix": suffix}, data, seconds=MAX_SECONDS)
         except TimeoutError:
             raise DataError(f"{name} that takes over {MAX_SECONDS:.0f} seconds") from None
         except EOFError:  # of memory for one
             raise DataError(f"{name} that ended its reader") from None
     if "reason" in about:
         raise DataError(about["reason"])
-    return [
+    parts = [
         Part(part["unit"], Lines(part["lines"], part["numbers"]), list(_sections(part)))
         for part in about["parts"]
     ]
+    return Document(parts, _members(about["attached"], contents))
+
+
+def _members(attached: list[tuple[str, int | str]], contents: bytes) -> Iterator[Member]:
+    place = 0
+    for name, about in attached:
+        if isinstance(about, str):
+            yield name, about
+        else:
+            yield name, contents[place : place + about]
+            place += about
 
 
 def _sections(part: dict[str, Any]) -> Iterator[Section]:

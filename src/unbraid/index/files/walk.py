@@ -24,7 +24,11 @@ from unbraid.index.files.rules import Choice, Rules
 from unbraid.items import Modality, modality_of
 
 MAX_TEXT_BYTES = 4 * 1024**2
-ARCHIVE_SUFFIXES = frozenset({".zip", ".gz"})
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
+# `.gz`, `.bz2` and `.xz` may also hold one file that is no archive.
+ARCHIVE_SUFFIXES = frozenset(
+    {".zip", ".gz", ".bz2", ".xz", *(suffix for suffix in TAR_SUFFIXES if suffix.count(".") == 1)}
+)
 MAX_BYTES = {
     **dict.fromkeys(DOCUMENT_SUFFIXES | ARCHIVE_SUFFIXES, MAX_DOCUMENT_BYTES),
     ".pdf": 50 * 1024**2,

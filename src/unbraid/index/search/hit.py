@@ -33,6 +33,15 @@ class Place:
 
 
 @dataclass(frozen=True)
+class WordPair:
+    """A word of a query and the word of a passage that answers it best: the two have this cosine in their places."""
+
+    query: str
+    passage: str
+    cosine: float
+
+
+@dataclass(frozen=True)
 class Hit:
     """One result: a chunk, or up to three adjacent ones of a file.
 
@@ -41,7 +50,8 @@ class Hit:
     "sheet Sales, row"), None for a picture. The snippet of a picture is
     the words in it that were found; `boxes` says where each of its lines stands. `match` is the line or sentence of the
     snippet that answers the query best, `within` the headings or definitions around all of it, outermost first, and
-    `copies` are the other places where the same text was found.
+    `copies` are the other places where the same text was found. `why` is filled where it was asked for: for each word of the
+    query the word of the snippet that answers it best.
     """
 
     rank: int
@@ -58,6 +68,7 @@ class Hit:
     within: str = ""
     copies: list[Place] = field(default_factory=list)
     unit: str = ""
+    why: list[WordPair] = field(default_factory=list)
 
     @property
     def place(self) -> str:

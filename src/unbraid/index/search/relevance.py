@@ -11,7 +11,7 @@ cosine first becomes that of a text as relevant, by a straight line (benchmarks/
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,8 @@ class Evidence:
 class Relevance:
     """A map to log odds: weights of FEATURES, of VECTOR_FEATURES for a search without words, and usual cosines.
 
-    `picture` is the slope and the constant by which the cosine of a picture counts as that of a text.
+    `picture` is the slope and the constant by which the cosine of a picture counts as that of a text. `look` is by search mode
+    what a second look counts (second_look.py), where the bundle says it.
     """
 
     words: tuple[float, ...]
@@ -61,6 +62,7 @@ class Relevance:
     mean: float
     spread: float
     picture: tuple[float, float] = (1.0, 0.0)
+    look: Mapping[str, float] = field(default_factory=dict)
 
     def as_of_texts(self, cosines: Scores, pictures: NDArray[np.bool_]) -> Scores:
         """Cosines [n], those of `pictures` [n] as cosines of texts that are as relevant."""
@@ -83,8 +85,12 @@ class Relevance:
 
     def by_vector(self, z: float, chunks: int) -> float:
         """The probability that a candidate of this z is relevant, where nothing is known of words. It grows with z."""
+        return probability(self.vector_log_odds(z, chunks))
+
+    def vector_log_odds(self, z: Any, chunks: int) -> Any:
+        """The same as log odds, of one z or of [n]."""
         one, per_z, size = self.vector
-        return probability(one + per_z * z + size * float(np.log(max(chunks, 2))))
+        return one + per_z * z + size * float(np.log(max(chunks, 2)))
 
 
 # By `python benchmarks/fit_relevance.py DATA --tier base` for starter 0.3, but for the weight of `single`, which is 3.2 there and
@@ -110,7 +116,8 @@ def relevance_of(model: Any) -> Relevance:
         )
     slope, constant = about.get("picture", (1.0, 0.0))  # a bundle of before has none
     words, vector = tuple(about["words"]), tuple(about["vector"])
-    return Relevance(words, vector, about["mean"], about["spread"], (slope, constant))
+    look = {str(mode): float(weight) for mode, weight in about.get("look", {}).items()}
+    return Relevance(words, vector, about["mean"], about["spread"], (slope, constant), look)
 
 
 @dataclass(frozen=True)

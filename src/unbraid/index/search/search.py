@@ -29,6 +29,7 @@ from unbraid.index.search.merge_adjacent import join_boxes, join_chunks, merge_a
 from unbraid.index.search.phrases import holds_phrases, quoted_phrases
 from unbraid.index.search.relevance import Evidence, Relevance, Scale, probability, relevance_of
 from unbraid.index.search.rescore import Ranked, rescore
+from unbraid.index.search.second_look import SecondLook
 from unbraid.index.search.side_by_side import prefer_side_by_side
 from unbraid.index.store.bm25 import NO_WORDS, read_query, word_terms
 from unbraid.index.store.entry import Entry
@@ -69,11 +70,12 @@ def search_vectors(
     filter: Filter = ANYTHING,
     words: Sequence[str | None] | None = None,
     kept: Kept | None = None,
+    looks: Sequence[SecondLook | None] | None = None,
 ) -> list[list[Hit]]:
     """The `k` best hits for each base vector of [n, dim], best first, among the chunks that pass `filter`.
 
     `words` are the texts of the queries, None for one that is searched by its vector alone; a phrase in quotes holds in
-    every hit. `kept` is what the index keeps from search to search.
+    every hit. `kept` is what the index keeps from search to search. `looks` are the second looks of the queries.
     """
     query_task, document_task = check_search(model, mode, k)
     if not len(base):
@@ -94,11 +96,12 @@ def search_vectors(
     usual = usual_documents(kept, store.kept_sample(version), model, document_task)
     relevance = relevance_of(model)
     results = []
-    for query, candidates, text, one in zip(queries, found, texts, matches, strict=True):
+    looks = looks or [None] * len(base)
+    for query, candidates, text, one, look in zip(queries, found, texts, matches, looks, strict=True):
         # One query at a time: a product of matrices differs in the last bit from that of one row.
         scale = Scale.of(usual @ query, relevance)
         search = _Search(
-            store, model, document_task, query, text or "", scale, relevance, chunks, k, kept, version
+            store, model, document_task, query, text or "", scale, relevance, chunks, k, kept, version, look
         )
         if one is None:
             results.append(search.by_vector(candidates, folding.size, block))
@@ -122,6 +125,7 @@ class _Search:
     k: int
     kept: Kept
     version: Version
+    look: SecondLook | None
 
     def cosines(self, ids: list[UUID]) -> Scores:
         """The cosines of chunks, those of pictures as of texts that are as relevant.
@@ -149,6 +153,11 @@ class _Search:
             ids = candidates.ids(some)
             return ids, self.cosines(ids)
 
+        if self.look is not None:
+            first = max(self.k, self.look.rerank.first)
+            return self.looked_at(
+                rescore(candidates.scores(), size, first, max(block, first + READ), score), self.look
+            )
         ranking = rescore(candidates.scores(), size, self.k, block, score)
         lowered = PREAMBLE * self.scale.spread / self.relevance.per_z  # as a cosine
 
@@ -156,6 +165,21 @@ class _Search:
             return self.relevance.by_vector(self.scale(one.best.score), self.chunks), one.best.raw, None
 
         return self.hits(_results(self.entries, ranking, self.k, lowered), scores)
+
+    def looked_at(self, ranking: Iterable[Ranked], look: SecondLook) -> list[Hit]:
+        """Hits of a ranking by cosines whose first candidates are looked at again."""
+        cosines: list[Scores] = [np.empty(0)]
+
+        def log_odds(of: Scores) -> Scores:
+            cosines[0] = of
+            odds: Scores = self.relevance.vector_log_odds(self.scale(of), self.chunks)
+            return odds
+
+        def scores(one: _Result) -> tuple[float, float, None]:
+            return probability(one.best.score), float(cosines[0][one.best.row]), None
+
+        again = look.ranked(ranking, log_odds, lambda ids: _entries(self.store, ids))
+        return self.hits(_results(self.store, again, self.k, PREAMBLE), scores)
 
     def by_words(self, found: WordMatches) -> list[Hit]:
         """Hits that are most likely relevant, by their cosines and the words that they hold."""
@@ -172,6 +196,8 @@ class _Search:
         odds = self.relevance.log_odds(evidence)
         if found.listed:
             odds = prefer_side_by_side(odds, self.text, lambda rows: self.texts([ids[row] for row in rows]))
+        if self.look is not None:
+            odds = self.look.again(odds, ids, lambda some: _entries(self.store, some))
         odds = np.round(odds, 6)
         ranked = Ranked(ids, odds, np.argsort(-odds, kind="stable").tolist())
 

@@ -21,6 +21,7 @@ import qdrant_edge as edge
 from unbraid.index.store.split_words import Word, runs, split_words, words_in
 from unbraid.items import Modality, suffix_modality
 from unbraid.runtime.text_language import language_of
+from unbraid.stop_words import STOP_WORDS
 
 VERSION = 3  # of all this: an index with the words of another version has them counted again
 # Words of a document that is neither short nor long. Fixed, since the true average changes as a store grows: 32 to 128 differ
@@ -33,10 +34,6 @@ DEFINED, CONTEXT, FOLDER, PICTURE = 1.5, 0.6, 0.4, 2.2
 FOLDERS = 3  # the nearest; those further up are the same for the whole index
 WORDS, ALONE = 128, 8  # of a query: that are read, that are also searched for alone
 LISTED = 3  # words from which an English query without stop words and question mark is a list of words
-STOP_WORDS = frozenset(
-    "a an and are as at be but by do does for from has have how i if in into is it its no not of on or s such t that the "
-    "their then there these they this to was we were what when where which who will with you".split()
-)
 _NAMED = re.compile(r"[0-9_+#]")
 _NAME = "/"  # before the terms of names
 _EXACT = "="  # before a name of one word that a chunk defines or is headed by

@@ -6,7 +6,8 @@ again). So those files are hashed when an index that was written to is closed. T
 write: an index whose process was killed has none, and its next close writes them.
 
 Beside the hashes stand the lengths of the files, whose empty ends may be cut meanwhile (tails.py). A store that misses them
-cannot be written. So there is a second copy in lengths.json, which also stays when sealed.json is deleted by hand.
+cannot be written. So there is a second copy in lengths.json, which also stays when sealed.json is deleted by hand. While the
+index is written, lengths.json says that nothing is cut: where neither file says anything, the lengths are lost.
 """
 
 import errno
@@ -14,6 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,32 +57,41 @@ def hash_of_hashes(folder: Path) -> str | None:
 def file_lengths(folder: Path) -> dict[str, int] | None:
     """The lengths that files of the Edge store had before tails.py may have cut them: none of them where nothing was cut.
 
-    None where they are lost: what is left of their two copies is damaged.
+    None where both copies are lost or damaged, and of an index of format 3, which has none.
     """
-    lost = False
     for name in (LENGTHS, FILE):
-        try:
-            about = _read(folder / name) or {}
-        except StoreError:
-            about, lost = {}, True
-        if "lengths" in about:
-            if _are_lengths(found := about["lengths"]):
+        with suppress(StoreError):
+            found: Any = (_read(folder / name) or {}).get("lengths")
+            if _are_lengths(found):
                 return dict(found)
-            lost = True
-    return None if lost else {}
+    return None
 
 
 def _are_lengths(found: Any) -> bool:
     return isinstance(found, dict) and all(type(size) is int and size >= 0 for size in found.values())
 
 
+def begin_writing(folder: Path) -> None:
+    """Note that no file is cut, and remove the hashes; on disk when this returns, so that no later write stands beside them."""
+    note_whole(folder)
+    _remove(folder / FILE)
+
+
+def note_whole(folder: Path) -> None:
+    """Note that no file of the Edge store is cut; on disk when this returns."""
+    _write(folder / LENGTHS, {"lengths": {}})
+
+
 def remove_file_hashes(folder: Path) -> None:
-    """Remove hashes and lengths; on disk when this returns, so that no later write stands beside old ones."""
-    there = [path for path in (folder / FILE, folder / LENGTHS) if path.exists()]
-    for path in there:
-        path.unlink(missing_ok=True)
-    if there:
-        sync_folder(folder)
+    """Remove hashes and lengths of an Edge store that no longer counts; gone from the disk when this returns."""
+    _remove(folder / FILE)
+    _remove(folder / LENGTHS)
+
+
+def _remove(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        path.unlink()
+        sync_folder(path.parent)
 
 
 def hashed_items(folder: Path) -> int | None:

@@ -3,7 +3,7 @@
     FOLDER/unbraid.json   format version, what it was made with, which Edge store counts (meta.py)
     FOLDER/shard/         the Edge store: one point per chunk, its base vector and an `Entry` with checksum as payload
     FOLDER/sealed.json    hashes and lengths of the Edge store's files, while nobody writes to it (file_hashes.py)
-    FOLDER/lengths.json   the lengths once more: the files' empty ends are cut meanwhile (tails.py)
+    FOLDER/lengths.json   the lengths once more: the files' empty ends are cut meanwhile (tails.py); none while it is written
     FOLDER/files.table    what the chunks say of each file, as long as the hashes are those that it was made with (file_table.py)
     FOLDER/roots.json     the folders and files that it was given, with their settings (roots.py); other notes likewise
     FOLDER/progress.json  how far a run is, while there is one (under_way.py)
@@ -54,8 +54,10 @@ from unbraid.index.store.entry import PAYLOAD, Entry, FileState, file_states, po
 from unbraid.index.store.file_hashes import FILE as HASHES
 from unbraid.index.store.file_hashes import (
     LENGTHS,
+    begin_writing,
     file_lengths,
     hash_of_hashes,
+    note_whole,
     remove_file_hashes,
     write_file_hashes,
 )
@@ -170,8 +172,10 @@ class FolderStore(Store):
                 raise StoreError(f"the index {self.place} has been closed: open it again")
             if self._edge is None:
                 path = self.folder / self.meta.shard
-                self._cut = self.lengths_lost()
                 with edge_errors():
+                    if not path.exists():  # it is made now
+                        note_whole(self.folder)
+                    self._cut = self.lengths_lost()
                     self._restored = restore_tails(path, file_lengths(self.folder) or {})
                 self._edge = load_edge(path, self.meta.storage)
             return self._edge
@@ -615,7 +619,10 @@ class FolderStore(Store):
             with edge_errors():
                 log = self.folder / self.meta.shard / "wal"
                 for path in log.iterdir():
-                    _sync_file(path)
+                    if (
+                        path.is_file()
+                    ):  # Edge makes a folder for a moment, in which it writes the next file of the log
+                        _sync_file(path)
                 sync_folder(log)
             return
         with self._using() as loaded:
@@ -647,7 +654,8 @@ class FolderStore(Store):
             )
         if not self._written:
             self._sync_restored()
-            remove_file_hashes(self.folder)
+            with edge_errors():
+                begin_writing(self.folder)
             self._written = True
 
     def _sync_restored(self) -> None:

@@ -52,11 +52,13 @@ from unbraid.index.store.store import SAMPLE, Candidates, Page, Payload, Store, 
 T = TypeVar("T")
 KEY = "unbraid"  # in the collection's metadata
 BASE, WORDS = "base", "words"  # names of a point's two vectors
+TOKENS = "tokens"  # name of its multi-vector, where the collection has them
 API_KEY = "QDRANT_API_KEY"
 TIMEOUT = 60  # seconds of one request
 TRIES = 5  # of a request, half a second, then one, two and four apart
 PAUSE = 0.5
 TRANSIENT = {408, 429, 502, 503, 504}
+TOKEN_POINTS = 50  # with multi-vectors in one request: 8 MB as JSON
 POINTS = 500  # with vectors in one request: 4 MB as JSON, of 32 MB that a server takes
 SCROLL = 10_000
 ALL = 1 << 30
@@ -244,6 +246,42 @@ class QdrantStore(Store):
             self._ask(lambda: self.client.update_vectors(self.name, some, wait=True))
         if none:
             self._ask(lambda: self.client.delete_vectors(self.name, [WORDS], none, wait=True))
+
+    def add_tokens(self, dim: int) -> None:
+        """Give the collection a multi-vector of `dim` numbers a token, in float16, compared by MaxSim; again does nothing."""
+        about = self._ask(lambda: self.client.get_collection(self.name))
+        known = about.config.params.vectors
+        if isinstance(known, dict) and TOKENS in known:
+            return
+        compared = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+        config = models.DenseVectorConfig(
+            size=dim,
+            distance=models.Distance.DOT,
+            multivector_config=compared,
+            datatype=models.VectorStorageDatatype.FLOAT16,
+        )
+        named = models.DenseVectorNameConfig(dense=config)
+        self._ask(lambda: self.client.create_vector_name(self.name, TOKENS, named, wait=True))
+        # They score candidates that other vectors found: a graph over all tokens would only take room.
+        change = {TOKENS: models.VectorParamsDiff(hnsw_config=models.HnswConfigDiff(m=0), on_disk=True)}
+        self._ask(lambda: self.client.update_collection(self.name, vectors_config=change))
+
+    def without_tokens(self, modality: str) -> Iterator[Page]:
+        """Chunks of a modality that have no multi-vector, as stored, unchecked, some hundred at a time."""
+        none = models.HasVectorCondition(has_vector=TOKENS)
+        asked = models.Filter(must=[_condition("modality", "value", modality)], must_not=[none])
+        for page in self._scroll(asked, POINTS, True, vectors=True):
+            ids = [UUID(str(record.id)) for record in page]
+            yield Page(ids, [record.payload or {} for record in page], self._rows(page), None)
+
+    def set_tokens(self, tokens: Mapping[UUID, Vectors]) -> None:
+        """Replace the multi-vectors of points by id, [tokens, dim] with at least one token each."""
+        points = [
+            models.PointVectors(id=str(one), vector={TOKENS: rows.tolist()}) for one, rows in tokens.items()
+        ]
+        for start in range(0, len(points), TOKEN_POINTS):
+            part = points[start : start + TOKEN_POINTS]
+            self._ask(partial(self.client.update_vectors, self.name, part, wait=True))
 
     def vectors(self, ids: Sequence[UUID]) -> Vectors:
         """Base vectors [n, dim] as stored, unchecked; NaN where an id is gone."""

@@ -32,7 +32,7 @@ from unbraid.index.store.edge import (
     upsert_operations,
 )
 from unbraid.index.store.entry import Entry, point_id
-from unbraid.index.store.file_hashes import hashed_items
+from unbraid.index.store.file_hashes import hashed_items, note_whole
 from unbraid.index.store.folder_store import WITH_VECTORS, FolderStore
 from unbraid.index.store.meta import write_meta
 from unbraid.io.atomic import sync_folder
@@ -206,6 +206,7 @@ def rewrite(store: FolderStore, name: str, say: Callable[[dict[str, Any]], None]
     sync_folder(store.folder)
     store.forget_file_hashes()
     write_meta(store.folder, replace(store.meta, shard=name, words=VERSION))
+    note_whole(store.folder)  # only now: the files of the old one may be cut
     return items
 
 

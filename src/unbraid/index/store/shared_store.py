@@ -59,6 +59,10 @@ DELETED = 32
 WRITERS = 10.0  # seconds that a writer waits for another one
 
 
+class IndexGone(StoreError):
+    """The folder of an index was moved or deleted while it was open."""
+
+
 class SharedStore(Store):
     """An index in a folder, open in any number of processes. Several threads may use it."""
 
@@ -242,8 +246,10 @@ class SharedStore(Store):
         """What `unbraid.json` says now."""
         try:
             about = (self.folder / META_FILE).stat()
+        except FileNotFoundError:
+            raise IndexGone(f"{self.place} is gone: it was moved or deleted while it was open here") from None
         except OSError as error:
-            raise StoreError(f"{self.place} is gone: {error}") from error
+            raise StoreError(f"{self.place} cannot be read: {error}") from error
         mark = about.st_mtime_ns, about.st_ino
         if self._meta is None or self._meta[0] != mark:
             self._meta = mark, read_meta(self.folder)

@@ -10,6 +10,7 @@ export function fromAddress(search) {
     share: share >= 0.1 && share <= 0.9 ? share : SHARE,
     mode: given.get("mode") ?? "",
     words: given.get("words") !== "no",
+    why: given.get("why") === "yes",
     kind: given.get("show") ?? "",
     folder: given.get("folder") ?? "",
     languages: given.getAll("language"),
@@ -25,6 +26,7 @@ export function toAddress(state, firstMode) {  // what is as it is by default is
   add("share", state.share, SHARE);
   add("mode", state.mode, firstMode);
   add("words", state.words ? "yes" : "no", "yes");
+  add("why", state.why ? "yes" : "no", "no");
   add("show", state.kind, "");
   add("folder", state.folder, "");
   state.languages.forEach(name => given.append("language", name));

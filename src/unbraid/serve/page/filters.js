@@ -12,7 +12,7 @@ let changed = () => {};
 
 const picked = name => document.querySelector(`input[name=${name}]:checked:enabled`)?.value;
 const wordsToo = () => document.querySelector("input[name=words]");
-export const filters = () => ({ mode: picked("mode"), words: wordsToo().checked, kind: picked("kind") ?? "", folder, languages: [...languages] });
+export const filters = () => ({ mode: picked("mode"), words: wordsToo().checked, why: Boolean(picked("why")), kind: picked("kind") ?? "", folder, languages: [...languages] });
 export const firstMode = () => Object.keys(modes)[0];
 export const sameFilters = (one, other) => one.kind === other.kind && one.folder === other.folder && String(one.languages) === String(other.languages);
 
@@ -29,6 +29,7 @@ export function build(model, onChange) {
   document.querySelectorAll("label.pick").forEach(one => one.remove());
   Object.keys(modes).forEach((mode, number) => pick("modes", "mode", "radio", mode, mode).append(node("kbd", "", number + 1)));
   pick("modes", "words", "checkbox", "on", "Words too").id = "mixing";
+  if (model.multi_vector) pick("modes", "why", "checkbox", "on", "Why").title = "Shows which words of a hit answered which words of the query";
   ["", ...model.modalities].forEach(kind => pick("kinds", "kind", "radio", kind, KINDS[kind] ?? kind));
   $("narrow").addEventListener("toggle", refresh);
 }
@@ -41,6 +42,8 @@ export function set(state) {
   check("mode", state.mode);
   check("kind", state.kind);
   wordsToo().checked = state.words;
+  const why = document.querySelector("input[name=why]");
+  if (why) why.checked = state.why;
   [folder, languages] = [state.folder, state.languages];
   explain();
   if ((folder || languages.length) && !$("narrow").open) $("narrow").open = true;  // which asks for them

@@ -98,6 +98,7 @@ function card(hit, best, moved) {
     mark(text, "", { text: hit.snippet, marks: hit.marks });
     what.append(text);
   }
+  if (hit.why?.length) what.append(node("p", "why", `Why: ${hit.why.map(one => `${one.query} ← ${one.passage} ${one.cosine.toFixed(2)}`).join(", ")}`));
   if (hit.copies.length) what.append(node("p", "copies", `Also in ${hit.copies.map(one => one.path).join(", ")}`));
   row.append(score, what);
   return row;

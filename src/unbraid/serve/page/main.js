@@ -12,6 +12,7 @@ let wanted = null;  // the last query
 let asked = null;  // the query and filters of the hits
 let vectors = {};  // its vectors, as the server gave them: another mode needs no encoding
 let oneTier = true;  // whether queries and documents are encoded alike, in every mode
+let multiVector = false;  // whether the model has vectors of words: a second look and "Why" then need the text itself
 let ready = false;  // once the server has said what it serves
 let flight = null;  // the last request: an earlier one that is still out is given up
 
@@ -23,7 +24,8 @@ async function ask(one, count, how) {
   wanted = one;
   const mixed = Boolean(one.text && chosen.words);
   const known = query.sameQuery(one, asked?.one) && (oneTier || chosen.mode === asked.chosen.mode);  // its vectors are here; then the query itself is sent for its words alone
-  const about = { ...(known ? vectors : {}), ...(known && !mixed ? {} : query.content(one)) };
+  const text = multiVector && one.text && !one.pictures.length;
+  const about = { ...(known ? vectors : {}), ...(known && !mixed && !text ? {} : query.content(one)), ...(text && chosen.why ? { explain: true } : {}) };
   const narrowed = { modality: chosen.kind || undefined, paths: chosen.folder ? [chosen.folder] : undefined, languages: chosen.languages.length ? chosen.languages : undefined };
   say(false, "Searching…");
   $("hits").className = how === "more" ? "" : "old";
@@ -90,6 +92,7 @@ async function start() {
     const model = (await call("/v1/models")).data[0];
     $("about").textContent = `${model.id} ${model.version || ""}`;
     if (!model.index) return say(true, "No index is served here. Start with: unbraid serve --index DIR");
+    multiVector = model.multi_vector;
     oneTier = model.tier === model.query_tier;
     filters.build(model, again);
     $("more").addEventListener("click", () => begin(asked.one, Math.min(asked.count + STEP, status.most), "more"));

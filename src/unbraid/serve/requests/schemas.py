@@ -106,6 +106,9 @@ class SearchRequest(Struct, forbid_unknown_fields=True):
     query_language: str | None = None
     vectors_only: bool = False  # leaves the words of the query out
     min_score: Probability = 0.0  # leaves out hits that are less likely relevant
+    # A second look at the first hits of one text: "on", "off", how many, or a time such as "30ms".
+    rerank: Annotated[str, Meta(max_length=20)] | None = None
+    explain: bool = False  # fills `why` of the hits of one text
 
 
 # -- responses
@@ -149,6 +152,14 @@ class Place(Struct):
     unit: str = ""
 
 
+class WordPair(Struct):
+    """A word of the query, and the word of a hit that answers it best."""
+
+    query: str
+    passage: str
+    cosine: float
+
+
 class SearchHit(Struct):
     """A result of a search."""
 
@@ -170,6 +181,7 @@ class SearchHit(Struct):
     copies: list[Place] = []  # where else the same text was found
     picture: str | None = None  # where a thumbnail is served
     unit: str = ""  # what the lines are if they are no lines: "slide", "sheet Sales, row"
+    why: list[WordPair] = []  # where it was asked for
 
 
 class SearchResponse(Struct, tag_field="object", tag="list"):

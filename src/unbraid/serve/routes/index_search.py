@@ -62,6 +62,7 @@ class IndexSearch:
         base: np.ndarray,
         own: np.ndarray | None,
         words: str | None,
+        text: str | None,
         asked: SearchRequest,
         *,
         gone: "asyncio.Future[None]",
@@ -69,10 +70,10 @@ class IndexSearch:
     ) -> list[SearchHit]:
         """The hits of a query's base vector [1, dim] and, unless None, of its vector by `own_tier` and of its `words`.
 
-        Raises ApiError 400 for a filter that means nothing and 500 for a broken index, Overloaded when the search did
+        `text` is the query where it is one text. Raises ApiError 400 for a filter that means nothing and 500 for a broken index, Overloaded when the search did
         not begin within `most_seconds`, ClientGone when it did not begin before `gone` was done.
         """
-        submitted = self._thread.submit(self._search, base, own, words, asked)
+        submitted = self._thread.submit(self._search, base, own, words, text, asked)
         found = asyncio.wrap_future(submitted)
         either: set[asyncio.Future[Any]] = {found, gone}
         await asyncio.wait(either, timeout=most_seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -81,7 +82,12 @@ class IndexSearch:
         return await found
 
     def _search(
-        self, base: np.ndarray, own: np.ndarray | None, words: str | None, asked: SearchRequest
+        self,
+        base: np.ndarray,
+        own: np.ndarray | None,
+        words: str | None,
+        text: str | None,
+        asked: SearchRequest,
     ) -> list[SearchHit]:
         from unbraid.index.search.marks import mark_words
         from unbraid.index.store.bm25 import word_terms
@@ -99,6 +105,9 @@ class IndexSearch:
                     path=asked.paths,
                     language=asked.languages,
                     where=asked.where or (),
+                    texts=[text],
+                    rerank=asked.rerank,
+                    explain=asked.explain,
                 )
         except ItemError as error:  # a filter that means nothing
             raise ApiError(400, "invalid_input", str(error)) from error

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from unbraid.errors import ItemError
+from unbraid.items import Code
 from unbraid.mix import check_weights, joined_words, mix_vectors, shared_weights
 from unbraid.runtime.routing import query_side
 from unbraid.serve.context import body_of, client_gone, context_of, stats_of
@@ -54,10 +55,19 @@ async def search(request: Request) -> Response:
     else:
         own = await _own_vector(request, asked, items, weights, encoder)
     with stats.phase("search"), client_gone(request) as gone:
-        hits = await index.search(base, own, words, asked, gone=gone, most_seconds=limits.queue_seconds)
+        hits = await index.search(
+            base, own, words, _text(items), asked, gone=gone, most_seconds=limits.queue_seconds
+        )
     usage = Usage(stats.tokens, stats.tokens)
     sent_own = None if own is None else _sent(own)
     return json_response(SearchResponse(asked.mode, hits, _sent(base), asked.base is None, usage, sent_own))
+
+
+def _text(items: Sequence[RequestItem]) -> str | None:
+    """The query itself where it is one text or code, which a second look is possible for."""
+    if len(items) != 1 or not isinstance(items[0].content, str):
+        return None
+    return Code(items[0].content) if items[0].kind == "code" else items[0].content
 
 
 def _sent(vector: np.ndarray) -> str:

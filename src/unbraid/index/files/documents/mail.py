@@ -1,26 +1,27 @@
-"""Messages: .eml, .mbox (many of them) and Outlook's .msg; attachments are named, not read."""
+"""Messages: .eml, and .mbox with many of them."""
 
 import re
-from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.header import decode_header
 from email.message import Message
-from io import BytesIO
-from typing import Any
+from mimetypes import MimeTypes
+from pathlib import PurePosixPath
+from typing import TypeAlias
 
 from unbraid.errors import DataError
 from unbraid.index.files.chunk import split_lines
 from unbraid.index.files.decode import decode
-from unbraid.index.files.documents.parts import OLE, Document, Part, Refused
+from unbraid.index.files.documents.parts import Document, Part, Refused
 from unbraid.index.files.read_html import read_html
 
-_SHOWN = ("Subject", "From", "To", "Cc", "Date")
+SHOWN = ("Subject", "From", "To", "Cc", "Date")
 _FIELD = re.compile(rb"[!-9;-~]{1,80}:[ \t\r\n]")
 # A message of an mbox begins.
 _FROM = re.compile(rb"^From [^\n]{0,1000}\r?\n(?=[!-9;-~]{1,80}:)", re.MULTILINE)
 _QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
 _MAX_PARTS = 1000
 _MAX_MESSAGES = 100_000
+Attachment: TypeAlias = tuple[str, bytes]  # its name and content
 
 
 def read_eml(data: bytes, document: Document) -> None:
@@ -28,7 +29,7 @@ def read_eml(data: bytes, document: Document) -> None:
     data = data.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not _FIELD.match(data):
         raise Refused("not a message inside")
-    _add_message(document.part("line"), message_from_bytes(data), None)
+    _add_message(document, document.part("line"), message_from_bytes(data), None)
 
 
 def read_mbox(data: bytes, document: Document) -> None:
@@ -42,18 +43,27 @@ def read_mbox(data: bytes, document: Document) -> None:
     ends = [start.start() for start in starts[1:]] + [len(data)]
     for number, (start, end) in enumerate(zip(starts, ends, strict=True), start=1):
         content = _QUOTED_FROM.sub(rb"\1", data[start.end() : end])
-        _add_message(part, message_from_bytes(content), number)
+        _add_message(document, part, message_from_bytes(content), number)
 
 
-def _add_message(part: Part, message: Message, number: int | None) -> None:
-    about = {name: _header(message.get(name, "")) for name in _SHOWN}
+def _add_message(document: Document, part: Part, message: Message, number: int | None) -> None:
+    about = {name: _header(message.get(name, "")) for name in SHOWN}
     bodies: list[str] = []
-    attached: list[str] = []
+    attached: list[Attachment] = []
     _walk(message, bodies, attached)
-    _add(part, about, "\n\n".join(bodies), attached, number)
+    add_text(part, about, "\n\n".join(bodies), [name for name, _ in attached], number)
+    for name, content in attached:
+        attach(document, name, content, number)
 
 
-def _add(part: Part, about: dict[str, str], text: str, attached: list[str], number: int | None) -> None:
+def attach(document: Document, name: str, content: bytes | str, number: int | None = None) -> None:
+    """Attach a file to the document; what is found in it names it and the message with this number."""
+    own = PurePosixPath(name.replace("\\", "/")).name[-150:]
+    document.attach(f"message {number}, attachment {own}" if number else f"attachment {own}", content)
+
+
+def add_text(part: Part, about: dict[str, str], text: str, attached: list[str], number: int | None) -> None:
+    """Add a message to `part`: what its headers say, its text, and the names of what is attached."""
     subject = about["Subject"]
 
     def add(line: str, *, level: int | None = None, apart: bool = False) -> None:
@@ -74,8 +84,8 @@ def _add(part: Part, about: dict[str, str], text: str, attached: list[str], numb
         add(f"Attached: {', '.join(attached)}", apart=True)
 
 
-def _walk(message: Message, bodies: list[str], attached: list[str]) -> None:
-    """Add the texts of a message, of alternatives the plain one, and the names of what is attached."""
+def _walk(message: Message, bodies: list[str], attached: list[Attachment]) -> None:
+    """Add the texts of a message, of alternatives the plain one, and what is attached."""
     waiting = [message]
     for _ in range(_MAX_PARTS):
         if not waiting:
@@ -92,10 +102,21 @@ def _walk(message: Message, bodies: list[str], attached: list[str]) -> None:
             continue
         name = _header(str(part.get_filename() or ""))
         if name or part.get_content_disposition() == "attachment":
-            attached.append(name or kind)
+            attached.append(_attachment(part, name or "unnamed"))
         elif kind in ("text/plain", "text/html"):
             text = _text(part)
             bodies.append("\n".join(read_html(text)[0].lines) if kind == "text/html" else text)
+
+
+def _attachment(part: Message, name: str) -> Attachment:
+    """A part of a message as a file; one whose name has no suffix gets that of its type, a text is in UTF-8."""
+    kind = part.get_content_type()
+    if not PurePosixPath(name).suffix:
+        name += MimeTypes().guess_extension(kind) or ""
+    if part.get_content_maintype() == "text":
+        return name, _text(part).encode("utf-8", "replace")
+    content = part.get_payload(decode=True)
+    return name, content if isinstance(content, bytes) else b""
 
 
 def _text(part: Message) -> str:
@@ -130,54 +151,3 @@ def _header(value: object) -> str:
         for piece, charset in pieces
     ]
     return " ".join("".join(words).split())
-
-
-# -- Outlook -----------------------------------------------------------------------------------------------
-
-# Properties of a message (MS-OXPROPS): name -> ids of the streams that may hold it.
-_PROPERTIES = {"Subject": "0037", "From": "0C1A", "To": "0E04", "Cc": "0E03", "body": "1000", "html": "1013"}
-_SENT = 0x0039  # PidTagClientSubmitTime
-_MAX_STREAM = 16 * 1024**2
-
-
-def read_msg(data: bytes, document: Document) -> None:
-    """Numbers are lines of its text. Raises Refused."""
-    import olefile
-
-    if not data.startswith(OLE):
-        raise Refused("not a msg inside")
-    with olefile.OleFileIO(BytesIO(data)) as ole:
-        if not ole.exists("__properties_version1.0"):
-            raise Refused("not a msg inside")
-        found = {name: _property(ole, "", number) for name, number in _PROPERTIES.items()}
-        sent = _sent(ole.openstream("__properties_version1.0").read(_MAX_STREAM))
-        folders = {entry[0] for entry in ole.listdir() if entry[0].startswith("__attach_version1.0_")}
-        attached = [
-            _property(ole, folder, "3707") or _property(ole, folder, "3704") for folder in sorted(folders)
-        ]
-    about = {name: found.get(name, "") for name in _SHOWN} | {"Date": sent}
-    text = found["body"] or "\n".join(read_html(found["html"])[0].lines)
-    _add(document.part("line"), about, text, list(filter(None, attached)), None)
-
-
-def _property(ole: Any, folder: str, number: str) -> str:
-    """A text of a message or an attachment: in UTF-16 (001F), in another encoding (001E), or as bytes (0102)."""
-    for kind, charset in (("001F", "utf-16-le"), ("001E", ""), ("0102", "")):
-        path = [*filter(None, [folder]), f"__substg1.0_{number}{kind}"]
-        if ole.exists(path):
-            content = ole.openstream(path).read(_MAX_STREAM)
-            return decode_as(content, charset).replace("\0", "")
-    return ""
-
-
-def _sent(properties: bytes) -> str:
-    """When a message was sent, by its table of properties: entries of 16 bytes behind 32."""
-    for place in range(32, len(properties) - 15, 16):
-        kind, number = (int.from_bytes(properties[at : at + 2], "little") for at in (place, place + 2))
-        if (kind, number) == (0x0040, _SENT):
-            ticks = int.from_bytes(properties[place + 8 : place + 16], "little")
-            try:
-                return str((datetime(1601, 1, 1, tzinfo=UTC) + timedelta(microseconds=ticks // 10)).date())
-            except OverflowError:
-                return ""
-    return ""

@@ -8,6 +8,7 @@ from unbraid.index.files.chunk import Lines, Section, from_headings
 from unbraid.io.surrogates import replace_lone_surrogates
 
 MAX_CHARACTERS = 8 * 1024**2
+MAX_ATTACHED, MAX_ATTACHED_BYTES = 20_000, 256 * 1024**2
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # how Outlook's messages and Office files from before 2007 begin
 
 
@@ -22,6 +23,8 @@ class Document:
         """No parts yet."""
         self.parts: list[Part] = []
         self._characters = 0
+        self._attached: list[tuple[str, bytes | str]] = []
+        self._attached_bytes = 0
 
     def part(self, unit: str) -> "Part":
         """A new part, whose numbers count `unit`: "slide", "sheet Sales, row"."""
@@ -34,9 +37,25 @@ class Document:
         if self._characters > MAX_CHARACTERS:
             raise Refused(f"over {MAX_CHARACTERS:,} characters")
 
+    def attach(self, name: str, content: bytes | str) -> None:
+        """Add a file that is in the document, or the reason why it is not read."""
+        if not isinstance(content, str):
+            self._attached_bytes += len(content)
+            if self._attached_bytes > MAX_ATTACHED_BYTES:
+                content = f"over {MAX_ATTACHED_BYTES // 1_000_000} MB in those before it"
+            elif len(self._attached) >= MAX_ATTACHED:
+                content = f"over {MAX_ATTACHED:,} files before it"
+        self._attached.append((name, content))
+
     def written(self) -> list[dict[str, Any]]:
         """The parts with lines, as JSON holds them."""
         return [part.written() for part in self.parts if part.lines]
+
+    def attached(self) -> tuple[list[tuple[str, int | str]], bytes]:
+        """(name, size or the reason why it is not read) of each attached file, and the contents in one."""
+        contents = [content for _, content in self._attached if isinstance(content, bytes)]
+        about = [(name, one if isinstance(one, str) else len(one)) for name, one in self._attached]
+        return about, b"".join(contents)
 
 
 class Part:

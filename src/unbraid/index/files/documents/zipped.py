@@ -10,7 +10,7 @@ from unbraid.index.files.documents.parts import Refused
 MAX_MEMBERS = 20_000
 MAX_UNPACKED = 256 * 1024**2
 MAX_RATIO = 250  # bytes unpacked from a byte: of XML some 10, of a sheet of zeros 100
-_FREE = 16 * 1024**2  # which any file may unpack to
+FREE = 16 * 1024**2  # which any file may unpack to
 _ENCRYPTED = 1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others unpack a block of any size at once
 
@@ -32,7 +32,7 @@ class Zipped:
         if any(member.compress_type not in _METHODS for member in members):
             raise Refused("packed in a way that is not read")
         unpacked = sum(member.file_size for member in members)
-        if unpacked > MAX_UNPACKED or unpacked > max(_FREE, MAX_RATIO * len(data)):
+        if unpacked > MAX_UNPACKED or unpacked > max(FREE, MAX_RATIO * len(data)):
             raise Refused(
                 f"too large when unpacked: {shown_size(unpacked)} in a {shown_size(len(data))} file"
             )

@@ -1,0 +1,121 @@
+"""The token vectors of passages of an index, from the cache or encoded now."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unbraid.errors import DataError
+from unbraid.index.search.token_cache import KEY, TokenCache, content_key
+from unbraid.index.store.entry import Entry
+from unbraid.items import Code, Item
+from unbraid.multi_vector.codes import pack, unpack
+from unbraid.multi_vector.token_vectors import pool
+from unbraid.runtime.onnx_session import pick_graph
+
+# Of a stored passage. One with more tokens than fit is pooled: 112 vectors of 64 numbers.
+MOST_BYTES: Final = 3_840
+
+Tokens = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Head:
+    """The multi-vector head of a tier. Vectors of two tiers or of two `space`s must not be compared."""
+
+    tier: str
+    space: str  # the head's id
+    key: bytes  # of the encoder and the head, as the cache has it
+    dim: int
+
+    @property
+    def most(self) -> int:
+        """Vectors of a passage that are stored."""
+        return MOST_BYTES // (2 + self.dim // 2)
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A text or code with the head that is to read it."""
+
+    item: Item
+    head: Head
+    key: bytes
+
+    @classmethod
+    def of(cls, model: Any, entry: Entry | None) -> "Passage | None":
+        """The passage of a chunk; None for a damaged chunk, a picture, and a tier without a head."""
+        if entry is None or entry.modality == "image":
+            return None
+        head = head_of(model, entry.tier, entry.modality)
+        if head is None:
+            return None
+        item = Code(entry.text) if entry.modality == "code" else entry.text
+        return cls(item, head, content_key(entry.text, entry.modality) + head.key)
+
+
+def head_of(model: Any, tier: str, modality: str) -> Head | None:
+    """The head that reads texts of a modality in a tier; None where the model's bundle has none."""
+    bundle = getattr(model, "bundle", None)
+    spec = bundle.tiers.get(tier, {}).get(modality) if bundle else None
+    if spec is None or spec.multi_vector is None:
+        return None
+    head, graph = spec.multi_vector, pick_graph(spec.graphs, model.precision)
+    precision = next((one for one, file in spec.graphs.items() if file == graph and one in head.graphs), None)
+    if precision is None:
+        return None
+    key = hashlib.blake2b(f"{spec.id}\0{head.id}\0{precision}".encode(), digest_size=KEY).digest()
+    return Head(tier, head.id, key, head.dim)
+
+
+def document_tokens(
+    model: Any, passages: Sequence[Passage], cache: TokenCache, seconds: float | None = None
+) -> list[Tokens | None]:
+    """The unit token vectors [tokens, dim] of each passage; None of one that is not cached and for which no time was left.
+
+    Passages are encoded in their order, a few at a time, for at most about `seconds`; None is as long as it takes. What was
+    encoded is cached. Vectors are those of the cache, in four bits, also the first time.
+    """
+    start = perf_counter()
+    packed = cache.read([one.key for one in passages])
+    missing = list({one.key: one for one in passages if one.key not in packed}.values())
+    new: dict[bytes, bytes] = {}
+    size = len(missing) if seconds is None else max(1, model.threads)
+    last = 0.0
+    for place in range(0, len(missing), max(1, size)):
+        begun = perf_counter()
+        if seconds is not None and begun - start + last >= seconds:
+            break
+        new |= encode_passages(model, missing[place : place + size])
+        last = perf_counter() - begun
+    cache.write(new)
+    packed |= new
+    return [_unpacked(packed.get(one.key), one.head.dim) for one in passages]
+
+
+def encode_passages(model: Any, passages: Sequence[Passage]) -> dict[bytes, bytes]:
+    """The packed token vectors of each passage by its key."""
+    by_tier: dict[str, list[Passage]] = {}
+    for one in passages:
+        by_tier.setdefault(one.head.tier, []).append(one)
+    found: dict[bytes, bytes] = {}
+    for tier, some in by_tier.items():
+        items = [one.item for one in some]
+        tokens = model.token_vectors(items, tier=tier, on_truncate="ignore", progress=False)
+        found |= {
+            one.key: pack(pool(each.vectors, one.head.most)) for one, each in zip(some, tokens, strict=True)
+        }
+    return found
+
+
+def _unpacked(packed: bytes | None, dim: int) -> Tokens | None:
+    if packed is None:
+        return None
+    try:
+        return unpack(packed, dim)
+    except DataError:  # a row of another program under our key
+        return None

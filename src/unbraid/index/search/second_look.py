@@ -1,0 +1,170 @@
+"""The second look: the first candidates of a query of words are scored again by late interaction (MaxSim).
+
+A vector says what a passage is about as a whole. Its tokens say whether each word of the query has an answer in it. That
+changes the log odds of the candidates that are looked at: those that answer better than the others gain what those that
+answer worse lose, so that what people see stays a probability. What cannot be looked at keeps the log odds that it has:
+pictures, texts that another tier encoded than the query's, and what no time was left for.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+import numpy as np
+
+from unbraid.errors import ItemError
+from unbraid.index.protocol import Scores
+from unbraid.index.search.document_tokens import Head, Passage, document_tokens, head_of
+from unbraid.index.search.rescore import Ranked
+from unbraid.index.search.token_cache import TokenCache
+from unbraid.index.store.entry import Entry
+from unbraid.items import Code
+from unbraid.multi_vector.maxsim import maxsim
+from unbraid.multi_vector.token_vectors import TokenVectors
+
+# Log odds of a candidate whose score is 1 above the mean of the candidates. They are not divided by their spread, so that small
+# differences stay small. A bundle may say another number for each mode, 0 where a second look does not help: `look` of its
+# `relevance`.
+LOOK: Final = 10.0
+FIRST, MOST_FIRST = 50, 1_000
+_TIME = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|s)", re.ASCII)
+_COUNT = re.compile(r"[0-9]{1,4}")
+
+EntriesOf: TypeAlias = Callable[[list[UUID]], Sequence[Entry | None]]  # reads chunks
+
+
+@dataclass(frozen=True)
+class Rerank:
+    """How much a second look may do: the `first` candidates, and `seconds` to encode those that are not stored."""
+
+    first: int = FIRST
+    seconds: float | None = None
+
+
+def read_rerank(given: str | int) -> Rerank | None:
+    """What `--rerank` says: "on", "off" (None), a number of candidates such as 100, or a time such as "30ms".
+
+    Raises ItemError for anything else.
+    """
+    text = str(given).strip().lower()
+    if text == "off":
+        return None
+    if text == "on":
+        return Rerank()
+    if _COUNT.fullmatch(text) and 2 <= int(text) <= MOST_FIRST:
+        return Rerank(first=int(text))
+    if time := _TIME.fullmatch(text):
+        return Rerank(seconds=float(time[1]) / (1000 if time[2] == "ms" else 1))
+    raise ItemError(
+        f"rerank is {text[:40]!r}: expected on, off, 2 to {MOST_FIRST:,} candidates, or a time such as 30ms"
+    )
+
+
+def changes(scores: Scores, weight: float) -> Scores:
+    """What MaxSim scores [n] of the candidates of one query add to their log odds [n]; their sum is 0."""
+    scores = np.asarray(scores, np.float64)
+    return weight * (scores - scores.mean()) if len(scores) else scores
+
+
+@dataclass(frozen=True)
+class SecondLook:
+    """The second look of one query of words: its token vectors by `head`, and what its scores count (`weight`)."""
+
+    model: Any
+    head: Head
+    query: TokenVectors
+    weight: float
+    rerank: Rerank
+    cache: TokenCache
+
+    def again(self, odds: Scores, ids: Sequence[UUID], entries_of: EntriesOf) -> Scores:
+        """Log odds [n] of the candidates `ids`, those of the first changed by what their tokens say."""
+        first = np.argsort(-odds, kind="stable")[: self.rerank.first].tolist()
+        passages = [Passage.of(self.model, entry) for entry in entries_of([ids[row] for row in first])]
+        seen = [
+            (row, one)
+            for row, one in zip(first, passages, strict=True)
+            if one is not None and (one.head.tier, one.head.space) == (self.head.tier, self.head.space)
+        ]
+        tokens = document_tokens(self.model, [one for _, one in seen], self.cache, self.rerank.seconds)
+        # An item without a word has no tokens, and nothing to look at.
+        found = {
+            row: each for (row, _), each in zip(seen, tokens, strict=True) if each is not None and len(each)
+        }
+        changed = np.array(odds, np.float64)
+        if found:
+            changed[list(found)] += changes(maxsim(self.query, list(found.values())), self.weight)
+        return changed
+
+    def ranked(
+        self, ranking: Iterable[Ranked], log_odds: Callable[[Scores], Scores], entries_of: EntriesOf
+    ) -> Iterator[Ranked]:
+        """A ranking by cosines as one by log odds, the first candidates looked at again.
+
+        `log_odds` makes those of cosines [n]. The first of `ranking` has more final candidates than are looked at.
+        """
+        gained: Scores = np.empty(0)
+        for some in ranking:
+            odds = log_odds(some.scores)
+            if not len(gained):
+                final = odds[some.order]
+                gained = np.zeros(len(odds))
+                gained[some.order] = (
+                    self.again(final, [some.ids[row] for row in some.order], entries_of) - final
+                )
+            changed = np.round(odds + np.pad(gained, (0, len(odds) - len(gained))), 6)
+            order = sorted(some.order, key=lambda row: -changed[row])
+            if len(order) < len(odds):  # one that is not final may come before those that lost much
+                lowest = odds[some.order].min()
+                order = [row for row in order if changed[row] >= lowest]
+            yield Ranked(some.ids, changed, order)
+
+
+def second_looks(
+    model: Any, queries: Sequence[str | None], weight: float, rerank: Rerank, cache: TokenCache
+) -> list[SecondLook | None]:
+    """The second look of each query, a text or code; None where it is neither, or where no head reads it.
+
+    A query is read by the tier that encodes documents in its language, whose tokens it is compared with.
+    """
+    heads = [None if query is None else query_head(model, query) for query in queries]
+    looks: list[SecondLook | None] = [None] * len(queries)
+    if weight == 0:
+        return looks
+    rows = [row for row, head in enumerate(heads) if head is not None]
+    tokens = query_tokens(model, [(queries[row], heads[row]) for row in rows])  # type: ignore[misc]
+    for row, each in zip(rows, tokens, strict=True):
+        head = heads[row]
+        if head is not None and len(each):
+            looks[row] = SecondLook(model, head, each, weight, rerank, cache)
+    return looks
+
+
+def can_look(model: Any) -> bool:
+    """Whether some tier of a model's bundle has a multi-vector head."""
+    tiers = getattr(getattr(model, "bundle", None), "tiers", {})
+    return any(spec.multi_vector for specs in tiers.values() for spec in specs.values())
+
+
+def query_head(model: Any, query: str) -> Head | None:
+    """The head that reads a query; None where there is none."""
+    if getattr(model, "bundle", None) is None:
+        return None
+    modality = "code" if isinstance(query, Code) else "text"
+    if modality not in model.modalities:
+        return None
+    ((tier, _),) = model.route([query], side="document")
+    return head_of(model, tier, modality)
+
+
+def query_tokens(model: Any, asked: Sequence[tuple[str, Head]], *, pruned: bool = True) -> list[TokenVectors]:
+    """The token vectors of queries, each by its head."""
+    return [
+        tokens
+        for query, head in asked
+        for tokens in model.token_vectors(
+            [query], tier=head.tier, pruned=pruned, on_truncate="ignore", progress=False
+        )
+    ]

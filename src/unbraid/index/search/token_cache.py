@@ -1,0 +1,140 @@
+"""token_vectors.sqlite in the folder of an index: the packed token vectors of passages, so that each is encoded once.
+
+Only a cache. A row is found by the passage's content and by the head that made it, so it never goes stale; it may be missing,
+and the file may be deleted at any time. A damaged row counts as missing and a damaged file is made anew. Where the file cannot
+be read or written just now, nothing is read or kept, and that is no error. Each call opens the file, as other processes may
+use it, replace it or delete it in between.
+"""
+
+import hashlib
+import sqlite3
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+FILE = "token_vectors.sqlite"
+KEY = 16  # bytes of a passage's key, and of a head's
+# Seconds until a file that another process writes counts as missing, and until nothing is kept.
+PATIENCE = {"ro": 0.02, "rw": 0.2, "rwc": 0.2}
+MOST_KEPT = 4_096  # passages in memory where there is no folder: 12 MB
+_ASKED = 500  # keys of one question
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")  # the last: its table is another one
+_TABLE = "CREATE TABLE IF NOT EXISTS tokens (key BLOB PRIMARY KEY, packed BLOB NOT NULL)"
+
+
+def content_key(text: str, modality: str) -> bytes:
+    """The key of a passage: its text, and whether it is text or code."""
+    return hashlib.blake2b(f"{modality}\0{text}".encode("utf-8", "surrogatepass"), digest_size=KEY).digest()
+
+
+class TokenCache:
+    """Packed token vectors by key, in a folder, or in memory where there is none."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """Use the file in `folder`, made by the first `write`."""
+        self.path = None if folder is None else folder / FILE
+        self._kept: dict[bytes, bytes] = {}
+
+    def read(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """What is stored under those of `keys` that are there."""
+        if self.path is None:
+            return {key: self._kept[key] for key in keys if key in self._kept}
+        found: dict[bytes, bytes] = {}
+        with suppress(sqlite3.Error), _opened(self.path, "ro") as file:
+            for start in range(0, len(keys), _ASKED):
+                some = keys[start : start + _ASKED]
+                marks = ",".join("?" * len(some))
+                for key, stored in file.execute(
+                    f"SELECT key, packed FROM tokens WHERE key IN ({marks})", some
+                ):
+                    if (packed := _checked(key, stored)) is not None:
+                        found[key] = packed
+        return found
+
+    def write(self, packed: Mapping[bytes, bytes]) -> None:
+        """Store `packed` by key, as far as that is possible now."""
+        if not packed:
+            return
+        if self.path is None:
+            self._kept |= packed
+            for key in list(self._kept)[: len(self._kept) - MOST_KEPT]:
+                del self._kept[key]
+            return
+        rows = [(key, _check(key, one) + one) for key, one in packed.items()]
+        for _ in range(2):  # again where a damaged file was in the way
+            try:
+                with _opened(self.path, "rwc") as file, file:
+                    file.execute(_TABLE)
+                    file.executemany("INSERT OR REPLACE INTO tokens VALUES (?, ?)", rows)
+                return
+            except sqlite3.Error as error:
+                if not getattr(error, "sqlite_errorname", "").startswith(_DAMAGED):
+                    return
+                self.remove()
+
+    def keep(self, contents: Collection[bytes]) -> int:
+        """Drop the passages whose `content_key` is none of `contents`, and give their room back; returns how many went."""
+        if self.path is None or not self.path.exists():
+            return 0
+        with suppress(sqlite3.Error), _opened(self.path, "rw") as file:
+            with file:
+                gone = [
+                    (key,) for (key,) in file.execute("SELECT key FROM tokens") if key[:KEY] not in contents
+                ]
+                file.executemany("DELETE FROM tokens WHERE key = ?", gone)
+            file.execute("VACUUM")
+            return len(gone)
+        return 0
+
+    def drop(self, contents: Collection[bytes]) -> None:
+        """Forget the passages of these `content_key`s."""
+        if self.path is None:
+            wanted = set(contents)
+            self._kept = {key: one for key, one in self._kept.items() if key[:KEY] not in wanted}
+        elif contents and self.path.exists():
+            ranges = [(one, one + b"\xff" * (KEY + 1)) for one in contents]
+            with suppress(sqlite3.Error), _opened(self.path, "rw") as file, file:
+                file.executemany("DELETE FROM tokens WHERE key >= ? AND key < ?", ranges)
+
+    def bytes(self) -> int:
+        """What the file takes; 0 where there is none."""
+        try:
+            return 0 if self.path is None else self.path.stat().st_size
+        except OSError:
+            return 0
+
+    def remove(self) -> None:
+        """Delete the file."""
+        if self.path is not None:
+            # The journal first: one of another file would be rolled back into a new one.
+            for path in (self.path.with_name(f"{FILE}-journal"), self.path):
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
+    with closing(
+        sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", timeout=PATIENCE[mode], uri=True)
+    ) as file:
+        if mode != "ro":
+            # Rows of 3 KB leave less of a large page empty.
+            file.execute("PRAGMA page_size = 32768")
+            # Without waiting for the disk: a row that a power cut damages counts as missing.
+            file.execute("PRAGMA synchronous = OFF")
+            # What is deleted is overwritten: it says something of a text that may be meant to be gone.
+            file.execute("PRAGMA secure_delete = ON")
+        yield file
+
+
+def _check(key: bytes, packed: bytes) -> bytes:
+    return zlib.crc32(packed, zlib.crc32(key)).to_bytes(4, "little")
+
+
+def _checked(key: object, stored: object) -> bytes | None:
+    """What `write` stored; None for anything else."""
+    if not isinstance(key, bytes) or not isinstance(stored, bytes) or len(stored) < 4:
+        return None
+    packed = stored[4:]
+    return packed if stored[:4] == _check(key, packed) else None

@@ -1,0 +1,90 @@
+"""The vectors of an item's tokens, and which of them are kept."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unbraid.vectors import normalize
+
+# Two vectors of one token in a text with a larger cosine say the same.
+SAME = 0.97
+
+
+@dataclass(frozen=True)
+class TokenVectors:
+    """One item's multi-vector: for each of its tokens a unit vector, its weight as a part of a query, and its id.
+
+    `vectors` float32 [tokens, dim], `weights` float32 [tokens], above 0, `ids` int64 [tokens]. An item without a word has
+    no tokens.
+    """
+
+    vectors: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    ids: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """How many tokens there are."""
+        return len(self.ids)
+
+    def weighted(self) -> NDArray[np.float32]:
+        """The vectors float32 [tokens, dim], each times its share of all weights, for an engine that counts tokens equally.
+
+        The sum over them of the largest dot product with a document's vectors is `maxsim`, where both have tokens.
+        """
+        return self.vectors * (self.weights / self.weights.sum())[:, None]
+
+    def rows(self, kept: NDArray[np.integer] | NDArray[np.bool_]) -> "TokenVectors":
+        """Some of the tokens, by their positions or by a mask."""
+        return TokenVectors(self.vectors[kept], self.weights[kept], self.ids[kept])
+
+
+def prune(tokens: TokenVectors, dropped: Collection[int]) -> TokenVectors:
+    """The tokens without those whose id is `dropped` (stop words, punctuation), and without repeats that say the same.
+
+    Where every token would be dropped they stay: "to be or not to be" is a text too.
+    """
+    words = ~np.isin(tokens.ids, np.fromiter(dropped, np.int64, len(dropped)))
+    if words.any():
+        tokens = tokens.rows(words)
+    same = (tokens.ids[:, None] == tokens.ids) & (tokens.vectors @ tokens.vectors.T > SAME)
+    return tokens.rows(~np.tril(same, -1).any(axis=1))
+
+
+def pool(vectors: NDArray[np.float32], most: int) -> NDArray[np.float32]:
+    """At most `most` unit vectors for those of [tokens, dim]: means of the nearest ones, joined pair by pair.
+
+    Hierarchical token pooling (Clavié et al. 2024, arXiv 2409.14683), by Ward's criterion on sums of unit vectors.
+    """
+    count = len(vectors)
+    if count <= most:
+        return vectors
+    sums, sizes = vectors.astype(np.float64), np.ones(count)
+    alive = np.ones(count, bool)
+    costs = np.full((count, count), np.inf)
+    upper = np.triu_indices(count, 1)
+    costs[upper] = _ward(sums[upper[0]], sums[upper[1]], sizes[upper[0]], sizes[upper[1]])
+    for _ in range(count - most):
+        first, second = divmod(int(costs.argmin()), count)
+        sums[first] += sums[second]
+        sizes[first] += sizes[second]
+        alive[second] = False
+        costs[second, :] = costs[:, second] = np.inf
+        others = np.flatnonzero(alive)
+        others = others[others != first]
+        new = _ward(sums[others], sums[first], sizes[others], sizes[first])
+        costs[np.minimum(others, first), np.maximum(others, first)] = new
+    return normalize(sums[alive])
+
+
+def _ward(
+    one: NDArray[np.float64],
+    other: NDArray[np.float64],
+    size: NDArray[np.float64],
+    with_size: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """What joining two groups adds to the squared distances from their means: |a||b| / (|a|+|b|) · |mean a - mean b|²."""
+    apart = one / size[..., None] - other / with_size[..., None]
+    spread: NDArray[np.float64] = size * with_size / (size + with_size) * (apart**2).sum(-1)
+    return spread

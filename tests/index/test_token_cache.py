@@ -1,0 +1,158 @@
+"""The cache of token vectors: whatever happens to its file, it never fails and never gives something else back."""
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unbraid.index.search.token_cache import FILE, KEY, MOST_KEPT, TokenCache, content_key
+
+ONE, TWO = b"1" * 2 * KEY, b"2" * 2 * KEY
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> TokenCache:
+    return TokenCache(tmp_path)
+
+
+@given(st.dictionaries(st.binary(min_size=KEY, max_size=2 * KEY), st.binary(max_size=99), max_size=5))
+def test_what_is_written_is_read_in_memory(rows):
+    cache = TokenCache(None)
+    cache.write(rows)
+    assert cache.read([*rows, b"another"]) == rows
+    assert cache.bytes() == cache.keep([]) == 0
+
+
+def test_what_is_written_is_read_by_another_process_and_replaced(cache, tmp_path):
+    assert cache.read([ONE]) == {} and cache.bytes() == 0 and not list(tmp_path.iterdir())
+    cache.write({ONE: b"a", TWO: b""})
+    cache.write({ONE: b"b"})
+    assert TokenCache(tmp_path).read([ONE, TWO, b"x"]) == {ONE: b"b", TWO: b""}
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+def test_more_keys_than_one_question_takes(cache):
+    rows = {number.to_bytes(2 * KEY, "big"): b"x" for number in range(1201)}
+    cache.write(rows)
+    assert cache.read(list(rows)) == rows
+
+
+def test_memory_keeps_the_newest():
+    cache = TokenCache(None)
+    cache.write({number.to_bytes(KEY, "big"): b"x" for number in range(MOST_KEPT)})
+    cache.write({ONE: b"x"})
+    assert len(cache.read([(0).to_bytes(KEY, "big"), (1).to_bytes(KEY, "big"), ONE])) == 2
+
+
+@pytest.mark.parametrize("stored", [b"", b"abc", b"abcdefgh", "text", 5, None])
+def test_a_damaged_row_counts_as_missing_and_is_written_again(cache, tmp_path, stored):
+    cache.write({ONE: b"a", TWO: b"b"})
+    with closing(sqlite3.connect(tmp_path / FILE)) as file, file:
+        file.execute("CREATE TABLE other (key BLOB PRIMARY KEY, packed BLOB)")
+        file.execute("INSERT INTO other SELECT * FROM tokens")
+        file.execute("DROP TABLE tokens")
+        file.execute("ALTER TABLE other RENAME TO tokens")
+        file.execute("UPDATE tokens SET packed = ? WHERE key = ?", (stored, ONE))
+    assert cache.read([ONE, TWO]) == {TWO: b"b"}
+    cache.write({ONE: b"a"})
+    assert cache.read([ONE]) == {ONE: b"a"}
+
+
+def test_a_row_under_the_key_of_another_counts_as_missing(cache, tmp_path):
+    cache.write({ONE: b"a"})
+    with closing(sqlite3.connect(tmp_path / FILE)) as file, file:
+        file.execute("UPDATE tokens SET key = ?", (TWO,))
+    assert cache.read([ONE, TWO]) == {}
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a database at all" * 300, b"SQLite format 3\0" + b"\0" * 9000]
+)
+def test_a_damaged_file_is_made_anew(cache, tmp_path, content):
+    (tmp_path / FILE).write_bytes(content)
+    assert cache.read([ONE]) == {} and cache.keep([]) == 0
+    cache.write({ONE: b"a"})
+    assert cache.read([ONE]) == {ONE: b"a"}
+
+
+@given(place=st.floats(0, 1), byte=st.integers(1, 255))
+def test_a_flipped_byte_never_gives_other_vectors(tmp_path_factory, place, byte):
+    folder = tmp_path_factory.mktemp("flipped")
+    cache = TokenCache(folder)
+    rows = {number.to_bytes(2 * KEY, "big"): bytes([number]) * 900 for number in range(9)}
+    cache.write(rows)
+    content = bytearray((folder / FILE).read_bytes())
+    content[int(place * (len(content) - 1))] ^= byte
+    (folder / FILE).write_bytes(content)
+    assert cache.read(list(rows)).items() <= rows.items()
+    cache.write(rows)
+    assert cache.read(list(rows)).items() <= rows.items()
+
+
+def test_a_database_of_another_program_is_replaced(cache, tmp_path):
+    with closing(sqlite3.connect(tmp_path / FILE)) as file, file:
+        file.execute("CREATE TABLE tokens (name TEXT)")
+    assert cache.read([ONE]) == {}
+    cache.write({ONE: b"a"})
+    assert cache.read([ONE]) == {ONE: b"a"}
+
+
+def test_a_locked_file_is_left_alone(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr("unbraid.index.search.token_cache.PATIENCE", dict.fromkeys(("ro", "rw", "rwc"), 0.0))
+    cache.write({ONE: b"a"})
+    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert cache.read([ONE]) == {} and cache.keep([]) == 0
+        cache.write({TWO: b"b"})
+        other.execute("ROLLBACK")
+    assert cache.read([ONE, TWO]) == {ONE: b"a"}
+
+
+def test_a_folder_in_its_place_and_a_folder_that_is_gone_are_no_errors(cache, tmp_path):
+    (tmp_path / FILE).mkdir()
+    for one in (cache, TokenCache(tmp_path / "gone")):
+        one.write({ONE: b"a"})
+        assert one.read([ONE]) == {} and one.keep([]) == 0
+    assert not (tmp_path / "gone").exists()
+
+
+def test_it_may_be_deleted_at_any_time(cache):
+    cache.write({ONE: b"a"})
+    cache.remove()
+    assert cache.read([ONE]) == {}
+    cache.remove()
+    cache.write({ONE: b"a"})
+    assert cache.read([ONE]) == {ONE: b"a"}
+
+
+def test_only_wanted_passages_are_kept_and_the_room_of_the_others_comes_back(cache, tmp_path):
+    contents = [content_key(str(number), "text") for number in range(200)]
+    cache.write({content + b"head" * 4: b"secret of mine" * 200 for content in contents})
+    before = cache.bytes()
+    assert cache.keep(set(contents[:10])) == 190
+    assert len(cache.read([content + b"head" * 4 for content in contents])) == 10
+    assert cache.bytes() < before / 5
+
+
+def test_a_process_that_is_killed_while_it_writes_does_no_harm(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path; from unbraid.index.search.token_cache import TokenCache\n"
+        "import sqlite3; cache = TokenCache(Path(sys.argv[1])); cache.write({b'1' * 32: b'a'})\n"
+        "file = sqlite3.connect(cache.path); file.execute('PRAGMA cache_size = 1')\n"
+        "file.executemany('INSERT INTO tokens VALUES (?, ?)', [(bytes([n]) * 32, bytes(9000)) for n in range(99)])\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    cache = TokenCache(tmp_path)
+    cache.write({TWO: b"b"})
+    assert cache.read([ONE, TWO, bytes([7]) * 32]) == {ONE: b"a", TWO: b"b"}
+
+
+def test_text_and_code_of_the_same_letters_have_keys_of_their_own():
+    assert content_key("x", "text") != content_key("x", "code")
+    assert content_key("\ud800", "text") != content_key("?", "text")
