@@ -14,7 +14,6 @@ from unbraid.index.store.bm25 import (
     NAME,
     PICTURE,
     STEM,
-    STOP_WORDS,
     WORDS,
     B,
     document_words,
@@ -25,6 +24,7 @@ from unbraid.index.store.bm25 import (
 )
 from unbraid.index.store.split_words import split_words
 from unbraid.items import Modality
+from unbraid.stop_words import STOP_WORDS
 
 
 @given(st.text("ab_ .-9Aé漢字カ\n", max_size=80))

@@ -178,8 +178,8 @@ class _Search:
         def scores(one: _Result) -> tuple[float, float, None]:
             return probability(one.best.score), float(cosines[0][one.best.row]), None
 
-        again = look.ranked(ranking, log_odds, lambda ids: _entries(self.store, ids))
-        return self.hits(_results(self.store, again, self.k, PREAMBLE), scores)
+        again = look.ranked(ranking, log_odds, self.entries)
+        return self.hits(_results(self.entries, again, self.k, PREAMBLE), scores)
 
     def by_words(self, found: WordMatches) -> list[Hit]:
         """Hits that are most likely relevant, by their cosines and the words that they hold."""
@@ -197,7 +197,7 @@ class _Search:
         if found.listed:
             odds = prefer_side_by_side(odds, self.text, lambda rows: self.texts([ids[row] for row in rows]))
         if self.look is not None:
-            odds = self.look.again(odds, ids, lambda some: _entries(self.store, some))
+            odds = self.look.again(odds, ids, self.entries)
         odds = np.round(odds, 6)
         ranked = Ranked(ids, odds, np.argsort(-odds, kind="stable").tolist())
 
