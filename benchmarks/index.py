@@ -4,7 +4,7 @@
 
 DATA holds JSON-lines files (../README.md, "Data"): their texts, then the sentences of these, are encoded by the nano
 tier, whose vectors are real and cheap; queries are encoded by the small one. Printed: indexing files against encoding
-the same chunks; search of --items chunks with exact candidates, each mode against stored task vectors; and of
+the same chunks; search of --items chunks with candidates as they are by default, each mode against stored task vectors; and of
 --large chunks with candidates from copies in int8 and in binary, in a fresh process each. Times are medians, with the
 worst tenth in brackets.
 """
@@ -127,7 +127,7 @@ def switch(folder: Path, model: unbraid.Embedder, asked: Sequence[str], base: np
     corpus = list(entries([""] * count, 0))
     before = fingerprint(folder)
     print(
-        f"\n{count:,} items, {size(folder):,.0f} MB, exact candidates | ten best as over task vectors | query, ms | numpy over task vectors, ms"
+        f"\n{count:,} items, {size(folder):,.0f} MB, candidates auto | ten best as over task vectors | query, ms | numpy over task vectors, ms"
     )
     with unbraid.open_index(folder, model=model, read_only=True) as index:
         for mode, (query_task, document_task) in model.search_modes.items():

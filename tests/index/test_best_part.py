@@ -2,11 +2,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from unbraid.index.protocol import Scores
-from unbraid.index.search.best_part import best_parts, parts_of, quick_nearness
+from unbraid.index.search.best_part import PartVectors, best_parts, parts_of, quick_nearness
 from unbraid.index.store.bm25 import word_terms
 
 
@@ -56,20 +57,29 @@ def test_all_parts_are_encoded_at_once_and_none_where_words_decide() -> None:
     assert len(asked) == 1
 
 
-def test_parts_are_encoded_by_the_quickest_tier() -> None:
+def test_parts_are_encoded_once_by_the_quickest_tier(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[list[str]] = []
+
     class Nano:
         bundle = SimpleNamespace(tiers={"small": {}, "nano": {}})
 
         def encode(self, texts: list[str], **options: Any) -> Any:
             assert options == {"tier": "nano", "on_truncate": "ignore", "progress": False}
+            encoded.append(texts)
             return np.asarray([[len(text), 1] for text in texts], np.float32)
 
         def map(self, base: Any, task: str) -> Any:
             assert task == "document"
             return base
 
-    nearness = quick_nearness(Nano(), "document", np.asarray([2, 1], np.float32))
+    kept: PartVectors = {}
+    nearness = quick_nearness(Nano(), "document", np.asarray([2, 1], np.float32), kept)
     assert nearness is not None and nearness(["a", "abc"]).tolist() == [3, 7]
-    assert quick_nearness(SimpleNamespace(), "document", np.zeros(2, np.float32)) is None
+    again = quick_nearness(Nano(), "document", np.asarray([1, 0], np.float32), kept)
+    assert again is not None and again(["abc", "ab", "a", "ab"]).tolist() == [3, 2, 1, 2]
+    assert encoded == [["a", "abc"], ["ab"]]
+    monkeypatch.setattr("unbraid.index.search.best_part.KEPT", 2)
+    assert again(["abcd", "ab"]).tolist() == [4, 2] and set(kept["document"]) == {"abcd", "ab"}
+    assert quick_nearness(SimpleNamespace(), "document", np.zeros(2, np.float32), {}) is None
     small = SimpleNamespace(bundle=SimpleNamespace(tiers={"small": {}}))
-    assert quick_nearness(small, "document", np.zeros(2, np.float32)) is None
+    assert quick_nearness(small, "document", np.zeros(2, np.float32), {}) is None

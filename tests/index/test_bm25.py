@@ -1,21 +1,43 @@
+import zlib
+from collections import Counter
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unbraid.index.store import bm25
 from unbraid.index.store.bm25 import (
     ALONE,
     AVERAGE_LENGTH,
+    K1,
     NAME,
     PICTURE,
     STEM,
     WORDS,
+    B,
     document_words,
     held_terms,
     query_words,
     read_query,
     word_terms,
 )
+from unbraid.index.store.split_words import split_words
 from unbraid.items import Modality
+from unbraid.stop_words import STOP_WORDS
+
+
+@given(st.text("ab_ .-9Aé漢字カ\n", max_size=80))
+def test_a_chunk_holds_the_terms_of_each_of_its_words(text: str) -> None:
+    words = [word for word in split_words(text) if word.whole not in STOP_WORDS]
+    counts = Counter(term for word in words for term in bm25._terms(word))
+    spread = K1 * (1 - B + B * len(words) / AVERAGE_LENGTH)
+    expected = {
+        zlib.crc32(term.encode()): np.float32(count * (K1 + 1) / (count + spread))
+        for term, count in counts.items()
+    }
+    held = document_words(text)
+    assert dict(zip(held.indices, map(np.float32, held.values), strict=True)) == expected
 
 
 def score(query: str, text: str, path: str = "", modality: Modality = "text", context: str = "") -> float:

@@ -338,6 +338,36 @@ def test_what_was_mapped_is_kept_until_something_is_written(
     assert {hit.path: hit.cosine for hit in hits}["/000.md"] < 0.9 < first[0].cosine
 
 
+def test_what_was_read_is_not_read_again_until_the_index_changes(
+    empty: FolderStore, make_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(3)
+    model, kept = make_model(), Kept()
+    empty.upsert(entries(ROWS), BASE)
+    read: list[int] = []
+    whole = empty.payloads
+    monkeypatch.setattr(empty, "payloads", lambda ids: (read.append(len(ids)), whole(ids))[1])
+    queries = normalize(rng.standard_normal((12, DIM)))
+    texts = [f"snippet {one}" for one in rng.integers(0, ROWS, 12)]
+    asked = [(query[None], [text]) for query, text in zip(queries, texts, strict=True)]
+    folders = (Filter(), Filter(paths=("/01",)), Filter(paths=("/007.md",)))
+
+    def ask(kept: Kept) -> list[list[Hit]]:
+        return [
+            search_vectors(empty, model, query, words=words, filter=filter, kept=kept)[0]
+            for query, words in asked
+            for filter in folders
+        ]
+
+    first = ask(kept)
+    some = len(read)
+    assert ask(kept) == first == [hits for one in [ask(Kept())] for hits in one] and some > 0
+    read.clear()
+    assert ask(kept) == first and read == []
+    empty.upsert([replace(one, snippet="another text") for one in entries(ROWS)[:30]], BASE[:30])
+    assert ask(kept) == ask(Kept()) != first
+
+
 def test_no_more_than_some_are_kept(
     empty: FolderStore, make_model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -350,6 +380,12 @@ def test_no_more_than_some_are_kept(
         found = kept_module.document_vectors(kept, empty.version(), empty, model, "document", some)
         assert np.allclose(found, empty.vectors(some), atol=1e-6)
         assert len(kept.documents[1].get("document", {})) <= 5
+    monkeypatch.setattr(kept_module, "ENTRIES", 5)
+    for start in range(0, 30, 3):
+        some = ids[start : start + 3]
+        found = kept_module.checked_entries(kept, empty.version(), empty, some)
+        assert found == empty.entries(some, empty.vectors(some))
+        assert len(kept.entries[1]) <= 8
 
 
 def test_a_merged_result_is_the_same_however_many_entries_are_read_at_a_time(

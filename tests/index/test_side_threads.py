@@ -1,9 +1,18 @@
+import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from unbraid.index.side_threads import ahead, behind
+from unbraid.index.side_threads import TURN, ahead, behind, taking_turns
+
+
+def test_threads_take_turns_only_within_the_block() -> None:
+    before = sys.getswitchinterval()
+    with pytest.raises(ZeroDivisionError), taking_turns():
+        assert sys.getswitchinterval() == pytest.approx(min(before, TURN))
+        1 / 0  # noqa: B018
+    assert sys.getswitchinterval() == before
 
 
 def test_the_next_one_is_made_while_one_is_used() -> None:

@@ -6,12 +6,16 @@ with vectors of the tier that is quickest: nano encodes the parts of ten hits in
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+
+import numpy as np
 
 from unbraid.index.protocol import Scores, Vectors
 from unbraid.index.store.bm25 import held_terms
 
 QUICK: Final = "nano"
+KEPT = 4_096  # vectors of parts, 8 MB of 512 dimensions
+PartVectors: TypeAlias = dict[str, dict[str, Vectors]]  # by document task and part: task vectors [dim]
 Nearness = Callable[[list[str]], Scores]
 _END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])\s*")
 
@@ -44,15 +48,24 @@ def best_parts(
     return best
 
 
-def quick_nearness(model: Any, task: str, query: Vectors) -> Nearness | None:
-    """Cosines of texts with a query's task vector [dim], by the quickest tier of the model's bundle; None where it has none."""
+def quick_nearness(model: Any, task: str, query: Vectors, kept: PartVectors) -> Nearness | None:
+    """Cosines of texts with a query's task vector [dim], by the quickest tier of the model's bundle; None where it has none.
+
+    `kept` are the vectors of earlier texts, to which these are added.
+    """
     bundle = getattr(model, "bundle", None)
     if bundle is None or QUICK not in bundle.tiers:
         return None
 
     def nearness(parts: list[str]) -> Scores:
-        base = model.encode(parts, tier=QUICK, on_truncate="ignore", progress=False)
-        scores: Scores = model.map(base, task) @ query
+        known = kept.get(task, {})
+        if new := list(dict.fromkeys(part for part in parts if part not in known)):
+            base = model.encode(new, tier=QUICK, on_truncate="ignore", progress=False)
+            # A new dictionary where there are too many: another thread may be using the old one.
+            known = known if len(known) <= KEPT else {part: known[part] for part in parts if part in known}
+            known.update(zip(new, model.map(base, task), strict=True))
+            kept[task] = known
+        scores: Scores = np.stack([known[part] for part in parts]) @ query
         return scores
 
     return nearness

@@ -23,7 +23,7 @@ from unbraid.index.search.best_part import best_parts, quick_nearness
 from unbraid.index.search.copies import copy_key, first_of_copies, places_of
 from unbraid.index.search.folding import folding_for
 from unbraid.index.search.hit import Hit
-from unbraid.index.search.kept import Kept, document_vectors, usual_documents
+from unbraid.index.search.kept import Kept, checked_entries, document_vectors, usual_documents
 from unbraid.index.search.match_words import WordMatches, match_words
 from unbraid.index.search.merge_adjacent import join_boxes, join_chunks, merge_adjacent, shared_context
 from unbraid.index.search.phrases import holds_phrases, quoted_phrases
@@ -140,7 +140,11 @@ class _Search:
 
     def texts(self, ids: list[UUID]) -> list[str]:
         """The texts of chunks, empty for a damaged one."""
-        return [entry.text if entry else "" for entry in _entries(self.store, ids)]
+        return [entry.text if entry else "" for entry in self.entries(ids)]
+
+    def entries(self, ids: list[UUID]) -> list[Entry | None]:
+        """What is stored of chunks; None of a damaged one."""
+        return checked_entries(self.kept, self.version, self.store, ids)
 
     def by_vector(self, candidates: Candidates, size: float, block: int) -> list[Hit]:
         """Hits of the largest cosines."""
@@ -160,7 +164,7 @@ class _Search:
         def scores(one: _Result) -> tuple[float, float, None]:
             return self.relevance.by_vector(self.scale(one.best.score), self.chunks), one.best.raw, None
 
-        return self.hits(_results(self.store, ranking, self.k, lowered), scores)
+        return self.hits(_results(self.entries, ranking, self.k, lowered), scores)
 
     def looked_at(self, ranking: Iterable[Ranked], look: SecondLook) -> list[Hit]:
         """Hits of a ranking by cosines whose first candidates are looked at again."""
@@ -174,8 +178,8 @@ class _Search:
         def scores(one: _Result) -> tuple[float, float, None]:
             return probability(one.best.score), float(cosines[0][one.best.row]), None
 
-        again = look.ranked(ranking, log_odds, lambda ids: _entries(self.store, ids))
-        return self.hits(_results(self.store, again, self.k, PREAMBLE), scores)
+        again = look.ranked(ranking, log_odds, self.entries)
+        return self.hits(_results(self.entries, again, self.k, PREAMBLE), scores)
 
     def by_words(self, found: WordMatches) -> list[Hit]:
         """Hits that are most likely relevant, by their cosines and the words that they hold."""
@@ -193,7 +197,7 @@ class _Search:
         if found.listed:
             odds = prefer_side_by_side(odds, self.text, lambda rows: self.texts([ids[row] for row in rows]))
         if self.look is not None:
-            odds = self.look.again(odds, ids, lambda some: _entries(self.store, some))
+            odds = self.look.again(odds, ids, self.entries)
         odds = np.round(odds, 6)
         ranked = Ranked(ids, odds, np.argsort(-odds, kind="stable").tolist())
 
@@ -201,7 +205,9 @@ class _Search:
             row = one.best.row
             return probability(one.best.score), float(cosines[row]), float(found.bm25[row])
 
-        return self.hits(_results(self.store, [ranked], self.k, PREAMBLE, quoted_phrases(self.text)), scores)
+        return self.hits(
+            _results(self.entries, [ranked], self.k, PREAMBLE, quoted_phrases(self.text)), scores
+        )
 
     def hits(
         self, results: list["_Result"], scores: Callable[["_Result"], tuple[float, float, float | None]]
@@ -211,7 +217,7 @@ class _Search:
         matches = best_parts(
             [snippet for _, _, snippet in shown],
             word_terms(self.text),
-            quick_nearness(self.model, self.task, self.query),
+            quick_nearness(self.model, self.task, self.query, self.kept.parts),
             # Of another language than English the quickest tier has poor vectors.
             [not one.best.entry.text_language for one in results],
         )
@@ -270,7 +276,11 @@ class _Result:
 
 
 def _results(
-    store: Store, ranking: Iterable[Ranked], k: int, lowered: float, phrases: Sequence[str] = ()
+    entries: Callable[[list[UUID]], list[Entry | None]],
+    ranking: Iterable[Ranked],
+    k: int,
+    lowered: float,
+    phrases: Sequence[str] = (),
 ) -> list[_Result]:
     """The `k` best results of a ranking. Lazy: scores and reads payloads until `k` merged results are final.
 
@@ -281,7 +291,7 @@ def _results(
     results: list[list[int]] = []
     first: list[int] = []  # for each of them, the number of the first with the same text
     for ranked, rows in _batches(ranking, k + READ):
-        read = _entries(store, [ranked.ids[row] for row in rows])
+        read = entries([ranked.ids[row] for row in rows])
         found += [
             _Found(row, float(ranked.scores[row]), lowered * _is_preamble(entry), entry)
             for row, entry in zip(rows, read, strict=True)
@@ -309,10 +319,6 @@ def _results(
         )
         for result in results
     ]
-
-
-def _entries(store: Store, ids: list[UUID]) -> list[Entry | None]:
-    return store.entries(ids, store.vectors(ids))
 
 
 def _is_preamble(entry: Entry) -> bool:

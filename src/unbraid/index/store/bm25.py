@@ -168,6 +168,9 @@ def _name_terms(name: str) -> tuple[str, ...]:
 
 def _terms(word: Word) -> tuple[str, ...]:
     """The terms that a document holds for a word: it, its parts, and their stems."""
+    if not word.parts:  # most words: the same by a shorter way
+        stem = _stem(word.whole)
+        return (word.whole,) if stem == word.whole else (word.whole, _STEM + stem)
     own = (word.whole, *word.parts)
     stems = ((one, _stem(one)) for one in own)
     return tuple(dict.fromkeys([*own, *(_STEM + stem for one, stem in stems if stem != one)]))

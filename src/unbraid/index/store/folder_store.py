@@ -110,6 +110,7 @@ class FolderStore(Store):
         self._edge: edge.EdgeShard | None = None
         self._name = uuid.uuid4().hex  # of this opening
         self._changes = 0  # chunks written and paths deleted since
+        self._size = -1, 0  # the number of chunks, after so many changes
         # Whether it holds some, or has since it was opened; None: nobody asked.
         self._pictures: bool | None = None
         self._unflushed = self._unflushed_bytes = 0  # chunks, and what they may take when they are flushed
@@ -347,9 +348,13 @@ class FolderStore(Store):
             return loaded.count(edge.CountRequest(exact=True, filter=wanted))
 
     def size(self) -> int:
-        """About the number of chunks, at no cost."""
-        with self._using() as loaded:
-            return loaded.count(edge.CountRequest(exact=False))
+        """About the number of chunks, counted once for each version."""
+        of, size = self._size
+        if of != self._changes:
+            with self._using() as loaded:
+                of, size = self._changes, loaded.count(edge.CountRequest(exact=False))
+            self._size = of, size
+        return size
 
     def facet(self, key: str, filter: Filter = ANYTHING) -> dict[str, int]:
         """Chunks that pass `filter` by value of path or one of KEYWORDS; those without a value are not counted."""

@@ -86,6 +86,10 @@ def _word(word: str) -> Word:
     whole = word.casefold()[:LONGEST]
     if len(word) > LONGEST:
         return Word(whole)
+    if (
+        word.isascii() and word.isalpha() and (word[1:].islower() or word.isupper())
+    ):  # most words have no parts
+        return Word(whole)
     parts = dict.fromkeys(_NUMBER.findall(word))
     for name in _BETWEEN_NAMES.split(word):
         parts[name.strip("_")] = None
