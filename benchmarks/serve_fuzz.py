@@ -194,7 +194,11 @@ def body(random: random.Random, path: str) -> bytes:
     if pick < 0.10:
         return b'{"input":' + b"9" * random.choice((400, 5_000, 100_000)) + b"}"
     good = {
-        "/v1/embeddings": {"input": "a cat", "model": "starter"},
+        "/v1/embeddings": {
+            "input": "a cat",
+            "model": "starter",
+            **random.choice(({}, {}, {"return_multivector": True})),
+        },
         "/v1/map": {"base": [[1.0] * 512], "task": "query"},
         "/v1/search": random.choice(({"query": "a cat"}, {"base": [1.0] * 512})),
     }[path]

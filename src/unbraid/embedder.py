@@ -154,6 +154,12 @@ class Embedder:
         """Search mode -> (task of the query, task of the documents)."""
         return self.bundle.search_modes
 
+    @property
+    def multi_vector_dims(self) -> dict[str, int]:
+        """Tier -> length of a token's vector, for every tier of the bundle that has multi-vectors."""
+        found = {tier: specs["text"].multi_vector for tier, specs in self.bundle.tiers.items()}
+        return {tier: spec.dim for tier, spec in found.items() if spec}
+
     @overload
     def encode(
         self,
@@ -343,6 +349,13 @@ class Embedder:
     ) -> np.ndarray:
         """Base vectors float32 [n, dim] of the token ids of one text or more, as `tokenize` returns them."""
         return self._text_runtime(modality, tier).encode(ids, threads=self.threads, progress=False)
+
+    def token_vectors_of_ids(
+        self, ids: list[list[int]], modality: Literal["text", "code"] = "text", *, tier: str | None = None
+    ) -> list[TokenVectors]:
+        """What `token_vectors` gives for the texts with these token ids, as `tokenize` returns them."""
+        head = self._head(self._text_runtime(modality, tier), tier or self.tier)
+        return head.encode(ids, pruned=True, threads=self.threads, progress=False)
 
     def check_tokens(self, ids: Sequence[int], *, tier: str | None = None) -> None:
         """Raise ItemError for token ids that another tokenizer made."""
@@ -559,7 +572,7 @@ class Embedder:
     def _head(self, runtime: TextRuntime, tier: str) -> MultiVectorRuntime:
         """The multi-vector head of a tier; text and code share it where they share their graph."""
         if (spec := runtime.spec.multi_vector) is None:
-            known = [one for one, specs in self.bundle.tiers.items() if specs["text"].multi_vector]
+            known = list(self.multi_vector_dims)
             others = f"choose tier {' or '.join(known)}" if known else "no tier of it has"
             raise ItemError(f"tier {tier} of {self.name} has no multi-vectors: {others}")
         key = (str(runtime.graph), spec.id)

@@ -51,15 +51,16 @@ def open_index(
     collection: str | None = None,
     dim: int | None = None,
     numbers: Literal["float32", "float16"] | None = None,
-    candidates: Literal["exact", "int8", "binary"] | None = None,
+    candidates: Literal["auto", "exact", "int8", "binary"] | None = None,
 ) -> "Index":
     """The index in the folder `path`, or in a `collection` of the Qdrant server at the URL `qdrant`.
 
     An index that does not exist is made when files are added. `model` is an embedder or a function that loads one when
     it is first needed; `unbraid.load` by default. `dim`, `numbers` and `candidates` say how a new index keeps its
-    vectors: how many dimensions, in which numbers, and whether candidates come from these or from a smaller copy.
-    With `read_only` nothing is written, and an index that does not exist is an error. Raises StoreError for something
-    that is not an index, was made with another base or other options, or is held by a process that cannot be reached.
+    vectors: how many dimensions, in which numbers, and whether candidates come from these or from a smaller copy; by default
+    from a copy in int8 once there are 50,000 chunks. With `read_only` nothing is written but token_vectors.sqlite, a cache,
+    and an index that does not exist is an error. Raises StoreError for something that is not an index, was made with another
+    base or other options, or is held by a process that cannot be reached.
     """
     from unbraid.index.index import Index
 

@@ -127,3 +127,17 @@ def test_wrong_use_is_told(unbraid, words, says):
 def test_a_collection_that_is_not_there_is_told(unbraid, tmp_path):
     code, _, error = unbraid("index", "pull", tmp_path / "back", *URL)
     assert code == 2 and error.startswith("unbraid: no index at collection unbraid at http://server:6333; ")
+
+
+def test_a_collection_is_given_multi_vectors_once(unbraid, folder):
+    unbraid("index", folder, *URL, model=True)
+    code, said, _ = unbraid("index", "multi-vectors", *URL, "--vectors", 2, model=True)
+    assert (code, said) == (0, "2 chunks have multi-vectors now, in collection unbraid\n")
+    again = unbraid("index", "multi-vectors", *URL, "--json", model=True)[1]
+    assert json.loads(again) == {"items": 0, "index": "collection unbraid"}
+
+
+def test_a_tier_without_multi_vectors_is_refused(unbraid, folder):
+    unbraid("index", folder, *URL, model=True)
+    code, _, said = unbraid("index", "multi-vectors", *URL, "--tier", "nano", model=True)
+    assert code == 2 and "choose --tier (small)" in said

@@ -171,7 +171,7 @@ def test_a_second_look_is_taken_where_multi_vectors_are_stored_or_it_is_asked_fo
     assert by_default == on != off
     assert command("search", "moon", *stored, "--rerank", "300ms").out == on
     result = command("search", "moon", *stored, "--rerank", "soon")
-    assert result.code != 0 and "rerank is 'soon'" in result.err
+    assert result.code == 2 and "rerank is 'soon'" in result.err
     assert "multi-vectors" in command("index", "roots", tmp_path / "ix").out
     assert "MB of it token vectors" in command("index", "stats", tmp_path / "ix").out
 

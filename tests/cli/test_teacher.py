@@ -161,6 +161,16 @@ def test_score_has_every_task_on_every_data_set(unbraid, datasets, tiny_v4, refe
     assert {row["n_queries"] for row in rows} == {3}
 
 
+def test_score_adds_late_interaction_in_every_mode(unbraid, datasets, tiny_v4, reference):
+    words = ("score", datasets[0], "--teacher", tiny_v4, "--device", "cpu", "--json")
+    code, out, _ = unbraid(*words, "--multi-vector", "--vectors", 2)
+    assert code == 0
+    systems = [json.loads(line)["system"].removeprefix(str(tiny_v4)) for line in out.splitlines()]
+    modes = ["", ", multi-vector", ", multi-vector, 2 a document"] * len(SEARCH_MODES)
+    assert systems == ["reference", *modes]
+    assert "goes with --multi-vector" in unbraid(*words, "--vectors", 2)[2]
+
+
 def test_score_shows_a_table(unbraid, datasets, tiny_bert, reference):
     code, out, _ = unbraid(
         "score", datasets[1], "--teacher", tiny_bert, "--device", "cpu", "--dtype", "float32"

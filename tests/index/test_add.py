@@ -409,7 +409,7 @@ def test_kill_9_loses_only_the_groups_under_way(
     with open_store(root.parent / "index") as store:
         assert names(store) == ["a.md", "b.md", "big.md"]
         # The third group was being encoded; the second one was being written, or was on the disk.
-        assert store.count() in (256, 512) and not store.files()[str(root / "big.md")].complete
+        assert store.count() in (64, 320) and not store.files()[str(root / "big.md")].complete
         assert counts(add(store, model, [root])) == (1, 1, 2, 0)
         assert store.count() == 1203
 

@@ -229,7 +229,7 @@ def test_the_smaller_copy_is_made_when_enough_was_added(
     made: list[bool] = []
     real = FolderStore._optimize
     monkeypatch.setattr(FolderStore, "_optimize", lambda self: made.append(True) or real(self))
-    monkeypatch.setattr("unbraid.index.store.edge._INDEXED_FROM", {"int8": 1})
+    monkeypatch.setattr("unbraid.index.store.edge._INDEXED_FROM", 1)
     many = np.random.default_rng(1).standard_normal((400, DIM)).astype(np.float32)
     with open_store(tmp_path / "index", storage=Storage(DIM, "float32", "int8")) as store:
         store.upsert([entry(chunk=n, chunks=400) for n in range(400)], many)
@@ -241,6 +241,139 @@ def test_the_smaller_copy_is_made_when_enough_was_added(
         assert len({one.chunk for one in found if one} & set(exact.tolist())) >= 9
     with open_store(tmp_path / "index") as store:
         assert store.count() == 400
+
+
+WIDE, MANY = 64, 400
+
+
+def copy_small_indexes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have an index of MANY chunks copy its vectors, and one of half as many not."""
+    monkeypatch.setattr("unbraid.index.store.storage.COPIED_FROM", MANY)
+    monkeypatch.setattr("unbraid.index.store.folder_store.UNSETTLED", 5)
+    monkeypatch.setattr("unbraid.index.store.edge._INDEXED_FROM", 1)
+
+
+def growing(folder: Path, format: int = FORMAT) -> FolderStore:
+    """An empty index, as this version makes it or as format 3 was made."""
+    meta = Meta(format, "b1", WIDE, Storage(WIDE), "0")
+    store = FolderStore.create(folder, meta)
+    if format != FORMAT:
+        store.set_meta(meta)
+    return store
+
+
+def grow(store: FolderStore, first: int, end: int) -> None:
+    rows = np.random.default_rng(1).standard_normal((MANY + 100, WIDE)).astype(np.float32)[first:end]
+    store.upsert([replace(entry(f"/{n % 9}/{n}.md"), snippet=f"item {n}") for n in range(first, end)], rows)
+
+
+def all_answers(store: FolderStore) -> list[object]:
+    """Ids and scores of what some queries find: by vectors, in a folder, and by words."""
+    queries = np.random.default_rng(2).standard_normal((5, WIDE)).astype(np.float32)
+    asked = [query_words(text) for text in ("item 7", "item 333")]
+    found = [
+        *store.nearest(queries, 100),
+        *store.nearest(queries, 30, Filter(paths=("/3",))),
+        *store.nearest_words(asked, 1),
+    ]
+    return [(one.ids(), one.scores().round(4).tolist()) for one in found]
+
+
+@pytest.mark.parametrize("format", [3, FORMAT])
+def test_an_index_that_grows_copies_its_vectors_by_itself_and_finds_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: int
+) -> None:
+    copy_small_indexes(monkeypatch)
+    with growing(tmp_path / "index", format) as store:
+        grow(store, 0, MANY - 1)
+        store.settle()
+        assert store.copied() == 0
+        grow(store, MANY - 1, MANY)
+        before = all_answers(store)
+        store.settle()
+        assert store.copied() == MANY and all_answers(store) == before
+    with FolderStore.open(tmp_path / "index") as store:  # type: ignore[union-attr]
+        assert store.copied() == MANY and all_answers(store) == before
+        grow(store, MANY, MANY + 100)
+        exact = all_answers(store)
+        store.settle()
+        assert store.copied() == MANY + 100 and all_answers(store) == exact != before
+        assert store.count() == MANY + 100
+    about = json.loads((tmp_path / "index" / META_FILE).read_text())
+    # What reads format 3 knows no "auto", and searches exactly whatever copy there is.
+    assert about["storage"]["candidates"] == ("exact" if format == 3 else "auto")
+
+
+def test_compacting_copies_the_vectors_of_an_index_that_has_grown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with growing(tmp_path / "index", 3) as store:
+        grow(store, 0, MANY)
+        store.settle()
+        assert store.copied() == 0
+        copy_small_indexes(monkeypatch)
+        store.compact()
+        assert store.copied() == MANY
+
+
+def test_an_exact_index_and_a_full_disk_have_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy_small_indexes(monkeypatch)
+    with FolderStore.create(
+        tmp_path / "exact", Meta(FORMAT, "b1", WIDE, Storage(WIDE, candidates="exact"), "0")
+    ) as store:
+        grow(store, 0, MANY)
+        store.settle()
+        assert store.copied() == 0
+    with growing(tmp_path / "index") as store:
+        grow(store, 0, MANY)
+        with monkeypatch.context() as full:
+            full.setattr("unbraid.index.store.edge.ROOM_AT_LEAST", 1 << 60)
+            store.settle()
+        assert store.copied() == 0 and store.count() == MANY
+        store.settle()
+        assert store.copied() == MANY
+
+
+KILLED_WHILE_COPYING = """
+import os, signal, sys
+from pathlib import Path
+import pytest
+sys.path.insert(0, sys.argv[1])
+import test_folder_store as tests
+from unbraid.index.store import folder_store
+
+tests.copy_small_indexes(pytest.MonkeyPatch())
+real = folder_store.reload_edge
+
+def killed(*given):
+    if sys.argv[3] == "loaded":
+        real(*given)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+folder_store.reload_edge = killed
+with tests.growing(Path(sys.argv[2])) as store:
+    tests.grow(store, 0, tests.MANY)
+    store.settle()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no kill -9")
+@pytest.mark.parametrize("when", ["closed", "loaded"])
+def test_kill_9_while_vectors_are_copied_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", KILLED_WHILE_COPYING, here, str(tmp_path / "index"), when]
+    child = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert child.returncode == -9, child.stderr
+    copy_small_indexes(monkeypatch)
+    with growing(tmp_path / "whole") as store:
+        grow(store, 0, MANY)
+        expected = all_answers(store)
+    with FolderStore.open(tmp_path / "index") as store:  # type: ignore[union-attr]
+        assert store.count() == MANY and all_answers(store) == expected
+        store.settle()
+        assert store.copied() == MANY and all_answers(store) == expected
 
 
 def words_find(store: FolderStore, text: str) -> list[str]:

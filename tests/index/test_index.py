@@ -374,7 +374,7 @@ def test_options_of_a_new_index_are_kept(fresh: Open, notes: Path) -> None:
         fresh(numbers="int4")
     with fresh(numbers="float16") as index:
         index.add(notes)
-        assert str(index.meta.storage) == "16 dimensions in float16 with exact candidates"
+        assert str(index.meta.storage) == "16 dimensions in float16 with auto candidates"
     with fresh(numbers="float16") as index:
         assert index.count() == 5
     with pytest.raises(StoreError, match="keeps 16 dimensions in float16 .* leave these options out"):

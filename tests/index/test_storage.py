@@ -23,6 +23,6 @@ def test_what_is_stored_is_stored_again_unchanged(vectors: np.ndarray, dim: int,
 @pytest.mark.parametrize("wrong", [(8, "int8", "exact"), (8, "float32", "hnsw"), (0, "float32", "exact")])
 def test_other_storages_are_refused(wrong: tuple[int, str, str]) -> None:
     with pytest.raises(
-        StoreError, match="expected 1 or more, one of float32, float16, one of exact, int8, binary"
+        StoreError, match="expected 1 or more, one of float32, float16, one of auto, exact, int8, binary"
     ):
         Storage(*wrong)  # type: ignore[arg-type]

@@ -103,7 +103,7 @@ def test_a_database_of_another_program_is_replaced(cache, tmp_path):
 
 
 def test_a_locked_file_is_left_alone(cache, tmp_path, monkeypatch):
-    monkeypatch.setattr("unbraid.index.search.token_cache.PATIENCE", 0.0)
+    monkeypatch.setattr("unbraid.index.search.token_cache.PATIENCE", dict.fromkeys(("ro", "rw", "rwc"), 0.0))
     cache.write({ONE: b"a"})
     with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")

@@ -34,6 +34,13 @@ def test_maxsim_is_the_plain_one(seed, words, lengths):
 
 
 @given(st.integers(0, 999), st.integers(1, 6), st.integers(1, 9))
+def test_weighted_vectors_give_the_score_to_an_engine_that_only_adds(seed, words, length):
+    query, document = tokens(seed, words), tokens(seed + 1, length).vectors
+    added = (query.weighted() @ document.T).max(axis=1).sum()
+    assert np.allclose(added, maxsim(query, [document]), atol=1e-6)
+
+
+@given(st.integers(0, 999), st.integers(1, 6), st.integers(1, 9))
 def test_the_order_of_tokens_does_not_matter(seed, words, length):
     query, document = tokens(seed, words), tokens(seed + 1, length).vectors
     shuffled = np.random.default_rng(seed).permutation

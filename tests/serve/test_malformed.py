@@ -26,7 +26,7 @@ import pytest
         ({"input": "a", "dimensions": "512"}, "int_type"),
         ({"input": "a", "dimensions": 0}, "greater_than_equal"),
         ({"input": "a", "encoding_format": "hex"}, "literal_error"),
-        ({"input": "a", "return_multivector": True}, "unsupported"),
+        ({"input": "a", "return_multivector": True, "tier": "nano"}, "unsupported"),
         ({"input": {"image": "https://example.com/a.png"}}, "remote_pictures_off"),
         ({"input": {"image": "!!!"}}, "invalid_picture"),
         ({"input": "data:image/png;base64,AAAA"}, "invalid_picture"),

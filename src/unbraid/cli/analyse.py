@@ -9,6 +9,7 @@ from typing import Annotated, TypeAlias
 import numpy as np
 import typer
 
+from unbraid.cli.analyse_multi_vectors import analyse_multi_vectors
 from unbraid.cli.options import Device, one_of
 from unbraid.errors import DataError, require
 from unbraid.items import Item
@@ -33,14 +34,6 @@ class _Model:
 
 
 def analyse(
-    images: Annotated[
-        Path,
-        typer.Option(
-            "--images",
-            metavar="DATASET",
-            help="Captioned pictures: a .jsonl[.gz] beside a .tar or a folder of that name.",
-        ),
-    ],
     models: Annotated[
         list[str] | None,
         typer.Argument(
@@ -48,6 +41,25 @@ def analyse(
             help="starter, a bundle folder or hub id org/name; teacher:NAME, as `unbraid train label --teacher` takes it; "
             "open_clip:ARCH:PRETRAINED, or open_clip:ARCH with random weights. Default: the starter.",
         ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            metavar="DATASET",
+            help="Captioned pictures: a .jsonl[.gz] beside a .tar or a folder of that name.",
+        ),
+    ] = None,
+    multi_vectors: Annotated[
+        Path | None,
+        typer.Option(
+            "--multi-vectors",
+            metavar="DATASET",
+            help="In place of pictures a retrieval set: how many vectors a document carry the score of late interaction.",
+        ),
+    ] = None,
+    tier: Annotated[
+        str | None, typer.Option("--tier", help="With --multi-vectors: the tier of both sides.")
     ] = None,
     texts: Annotated[
         Path | None,
@@ -74,8 +86,29 @@ def analyse(
 ) -> None:
     """Measure modality gap, alignment, cone effect, effective rank and recall of models that encode pictures.
 
-    The analysis of section 8 of the jina-embeddings-v4 paper; a bundle is shown with and without its mapper.
+    The analysis of section 8 of the jina-embeddings-v4 paper; a bundle is shown with and without its mapper. With
+    --multi-vectors: what fewer vectors of each document keep of the score of late interaction.
     """
+    if (images is None) == (multi_vectors is None):
+        raise typer.BadParameter("give either --images or --multi-vectors")
+    if multi_vectors is not None:
+        if texts is not None:
+            raise typer.BadParameter("--texts goes with --images")
+        analyse_multi_vectors(
+            models or [STARTER],
+            multi_vectors,
+            tier=tier,
+            mode=mode,
+            split=split,
+            limit=limit,
+            out=out,
+            device=device,
+            as_json=as_json,
+        )
+        return
+    assert images is not None
+    if tier is not None:
+        raise typer.BadParameter("--tier goes with --multi-vectors")
     require("scipy", "evaluate")
     if out:
         require("matplotlib", "train")

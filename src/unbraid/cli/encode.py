@@ -46,6 +46,16 @@ def encode(
         typer.Option(help="query, document, symmetric, code or a .mapper file; default: base vectors."),
     ] = None,
     side: Side = None,
+    multi_vector: Annotated[
+        bool,
+        typer.Option("--multi-vector", help="A vector for each token, to .parquet or .jsonl; text and code."),
+    ] = False,
+    vectors: Annotated[
+        int | None,
+        typer.Option(
+            "--vectors", help="With --multi-vector: at most this many for an item, by joining.", min=1
+        ),
+    ] = None,
     dim: Dim = None,
     numbers: StoredNumbers = "float32",
     modality: Annotated[
@@ -82,6 +92,17 @@ def encode(
     custom = custom_mapper(task)
     if side and custom is None:
         raise typer.BadParameter(f"--side goes with a {SUFFIX} file as --task")
+    if vectors is not None and not multi_vector:
+        raise typer.BadParameter(
+            "--vectors is a number of vectors for each item: it goes with --multi-vector"
+        )
+    if multi_vector:
+        if task is not None or dim is not None or numbers not in ("float32", "float16"):
+            raise typer.BadParameter(
+                "a multi-vector has no task and no shorter form, and float32 or float16 numbers: leave --task and --dim out"
+            )
+        if engine is not None:
+            raise typer.BadParameter("--multi-vector runs on this machine: leave --engine out")
     if engine == "ray":
         require("ray", "cluster")
         from unbraid.cluster import ROWS, EncoderSpec, encode_corpus
@@ -119,27 +140,41 @@ def encode(
         return
     if any(given is not None for given in (id, column, shard_rows, teacher)):
         raise typer.BadParameter("--id, --column, --shard-rows and --teacher go with --engine ray")
+    from unbraid.cli.encode_multi_vector import write_multi_vectors
+    from unbraid.io.multi_vector_file import check_ragged
     from unbraid.io.surrogates import replace_lone_surrogates
     from unbraid.io.vector_file import check_suffix, json_row, provenance, vector_file
 
-    if out is not None:
+    if out is not None and multi_vector:
+        check_ragged(out)
+    elif out is not None:
         check_suffix(out)
     items: list[Any] = list(files) if files and files != [Path("-")] else _stdin_lines()
     embedder = load(model, threads=threads, tier=tier, language=language)
     if custom:
         embedder, task = embedder.with_mapper(custom), custom.task(side)
-    vectors = embedder.encode(
+    if multi_vector:
+        write_multi_vectors(
+            embedder,
+            items,
+            out,
+            vectors=vectors,
+            numbers=numbers,
+            modality=cast(Modality | None, modality),
+        )
+        return
+    encoded = embedder.encode(
         items, task=task, dim=dim, numbers=cast(Numbers, numbers), modality=cast(Modality | None, modality)
     )
     rows = [{"item": replace_lone_surrogates(str(item))} for item in items]
     about = provenance(embedder, task, numbers)
     if out is None:
-        for row, vector in zip(rows, vectors, strict=True):
+        for row, vector in zip(rows, encoded, strict=True):
             typer.echo(json_row(row, about, vector))
     else:
-        with vector_file(out, about, {"item": str}, vectors.shape[1], vectors.dtype) as file:
-            file.write(rows, vectors)
-        typer.echo(f"{len(items)} vectors of {vectors.shape[1]} {vectors.dtype} in {out}", err=True)
+        with vector_file(out, about, {"item": str}, encoded.shape[1], encoded.dtype) as file:
+            file.write(rows, encoded)
+        typer.echo(f"{len(items)} vectors of {encoded.shape[1]} {encoded.dtype} in {out}", err=True)
 
 
 def _absolute(name: str | None) -> str | None:

@@ -1,14 +1,19 @@
 """`unbraid evaluate`: scores of a bundle on data sets, beside baselines."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unbraid.cli.late_teacher import token_vectors_of
 from unbraid.cli.options import Language, Model, Tier, custom_mapper
 from unbraid.errors import require
 from unbraid.evaluation.score_file import add_scores, read_scores
 from unbraid.loading import load
+
+if TYPE_CHECKING:
+    from unbraid.evaluation import Row
+    from unbraid.evaluation.late_interaction import Teacher
 
 
 def evaluate(
@@ -33,6 +38,22 @@ def evaluate(
         bool,
         typer.Option("--storage", help="Add shorter, int8 and binary vectors: what smaller storage costs."),
     ] = False,
+    multi_vector: Annotated[
+        bool,
+        typer.Option("--multi-vector", help="Add late interaction: every document ranked by MaxSim."),
+    ] = False,
+    vectors: Annotated[
+        int | None,
+        typer.Option(
+            "--vectors", help="With --multi-vector: also at most this many vectors a document.", min=1
+        ),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            "--teacher", help="With --multi-vector: a teacher whose late interaction is the measure."
+        ),
+    ] = None,
     split: Annotated[str | None, typer.Option(help="Only rows of this split.")] = None,
     limit: Annotated[
         int | None, typer.Option(help="At most this many queries, a seeded sample.", min=1)
@@ -49,26 +70,45 @@ def evaluate(
     """Score a bundle on data sets: nDCG@10, Recall@10, Spearman, with 95 % intervals."""
     require("ir_measures", "evaluate")
     from unbraid.evaluation import evaluate as score
-    from unbraid.evaluation import read_dataset, table, to_json
+    from unbraid.evaluation import evaluate_multi_vector, read_dataset, table, to_json
+
+    if not multi_vector and (vectors is not None or teacher is not None):
+        raise typer.BadParameter("--vectors and --teacher go with --multi-vector")
 
     if record:
         read_scores(record)  # a bad file is refused before the work
     embedder = load(model, tier=tier, language=language)
     if custom := custom_mapper(mode):
         embedder, mode = embedder.with_mapper(custom), custom.name
-    rows = [
-        row
-        for path in datasets
-        for row in score(
+    measure = _teacher(teacher) if teacher is not None else None
+    rows: list[Row] = []
+    for path in datasets:
+        data = read_dataset(path, split=split, mode=mode)
+        late = []
+        if multi_vector:  # first: it may be refused
+            late = evaluate_multi_vector(
+                embedder, data, vectors=vectors, teacher=measure, mode=mode, limit=limit
+            )
+        rows += score(
             embedder,
-            read_dataset(path, split=split, mode=mode),
+            data,
             mode=mode,
             every_mode=every_mode,
             storage=storage,
             limit=limit,
             baselines=baselines,
         )
-    ]
+        rows += late
     typer.echo(to_json(rows) if as_json else table(rows))
     if record:
         add_scores(record, table(rows))
+
+
+def _teacher(name: str) -> "Teacher":
+    """The teacher `name`. Raises DataError for one without multi-vectors."""
+    require("torch", "teacher")
+    from unbraid.evaluation.late_interaction import Teacher
+    from unbraid.teacher import load as load_teacher
+
+    loaded = load_teacher(name)
+    return Teacher(f"teacher {name}", token_vectors_of(loaded, name), loaded.search_modes)

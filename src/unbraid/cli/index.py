@@ -94,7 +94,7 @@ def add(
     candidates: Annotated[
         str | None,
         typer.Option(
-            help="For a new index: find candidates exactly (exact), or in a copy in int8 or binary."
+            help="For a new index: find candidates exactly (exact), in a copy in int8 or binary, or in int8 from 50,000 chunks on (auto, the default)."
         ),
     ] = None,
     include: Include = None,
@@ -250,6 +250,7 @@ def stats(folder: Index = None, as_json: AsJson = False) -> None:
         **({"written in": written_in(about.text_languages, made.languages)} if about.text_languages else {}),
         "size": f"{(about.bytes or 0) / 1e6:.1f} MB{_of_tokens(about.token_vectors)}",
         "vectors": str(meta.storage),
+        **({"copied": f"{about.copied:,} chunks, for candidates"} if about.copied else {}),
         "base id": f"{meta.base_id}, {meta.dim} dimensions",
         "made by": f"{made.bundle or 'unknown'} {made.bundle_id} with unbraid {meta.unbraid}",
         **({"converted": _origin(made.converted)} if made.converted else {}),

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Self
 
 import typer
 
-from unbraid.cli.options import AsJson
+from unbraid.cli.options import AsJson, Model, Tier
 from unbraid.errors import UnbraidError
-from unbraid.loading import COLLECTION, open_index
+from unbraid.loading import COLLECTION, load, open_index
 from unbraid.progress import counting
 
 Url = Annotated[
@@ -85,6 +85,32 @@ def pull(folder: Folder, url: ServerUrl, name: Name = None, as_json: AsJson = Fa
         open_index(folder) as target,
     ):
         _copy("pulling", source, target, as_json)
+
+
+@app.command("multi-vectors")
+def multi_vectors(
+    url: ServerUrl,
+    name: Name = None,
+    model: Model = None,
+    tier: Tier = None,
+    vectors: Annotated[
+        int | None,
+        typer.Option("--vectors", help="At most this many for a chunk, by joining; default: all.", min=1),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give the texts and code of a Qdrant collection that have none their multi-vectors, which the server compares by MaxSim."""
+    from unbraid.index.transfer.multi_vectors import add_multi_vectors
+
+    with open_index(qdrant=url, collection=name, model=load(model, tier=tier)) as index:
+        store = index.store
+        with Tally("multi-vectors", "chunks", index.count()) as tally:
+            add_multi_vectors(store, index.model, vectors=vectors, on_progress=tally.add)  # type: ignore[arg-type]
+        if as_json:
+            typer.echo(json.dumps({"items": tally.count, "index": store.place}))
+        else:
+            typer.echo(f"{tally.count:,} chunks have multi-vectors now, in {store.place}")
+        tally.exit_if_interrupted("in")
 
 
 def _copy(what: str, source: Any, target: Any, as_json: bool) -> None:

@@ -61,16 +61,29 @@ def score(
     limit: Annotated[
         int | None, typer.Option(help="At most this many queries, a seeded sample.", min=1)
     ] = None,
+    multi_vector: Annotated[
+        bool, typer.Option("--multi-vector", help="Add late interaction in every mode.")
+    ] = False,
+    vectors: Annotated[
+        int | None,
+        typer.Option(
+            "--vectors", help="With --multi-vector: also at most this many vectors a document.", min=1
+        ),
+    ] = None,
     device: Device = None,
     dtype: Dtype = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row.")] = False,
 ) -> None:
     """Score every task of a teacher on every data set, beside all-MiniLM-L6-v2."""
     require("ir_measures", "evaluate")
+    if vectors is not None and not multi_vector:
+        raise typer.BadParameter("--vectors goes with --multi-vector")
+    from unbraid.cli.late_teacher import token_vectors_of
     from unbraid.evaluation import evaluate_teacher, read_dataset, table, to_json
     from unbraid.teacher import load
 
     loaded = load(teacher, device=device, dtype=dtype)
+    late = token_vectors_of(loaded, teacher) if multi_vector else None
     rows = [
         row
         for path in datasets
@@ -80,6 +93,8 @@ def score(
             loaded.search_modes,
             read_dataset(path, split=None, mode=mode),
             limit=limit,
+            late=late,
+            vectors=vectors,
         )
     ]
     typer.echo(to_json(rows) if as_json else table(rows))

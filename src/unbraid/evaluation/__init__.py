@@ -3,6 +3,17 @@
 from unbraid.evaluation.datasets.dataset import Retrieval, Sts
 from unbraid.evaluation.datasets.read_dataset import read_dataset
 from unbraid.evaluation.evaluate import Row, evaluate, table, to_json
+from unbraid.evaluation.late_interaction import evaluate_multi_vector
 from unbraid.evaluation.teacher_scores import evaluate_teacher
 
-__all__ = ["Retrieval", "Row", "Sts", "evaluate", "evaluate_teacher", "read_dataset", "table", "to_json"]
+__all__ = [
+    "Retrieval",
+    "Row",
+    "Sts",
+    "evaluate",
+    "evaluate_multi_vector",
+    "evaluate_teacher",
+    "read_dataset",
+    "table",
+    "to_json",
+]

@@ -63,6 +63,7 @@ class Row:
     n_documents: int
     scores: Mapping[str, Score]
     items_per_s: float | None = None  # encoded (BM25: indexed and searched) on this machine, not a benchmark
+    of_teacher: float | None = None  # its nDCG@10 as a share of that of a teacher's late interaction
 
 
 def evaluate(
@@ -225,7 +226,10 @@ def _encode(
 def table(rows: Sequence[Row]) -> str:
     """The rows as an aligned markdown table; 95 % intervals in brackets, metrics that no row has left out."""
     metrics = [metric for metric in METRICS if any(metric in row.scores for row in rows)]
-    cells = [["dataset", "system", "mode", *metrics, "queries", "documents", "items/s"]]
+    shares = any(row.of_teacher is not None for row in rows)
+    cells = [
+        ["dataset", "system", "mode", *metrics, "queries", "documents", "items/s", *["of teacher"] * shares]
+    ]
     for row in rows:
         speed = "" if row.items_per_s is None else f"{row.items_per_s:,.0f}"
         scores = [_cell(row.scores.get(metric)) for metric in metrics]
@@ -238,6 +242,7 @@ def table(rows: Sequence[Row]) -> str:
                 f"{row.n_queries:,}",
                 f"{row.n_documents:,}",
                 speed,
+                *["" if row.of_teacher is None else f"{row.of_teacher:.3f}"] * shares,
             ]
         )
     return markdown_table(cells, numbers_from=3 + len(metrics))

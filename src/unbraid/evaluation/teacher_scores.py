@@ -8,6 +8,7 @@ import numpy as np
 from unbraid.evaluation.baselines import minilm
 from unbraid.evaluation.datasets.dataset import Retrieval, Sts, sample
 from unbraid.evaluation.evaluate import Row, Vectors, retrieval_scores
+from unbraid.evaluation.late_interaction import TeacherTokens, teacher_rows
 from unbraid.evaluation.metrics import Score, dense, spearman
 
 EncodeTask = Callable[[Sequence[Any], str], Vectors]  # items and a task -> float32 [n, D], unit length
@@ -20,10 +21,13 @@ def evaluate_teacher(
     dataset: Retrieval | Sts,
     *,
     limit: int | None = None,
+    late: TeacherTokens | None = None,
+    vectors: int | None = None,
 ) -> list[Row]:
     """A row for all-MiniLM-L6-v2 (not on pictures), then one for each search mode of the teacher behind `encode`.
 
-    The set's own mode should win; the others show what a task costs elsewhere.
+    The set's own mode should win; the others show what a task costs elsewhere. With `late` each mode of a retrieval set also has
+    a row for late interaction, and with `vectors` one for documents of at most that many.
     """
     if limit is not None:
         dataset = sample(dataset, limit)
@@ -34,7 +38,11 @@ def evaluate_teacher(
     # MiniLM reads no pictures.
     sees = isinstance(dataset, Sts) or "image" not in (dataset.query_modality, dataset.document_modality)
     rows = [_row(dataset, minilm().name, None, plain, ("", ""))] if sees else []
-    return rows + [_row(dataset, name, mode, encode, tasks) for mode, tasks in search_modes.items()]
+    for mode, tasks in search_modes.items():
+        rows.append(_row(dataset, name, mode, encode, tasks))
+        if late is not None and isinstance(dataset, Retrieval):
+            rows += teacher_rows(name, late, dataset, mode, tasks, vectors)
+    return rows
 
 
 def _row(

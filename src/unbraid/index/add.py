@@ -44,7 +44,7 @@ from unbraid.index.files.walk import ARCHIVE_SUFFIXES, File, Skip, Skipped, Walk
 from unbraid.index.protocol import Model, Vectors
 from unbraid.index.roots import Nearest, Plan, Root, owners
 from unbraid.index.search.token_cache import TokenCache
-from unbraid.index.side_threads import ahead, behind
+from unbraid.index.side_threads import ahead, behind, taking_turns
 from unbraid.index.store.entry import Entry, FileState
 from unbraid.index.store.filter import merged
 from unbraid.index.store.store import Store
@@ -54,6 +54,7 @@ from unbraid.progress import counting
 
 PICTURE = Chunk(None, None, "", modality="image")
 GROUP = 256  # chunks encoded and written at once: enough to batch by length and for a sync of the disk, little to lose
+FIRST_GROUP = 64  # for which nothing is encoded until it is read
 PAGES = 64  # pages among them, which are 1 MB each once they are decoded
 MANY = 10  # files of a root, of which the loss of more than half has to be confirmed
 PAGE_SIDE = 640  # pixels of a page's longer side: four times what the starter's image encoder looks at
@@ -169,6 +170,7 @@ class _Run:
             self._counting("indexing", "files", len(stale), progress) as done,
             ahead(lambda stop: self._groups(stale, stop)) as groups,
             behind(self._store) as store,
+            taking_turns(),
         ):
             for rows, files in groups:
                 if not rows:  # files that have not changed after all, or were left out
@@ -469,6 +471,9 @@ class _Run:
             self._counting("reading words", "pictures", len(todo), progress) as done,
         ):
             read = add_words(self.store, self.model, todo, reader, done)
+            for path in todo:
+                if self._root(path).multi_vector:
+                    self._store_tokens(self.store.file(path)[0])
         self.report.words_read, self.report.words_found = read.files, read.with_words
         self.report.chunks += read.chunks
         for one in read.skipped:
@@ -483,6 +488,7 @@ class _Run:
         """
         group: list[Row] = []
         pages = ended = 0
+        size = min(FIRST_GROUP, GROUP)
         for file in files:
             if stop.is_set():
                 return
@@ -492,9 +498,9 @@ class _Run:
                 group.append(rows.popleft())
                 pages += isinstance(group[-1][0], Image.Image)
                 ended += not rows
-                if len(group) == GROUP or pages == PAGES:
+                if len(group) == size or pages == PAGES:
                     yield group, ended
-                    group, pages, ended = [], 0, 0
+                    group, pages, ended, size = [], 0, 0, GROUP
             if ended >= GROUP:
                 yield group, ended
                 group, pages, ended = [], 0, 0

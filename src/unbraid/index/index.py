@@ -71,7 +71,10 @@ class SearchOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Stats:
-    """Size of an index: files, chunks by modality, language and tier, and bytes on disk (None on a server)."""
+    """Size of an index: files, chunks by modality, language and tier, and bytes on disk (None on a server).
+
+    `copied` chunks are in the smaller copy that candidates come from (`Storage`); None on a server.
+    """
 
     files: int
     incomplete: int  # of the files: a run was cut off in them, the next one reads them again
@@ -80,6 +83,7 @@ class Stats:
     tiers: dict[str, int]  # chunks by the tier that encoded them, where that is known
     text_languages: dict[str, int]  # chunks by the language that was found in them, English left out
     bytes: int | None
+    copied: int | None
     token_vectors: int = 0  # bytes of it that hold token vectors, for second looks
 
 
@@ -449,6 +453,7 @@ class Index:
             store.facet("tier"),
             store.facet("text_language"),
             store.disk_bytes(),
+            store.copied(),
             self._token_cache.bytes(),
         )
 
@@ -583,7 +588,7 @@ class Index:
             report = add_files(
                 store, self.model, planned, known, prune=prune, on_skip=on_skip, progress=progress
             )
-            if given.get("multi_vector") and folder is not None and not report.interrupted:
+            if given.get("multi_vector") and known and folder is not None and not report.interrupted:
                 report.interrupted = self._store_tokens(planned.roots, progress)
             if not report.interrupted:
                 if folder is not None:

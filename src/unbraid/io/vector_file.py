@@ -176,10 +176,15 @@ class _Parquet(Writer):
         self.file.write_batch(pa.record_batch(columns, schema=self.schema))
 
     def finish(self) -> None:
-        try:
-            self.file.close()
-        finally:
-            self.file.is_open = False  # on a full disk it would try again when it is collected
+        close_parquet(self.file)
+
+
+def close_parquet(file: Any) -> None:
+    """Close a ParquetWriter, once: after an error on a full disk it would try again when it is collected."""
+    try:
+        file.close()
+    finally:
+        file.is_open = False
 
 
 _WRITERS: dict[str, type[Writer]] = {".npy": _Npy, ".jsonl": _JsonLines, ".parquet": _Parquet}

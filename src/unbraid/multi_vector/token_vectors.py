@@ -28,6 +28,13 @@ class TokenVectors:
         """How many tokens there are."""
         return len(self.ids)
 
+    def weighted(self) -> NDArray[np.float32]:
+        """The vectors float32 [tokens, dim], each times its share of all weights, for an engine that counts tokens equally.
+
+        The sum over them of the largest dot product with a document's vectors is `maxsim`, where both have tokens.
+        """
+        return self.vectors * (self.weights / self.weights.sum())[:, None]
+
     def rows(self, kept: NDArray[np.integer] | NDArray[np.bool_]) -> "TokenVectors":
         """Some of the tokens, by their positions or by a mask."""
         return TokenVectors(self.vectors[kept], self.weights[kept], self.ids[kept])

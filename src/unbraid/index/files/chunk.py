@@ -260,11 +260,15 @@ def _shared(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Draft:
-    """A chunk before it is measured: its lines, their numbers in the file, and the name of its section."""
+    """A chunk before it is measured: its lines, their numbers in the file, and the name of its section.
+
+    `most` is at least the tokens of its lines together; None for a piece of a line, which is to be counted.
+    """
 
     chunk: Chunk
     numbers: list[int]
     name: str
+    most: int | None = None
 
 
 def _chunks(section: Section, source: Lines) -> Iterator[_Draft]:
@@ -274,15 +278,25 @@ def _chunks(section: Section, source: Lines) -> Iterator[_Draft]:
         first, last = filled[0], filled[-1]
         text, numbers = source.text(first, last + 1), source.numbers[first : last + 1]
         chunk = Chunk(numbers[0], numbers[-1], text, section.context, section.modality)
-        yield _Draft(chunk, numbers, section.name)
+        # No tokenizer makes more of lines that are joined than the tokens of each and one for each end.
+        yield _Draft(chunk, numbers, section.name, source.tokens(first, last + 1) + len(numbers))
 
 
 def _readable(drafts: Sequence[_Draft], limit: Limit) -> Iterator[Chunk]:
-    """Chunks of the drafts, with the end of their contexts; one that is too long is cut as often as it takes."""
+    """Chunks of the drafts, with the end of their contexts; one that is too long is cut as often as it takes.
+
+    One that is short enough by the tokens of its lines is not counted as a whole.
+    """
     contexts = _ends_of_contexts({draft.chunk.context for draft in drafts}, limit)
     chunks = [replace(draft.chunk, context=contexts[draft.chunk.context]) for draft in drafts]
-    sizes = limit.sizes([chunk.encoded for chunk in chunks])
-    for draft, chunk, size in zip(drafts, chunks, sizes, strict=True):
+    counted = [
+        row
+        for row, draft in enumerate(drafts)
+        if draft.most is None or draft.most + limit.context > limit.tokens
+    ]
+    sizes = dict(zip(counted, limit.sizes([chunks[row].encoded for row in counted]), strict=True))
+    for row, (draft, chunk) in enumerate(zip(drafts, chunks, strict=True)):
+        size = sizes.get(row, 0)
         if size <= limit.tokens or len(chunk.snippet) < 2:
             yield chunk
         else:

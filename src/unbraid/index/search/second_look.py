@@ -24,11 +24,11 @@ from unbraid.items import Code
 from unbraid.multi_vector.maxsim import maxsim
 from unbraid.multi_vector.token_vectors import TokenVectors
 
-# Log odds of a candidate whose score is one standard deviation above that of the candidates. A bundle may say another one for
-# each mode, 0 where a second look does not help: `look` of its `relevance`.
-LOOK: Final = 0.7
+# Log odds of a candidate whose score is 1 above the mean of the candidates. They are not divided by their spread, so that small
+# differences stay small. A bundle may say another number for each mode, 0 where a second look does not help: `look` of its
+# `relevance`.
+LOOK: Final = 10.0
 FIRST, MOST_FIRST = 50, 1_000
-_ALIKE: Final = 1e-6  # spread of scores that say nothing
 _TIME = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|s)", re.ASCII)
 _COUNT = re.compile(r"[0-9]{1,4}")
 
@@ -65,15 +65,12 @@ def read_rerank(given: str | int) -> Rerank | None:
 def changes(scores: Scores, weight: float) -> Scores:
     """What MaxSim scores [n] of the candidates of one query add to their log odds [n]; their sum is 0."""
     scores = np.asarray(scores, np.float64)
-    spread = float(scores.std()) if len(scores) else 0.0
-    if spread < _ALIKE:
-        return np.zeros(len(scores))
-    return weight * (scores - scores.mean()) / spread
+    return weight * (scores - scores.mean()) if len(scores) else scores
 
 
 @dataclass(frozen=True)
 class SecondLook:
-    """The second look of one query of words: its token vectors by `head`, and what a standard deviation counts (`weight`)."""
+    """The second look of one query of words: its token vectors by `head`, and what its scores count (`weight`)."""
 
     model: Any
     head: Head

@@ -15,7 +15,8 @@ from pathlib import Path
 
 FILE = "token_vectors.sqlite"
 KEY = 16  # bytes of a passage's key, and of a head's
-PATIENCE = 0.2  # seconds until a file that another process writes counts as missing
+# Seconds until a file that another process writes counts as missing, and until nothing is kept.
+PATIENCE = {"ro": 0.02, "rw": 0.2, "rwc": 0.2}
 MOST_KEPT = 4_096  # passages in memory where there is no folder: 12 MB
 _ASKED = 500  # keys of one question
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")  # the last: its table is another one
@@ -115,7 +116,7 @@ class TokenCache:
 @contextmanager
 def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
     with closing(
-        sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", timeout=PATIENCE, uri=True)
+        sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", timeout=PATIENCE[mode], uri=True)
     ) as file:
         if mode != "ro":
             # Rows of 3 KB leave less of a large page empty.

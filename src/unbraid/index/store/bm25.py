@@ -11,14 +11,14 @@ import itertools
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
 import qdrant_edge as edge
 
-from unbraid.index.store.split_words import Word, ascii_word, ascii_words, split_words
+from unbraid.index.store.split_words import Word, runs, split_words, words_in
 from unbraid.items import Modality, suffix_modality
 from unbraid.runtime.text_language import language_of
 from unbraid.stop_words import STOP_WORDS
@@ -76,16 +76,20 @@ def document_words(
     text: str, path: str = "", modality: Modality = "text", context: str = ""
 ) -> edge.SparseVector:
     """Term weights of a chunk: of its text, the path of its file and the headings or definitions around it."""
-    words = [word for word in split_words(text) if word.whole not in STOP_WORDS]
-    counts = Counter(itertools.chain.from_iterable(map(_terms, words)))
-    spread = K1 * (1 - B + B * len(words) / AVERAGE_LENGTH)
+    length, counts = 0, dict[str, int]()
+    for run, times in Counter(runs(text)).items():
+        words, terms = _terms_in(run)
+        length += words * times
+        for term in terms:
+            counts[term] = counts.get(term, 0) + times
+    spread = K1 * (1 - B + B * length / AVERAGE_LENGTH)
     weights = {term: count * (K1 + 1) / (count + spread) for term, count in counts.items()}
     names = {context: CONTEXT, **_path_names(path)}
     shown = _DEFINITION if modality == "code" else _HEADING
     defined = [name.strip() for name in shown.findall(text)]
     names.update((name, DEFINED) for name in defined)
     for name, weight in sorted(names.items(), key=lambda one: one[1]):
-        weights.update((_NAME + term, weight) for word in split_words(name) for term in _terms(word))
+        weights.update(dict.fromkeys(_name_terms(name), weight))
     weights.update((_EXACT + name.casefold(), 1.0) for name in defined if not re.search(r"\s", name))
     return _vector(weights)
 
@@ -126,28 +130,22 @@ def word_terms(text: str) -> frozenset[str]:
 
 def held_terms(text: str, terms: frozenset[str]) -> set[str]:
     """Those of `terms`, as `word_terms` gives them, that a word of the text matches; quicker than by all of its terms."""
-    # A word of ASCII is looked up by its text, a third of the time.
-    several = (
-        map(_ascii_matches, set(ascii_words(text))) if text.isascii() else map(_matches, split_words(text))
-    )
     held: set[str] = set()
-    for found in several:
+    for found in map(_matches_in, set(runs(text))):
         if not terms.isdisjoint(found):
             held |= terms & found
     return held
 
 
-@lru_cache(50_000)
 def _matches(word: Word) -> frozenset[str]:
     """The terms of which another word must have one to match this one."""
     own = (word.whole, *word.parts)
     return frozenset([*own, *(_STEM + _stem(one) for one in own if one.isascii() and one.isalpha())])
 
 
-@lru_cache(50_000)
-def _ascii_matches(word: str) -> frozenset[str]:
-    found = ascii_word(word)
-    return frozenset() if found is None else _matches(found)
+@lru_cache(50_000)  # by text: a Word takes three times as long to look up
+def _matches_in(run: str) -> frozenset[str]:
+    return frozenset().union(*map(_matches, words_in(run)))
 
 
 def word_pairs(text: str) -> frozenset[tuple[str, str]]:
@@ -157,6 +155,17 @@ def word_pairs(text: str) -> frozenset[tuple[str, str]]:
 
 
 @lru_cache(50_000)
+def _terms_in(run: str) -> tuple[int, tuple[str, ...]]:
+    """The number of words in one of `runs`, stop words aside, and the terms of each."""
+    words = [word for word in words_in(run) if word.whole not in STOP_WORDS]
+    return len(words), tuple(itertools.chain.from_iterable(map(_terms, words)))
+
+
+@lru_cache(5_000)  # chunks of one file, and files of one folder, have theirs in common
+def _name_terms(name: str) -> tuple[str, ...]:
+    return tuple(_NAME + term for word in split_words(name) for term in _terms(word))
+
+
 def _terms(word: Word) -> tuple[str, ...]:
     """The terms that a document holds for a word: it, its parts, and their stems."""
     own = (word.whole, *word.parts)
@@ -174,7 +183,8 @@ def _query_terms(word: Word) -> dict[str, float]:
     return weights
 
 
-def _path_names(path: str) -> dict[str, float]:
+@lru_cache(1_000)
+def _path_names(path: str) -> Mapping[str, float]:
     """The names that a path gives, with a document's weight of each; none for one that a camera gave.
 
     That of a picture counts most, for the words in it too; those of a PDF's pages are none, drawn or not.
@@ -191,6 +201,11 @@ def _stem(word: str) -> str:
     return _stemmer()(word) if word.isascii() and word.isalpha() else word
 
 
+@lru_cache(50_000)
+def _dimension(term: str) -> int:
+    return zlib.crc32(term.encode("utf-8", "replace"))
+
+
 @lru_cache(1)
 def _stemmer() -> Callable[[str], str]:
     from Stemmer import Stemmer
@@ -201,5 +216,5 @@ def _stemmer() -> Callable[[str], str]:
 
 def _vector(weights: dict[str, float]) -> edge.SparseVector:
     """A sparse vector of weights by term; of two terms in one dimension the last counts."""
-    dimensions = {zlib.crc32(term.encode("utf-8", "replace")): weight for term, weight in weights.items()}
+    dimensions = {_dimension(term): weight for term, weight in weights.items()}
     return edge.SparseVector(list(dimensions), list(dimensions.values()))

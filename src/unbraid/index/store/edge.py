@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from struct import pack
+from struct import Struct
 from typing import Any
 from uuid import UUID
 
@@ -19,14 +19,14 @@ from unbraid.index.store.checksum import to_payload
 from unbraid.index.store.entry import KEYWORDS, Entry, Fields, new_fields, point_id
 from unbraid.index.store.file_fields import KEYS
 from unbraid.index.store.filter import FIELDS, field_names
-from unbraid.index.store.storage import Storage
+from unbraid.index.store.storage import Copy, Storage
 from unbraid.io.atomic import sync_folder
 
 # One segment, freed of deleted items whenever it is optimized, and no HNSW graph (m=0): building one took 180 s for
-# 50,000 vectors. A segment that is indexed all the same gets the smaller copy of its vectors, which "exact" has none of.
-_INDEXED_FROM = {"exact": 0, "int8": 1_000, "binary": 1_000}  # KB of vectors, 0 for never
+# 50,000 vectors. A segment that is indexed all the same gets the smaller copy of its vectors, which most have none of.
+_INDEXED_FROM = 1_000  # KB of vectors
 _COPY = {
-    "exact": None,
+    None: None,
     "int8": edge.ScalarQuantizationConfig(edge.ScalarType.Int8, memory=edge.Memory.Pinned),
     "binary": edge.BinaryQuantizationConfig(memory=edge.Memory.Pinned),
 }
@@ -55,26 +55,7 @@ def make_edge(path: Path, storage: Storage) -> edge.EdgeShard:
     """A new, empty Edge store in the folder `path`, which must not exist; flushed."""
     require_room(path.parent, 0)
     with edge_errors():
-        vectors = edge.EdgeVectorParams(
-            size=storage.dim,
-            distance=edge.Distance.Dot,
-            datatype=_NUMBERS[storage.numbers],
-            quantization_config=_COPY[storage.candidates],
-        )
-        optimizer = edge.EdgeOptimizersConfig(
-            deleted_threshold=0.0001,
-            vacuum_min_vector_number=1,
-            default_segment_number=1,
-            indexing_threshold=_INDEXED_FROM[storage.candidates],
-        )
-        no_graph = edge.HnswIndexConfig(m=0, ef_construct=4, full_scan_threshold=10)
-        config = edge.EdgeConfig(
-            vectors=vectors,
-            sparse_vectors={WORDS: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
-            optimizers=optimizer,
-            hnsw_config=no_graph,
-        )
-        made = edge.EdgeShard.create(str(path), config)
+        made = edge.EdgeShard.create(str(path), _config(storage, storage.copy_of(0)))
         for key in KEYWORDS:
             made.update(edge.UpdateOperation.create_field_index(key, edge.PayloadSchemaType.Keyword))
         for key in KEYS.values():
@@ -82,6 +63,34 @@ def make_edge(path: Path, storage: Storage) -> edge.EdgeShard:
         made.update(edge.UpdateOperation.create_field_index("path", edge.KeywordIndexParams(prefix=True)))
         made.flush()
         return made
+
+
+def reload_edge(path: Path, storage: Storage, copy: Copy | None) -> edge.EdgeShard:
+    """The closed Edge store at `path`, loaded to keep such a copy of its vectors, which `optimize` makes."""
+    with edge_errors():
+        return edge.EdgeShard.load(str(path), _config(storage, copy))
+
+
+def _config(storage: Storage, copy: Copy | None) -> edge.EdgeConfig:
+    vectors = edge.EdgeVectorParams(
+        size=storage.dim,
+        distance=edge.Distance.Dot,
+        datatype=_NUMBERS[storage.numbers],
+        quantization_config=_COPY[copy],
+    )
+    optimizer = edge.EdgeOptimizersConfig(
+        deleted_threshold=0.0001,
+        vacuum_min_vector_number=1,
+        default_segment_number=1,
+        indexing_threshold=_INDEXED_FROM if copy else 0,  # 0 for never
+    )
+    no_graph = edge.HnswIndexConfig(m=0, ef_construct=4, full_scan_threshold=10)
+    return edge.EdgeConfig(
+        vectors=vectors,
+        sparse_vectors={WORDS: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
+        optimizers=optimizer,
+        hnsw_config=no_graph,
+    )
 
 
 def number_fields(known: Mapping[str, "edge.PayloadIndexInfo"]) -> list[str]:
@@ -181,8 +190,9 @@ def stored_rows(records: Sequence[edge.Record], dim: int) -> Vectors:
     """Vectors [n, dim] as they are stored; NaN where there is none, which is damage."""
     found = (record.vector for record in records)  # asked for once each: it is made anew every time
     lists = (vector if isinstance(vector, list) else [np.nan] * dim for vector in found)
-    # Numpy takes twice as long over lists.
-    packed = b"".join([pack(f"={dim}f", *numbers) for numbers in lists])
+    # Numpy takes twice as long over lists, and a struct by its text a third longer.
+    pack = Struct(f"{dim}f").pack
+    packed = b"".join([pack(*numbers) for numbers in lists])
     return np.frombuffer(packed, np.float32).reshape(-1, dim)
 
 

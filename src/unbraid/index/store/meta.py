@@ -13,7 +13,8 @@ from unbraid.index.store.bm25 import VERSION
 from unbraid.index.store.storage import Storage
 from unbraid.io.atomic import write_atomic
 
-# Of new indexes. Since 4 the empty ends of an index's files are cut (tails.py), which a version that reads 3 does not know.
+# Of new indexes. Since 4 the empty ends of an index's files are cut (tails.py), which a version that reads 3 does not know, and
+# candidates may be "auto". Of 3 that version chose "exact" by default, so there "exact" means "auto", and is written as before.
 FORMAT = 4
 READABLE = (3, FORMAT)
 META_FILE = "unbraid.json"
@@ -130,16 +131,27 @@ def read_meta(folder: str | Path) -> Meta:
 
 
 def parse_meta(about: Mapping[str, Any]) -> Meta:
-    """The Meta that `asdict` wrote as `about`. Raises TypeError, KeyError or StoreError for anything else."""
+    """The Meta that `describe` wrote as `about`. Raises TypeError, KeyError or StoreError for anything else."""
     origin = Provenance(**about["provenance"])
     origin = replace(origin, languages=tuple(origin.languages))
+    storage = Storage(**about["storage"])
+    if about["format"] < FORMAT and storage.candidates == "exact":
+        storage = replace(storage, candidates="auto")
     # An index that does not say is from before words had a version.
-    return Meta(**{"words": 1, **about, "storage": Storage(**about["storage"]), "provenance": origin})
+    return Meta(**{"words": 1, **about, "storage": storage, "provenance": origin})
+
+
+def describe(meta: Meta) -> dict[str, Any]:
+    """`meta` as JSON, which a version that knows its format can read."""
+    about = asdict(meta)
+    if meta.format < FORMAT and meta.storage.candidates == "auto":
+        about["storage"]["candidates"] = "exact"
+    return about
 
 
 def write_meta(folder: Path, meta: Meta) -> None:
     """Write `unbraid.json` whole or not at all, also through a power cut."""
-    about = asdict(meta)
+    about = describe(meta)
     text = json.dumps({**about, "checksum": _checksum(about)}, indent=1)
     write_atomic(folder / META_FILE, text.encode())
 

@@ -9,7 +9,7 @@ is safe because every write here may happen twice.
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self, TypeVar
 from uuid import UUID
@@ -45,18 +45,20 @@ from unbraid.index.store.filter import (
     matching,
     values_of,
 )
-from unbraid.index.store.meta import READABLE, Meta, parse_meta, readable_formats
-from unbraid.index.store.storage import OVERSAMPLING, Storage
+from unbraid.index.store.meta import READABLE, Meta, describe, parse_meta, readable_formats
+from unbraid.index.store.storage import OVERSAMPLING, Copy, Storage
 from unbraid.index.store.store import SAMPLE, Candidates, Page, Payload, Store, Version, check_vectors
 
 T = TypeVar("T")
 KEY = "unbraid"  # in the collection's metadata
 BASE, WORDS = "base", "words"  # names of a point's two vectors
+TOKENS = "tokens"  # name of its multi-vector, where the collection has them
 API_KEY = "QDRANT_API_KEY"
 TIMEOUT = 60  # seconds of one request
 TRIES = 5  # of a request, half a second, then one, two and four apart
 PAUSE = 0.5
 TRANSIENT = {408, 429, 502, 503, 504}
+TOKEN_POINTS = 50  # with multi-vectors in one request: 8 MB as JSON
 POINTS = 500  # with vectors in one request: 4 MB as JSON, of 32 MB that a server takes
 SCROLL = 10_000
 ALL = 1 << 30
@@ -123,7 +125,7 @@ class QdrantStore(Store):
 
     def set_meta(self, meta: Meta) -> None:
         """Replace the description of the model that made the index."""
-        self._ask(lambda: self.client.update_collection(self.name, metadata={KEY: asdict(meta)}))
+        self._ask(lambda: self.client.update_collection(self.name, metadata={KEY: describe(meta)}))
         self.meta = meta
 
     def read_note(self, name: str) -> bytes | None:
@@ -172,6 +174,9 @@ class QdrantStore(Store):
 
     def settle(self) -> None:
         """Nothing: the server does that by itself."""
+
+    def copied(self) -> None:
+        """None: the server knows."""
 
     def version(self) -> Version:
         """Changes with every write of this process, and with the number of chunks."""
@@ -241,6 +246,42 @@ class QdrantStore(Store):
             self._ask(lambda: self.client.update_vectors(self.name, some, wait=True))
         if none:
             self._ask(lambda: self.client.delete_vectors(self.name, [WORDS], none, wait=True))
+
+    def add_tokens(self, dim: int) -> None:
+        """Give the collection a multi-vector of `dim` numbers a token, in float16, compared by MaxSim; again does nothing."""
+        about = self._ask(lambda: self.client.get_collection(self.name))
+        known = about.config.params.vectors
+        if isinstance(known, dict) and TOKENS in known:
+            return
+        compared = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+        config = models.DenseVectorConfig(
+            size=dim,
+            distance=models.Distance.DOT,
+            multivector_config=compared,
+            datatype=models.VectorStorageDatatype.FLOAT16,
+        )
+        named = models.DenseVectorNameConfig(dense=config)
+        self._ask(lambda: self.client.create_vector_name(self.name, TOKENS, named, wait=True))
+        # They score candidates that other vectors found: a graph over all tokens would only take room.
+        change = {TOKENS: models.VectorParamsDiff(hnsw_config=models.HnswConfigDiff(m=0), on_disk=True)}
+        self._ask(lambda: self.client.update_collection(self.name, vectors_config=change))
+
+    def without_tokens(self, modality: str) -> Iterator[Page]:
+        """Chunks of a modality that have no multi-vector, as stored, unchecked, some hundred at a time."""
+        none = models.HasVectorCondition(has_vector=TOKENS)
+        asked = models.Filter(must=[_condition("modality", "value", modality)], must_not=[none])
+        for page in self._scroll(asked, POINTS, True, vectors=True):
+            ids = [UUID(str(record.id)) for record in page]
+            yield Page(ids, [record.payload or {} for record in page], self._rows(page), None)
+
+    def set_tokens(self, tokens: Mapping[UUID, Vectors]) -> None:
+        """Replace the multi-vectors of points by id, [tokens, dim] with at least one token each."""
+        points = [
+            models.PointVectors(id=str(one), vector={TOKENS: rows.tolist()}) for one, rows in tokens.items()
+        ]
+        for start in range(0, len(points), TOKEN_POINTS):
+            part = points[start : start + TOKEN_POINTS]
+            self._ask(partial(self.client.update_vectors, self.name, part, wait=True))
 
     def vectors(self, ids: Sequence[UUID]) -> Vectors:
         """Base vectors [n, dim] as stored, unchecked; NaN where an id is gone."""
@@ -325,9 +366,9 @@ class QdrantStore(Store):
         return build_filter(filter, paths, fields, _condition, models.Filter)
 
     def _create(self, meta: Meta) -> None:
-        storage = meta.storage
-        copy = {
-            "exact": None,
+        storage, copy = meta.storage, _copy(meta.storage)
+        copies = {
+            None: None,
             "int8": models.ScalarQuantization(
                 scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
             ),
@@ -337,10 +378,10 @@ class QdrantStore(Store):
             size=storage.dim,
             distance=models.Distance.DOT,
             datatype=models.Datatype(storage.numbers),
-            on_disk=storage.candidates != "exact",
+            on_disk=copy is not None,
         )
         # An exact scan has no use for a graph; with a smaller copy the server searches it by the graph of its own defaults.
-        graph = models.HnswConfigDiff(m=0) if storage.candidates == "exact" else None
+        graph = models.HnswConfigDiff(m=0) if copy is None else None
         try:
             self._ask(
                 lambda: self.client.create_collection(
@@ -348,8 +389,8 @@ class QdrantStore(Store):
                     vectors_config={BASE: vectors},
                     sparse_vectors_config={WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF)},
                     hnsw_config=graph,
-                    quantization_config=copy[storage.candidates],
-                    metadata={KEY: asdict(meta)},
+                    quantization_config=copies[copy],
+                    metadata={KEY: describe(meta)},
                 )
             )
         except StoreError:
@@ -437,11 +478,17 @@ def _condition(key: str, kind: str, value: Any) -> models.FieldCondition:
     return models.FieldCondition(key=key, match=match(**{kind: value}))
 
 
+def _copy(storage: Storage) -> Copy | None:
+    """The smaller copy of a collection, which is chosen when it is made, empty."""
+    return storage.copy_of(0)
+
+
 def _params(storage: Storage) -> models.SearchParams:
     """How a server finds candidates in a collection of this storage."""
-    if storage.candidates == "exact":
+    copy = _copy(storage)
+    if copy is None:
         return models.SearchParams(exact=True)
-    rescored = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING[storage.candidates])
+    rescored = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING[copy])
     return models.SearchParams(quantization=rescored)
 
 

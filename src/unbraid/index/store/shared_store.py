@@ -301,6 +301,10 @@ class SharedStore(Store):
         """After many writes, make the smaller copy that candidates come from."""
         self._write("settle")
 
+    def copied(self) -> int:
+        """Number of chunks in the smaller copy that candidates come from."""
+        return int(self._ask("copied"))
+
     def set_words(self, words: Mapping[UUID, edge.SparseVector]) -> None:
         """Replace the words of points by id."""
         self._write("set_words", dict(words))

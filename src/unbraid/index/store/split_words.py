@@ -26,6 +26,7 @@ _PAIRED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
     "\U00020000-\U0003ffff"
 )
+_PAIRED_RUN = re.compile(f"[{_PAIRED}]")
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 # Vowel signs of Indic scripts, which are not \w.
 _SIGNS = "\u0900-\u0963\u0966-\u0dff"
@@ -51,26 +52,20 @@ class Word:
 
 def split_words(text: str) -> Iterator[Word]:
     """The words of a text in their order."""
+    return itertools.chain.from_iterable(map(words_in, runs(text)))
+
+
+def runs(text: str) -> list[str]:
+    """What `words_in` splits of a text, in its order: words as they stand there, and runs of a script without spaces."""
     text = visible(text)
-    if text.isascii():
-        yield from filter(None, map(ascii_word, ascii_words(text)))
-        return
-    for found in WORD.finditer(text):
-        word = found[0]
-        if found["paired"]:
-            yield from _pairs(word)
-        elif word.strip("_"):
-            yield _word(word)
+    return _ASCII_WORD.findall(text) if text.isascii() else [found[0] for found in WORD.finditer(text)]
 
 
-def ascii_words(text: str) -> list[str]:
-    """The words of a text in ASCII as they stand there, for `ascii_word`."""
-    return _ASCII_WORD.findall(text)
-
-
-def ascii_word(word: str) -> Word | None:
-    """One of `ascii_words` as it is looked for; None where it is nothing but underscores."""
-    return _word(word) if word.strip("_") else None
+def words_in(run: str) -> list[Word]:
+    """The words of one of `runs`: one, or several of a script without spaces; none of nothing but underscores."""
+    if _PAIRED_RUN.match(run):
+        return list(_pairs(run))
+    return [_word(run)] if run.strip("_") else []
 
 
 def fold(text: str) -> str:

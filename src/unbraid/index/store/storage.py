@@ -9,26 +9,29 @@ from unbraid.errors import StoreError
 from unbraid.index.protocol import Vectors
 
 Numbers: TypeAlias = Literal["float32", "float16"]
-CandidateSource: TypeAlias = Literal["exact", "int8", "binary"]
+Copy: TypeAlias = Literal["int8", "binary"]
+CandidateSource: TypeAlias = Literal["auto", "exact", "int8", "binary"]
 NUMBERS: tuple[Numbers, ...] = get_args(Numbers)
-# Candidates from the copy for each one asked for, of which there are 1,500 for ten results. Of 900,000 real vectors
-# int8 then finds all of the ten best and binary .94; with 1,200 from the copy it found .78 (docs/experiments.md).
-OVERSAMPLING = {"int8": 1.0, "binary": 12.8}
+# Candidates from the copy for each one asked for. Of 100,000 real vectors 1.5 times as many in int8 hold all of the best 150
+# and .9999 of the best 1,500; of 900,000, binary holds .94 of the ten best, and .78 with 1,200 (docs/experiments.md).
+OVERSAMPLING: dict[Copy, float] = {"int8": 1.5, "binary": 12.8}
 CANDIDATES: tuple[CandidateSource, ...] = get_args(CandidateSource)
+# Chunks from which on "auto" has a copy: a scan of so many exact vectors takes 5 ms, of the copy 2.
+COPIED_FROM = 50_000
 
 
 @dataclass(frozen=True)
 class Storage:
     """`dim` leading dimensions of each base vector in `numbers`; `candidates` from these, or from a smaller copy.
 
-    The copy is made when much has been added (`Store.settle`), lies beside the vectors and is held in memory: 512 bytes
-    an item in int8, 64 in binary at 512 dimensions. What it finds is scored again with the vectors. Raises StoreError
-    for other values.
+    "auto" has none in a small index and one in int8 in an index of COPIED_FROM chunks and more. The copy is made when much
+    has been added (`Store.settle`), lies beside the vectors and is held in memory: 512 bytes an item in int8, 64 in binary
+    at 512 dimensions. What it finds is scored again with the vectors. Raises StoreError for other values.
     """
 
     dim: int
     numbers: Numbers = "float32"
-    candidates: CandidateSource = "exact"
+    candidates: CandidateSource = "auto"
 
     def __post_init__(self) -> None:
         """Check what a type cannot say."""
@@ -41,6 +44,17 @@ class Storage:
     def __str__(self) -> str:
         """As a message says it."""
         return f"{self.dim} dimensions in {self.numbers} with {self.candidates} candidates"
+
+    @property
+    def copy(self) -> Copy | None:
+        """The smaller copy that an index may have."""
+        if self.candidates == "auto":
+            return "int8"
+        return None if self.candidates == "exact" else self.candidates
+
+    def copy_of(self, chunks: int) -> Copy | None:
+        """The smaller copy that an index of so many chunks is to have."""
+        return None if self.candidates == "auto" and chunks < COPIED_FROM else self.copy
 
     def narrow(self, vectors: Vectors) -> Vectors:
         """Base vectors [n, any] as they come back from the store: float32 [n, dim], rounded to `numbers`."""

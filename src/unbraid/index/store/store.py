@@ -120,6 +120,10 @@ class Store(ABC):
         """Put in order what many writes left behind, where that is due."""
 
     @abstractmethod
+    def copied(self) -> int | None:
+        """Number of chunks in the smaller copy that candidates come from; None on a server."""
+
+    @abstractmethod
     def version(self) -> Version:
         """Changes with every write, by whichever process."""
 

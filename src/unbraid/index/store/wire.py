@@ -65,6 +65,7 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "delete": (tuple[list[str]], None),
     "delete_older": (tuple[list[Entry]], None),
     "settle": (tuple[()], None),
+    "copied": (tuple[()], int),
     "set_words": (tuple[dict[UUID, edge.SparseVector]], None),
     "set_meta": (tuple[Meta], None),
 }

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from unbraid.errors import DataError, StoreError
 from unbraid.index.store.checksum import FIELD, damage, identity_of, to_entry
 from unbraid.index.store.entry import ADDED, Entry
-from unbraid.index.store.meta import READABLE, Meta, parse_meta, readable_formats
+from unbraid.index.store.meta import READABLE, Meta, describe, parse_meta, readable_formats
 from unbraid.index.store.store import Store
 from unbraid.io.atomic import atomic_file
 from unbraid.io.vector_file import pyarrow
@@ -28,7 +28,7 @@ def write_index(store: Store, out: Path, on_progress: Callable[[int], None]) -> 
     pa = pyarrow()
     dim = store.meta.storage.dim
     schema = pa.schema([*_columns(pa), ("vector", pa.list_(pa.float32(), dim))])
-    about = {"unbraid": json.dumps({"kind": KIND, **asdict(store.meta)})}
+    about = {"unbraid": json.dumps({"kind": KIND, **describe(store.meta)})}
     count = 0
     try:
         with (

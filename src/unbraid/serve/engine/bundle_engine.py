@@ -11,6 +11,7 @@ from unbraid.errors import ItemError
 from unbraid.items import Modality
 from unbraid.runtime.preprocess import decode
 from unbraid.serve.engine.engine import BASE, DEFAULT, TEXTS, QueueItem, RequestItem, TextEncoder
+from unbraid.serve.engine.errors import NoMultiVector
 from unbraid.serve.engine.openai_tokens import OpenAITokens
 
 # The image encoder takes as long as 40 tokens of text: 180 pictures a second beside 235 texts of 32 tokens.
@@ -21,7 +22,6 @@ PIXELS_PER_TOKEN = 25_000  # decoded in the time of a token
 class BundleEngine:
     """The `Engine` of a bundle."""
 
-    multi_vector = False
     default_task = BASE
 
     def __init__(self, embedder: Embedder, workers: int, openai_tokens: OpenAITokens | None = None) -> None:
@@ -37,6 +37,7 @@ class BundleEngine:
         text = embedder.bundle.tiers[embedder.tier].get("text")
         self.batch_tokens = max(512, text.batch_tokens if text else 0)
         self.tiers = tuple(embedder.bundle.tiers)
+        self.multi_vector = bool(embedder.multi_vector_dims)
         self.about: Mapping[str, object] = {
             "version": embedder.bundle.version,
             "base_id": embedder.base_id,
@@ -46,6 +47,7 @@ class BundleEngine:
                 tier: list(specs["text"].languages) if "text" in specs else []
                 for tier, specs in embedder.bundle.tiers.items()
             },
+            "multi_vector_dims": embedder.multi_vector_dims,
             "max_tokens": text.max_tokens if text else 0,
             "search_modes": {mode: list(pair) for mode, pair in embedder.search_modes.items()},
         }
@@ -56,15 +58,18 @@ class BundleEngine:
         task: str,
         max_characters: int,
         encoder: TextEncoder = DEFAULT,
+        *,
+        multi: bool = False,
     ) -> tuple[list[QueueItem], list[int]]:
         """Tokenized texts; pictures and ids of the bundle's own tokenizer stay as they are.
 
-        A tier with a prefix reads such ids as the text they stand for. Its own ids are those of the tier that an English text would go to.
+        A tier with a prefix reads such ids as the text they stand for. Its own ids are those of the tier that an English text
+        would go to. Multi-vectors have no task: queries go to the tier of documents, since those of two tiers must not be compared.
         """
         ready: list[QueueItem | None] = [None] * len(items)
         route = partial(
             self.embedder.route,
-            task=None if task == BASE else task,
+            task=None if multi or task == BASE else task,
             tier=encoder.tier,
             language=encoder.language,
             side=encoder.side,
@@ -101,16 +106,36 @@ class BundleEngine:
                 for row, one in zip(rows, ids, strict=True):
                     ready[row] = QueueItem(kind, one, task, len(one), len(one), tier)
                 cut += [rows[place] for place in cut_places]
-        return [item for item in ready if item is not None], sorted(cut)
+        read = [item for item in ready if item is not None]
+        if multi:
+            self._check_multi(read)
+        return read, sorted(cut)
 
-    def encode(self, items: Sequence[QueueItem], multi: bool) -> np.ndarray:
-        """float32 [n, dim]."""
-        base = np.empty((len(items), self.dim), dtype=np.float32)
+    def _check_multi(self, items: Sequence[QueueItem]) -> None:
+        """Raise NoMultiVector for a picture, and for a text whose tier has no multi-vectors."""
+        known = self.embedder.multi_vector_dims
+        for row, item in enumerate(items):
+            if item.kind == "image":
+                raise NoMultiVector(f"item {row}: pictures have no multi-vectors")
+            if item.tier not in known:
+                raise NoMultiVector(
+                    f"item {row} goes to tier {item.tier}, which has no multi-vectors: send tier: {' or '.join(known)}"
+                )
+
+    def encode(self, items: Sequence[QueueItem], multi: bool) -> Sequence[np.ndarray] | np.ndarray:
+        """float32 [n, dim]; with `multi` n arrays float32 [tokens, D], pruned as by `Embedder.token_vectors`."""
         # By kind and tier: each may have its own graph.
         alike: dict[tuple[Literal["text", "code"], str], dict[int, list[int]]] = {}
         for row, item in enumerate(items):
             if item.kind != "image" and isinstance(item.content, list):
                 alike.setdefault((item.kind, item.tier), {})[row] = item.content
+        if multi:
+            found: dict[int, np.ndarray] = {}
+            for (kind, tier), ids in alike.items():
+                tokens = self.embedder.token_vectors_of_ids(list(ids.values()), kind, tier=tier)
+                found |= {row: one.vectors for row, one in zip(ids, tokens, strict=True)}
+            return [found[row] for row in range(len(items))]
+        base = np.empty((len(items), self.dim), dtype=np.float32)
         for (kind, tier), ids in alike.items():
             base[list(ids)] = self.embedder.encode_tokens(list(ids.values()), kind, tier=tier)
         image = self.embedder.bundle.image

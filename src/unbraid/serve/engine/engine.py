@@ -58,7 +58,7 @@ class Engine(Protocol):
     tiers: tuple[str, ...]  # that a request may name; none where there is one text encoder
     dims: tuple[int, ...]  # the longest first
     dim: int
-    multi_vector: bool  # whether it gives a vector for every token
+    multi_vector: bool  # whether it gives a vector for every token, of some items at least
     workers: int  # batches that run at a time
     batch_tokens: int  # budget of a batch
     about: Mapping[str, object]  # further facts for /v1/models
@@ -70,15 +70,18 @@ class Engine(Protocol):
         task: str,
         max_characters: int,
         encoder: TextEncoder = DEFAULT,
+        *,
+        multi: bool = False,
     ) -> tuple[list[QueueItem], list[int]]:
-        """The items ready for a batch, and the positions of texts that were cut.
+        """The items ready for a batch, of multi-vectors with `multi`, and the positions of texts that were cut.
 
-        `max_characters` bounds a text read from token ids. Raises ItemError, VocabularyLoading.
+        `max_characters` bounds a text read from token ids. Raises ItemError, of which NoMultiVector is one, and
+        VocabularyLoading.
         """
         ...
 
     def encode(self, items: Sequence[QueueItem], multi: bool) -> Sequence[np.ndarray] | np.ndarray:
-        """float32 [n, dim], each item under its own task; with `multi`, n arrays [tokens, 128]."""
+        """float32 [n, dim], each item under its own task; with `multi`, n arrays float32 [tokens, D]."""
         ...
 
 

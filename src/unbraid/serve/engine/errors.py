@@ -13,6 +13,10 @@ class TextTooLong(ItemError):
         )
 
 
+class NoMultiVector(ItemError):
+    """An item has no multi-vector."""
+
+
 class Overloaded(Exception):
     """There is no room for a request, or it waited too long."""
 

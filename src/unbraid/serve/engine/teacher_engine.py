@@ -42,8 +42,10 @@ class TeacherEngine:
         task: str,
         max_characters: int,
         encoder: TextEncoder = DEFAULT,
+        *,
+        multi: bool = False,
     ) -> tuple[list[QueueItem], list[int]]:
-        """Count tokens; the teacher tokenizes, and cuts or refuses, when it encodes.
+        """Count tokens; the teacher tokenizes, and cuts or refuses, when it encodes. It reads for `multi` as without.
 
         A teacher puts a prompt before a text, so ids of its own tokenizer are of no use: all ids are OpenAI's.
         """

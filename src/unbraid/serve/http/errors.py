@@ -15,6 +15,7 @@ from unbraid.errors import ItemError
 from unbraid.io.surrogates import replace_lone_surrogates
 from unbraid.serve.engine.errors import (
     EncodingFailed,
+    NoMultiVector,
     Overloaded,
     ShuttingDown,
     TextTooLong,
@@ -60,6 +61,8 @@ def as_api_error(error: Exception) -> ApiError | None:
             return ApiError(error.status_code, code, error.detail or phrase, headers=error.headers)
         case TextTooLong():
             return ApiError(400, "text_too_long", str(error), param="input")
+        case NoMultiVector():
+            return ApiError(400, "unsupported", str(error), param="return_multivector")
         case ItemError():
             return ApiError(400, "invalid_input", str(error), param="input")
         case Overloaded():

@@ -27,7 +27,7 @@ def json_response(value: object, headers: Mapping[str, str] | None = None) -> Re
 def embeddings_response(
     vectors: np.ndarray, encoding: str, model: str, tokens: int, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """float32 [n, dim] as numbers ("float"), base64 or bits ("binary", "ubinary"), or n arrays [tokens, 128] ("multi")."""
+    """float32 [n, dim] as numbers ("float"), base64 or bits ("binary", "ubinary"), or n arrays [tokens, D] ("multi")."""
     rows: Iterable[object] = np.ascontiguousarray(vectors)
     if encoding == "base64":
         rows = (base64.b64encode(row.tobytes()).decode() for row in vectors.astype("<f4", copy=False))

@@ -32,7 +32,11 @@ async def embeddings(request: Request) -> Response:
         multi = bool(asked.return_multivector)
         if multi:
             for field, is_wrong, why in (
-                ("return_multivector", not engine.multi_vector, f"{engine.name} has no multi-vectors"),
+                (
+                    "return_multivector",
+                    not engine.multi_vector,
+                    f"no tier of {engine.name} has multi-vectors",
+                ),
                 ("dimensions", asked.dimensions is not None, "a multi-vector has no shorter form"),
                 ("embedding_type", encoding != "float", "multi-vectors are sent as numbers"),
             ):

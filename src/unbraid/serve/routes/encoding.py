@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from starlette.requests import Request
@@ -44,7 +45,7 @@ async def encode_items(
     multi: bool = False,
     encoder: TextEncoder = DEFAULT,
 ) -> tuple[np.ndarray, list[int]]:
-    """float32 [n, dim], or with `multi` n arrays [tokens, 128]; and the positions of the texts that were cut.
+    """float32 [n, dim], or with `multi` n arrays [tokens, D]; and the positions of the texts that were cut.
 
     Raises ApiError, ItemError and the errors of the queue.
     """
@@ -53,7 +54,8 @@ async def encode_items(
     with stats.phase("read"):
         # Token ids stand for up to 21 times as many characters as they are written with.
         size = len(body_of(request)) * (22 if any(isinstance(item.content, list) for item in items) else 1)
-        reading = (size, engine.read, items, task, limits.characters, encoder)
+        read = partial(engine.read, multi=multi)
+        reading = (size, read, items, task, limits.characters, encoder)
         try:
             ready, cut = await context.offload(*reading)
         except VocabularyLoading:
