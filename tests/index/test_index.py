@@ -340,7 +340,7 @@ def test_another_base_is_refused_when_it_is_known(fresh: Open, notes: Path, tiny
 
 def with_tower(model: Any, name: str) -> Any:
     """`model` as a bundle whose image encoder is `name` makes it."""
-    spec = SimpleNamespace(id="t", languages=())
+    spec = SimpleNamespace(id="t", languages=(), multi_vector=None)
     model.bundle = SimpleNamespace(
         id=name, tiers={"small": {"text": spec}}, image=SimpleNamespace(id=name), mappers={}, dims=(16,)
     )
