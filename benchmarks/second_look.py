@@ -57,7 +57,7 @@ RELATED = {
     "terms2": (2000, "text/openstax_terms2"),
     "passages2": (2000, "text/openstax_passages2"),
 }
-WEIGHTS = (5, 10, 15, 20, 30)
+WEIGHTS = (3, 5, 7, 10, 15)
 QUERY = "how is the probability of a result computed from its words"
 
 

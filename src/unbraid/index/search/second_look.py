@@ -27,7 +27,7 @@ from unbraid.multi_vector.token_vectors import TokenVectors
 # Log odds of a candidate whose score is 1 above the mean of the candidates. They are not divided by their spread, so that small
 # differences stay small. A bundle may say another number for each mode, 0 where a second look does not help: `look` of its
 # `relevance`.
-LOOK: Final = 10.0
+LOOK: Final = 7.0
 FIRST, MOST_FIRST = 50, 1_000
 _TIME = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|s)", re.ASCII)
 _COUNT = re.compile(r"[0-9]{1,4}")
