@@ -13,10 +13,12 @@ from PIL import Image
 
 import unbraid
 from unbraid.index import Index
+from unbraid.index.search import second_look
 from unbraid.index.search.search import Hit
 from unbraid.index.under_way import UnderWay
 from unbraid.serve import Limits, Settings
 from unbraid.serve.requests.schemas import SearchRequest
+from unbraid.serve.routes.index_search import EXPLAINED
 
 
 def test_search_answers_under_every_mode_and_again_by_the_base_vector(http, picture_file, data_url):
@@ -133,7 +135,7 @@ def test_only_the_first_page_of_a_picture_has_a_thumbnail(index, monkeypatch):
         )
     ]
     monkeypatch.setattr(index.index, "search_vectors", lambda *_, **__: [hits])
-    found = index._search(np.zeros((1, 8), np.float32), None, None, None, SearchRequest())
+    found = index._search(np.zeros((1, 8), np.float32), None, None, None, SearchRequest(), Limits())
     assert [bool(hit.picture) for hit in found] == [True, True, False, False]
 
 
@@ -268,8 +270,29 @@ def test_a_second_look_and_its_reasons_are_taken_where_they_are_asked_for(
     assert "rerank is 'soon'" in refused(http.search(query="a", rerank="soon"), 400, "invalid_input")
 
 
+@pytest.mark.parametrize("rerank", ["1000", "on", "999999999s", "30ms", None])
+def test_no_client_chooses_how_long_others_wait_for_a_second_look(index, monkeypatch, rerank):
+    seconds, real = [], second_look.document_tokens
+    monkeypatch.setattr(
+        second_look, "document_tokens", lambda *given: seconds.append(given[3]) or real(*given)
+    )
+    monkeypatch.setattr(index.index, "_has_multi_vectors", True)
+    base, limits = index.index.model.encode(["the red house"]), Limits(look_seconds=0.2)
+    index._search(base, None, None, "the red house", SearchRequest(rerank=rerank), limits)
+    assert seconds == [0.03 if rerank == "30ms" else 0.2]
+
+
+def test_only_the_first_hits_are_explained(index, monkeypatch):
+    hits = [Hit(rank, 0.5, "/a.md", "text", 1, 1, "red house", 0.5) for rank in range(1, 101)]
+    monkeypatch.setattr(index.index, "search_vectors", lambda *_, **__: [hits])
+    found = index._search(
+        np.zeros((1, 8), np.float32), None, None, "red", SearchRequest(explain=True), Limits()
+    )
+    assert [bool(hit.why) for hit in found] == [True] * EXPLAINED + [False] * (100 - EXPLAINED)
+
+
 def test_a_search_by_a_base_vector_is_looked_at_where_its_text_is_sent(index, monkeypatch):
     asked = []
     monkeypatch.setattr(index.index, "search_vectors", lambda *_, **given: asked.append(given) or [[]])
-    index._search(np.zeros((1, 8), np.float32), None, None, "red", SearchRequest(rerank="30ms", explain=True))
-    assert (asked[0]["texts"], asked[0]["rerank"], asked[0]["explain"]) == (["red"], "30ms", True)
+    index._search(np.zeros((1, 8), np.float32), None, None, "red", SearchRequest(rerank="30ms"), Limits())
+    assert (asked[0]["texts"], asked[0]["rerank"]) == (["red"], "30ms")

@@ -415,17 +415,19 @@ class Index:
         texts: Sequence[str | None] | None = None,
         rerank: str | int | None = None,
         explain: bool = False,
+        look_seconds: float | None = None,
     ) -> list[list[Hit]]:
         """`search` for queries that are base vectors [n, dim] already: another mode costs no encoding.
 
         Where the bundle has a tier for queries, they are to be encoded as `query_side` says of `mode` (runtime/routing.py).
         `words` are the texts of the queries; without them, and where one is None, the vector alone counts. `own` are the
         queries as `own_tier` encodes them, which then find its texts. `texts` are those queries that are one text or code,
-        None for others; they are needed for a second look (`rerank`) and for `explain`.
+        None for others; they are needed for a second look (`rerank`) and for `explain`. A second look encodes for at most about
+        `look_seconds`, whatever `rerank` says; None is as long as it says.
         """
         filter = read_filter(modality=modality, path=path, language=language, where=where)
         given = [None] * len(base) if texts is None else texts
-        looks = self._looks(given, mode, rerank)
+        looks = self._looks(given, mode, rerank, look_seconds)
         results = self._search(base, own, words, mode, k, filter, min_score, looks)
         return self._explained(given, results) if explain else results
 
@@ -641,7 +643,11 @@ class Index:
         return [[hit for hit in hits if hit.score >= min_score] for hits in results]
 
     def _looks(
-        self, texts: Sequence[str | None], mode: str, rerank: str | int | None
+        self,
+        texts: Sequence[str | None],
+        mode: str,
+        rerank: str | int | None,
+        most_seconds: float | None = None,
     ) -> list[SecondLook | None] | None:
         """The second look of each query; None where none is taken."""
         wanted = STORED if rerank is None else read_rerank(rerank)
@@ -655,6 +661,8 @@ class Index:
             name = getattr(self.model, "name", "the model")
             warnings.warn(f"{name} has no multi-vectors, so rerank changes nothing", stacklevel=3)
             return None
+        if most_seconds is not None:
+            wanted = wanted.within(most_seconds)
         weight = relevance_of(self.model).look.get(mode, LOOK)
         return second_looks(self.model, texts, weight, wanted, self._token_cache)
 

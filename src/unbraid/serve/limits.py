@@ -22,6 +22,7 @@ class Limits:
     picture_bytes: int = 10 << 20
     picture_pixels: int = 25_000_000  # by the file's header, before anything is decoded
     hits: int = 100
+    look_seconds: float = 0.3  # of a second look, to encode what is not stored: other searches wait for it
     # Of all requests together.
     requests: int = 1024
     bytes_in_flight: int = 128 << 20  # of all bodies in memory

@@ -42,6 +42,10 @@ class Rerank:
     first: int = FIRST
     seconds: float | None = None
 
+    def within(self, most: float) -> "Rerank":
+        """The same in at most `most` seconds."""
+        return Rerank(self.first, most if self.seconds is None else min(self.seconds, most))
+
 
 # Of an index that stores token vectors: where some of them are lost, a search takes no longer than this to make them anew.
 STORED: Final = Rerank(seconds=0.3)

@@ -17,6 +17,7 @@ from unbraid.io.regular_file import read_regular
 from unbraid.runtime.preprocess import MAX_BYTES, decode
 from unbraid.serve.engine.errors import ClientGone, Overloaded
 from unbraid.serve.http.errors import ApiError
+from unbraid.serve.limits import Limits
 from unbraid.serve.requests.schemas import (
     Facet,
     FacetsRequest,
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from unbraid.index import Index
 
 THUMBNAIL = 512  # pixels of the longer side, as the page shows it
+EXPLAINED = (
+    20  # hits of a search that may have a `why`: each costs an encoding, and other searches wait for it
+)
 LARGEST_FILE = 64 << 20  # bytes, as it is read whole
 
 T = TypeVar("T")
@@ -66,17 +70,17 @@ class IndexSearch:
         asked: SearchRequest,
         *,
         gone: "asyncio.Future[None]",
-        most_seconds: float,
+        limits: Limits,
     ) -> list[SearchHit]:
         """The hits of a query's base vector [1, dim] and, unless None, of its vector by `own_tier` and of its `words`.
 
         `text` is the query where it is one text. Raises ApiError 400 for a filter that means nothing and 500 for a broken index, Overloaded when the search did
-        not begin within `most_seconds`, ClientGone when it did not begin before `gone` was done.
+        not begin within the limit queue_seconds, ClientGone when it did not begin before `gone` was done.
         """
-        submitted = self._thread.submit(self._search, base, own, words, text, asked)
+        submitted = self._thread.submit(self._search, base, own, words, text, asked, limits)
         found = asyncio.wrap_future(submitted)
         either: set[asyncio.Future[Any]] = {found, gone}
-        await asyncio.wait(either, timeout=most_seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, timeout=limits.queue_seconds, return_when=asyncio.FIRST_COMPLETED)
         if not found.done() and submitted.cancel():  # cancels nothing once the search has begun
             raise ClientGone if gone.done() else Overloaded("seconds", 1)
         return await found
@@ -88,7 +92,9 @@ class IndexSearch:
         words: str | None,
         text: str | None,
         asked: SearchRequest,
+        limits: Limits,
     ) -> list[SearchHit]:
+        from unbraid.index.search.explain import explained
         from unbraid.index.search.marks import mark_words
         from unbraid.index.store.bm25 import word_terms
 
@@ -107,8 +113,10 @@ class IndexSearch:
                     where=asked.where or (),
                     texts=[text],
                     rerank=asked.rerank,
-                    explain=asked.explain,
+                    look_seconds=limits.look_seconds,
                 )
+                if asked.explain:
+                    found = [*explained(self.index.model, text, found[:EXPLAINED]), *found[EXPLAINED:]]
         except ItemError as error:  # a filter that means nothing
             raise ApiError(400, "invalid_input", str(error)) from error
         except UnbraidError as error:

@@ -55,9 +55,7 @@ async def search(request: Request) -> Response:
     else:
         own = await _own_vector(request, asked, items, weights, encoder)
     with stats.phase("search"), client_gone(request) as gone:
-        hits = await index.search(
-            base, own, words, _text(items), asked, gone=gone, most_seconds=limits.queue_seconds
-        )
+        hits = await index.search(base, own, words, _text(items), asked, gone=gone, limits=limits)
     usage = Usage(stats.tokens, stats.tokens)
     sent_own = None if own is None else _sent(own)
     return json_response(SearchResponse(asked.mode, hits, _sent(base), asked.base is None, usage, sent_own))
