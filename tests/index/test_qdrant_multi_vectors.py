@@ -1,5 +1,6 @@
 """Multi-vectors of a Qdrant collection: made by the command, compared by the server, as docs/multi-vectors.md shows it."""
 
+import json
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import unbraid
 from unbraid.errors import ItemError, StoreError
 from unbraid.index.store import qdrant_store
 from unbraid.index.store.qdrant_store import TOKENS
-from unbraid.index.transfer.multi_vectors import add_multi_vectors
+from unbraid.index.transfer.multi_vectors import NOTE, add_multi_vectors
 from unbraid.multi_vector.maxsim import maxsim
 
 pytestmark = [
@@ -80,6 +81,31 @@ def test_a_second_run_encodes_what_is_new_or_has_changed(index, client, notes, e
 def test_a_budget_bounds_the_vectors_of_a_chunk(index, client, embedder):
     add_multi_vectors(index.store, embedder, vectors=2)
     assert {len(one) for one in stored(client).values()} == {2}
+    assert add_multi_vectors(index.store, embedder, vectors=2) == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "says"),
+    [
+        (2, None, r"of --vectors 2, and every token \(no --vectors\) was asked for: say the same"),
+        (None, 2, r"of every token \(no --vectors\), and --vectors 2 was asked for"),
+        (2, 3, "of --vectors 2, and --vectors 3"),
+    ],
+)
+def test_another_budget_is_refused(index, client, embedder, first, then, says):
+    add_multi_vectors(index.store, embedder, vectors=first)
+    before = stored(client)
+    with pytest.raises(StoreError, match=says):
+        add_multi_vectors(index.store, embedder, vectors=then)
+    assert stored(client) == before
+
+
+def test_a_collection_of_an_earlier_version_does_not_say_its_budget(index, client, embedder):
+    add_multi_vectors(index.store, embedder)
+    note = json.loads(index.store.read_note(NOTE))
+    del note["vectors"]
+    index.store.write_note(NOTE, json.dumps(note).encode())
+    assert add_multi_vectors(index.store, embedder, vectors=2) == 0
 
 
 def test_base_vectors_and_searches_stay_as_they_are(index, client, embedder):

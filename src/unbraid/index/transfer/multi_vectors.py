@@ -29,20 +29,26 @@ def add_multi_vectors(
 ) -> int:
     """Give every text and code in `store` that has none its multi-vector by the tier of `model`; returns how many were given.
 
-    Each has at most `vectors` of them. Raises ItemError for a tier without multi-vectors, StoreError where the collection holds
-    those of another.
+    Each has at most `vectors` of them, None is all. Raises ItemError for a tier without multi-vectors, StoreError where the
+    collection holds those of another tier or of another `vectors`.
     """
     spec = model.bundle.tiers[model.tier]["text"].multi_vector
     if spec is None:
         known = " or ".join(model.multi_vector_dims) or "none has them"
         raise ItemError(f"tier {model.tier} of {model.name} has no multi-vectors: choose --tier ({known})")
-    made_by = {"bundle": model.name, "tier": model.tier, "multi_vector_id": spec.id}
+    made_by = {"bundle": model.name, "tier": model.tier, "multi_vector_id": spec.id, "vectors": vectors}
     if (note := store.read_note(NOTE)) is None:
         store.write_note(NOTE, json.dumps(made_by).encode())
     elif (held := json.loads(note))["multi_vector_id"] != spec.id:
         raise StoreError(
             f"{store.place} holds multi-vectors of tier {held['tier']} of {held['bundle']} ({held['multi_vector_id']}), which do "
             f"not compare with those of tier {model.tier} of {model.name} ({spec.id}): index into another --collection"
+        )
+    # Earlier versions did not say how many.
+    elif held.get("vectors", vectors) != vectors:
+        raise StoreError(
+            f"{store.place} holds multi-vectors of {_budget(held['vectors'])}, and {_budget(vectors)} was asked for: say the same, "
+            "or index into another --collection"
         )
     store.add_tokens(spec.dim)
     count = 0
@@ -67,3 +73,7 @@ def add_multi_vectors(
             count += len(made)
             on_progress(len(made))
     return count
+
+
+def _budget(vectors: int | None) -> str:
+    return "every token (no --vectors)" if vectors is None else f"--vectors {vectors}"
