@@ -17,6 +17,7 @@ from PIL import Image
 import unbraid
 from unbraid.errors import ItemError
 from unbraid.index.search import document_tokens as tokens_module
+from unbraid.index.search import token_cache
 from unbraid.index.search.document_tokens import MOST_BYTES, Passage, document_tokens, head_of
 from unbraid.index.search.explain import Words, join_pieces, pairs_of
 from unbraid.index.search.hit import WordPair
@@ -213,12 +214,23 @@ def test_stored_tokens_are_nearly_those_of_the_model(embedder):
 
 def test_a_long_passage_takes_no_more_than_its_room(embedder, monkeypatch):
     head = head_of(embedder, "small", "text")
-    assert head is not None and head.most * (2 + head.dim // 2) <= MOST_BYTES
-    monkeypatch.setattr(tokens_module, "MOST_BYTES", 3 * (2 + head.dim // 2))
+    assert head is not None and head.most * (head.dim // 2) <= MOST_BYTES
+    monkeypatch.setattr(tokens_module, "MOST_BYTES", 3 * (head.dim // 2))
     (found,) = document_tokens(
         embedder, passages(embedder, ["cat dog house river red green"]), TokenCache(None)
     )
     assert found is not None and found.shape == (3, head.dim)
+
+
+def test_a_row_of_another_format_is_made_anew(embedder, tmp_path, monkeypatch):
+    cache, asked = TokenCache(tmp_path), passages(embedder)
+    expected = document_tokens(embedder, asked, cache)
+    with monkeypatch.context() as patch:
+        patch.setattr(token_cache, "FORMAT", 0)
+        cache.write({one.key: b"\x11" * 8 for one in asked})
+    assert cache.read([one.key for one in asked]) == {}
+    for one, other in zip(document_tokens(embedder, asked, cache), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_foreign_bytes_under_a_key_count_as_not_looked_at(embedder):

@@ -111,10 +111,10 @@ def test_pooling_joins_what_scipy_joins():
 def test_packed_vectors_come_back(seed, count):
     vectors = tokens(seed, count, 64).vectors
     packed = pack(vectors)
-    assert len(packed) == count * 34
+    assert len(packed) == count * 32
     found = unpack(packed, 64)
     assert found.shape == vectors.shape
-    # A number is off by half a step at most, a step is a seventh of the largest, and the step is rounded to float16.
+    # A number is off by half a step at most, and a step is a seventh of the largest.
     error = np.sqrt(64) * np.abs(vectors).max(axis=1, initial=0) / 14
     assert ((found * vectors).sum(1) > np.sqrt(1 - error**2) - 0.001).all()
 

@@ -17,7 +17,7 @@ from unbraid.multi_vector.codes import pack, unpack
 from unbraid.multi_vector.token_vectors import pool
 from unbraid.runtime.onnx_session import pick_graph
 
-# Of a stored passage. One with more tokens than fit is pooled: 112 vectors of 64 numbers.
+# Of a stored passage. One with more tokens than fit is pooled: 120 vectors of 64 numbers.
 MOST_BYTES: Final = 3_840
 
 Tokens = NDArray[np.float32]
@@ -35,7 +35,7 @@ class Head:
     @property
     def most(self) -> int:
         """Vectors of a passage that are stored."""
-        return MOST_BYTES // (2 + self.dim // 2)
+        return MOST_BYTES // (self.dim // 2)
 
 
 @dataclass(frozen=True)

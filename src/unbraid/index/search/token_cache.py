@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 FILE = "token_vectors.sqlite"
+FORMAT = 2  # of packed vectors; a row of another counts as damaged, so it is made anew
 KEY = 16  # bytes of a passage's key, and of a head's
 # Seconds until a file that another process writes counts as missing, and until nothing is kept.
 PATIENCE = {"ro": 0.02, "rw": 0.2, "rwc": 0.2}
@@ -150,7 +151,7 @@ def _opened(path: Path, mode: str) -> "Iterator[sqlite3.Connection]":
 
 
 def _check(key: bytes, packed: bytes) -> bytes:
-    return zlib.crc32(packed, zlib.crc32(key)).to_bytes(4, "little")
+    return zlib.crc32(packed, zlib.crc32(key, FORMAT)).to_bytes(4, "little")
 
 
 def _checked(key: object, stored: object) -> bytes | None:
