@@ -98,13 +98,21 @@ def test_pooling_keeps_a_budget_of_unit_vectors(seed, count, most):
     assert np.allclose(np.linalg.norm(pooled, axis=1), 1, atol=1e-5)
 
 
-def test_pooling_joins_what_scipy_joins():
+@pytest.mark.parametrize(("count", "most"), [(30, 8), (120, 3), (120, 100), (9, 1)])
+def test_pooling_joins_what_scipy_joins(count, most):
     hierarchy = pytest.importorskip("scipy.cluster.hierarchy")
-    vectors = tokens(6, 30, 16).vectors
-    groups = hierarchy.fcluster(hierarchy.linkage(vectors, "ward"), 8, "maxclust")
+    vectors = tokens(6, count, 16).vectors
+    groups = hierarchy.fcluster(hierarchy.linkage(vectors, "ward"), most, "maxclust")
     expected = normalize(np.stack([vectors[groups == group].sum(0) for group in np.unique(groups)]))
-    found = pool(vectors, 8)
+    found = pool(vectors, most)
     assert np.allclose(sorted(map(tuple, found.round(4))), sorted(map(tuple, expected.round(4))), atol=2e-4)
+
+
+@given(st.integers(0, 999), st.integers(1, 6), st.integers(2, 4))
+def test_pooling_joins_repeats_first(seed, distinct, times):
+    vectors = tokens(seed, distinct).vectors
+    pooled = pool(np.tile(vectors, (times, 1)), distinct)
+    assert np.allclose(sorted(map(tuple, pooled)), sorted(map(tuple, vectors)), atol=1e-5)
 
 
 @given(st.integers(0, 999), st.integers(0, 9))

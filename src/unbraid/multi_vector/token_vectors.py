@@ -16,8 +16,8 @@ SAME = 0.97
 class TokenVectors:
     """One item's multi-vector: for each of its tokens a unit vector, its weight as a part of a query, and its id.
 
-    `vectors` float32 [tokens, dim], `weights` float32 [tokens], above 0, `ids` int64 [tokens]. An item without a word has
-    no tokens.
+    `vectors` float32 [tokens, dim], `weights` float32 [tokens], above 0, `ids` int64 [tokens]. An empty text has no tokens;
+    one without a word, such as "...", has those of its signs.
     """
 
     vectors: NDArray[np.float32]
@@ -62,29 +62,28 @@ def pool(vectors: NDArray[np.float32], most: int) -> NDArray[np.float32]:
         return vectors
     sums, sizes = vectors.astype(np.float64), np.ones(count)
     alive = np.ones(count, bool)
-    costs = np.full((count, count), np.inf)
-    upper = np.triu_indices(count, 1)
-    costs[upper] = _ward(sums[upper[0]], sums[upper[1]], sizes[upper[0]], sizes[upper[1]])
+    # What joining two groups adds to the squared distances from their means: |a||b| / (|a|+|b|) · |mean a - mean b|².
+    squares = (sums**2).sum(1)
+    costs = (squares[:, None] + squares) / 2 - sums @ sums.T
+    np.fill_diagonal(costs, np.inf)
+    # Of each group the one that is cheapest to join, so that a join costs a few rows and not the whole matrix.
+    nearest = costs.argmin(1)
+    least = costs[np.arange(count), nearest]
     for _ in range(count - most):
-        first, second = divmod(int(costs.argmin()), count)
+        first = int(least.argmin())
+        first, second = sorted((first, int(nearest[first])))
+        both = sizes[first] + sizes[second]
+        # The costs of the joined group follow from those of its parts (Lance and Williams).
+        joined = (sizes + sizes[first]) * costs[first] + (sizes + sizes[second]) * costs[second]
+        joined = (joined - sizes * costs[first, second]) / (sizes + both)
         sums[first] += sums[second]
-        sizes[first] += sizes[second]
+        sizes[first] = both
         alive[second] = False
-        costs[second, :] = costs[:, second] = np.inf
-        others = np.flatnonzero(alive)
-        others = others[others != first]
-        new = _ward(sums[others], sums[first], sizes[others], sizes[first])
-        costs[np.minimum(others, first), np.maximum(others, first)] = new
+        costs[first] = costs[:, first] = joined
+        costs[second] = costs[:, second] = least[second] = np.inf
+        # Ward's criterion never makes a joined group cheaper than the cheaper one of its parts was.
+        changed = np.flatnonzero(alive & ((nearest == first) | (nearest == second)))
+        changed = np.append(changed, first)
+        nearest[changed] = costs[changed].argmin(1)
+        least[changed] = costs[changed, nearest[changed]]
     return normalize(sums[alive])
-
-
-def _ward(
-    one: NDArray[np.float64],
-    other: NDArray[np.float64],
-    size: NDArray[np.float64],
-    with_size: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """What joining two groups adds to the squared distances from their means: |a||b| / (|a|+|b|) · |mean a - mean b|²."""
-    apart = one / size[..., None] - other / with_size[..., None]
-    spread: NDArray[np.float64] = size * with_size / (size + with_size) * (apart**2).sum(-1)
-    return spread

@@ -97,7 +97,7 @@ class SecondLook:
             if one is not None and (one.head.tier, one.head.space) == (self.head.tier, self.head.space)
         ]
         tokens = document_tokens(self.model, [one for _, one in seen], self.cache, self.rerank.seconds)
-        # An item without a word has no tokens, and nothing to look at.
+        # An empty text has no tokens, and nothing to look at.
         found = {
             row: each for (row, _), each in zip(seen, tokens, strict=True) if each is not None and len(each)
         }

@@ -55,7 +55,7 @@ def add_multi_vectors(
     for modality in ("text", "code"):
         for page in store.without_tokens(modality):
             entries = map(checked_entry, page.payloads, page.vectors)
-            # A damaged chunk is left to `unbraid index`, and one without a word has no vectors.
+            # A damaged chunk is left to `unbraid index`, and an empty one has no vectors.
             texts: dict[UUID, Item] = {
                 one: Code(entry.text) if entry.modality == "code" else entry.text
                 for one, entry in zip(page.ids, entries, strict=True)
