@@ -64,7 +64,7 @@ def train_heads(recipe: Recipe, data: Path, run: Path, model: Embedder, labels: 
         texts = Texts(
             token_states(encoder, queries, folder), token_states(encoder, documents, folder), idf, special
         )
-        _train(recipe, config, tier, pairs, texts, run)
+        _train(recipe, config, tier, specs["text"].id, pairs, texts, run)
 
 
 def tokens_of(
@@ -94,11 +94,12 @@ def _train(
     recipe: Recipe,
     config: HeadTraining,
     tier: str,
+    encoder: str,
     pairs: HeadPairs,
     texts: "Texts",
     run: Path,
 ) -> None:
-    """Train the head of one tier."""
+    """Train the head of one tier, whose text encoder has the id `encoder`."""
     torch.manual_seed(recipe.seed)
     scores = Scores(start_head(config, texts.documents, texts.idf, recipe.seed))
     near = nearest(texts.queries.base, texts.documents.base, pairs.kinds)
@@ -144,13 +145,14 @@ def _train(
         measure_every=SAVE_EVERY,
         checkpoint=checkpoint,
         save_every=SAVE_EVERY,
-        settings=[recipe.seed, tier, config],
+        settings=[recipe.seed, tier, encoder, config],
         average=average,
     )
     kept: Scores = average.module
     kept.head.save(run / tier / HEAD_FOLDER)
     curves["held-out MRR"].insert(0, begun)
     results = {
+        "encoder": encoder,
         "pairs": len(pairs.queries),
         "labelled": int(labelled.sum()),
         "factors": [round(one, 3) for one in kept.factors.exp().tolist()],

@@ -30,11 +30,15 @@ def export_heads(
 
     Every other graph, the tokenizers and the ids of the base space stay the same byte for byte, so stored vectors stay
     valid. `recipe` is the table of the recipe that trained them; its name and version become the bundle's. Returns the
-    parity of the heads. Raises DataError when no head is trained, or `out` is something else.
+    parity of the heads. Raises DataError when no head is trained, one was trained on another encoder, or `out` is something
+    else.
     """
-    tiers = [path.parent.parent.name for path in sorted(run.glob(f"*/{HEAD_FOLDER}/head.json"))]
+    named = recipe["head"]["tiers"]
+    tiers = [tier for tier in sorted(named) if (run / tier / HEAD_FOLDER / "record.json").exists()]
     if not tiers:
         raise DataError(f"{run}: no trained head: finish `unbraid train heads` before exporting")
+    for tier in tiers:
+        _check_encoder(run / tier / HEAD_FOLDER, model, tier)
     bundle = model.bundle.folder
     origin = json.loads((bundle / MANIFEST).read_text())
     with bundle_folder(out) as folder:
@@ -67,6 +71,17 @@ def export_heads(
         )
         seal(folder, about, card)
     return new
+
+
+def _check_encoder(head: Path, model: Embedder, tier: str) -> None:
+    """Raise DataError unless the head was trained on the text encoder of this tier, as far as its record says."""
+    found = model.bundle.tiers[tier]["text"].id
+    wanted = json.loads((head / "record.json").read_text())["results"].get("encoder", found)
+    if found != wanted:
+        raise DataError(
+            f"{head}: trained on text encoder {wanted}, and that of tier {tier} of {model.bundle.folder} is {found}: train with "
+            "this bundle in another --run"
+        )
 
 
 def _inputs(runtime: TextRuntime) -> list[dict[str, np.ndarray]]:

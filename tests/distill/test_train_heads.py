@@ -1,4 +1,7 @@
+import dataclasses
 import json
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,7 +101,7 @@ def test_the_new_bundle_gives_the_trained_vectors_and_the_old_base_vectors(made,
     assert not np.allclose(with_head.encode(texts, multi_vector=True)[0], old[0], atol=0.1)
 
 
-def test_the_card_and_the_record_say_how_the_head_was_made(made):
+def test_the_card_and_the_record_say_how_the_head_was_made(made, model):
     card = (made / "bundle" / "README.md").read_text()
     assert (
         "- Multi-vectors: one more transformer layer on the frozen token states of small, to 8 numbers"
@@ -107,11 +110,50 @@ def test_the_card_and_the_record_say_how_the_head_was_made(made):
     assert f"- {TEXTS}: MIT" in card
     record = json.loads((made / "run" / "small" / HEAD_FOLDER / "record.json").read_text())
     assert record["results"]["pairs"] > 60
+    assert record["results"]["encoder"] == model.bundle.tiers["small"]["text"].id
     assert len(record["curves"]["loss"]) == 4
     assert all(0 < value <= 1 for value in record["curves"]["held-out MRR"])
 
 
-def test_a_stopped_training_ends_with_the_same_weights(made, data, model, tmp_path, monkeypatch):
+def copied_run(made, folder, encoder):
+    """The run of `made` in `folder`, its record with another encoder, or with none."""
+    shutil.copytree(made / "run" / "small", folder / "small")
+    path = folder / "small" / HEAD_FOLDER / "record.json"
+    record = json.loads(path.read_text())
+    record["results"].pop("encoder")
+    if encoder:
+        record["results"]["encoder"] = encoder
+    path.write_text(json.dumps(record))
+    return folder
+
+
+def test_a_head_of_another_encoder_is_not_exported(made, model, tmp_path):
+    run = copied_run(made, tmp_path / "run", "abc")
+    with pytest.raises(
+        DataError, match=r"trained on text encoder abc, and that of tier small .* another --run"
+    ):
+        export_heads(recipe_table(recipe()), run, model, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_record_that_names_no_encoder_is_accepted(made, model, tmp_path):
+    run = copied_run(made, tmp_path / "run", None)
+    export_heads(recipe_table(recipe()), run, model, tmp_path / "out")
+    assert unbraid.load(tmp_path / "out").bundle.text["text"].multi_vector is not None
+
+
+def test_only_heads_that_the_recipe_names_are_exported(made, model, tmp_path):
+    run = copied_run(made, tmp_path / "run", None)
+    with pytest.raises(DataError, match="no trained head"):
+        export_heads(recipe_table(recipe(tiers=("base",))), run, model, tmp_path / "none")
+    shutil.copytree(run / "small", run / "nano")
+    export_heads(recipe_table(recipe()), run, model, tmp_path / "out")
+    tiers = unbraid.load(tmp_path / "out").bundle.tiers
+    assert tiers["nano"]["text"].multi_vector is None and tiers["small"]["text"].multi_vector is not None
+
+
+def stop_in_step_four(data, model, run, monkeypatch):
+    """Train in `run` until a checkpoint of two steps is there."""
     monkeypatch.setattr(stage, "SAVE_EVERY", 2)
     calls = []
 
@@ -123,7 +165,22 @@ def test_a_stopped_training_ends_with_the_same_weights(made, data, model, tmp_pa
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(stage, "head_loss", stop)
-        train_heads(recipe(), data, tmp_path, model, None)
+        train_heads(recipe(), data, run, model, None)
+
+
+def test_a_checkpoint_on_another_encoder_is_not_resumed(data, model, tmp_path, monkeypatch):
+    stop_in_step_four(data, model, tmp_path, monkeypatch)
+    tiers = model.bundle.tiers
+    specs = {kind: dataclasses.replace(spec, id="abc") for kind, spec in tiers["small"].items()}
+    other = SimpleNamespace(
+        name="other", bundle=SimpleNamespace(folder=model.bundle.folder, tiers={"small": specs})
+    )
+    with pytest.raises(DataError, match="checkpoint"):
+        train_heads(recipe(), data, tmp_path, other, None)
+
+
+def test_a_stopped_training_ends_with_the_same_weights(made, data, model, tmp_path, monkeypatch):
+    stop_in_step_four(data, model, tmp_path, monkeypatch)
     train_heads(recipe(), data, tmp_path, model, None)
     weights = (made / "run" / "small" / HEAD_FOLDER / "head.safetensors").read_bytes()
     assert (tmp_path / "small" / HEAD_FOLDER / "head.safetensors").read_bytes() == weights
