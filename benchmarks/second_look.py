@@ -125,18 +125,20 @@ def looked(
     model: Any,
     one: hybrid.Set,
     odds: Sequence[hybrid.Scores],
-    heads: tuple[Head, Head],
+    document: Head,
     first: int,
     cache: TokenCache,
 ) -> dict[float, hybrid.Scores]:
     """By weight the log odds [q, n] of every document after a second look at the `first` of each query."""
-    query, document = heads
     kind = "code" if one.code else "text"
     items = [Code(text) if one.code else text for text in one.documents]
     wanted = [Passage(item, document, content_key(str(item), kind) + document.key) for item in items]
-    asked = query_tokens(model, [(text, query) for text in one.queries])
+    heads = [query_head(model, text) for text in one.queries]
     after = {weight: np.stack(odds).astype(np.float64) for weight in WEIGHTS}
-    for row, tokens in enumerate(asked):
+    for row, head in enumerate(heads):
+        if head is None or (head.tier, head.space) != (document.tier, document.space):
+            continue  # as in a search: a text in another language
+        (tokens,) = query_tokens(model, [(one.queries[row], head)])
         leading = np.argsort(-odds[row], kind="stable")[:first]
         found = document_tokens(model, [wanted[place] for place in leading], cache)
         told = [n for n, each in enumerate(found) if each is not None and len(each)]
@@ -158,8 +160,8 @@ def quality(arguments: argparse.Namespace) -> None:
     sets = [hybrid.read(arguments.data, name) for name in (*UNSEEN, *RELATED)]
     for one in (*filter(None, sets), *english_questions(arguments.data)):
         one = hybrid.pool(one, [one]) if arguments.queries is None else first_of(one, arguments.queries)
-        heads = query_head(model, one.queries[0]), head_of(model, model.tier, "code" if one.code else "text")
-        if heads[0] is None or heads[1] is None:
+        document = head_of(model, model.tier, "code" if one.code else "text")
+        if document is None:
             raise SystemExit(
                 f"{model.name} has no multi-vectors in tier {model.tier}: give --tier or --bundle"
             )
@@ -170,7 +172,7 @@ def quality(arguments: argparse.Namespace) -> None:
             for query, row in zip(one.queries, dense, strict=True)
         ]
         before = hybrid.ndcg(np.stack(odds), one.gold)
-        found = looked(model, one, odds, (heads[0], heads[1]), arguments.first, cache)
+        found = looked(model, one, odds, document, arguments.first, cache)
         after = [hybrid.ndcg(scores.astype(np.float32), one.gold) for scores in found.values()]
         kind = f"{'related' if one.name in RELATED else 'unseen'} {'code' if one.code else 'text'}"
         gains.setdefault(kind, []).append([value - before for value in after])

@@ -232,6 +232,8 @@ class Embedder:
                 raise ItemError(
                     "a multi-vector has no tasks, no shorter form and no fewer bits: leave task, dim, numbers out"
                 )
+            if vectors is not None and (type(vectors) is not int or vectors < 1):
+                raise ItemError(f"vectors is {vectors!r}: expected how many an item may have, 1 or more")
             tokens = self.token_vectors(
                 items,
                 modality=modality,
@@ -247,8 +249,7 @@ class Embedder:
         if task is not None:
             self._check_task(task)
         self._finish(np.empty((0, self.dim), dtype=np.float32), dim, numbers)  # refuse before long work
-        if on_truncate not in get_args(OnTruncate):
-            raise ItemError(f"on_truncate is {on_truncate!r}: expected 'warn', 'error' or 'ignore'")
+        _check_truncation(on_truncate)
         choose = self._router(task, tier, language, side)
         items = check_items(items)
         parts, place = split_mixes(items)
@@ -283,6 +284,7 @@ class Embedder:
         different tiers must not be compared, whose tokens lie in different spaces. Raises as `encode`, and ItemError for a
         picture, a Mix and a tier without multi-vectors.
         """
+        _check_truncation(on_truncate)
         choose = self._router(None, tier, language, side)
         single = without_mixes(check_items(items))
         kinds = self._kinds(single, modality)
@@ -292,12 +294,15 @@ class Embedder:
         alike: dict[tuple[Modality, str], list[int]] = {}
         for row, (kind, item) in enumerate(zip(kinds, inputs, strict=True)):
             alike.setdefault((kind, choose(kind, item).tier), []).append(row)
+        heads = {}  # before long work
+        for (kind, name), rows in alike.items():
+            with _at(_ITEM, rows[0]):
+                heads[kind, name] = self._head(self._text_runtime(kind, name), name)
         found: dict[int, TokenVectors] = {}
         for (kind, name), rows in alike.items():
             runtime = self._text_runtime(kind, name)
-            head = self._head(runtime, name)
             ids = self._token_ids(runtime, [inputs[row] for row in rows], on_truncate)
-            tokens = head.encode(ids, pruned=pruned, threads=self.threads, progress=progress)
+            tokens = heads[kind, name].encode(ids, pruned=pruned, threads=self.threads, progress=progress)
             found |= dict(zip(rows, tokens, strict=True))
         return [found[row] for row in range(len(single))]
 
@@ -596,6 +601,11 @@ def _at(place: Place, row: int) -> Iterator[None]:
         yield
     except ItemError as error:
         raise ItemError(f"{place(row)}: {error}") from error
+
+
+def _check_truncation(on_truncate: str) -> None:
+    if on_truncate not in get_args(OnTruncate):
+        raise ItemError(f"on_truncate is {on_truncate!r}: expected 'warn', 'error' or 'ignore'")
 
 
 def _inputs(items: Sequence[Item], kinds: Sequence[Modality], place: Place = _ITEM) -> list[Any]:

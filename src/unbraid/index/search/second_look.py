@@ -1,8 +1,8 @@
 """The second look: the first candidates of a query of words are scored again by late interaction (MaxSim).
 
 A vector says what a passage is about as a whole. Its tokens say whether each word of the query has an answer in it. That
-changes the log odds of the candidates that are looked at: those that answer better than the others gain what those that
-answer worse lose, so that what people see stays a probability. What cannot be looked at keeps the log odds that it has:
+changes the log odds of the candidates that are looked at, by how much better or worse they answer than the ten that answer best
+do on average: where one stands out it gains, where all are alike nobody does, so that what people see stays a probability. What cannot be looked at keeps the log odds that it has:
 pictures, texts that another tier encoded than the query's, and what no time was left for.
 """
 
@@ -24,11 +24,14 @@ from unbraid.items import Code
 from unbraid.multi_vector.maxsim import maxsim
 from unbraid.multi_vector.token_vectors import TokenVectors
 
-# Log odds of a candidate whose score is 1 above the mean of the candidates. They are not divided by their spread, so that small
+# Log odds of a candidate whose score is 1 above the mean of the best. They are not divided by their spread, so that small
 # differences stay small. A bundle may say another number for each mode, 0 where a second look does not help: `look` of its
 # `relevance`.
 LOOK: Final = 7.0
+# Compared with the mean of all candidates, even the first of fifty that are all wrong would gain (docs/experiments.md).
+BEST: Final = 10
 FIRST, MOST_FIRST = 50, 1_000
+SHORT = 4  # words of a query that are too few to tell its language
 _TIME = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|s)", re.ASCII)
 _COUNT = re.compile(r"[0-9]{1,4}")
 
@@ -71,9 +74,9 @@ def read_rerank(given: str | int) -> Rerank | None:
 
 
 def changes(scores: Scores, weight: float) -> Scores:
-    """What MaxSim scores [n] of the candidates of one query add to their log odds [n]; their sum is 0."""
+    """What MaxSim scores [n] of the candidates of one query add to their log odds [n]; over the BEST of them the sum is 0."""
     scores = np.asarray(scores, np.float64)
-    return weight * (scores - scores.mean()) if len(scores) else scores
+    return weight * (scores - np.sort(scores)[-BEST:].mean()) if len(scores) else scores
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,9 @@ def query_head(model: Any, query: str) -> Head | None:
     if modality not in model.modalities:
         return None
     ((tier, _),) = model.route([query], side="document")
-    return head_of(model, tier, modality)
+    head = head_of(model, tier, modality)
+    # "visa rules Japan" may be taken for another language, whose tier has no head.
+    return head or (head_of(model, model.tier, modality) if len(query.split()) <= SHORT else None)
 
 
 def query_tokens(model: Any, asked: Sequence[tuple[str, Head]], *, pruned: bool = True) -> list[TokenVectors]:
