@@ -406,6 +406,25 @@ def test_what_is_deleted_leaves_the_cache_and_compacting_drops_what_was_replaced
         assert stored(tmp_path / "ix") == before - 1  # none of those that are left was lost
 
 
+def test_a_refresh_drops_what_is_gone_from_the_disk_and_keeps_what_moved(
+    notes, embedder, tmp_path, monkeypatch
+):
+    folder = tmp_path / "notes"
+    shutil.copytree(notes, folder)
+    with unbraid.open_index(tmp_path / "ix", model=embedder) as index:
+        index.add(folder, multi_vector=True, progress=False)
+        before = stored(tmp_path / "ix")
+        (folder / "0.md").unlink()
+        (folder / "1.md").rename(folder / "moved.md")
+        clock = Clock(monkeypatch)
+        assert index.refresh(progress=False).moved == 1
+        assert stored(tmp_path / "ix") == before - 1 == index.count() - 1 and clock.groups == []
+        # Watched places too.
+        (folder / "2.md").unlink()
+        index.refresh_places([folder / "2.md"])
+        assert stored(tmp_path / "ix") == before - 2 == index.count() - 1
+
+
 def test_the_cache_is_no_part_of_what_is_verified(notes, embedder, tmp_path):
     with unbraid.open_index(tmp_path / "ix", model=embedder) as index:
         index.add(notes, multi_vector=True, progress=False)

@@ -1,12 +1,12 @@
 """Token vectors of chunks, for a second look that need not encode them: stored beside the index while it is filled."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from unbraid.index.protocol import Model
 from unbraid.index.roots import Root, owners
 from unbraid.index.search.document_tokens import Passage, document_tokens
-from unbraid.index.search.token_cache import TokenCache
+from unbraid.index.search.token_cache import TokenCache, content_key
 from unbraid.index.store.entry import Entry
 from unbraid.index.store.folder_store import FolderStore
 from unbraid.index.store.shared_store import SharedStore
@@ -16,6 +16,17 @@ from unbraid.index.store.store import Store
 def folder_of(store: Store) -> Path | None:
     """The folder that a store keeps its files in; None on a server."""
     return store.folder if isinstance(store, SharedStore | FolderStore) else None
+
+
+def delete_files(store: Store, paths: Iterable[str], cache: TokenCache, moved: Collection[str] = ()) -> None:
+    """Delete files with their token vectors, which say something of a text; `moved` are those that are elsewhere now."""
+    paths = list(paths)
+    contents: set[bytes] = set()
+    if cache.bytes():
+        entries = (one for path in paths if path not in moved for one in store.file(path)[0])
+        contents = {content_key(one.text, one.modality) for one in entries}
+    store.delete(paths)
+    cache.drop(contents)
 
 
 def store_tokens(model: Model, entries: Iterable[Entry], cache: TokenCache) -> None:

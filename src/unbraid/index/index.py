@@ -14,7 +14,7 @@ from PIL import Image
 
 from unbraid.errors import DataError, ItemError, StoreError
 from unbraid.index.add import Report, add_files
-from unbraid.index.add_tokens import folder_of, store_all_tokens
+from unbraid.index.add_tokens import delete_files, folder_of, store_all_tokens
 from unbraid.index.files.walk import Skip, check_exists, resolve_roots
 from unbraid.index.protocol import Vectors
 from unbraid.index.refresh_places import changed_places, refresh_places
@@ -602,12 +602,7 @@ class Index:
     def _delete(self, chosen: Sequence[str], on_progress: OnProgress) -> None:
         for start in range(0, len(chosen), GROUP):
             group = chosen[start : start + GROUP]
-            contents: set[bytes] = set()
-            if self._token_cache.bytes():  # which say something of a text that is to be gone
-                entries = (one for path in group for one in self.store.file(path)[0])
-                contents = {content_key(one.text, one.modality) for one in entries}
-            self.store.delete(group)
-            self._token_cache.drop(contents)
+            delete_files(self.store, group, self._token_cache)
             on_progress(len(group))
 
     def _search(
