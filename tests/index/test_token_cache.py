@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbraid.index.search.token_cache import FILE, KEY, MOST_KEPT, TokenCache, content_key
+from unbraid.index.search.token_cache import FILE, KEY, TokenCache, content_key
 
 ONE, TWO = b"1" * 2 * KEY, b"2" * 2 * KEY
 
@@ -43,11 +43,29 @@ def test_more_keys_than_one_question_takes(cache):
     assert cache.read(list(rows)) == rows
 
 
-def test_memory_keeps_the_newest():
+def test_memory_keeps_the_newest(monkeypatch):
+    monkeypatch.setattr("unbraid.index.search.token_cache.MOST_KEPT", 100)
     cache = TokenCache(None)
-    cache.write({number.to_bytes(KEY, "big"): b"x" for number in range(MOST_KEPT)})
-    cache.write({ONE: b"x"})
-    assert len(cache.read([(0).to_bytes(KEY, "big"), (1).to_bytes(KEY, "big"), ONE])) == 2
+    keys = [number.to_bytes(KEY, "big") for number in range(150)]
+    for written, key in enumerate(keys, start=1):
+        cache.write({key: b"x"})
+        assert list(cache.read(keys)) == keys[max(0, written - 100) : written]
+
+
+def test_several_threads_may_use_memory_at_once(monkeypatch):
+    monkeypatch.setattr("unbraid.index.search.token_cache.MOST_KEPT", 20)
+    cache = TokenCache(None)
+
+    def use(name: int) -> bool:
+        rows = {bytes([name, number]) * KEY: bytes([name]) * 99 for number in range(200)}
+        for key, packed in rows.items():
+            cache.write({key: packed})
+            cache.drop([key[:KEY]])
+            cache.write({key: packed})
+        return cache.read(list(rows)).items() <= rows.items()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(use, range(4)))
 
 
 @pytest.mark.parametrize("stored", [b"", b"abc", b"abcdefgh", "text", 5, None])

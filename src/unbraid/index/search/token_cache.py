@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,11 +39,13 @@ class TokenCache:
         """Use the file in `folder`, made by the first `write`."""
         self.path = None if folder is None else folder / FILE
         self._kept: dict[bytes, bytes] = {}
+        self._turn = Lock()  # for several threads in memory
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """What is stored under those of `keys` that are there."""
         if self.path is None:
-            return {key: self._kept[key] for key in keys if key in self._kept}
+            with self._turn:
+                return {key: self._kept[key] for key in keys if key in self._kept}
         found: dict[bytes, bytes] = {}
         if not self.path.exists():
             return found
@@ -62,9 +65,10 @@ class TokenCache:
         if not packed:
             return
         if self.path is None:
-            self._kept |= packed
-            for key in list(self._kept)[: len(self._kept) - MOST_KEPT]:
-                del self._kept[key]
+            with self._turn:
+                self._kept |= packed
+                for key in list(self._kept)[: max(0, len(self._kept) - MOST_KEPT)]:
+                    del self._kept[key]
             return
         rows = [(key, _check(key, one) + one) for key, one in packed.items()]
         for _ in range(2):  # again where a damaged file was in the way
@@ -96,7 +100,8 @@ class TokenCache:
         """Forget the passages of these `content_key`s."""
         if self.path is None:
             wanted = set(contents)
-            self._kept = {key: one for key, one in self._kept.items() if key[:KEY] not in wanted}
+            with self._turn:
+                self._kept = {key: one for key, one in self._kept.items() if key[:KEY] not in wanted}
         elif contents and self.path.exists():
             ranges = [(one, one + b"\xff" * (KEY + 1)) for one in contents]
             try:
