@@ -368,6 +368,22 @@ def test_an_index_with_multi_vectors_has_nothing_left_to_encode_and_looks_by_def
         assert index.search("the cat") == found
 
 
+def test_passages_of_a_root_without_multi_vectors_take_a_search_no_time(
+    notes, embedder, tmp_path, monkeypatch
+):
+    other = tmp_path / "other"
+    other.mkdir()
+    for number in range(20):
+        (other / f"{number}.md").write_text(f"{number} cats")
+    with unbraid.open_index(tmp_path / "ix", model=embedder) as index:
+        index.add(notes, multi_vector=True, progress=False)
+        index.add(other, progress=False)
+        before = stored(tmp_path / "ix")
+        clock = Clock(monkeypatch, seconds=0.03)
+        index.search("the cat", k=30)
+        assert clock.groups == [1] and stored(tmp_path / "ix") == before + 1
+
+
 def test_what_is_in_the_index_already_is_stored_too_and_what_comes_later(
     notes, embedder, tmp_path, monkeypatch
 ):

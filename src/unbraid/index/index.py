@@ -373,7 +373,7 @@ class Index:
         "team=search"); of several paths or languages one is enough.
 
         `rerank` takes a second look at the first candidates of a text or code, by the vectors of its tokens: "on" (50 of
-        them), a number of candidates, or a time to encode them in, such as "30ms"; "off" by default, but "300ms" for an
+        them), a number of candidates, or a time to encode them in, such as "30ms"; "off" by default, but "20ms" for an
         index in a folder that was made with `multi_vector`. `explain` fills `Hit.why`. Raises ItemError for a mode that the model does not have, a filter or `rerank` that means
         nothing and a query that cannot be encoded.
         """
