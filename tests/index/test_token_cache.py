@@ -43,6 +43,20 @@ def test_more_keys_than_one_question_takes(cache):
     assert cache.read(list(rows)) == rows
 
 
+def test_a_file_is_marked_until_it_is_made_anew(cache, tmp_path):
+    assert cache.mark() == 0 and not TokenCache(None).set_mark(5)
+    cache.write({ONE: b"a"})
+    assert cache.mark() == 0 and cache.set_mark(2**31 - 1) and cache.mark() == 2**31 - 1
+    cache.keep([ONE[:KEY]])
+    assert cache.mark() == 2**31 - 1 and cache.held([ONE, TWO]) == {ONE}
+    (tmp_path / FILE).write_bytes(b"broken" * 999)
+    assert cache.mark() == 0 and cache.held([ONE]) == set()
+    assert cache.set_mark(5) and cache.mark() == 5 and cache.read([ONE]) == {}
+    cache.remove()
+    (tmp_path / FILE).mkdir()
+    assert cache.mark() == 0 and not cache.set_mark(5)
+
+
 def test_memory_keeps_the_newest(monkeypatch):
     monkeypatch.setattr("unbraid.index.search.token_cache.MOST_KEPT", 100)
     cache = TokenCache(None)

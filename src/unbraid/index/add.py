@@ -338,6 +338,7 @@ class _Run:
 
         def write() -> None:
             if entries:
+                self._store_tokens(entries)  # of a file from a root that has none
                 self.store.upsert(entries, np.concatenate(parts))
                 self.wrote = True
             done.update(waiting)

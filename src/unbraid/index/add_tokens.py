@@ -1,11 +1,12 @@
 """Token vectors of chunks, for a second look that need not encode them: stored beside the index while it is filled."""
 
+import hashlib
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from unbraid.index.protocol import Model
 from unbraid.index.roots import Root, owners
-from unbraid.index.search.document_tokens import Passage, document_tokens
+from unbraid.index.search.document_tokens import Passage, encode_passages, head_of
 from unbraid.index.search.token_cache import TokenCache, content_key
 from unbraid.index.store.entry import Entry
 from unbraid.index.store.folder_store import FolderStore
@@ -32,7 +33,19 @@ def delete_files(store: Store, paths: Iterable[str], cache: TokenCache, moved: C
 def store_tokens(model: Model, entries: Iterable[Entry], cache: TokenCache) -> None:
     """Encode the tokens of those chunks that are not stored yet; pictures and tiers without a head have none."""
     passages = [one for entry in entries if (one := Passage.of(model, entry)) is not None]
-    document_tokens(model, passages, cache)
+    by_key = {one.key: one for one in passages}
+    held = cache.held(list(by_key))
+    cache.write(encode_passages(model, [one for key, one in by_key.items() if key not in held]))
+
+
+def mark_of(model: Model, roots: Iterable[Root]) -> int:
+    """What a cache is marked with that has all tokens of `roots` by the heads of a model: other ones have another mark."""
+    tiers = getattr(getattr(model, "bundle", None), "tiers", {})
+    heads = [head_of(model, tier, modality) for tier, specs in tiers.items() for modality in specs]
+    parts = [*(head.key.hex() for head in heads if head), *(f"{one.multi_vector}{one.path}" for one in roots)]
+    digest = hashlib.blake2b("\0".join(sorted(parts)).encode("utf-8", "surrogatepass"), digest_size=4)
+    # Never 0, which is that of a new file.
+    return int.from_bytes(digest.digest()) >> 1 | 1
 
 
 def store_all_tokens(

@@ -14,7 +14,7 @@ from PIL import Image
 
 from unbraid.errors import DataError, ItemError, StoreError
 from unbraid.index.add import Report, add_files
-from unbraid.index.add_tokens import delete_files, folder_of, store_all_tokens
+from unbraid.index.add_tokens import delete_files, folder_of, mark_of, store_all_tokens
 from unbraid.index.files.walk import Skip, check_exists, resolve_roots
 from unbraid.index.protocol import Vectors
 from unbraid.index.refresh_places import changed_places, refresh_places
@@ -585,11 +585,19 @@ class Index:
             known = store.files()
             planned = plan(paths, read_roots(store), given, known, folder, defaults, read_left(store))
             write_roots(store, planned.roots, planned.left)
+            cache, mark = self._token_cache, 0
+            if any(root.multi_vector for root in planned.roots) and can_look(self.model):
+                mark = mark_of(self.model, planned.roots)
+            whole = not known or (mark != 0 and cache.mark() == mark)
+            # A run that is cut off leaves the file unmarked, and the next one looks what is missing.
+            marking = mark != 0 and cache.set_mark(0)
             report = add_files(
                 store, self.model, planned, known, prune=prune, on_skip=on_skip, progress=progress
             )
-            if given.get("multi_vector") and known and folder is not None and not report.interrupted:
+            if marking and not whole and not report.interrupted:
                 report.interrupted = self._store_tokens(planned.roots, progress)
+            if marking and not report.interrupted:
+                cache.set_mark(mark)
             if not report.interrupted:
                 if folder is not None:
                     write_skipped(store, planned, report.skipped)

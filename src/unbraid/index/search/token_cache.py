@@ -8,7 +8,7 @@ use it, replace it or delete it in between.
 
 import hashlib
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
@@ -71,16 +71,50 @@ class TokenCache:
                     del self._kept[key]
             return
         rows = [(key, _check(key, one) + one) for key, one in packed.items()]
+        self._change(
+            lambda file: file.executemany("INSERT OR REPLACE INTO tokens VALUES (?, ?)", rows), self.path
+        )
+
+    def held(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Those of `keys` that something is stored under; it is not read."""
+        if self.path is None or not self.path.exists():
+            return set(self.read(keys))
+        found: set[bytes] = set()
+        with suppress(_Refused), _opened(self.path, "ro") as file:
+            for start in range(0, len(keys), _ASKED):
+                some = keys[start : start + _ASKED]
+                marks = ",".join("?" * len(some))
+                found.update(
+                    key for (key,) in file.execute(f"SELECT key FROM tokens WHERE key IN ({marks})", some)
+                )
+        return found
+
+    def mark(self) -> int:
+        """The number that `set_mark` gave the file; 0 in a new one."""
+        if self.path is not None and self.path.exists():
+            with suppress(_Refused), _opened(self.path, "ro") as file:
+                return int(file.execute("PRAGMA user_version").fetchone()[0])
+        return 0
+
+    def set_mark(self, mark: int) -> bool:
+        """Give the file a number of 31 bits, which goes with it; False where it cannot be written."""
+        return self.path is not None and self._change(
+            lambda file: file.execute(f"PRAGMA user_version = {mark:d}"), self.path
+        )
+
+    def _change(self, change: "Callable[[sqlite3.Connection], object]", path: Path) -> bool:
+        """Change the file, made where there is none or a damaged one; False where it cannot be written now."""
         for _ in range(2):  # again where a damaged file was in the way
             try:
-                with _opened(self.path, "rwc") as file, file:
+                with _opened(path, "rwc") as file, file:
                     file.execute(_TABLE)
-                    file.executemany("INSERT OR REPLACE INTO tokens VALUES (?, ?)", rows)
-                return
+                    change(file)
+                return True
             except _Refused as refused:
                 if not refused.damaged:
-                    return
+                    return False
                 self.remove()
+        return False
 
     def keep(self, contents: Collection[bytes]) -> int:
         """Drop the passages whose `content_key` is none of `contents`, and give their room back; returns how many went."""
