@@ -458,6 +458,21 @@ def test_a_refresh_drops_what_is_gone_from_the_disk_and_keeps_what_moved(
         assert stored(tmp_path / "ix") == before - 2 == index.count() - 1
 
 
+def test_compacting_drops_rows_of_other_heads_and_of_roots_without_multi_vectors(notes, embedder, tmp_path):
+    folder = tmp_path / "notes"
+    shutil.copytree(notes, folder)
+    with unbraid.open_index(tmp_path / "ix", model=embedder) as index:
+        index.add(folder, multi_vector=True, progress=False)
+        cache = TokenCache(tmp_path / "ix")
+        (passage,) = passages(embedder, TEXTS[:1])
+        cache.write({passage.key[: len(passage.key) // 2] + b"another head....": b"x"})
+        index.compact()
+        assert stored(tmp_path / "ix") == index.count() - 1
+        index.add(folder, multi_vector=False, progress=False)
+        index.compact()
+        assert not (tmp_path / "ix" / FILE).exists()
+
+
 @pytest.mark.parametrize("lost", ["file", "mark", "interrupted"])
 def test_a_refresh_stores_what_is_missing_and_else_reads_nothing(
     notes, embedder, tmp_path, monkeypatch, lost

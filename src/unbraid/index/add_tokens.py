@@ -38,6 +38,18 @@ def store_tokens(model: Model, entries: Iterable[Entry], cache: TokenCache) -> N
     cache.write(encode_passages(model, [one for key, one in by_key.items() if key not in held]))
 
 
+def wanted_keys(store: Store, model: Model, roots: Iterable[Root]) -> set[bytes]:
+    """The keys of all chunks in those `roots` that have their tokens stored."""
+    owner = owners(roots)
+    return {
+        passage.key
+        for entries, _, _ in store.items()
+        for one in entries
+        if (root := owner.of(one.path)) is not None and root.multi_vector
+        if (passage := Passage.of(model, one)) is not None
+    }
+
+
 def mark_of(model: Model, roots: Iterable[Root]) -> int:
     """What a cache is marked with that has all tokens of `roots` by the heads of a model: other ones have another mark."""
     tiers = getattr(getattr(model, "bundle", None), "tiers", {})

@@ -14,7 +14,7 @@ from PIL import Image
 
 from unbraid.errors import DataError, ItemError, StoreError
 from unbraid.index.add import Report, add_files
-from unbraid.index.add_tokens import delete_files, folder_of, mark_of, store_all_tokens
+from unbraid.index.add_tokens import delete_files, folder_of, mark_of, store_all_tokens, wanted_keys
 from unbraid.index.files.walk import Skip, check_exists, resolve_roots
 from unbraid.index.protocol import Vectors
 from unbraid.index.refresh_places import changed_places, refresh_places
@@ -26,7 +26,7 @@ from unbraid.index.search.kept import Kept
 from unbraid.index.search.relevance import relevance_of
 from unbraid.index.search.search import check_search, search_vectors
 from unbraid.index.search.second_look import LOOK, STORED, SecondLook, can_look, read_rerank, second_looks
-from unbraid.index.search.token_cache import TokenCache, content_key
+from unbraid.index.search.token_cache import TokenCache
 from unbraid.index.skipped import LeftOut, read_skipped, write_skipped
 from unbraid.index.store.bm25 import VERSION
 from unbraid.index.store.entry import Entry, Fields
@@ -90,7 +90,8 @@ class Stats:
 class Index:
     """An open index. Close it, or use it in a `with` block.
 
-    The model is loaded when it is first needed: stats, verify, compact, delete and export need none. An index that does
+    The model is loaded when it is first needed: stats, verify, delete and export need none,
+    and compact only where token vectors are stored. An index that does
     not exist yet is made by the first call that writes to it.
     """
 
@@ -481,15 +482,20 @@ class Index:
             return repair(folder, self.model, on_progress)
 
     def compact(self) -> None:
-        """Give back the room of deleted and replaced chunks. Blocks, even for Ctrl-C; a server does it by itself."""
+        """Give back the room of deleted and replaced chunks. Blocks, even for Ctrl-C; a server does it by itself.
+
+        Of token vectors, those stay that the model's heads have made of roots with `multi_vector`, for which it is loaded.
+        """
         self._check_writable("compact")
         folder = self._folder("compact")
         with self.store.writing():
             folder.renew_words()
             folder.compact()
-            if self._token_cache.bytes():
-                held = {content_key(one.text, one.modality) for some, _, _ in folder.items() for one in some}
-                self._token_cache.keep(held)
+            roots = self.roots()
+            if not any(root.multi_vector for root in roots):
+                self._token_cache.remove()
+            elif self._token_cache.bytes():
+                self._token_cache.keep(wanted_keys(folder, self.model, roots))
 
     # -- to and from other places --------------------------------------------------------------------------
 

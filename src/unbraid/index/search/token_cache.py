@@ -7,6 +7,8 @@ use it, replace it or delete it in between.
 """
 
 import hashlib
+import os
+import stat
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -18,13 +20,17 @@ if TYPE_CHECKING:
     import sqlite3
 
 FILE = "token_vectors.sqlite"
+# Of a stored passage. One with more tokens than fit is pooled: 112 vectors of 64 numbers.
+MOST_BYTES = 3_840
 KEY = 16  # bytes of a passage's key, and of a head's
 # Seconds until a file that another process writes counts as missing, and until nothing is kept.
 PATIENCE = {"ro": 0.02, "rw": 0.2, "rwc": 0.2}
 MOST_KEPT = 4_096  # passages in memory where there is no folder: 12 MB
 _ASKED = 500  # keys of one question
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")  # the last: its table is another one
-_TABLE = "CREATE TABLE IF NOT EXISTS tokens (key BLOB PRIMARY KEY, packed BLOB NOT NULL)"
+_TABLE = "CREATE TABLE tokens (key BLOB PRIMARY KEY, packed BLOB NOT NULL)"
+# All that a file of ours has: what another program put in beside it, such as a trigger, might do something of its own.
+_SCHEMA = {("table", "tokens", _TABLE), ("index", "sqlite_autoindex_tokens_1", None)}
 
 
 def content_key(text: str, modality: str) -> bytes:
@@ -54,7 +60,8 @@ class TokenCache:
                 some = keys[start : start + _ASKED]
                 marks = ",".join("?" * len(some))
                 for key, stored in file.execute(
-                    f"SELECT key, packed FROM tokens WHERE key IN ({marks})", some
+                    f"SELECT key, packed FROM tokens WHERE length(packed) <= ? AND key IN ({marks})",
+                    (MOST_BYTES + 4, *some),
                 ):
                     if (packed := _checked(key, stored)) is not None:
                         found[key] = packed
@@ -107,7 +114,6 @@ class TokenCache:
         for _ in range(2):  # again where a damaged file was in the way
             try:
                 with _opened(path, "rwc") as file, file:
-                    file.execute(_TABLE)
                     change(file)
                 return True
             except _Refused as refused:
@@ -116,15 +122,13 @@ class TokenCache:
                 self.remove()
         return False
 
-    def keep(self, contents: Collection[bytes]) -> int:
-        """Drop the passages whose `content_key` is none of `contents`, and give their room back; returns how many went."""
+    def keep(self, keys: Collection[bytes]) -> int:
+        """Drop what is stored under none of `keys`, and give its room back; returns how many rows went."""
         if self.path is None or not self.path.exists():
             return 0
         with suppress(_Refused), _opened(self.path, "rw") as file:
             with file:
-                gone = [
-                    (key,) for (key,) in file.execute("SELECT key FROM tokens") if key[:KEY] not in contents
-                ]
+                gone = [(key,) for (key,) in file.execute("SELECT key FROM tokens") if key not in keys]
                 file.executemany("DELETE FROM tokens WHERE key = ?", gone)
             file.execute("VACUUM")
             return len(gone)
@@ -175,7 +179,16 @@ def _opened(path: Path, mode: str) -> "Iterator[sqlite3.Connection]":
 
     place = f"{path.absolute().as_uri()}?mode={mode}"
     try:
+        # A link would lead elsewhere, a pipe would wait for ever.
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise _Refused(damaged=True)
+    except FileNotFoundError:
+        pass  # made now
+    except OSError as error:
+        raise _Refused(damaged=False) from error
+    try:
         with closing(sqlite3.connect(place, timeout=PATIENCE[mode], uri=True)) as file:
+            file.execute("PRAGMA trusted_schema = OFF")
             if mode != "ro":
                 # Rows of 3 KB leave less of a large page empty.
                 file.execute("PRAGMA page_size = 32768")
@@ -183,6 +196,11 @@ def _opened(path: Path, mode: str) -> "Iterator[sqlite3.Connection]":
                 file.execute("PRAGMA synchronous = OFF")
                 # What is deleted is overwritten: it says something of a text that may be meant to be gone.
                 file.execute("PRAGMA secure_delete = ON")
+            found = set(file.execute("SELECT type, name, sql FROM sqlite_master LIMIT 3"))
+            if mode == "rwc" and not found:
+                file.execute(_TABLE.replace("TABLE", "TABLE IF NOT EXISTS", 1))
+            elif found != _SCHEMA:
+                raise _Refused(damaged=True)
             yield file
     except sqlite3.Error as error:
         raise _Refused(getattr(error, "sqlite_errorname", "").startswith(_DAMAGED)) from error
