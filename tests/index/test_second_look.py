@@ -1,5 +1,6 @@
 """The second look: what it changes, what it leaves, and what of it is stored."""
 
+import importlib
 import os
 import shutil
 import sqlite3
@@ -402,6 +403,38 @@ def test_an_index_with_multi_vectors_has_nothing_left_to_encode_and_looks_by_def
         assert index.search("the cat") == found
 
 
+def test_passages_of_a_root_without_multi_vectors_take_a_search_no_time(
+    notes, embedder, tmp_path, monkeypatch
+):
+    other = tmp_path / "other"
+    other.mkdir()
+    for number in range(20):
+        (other / f"{number}.md").write_text(f"{number} cats")
+    with unbraid.open_index(tmp_path / "ix", model=embedder) as index:
+        index.add(notes, multi_vector=True, progress=False)
+        index.add(other, progress=False)
+        before = stored(tmp_path / "ix")
+        clock = Clock(monkeypatch, seconds=0.03)
+        index.search("the cat", k=30)
+        assert clock.groups == [1] and stored(tmp_path / "ix") == before + 1
+
+
+@pytest.mark.parametrize("vectors_only", [False, True])
+def test_as_many_as_were_asked_for_are_looked_at(embedder, tmp_path, monkeypatch, vectors_only):
+    search_module = importlib.import_module("unbraid.index.search.search")
+    monkeypatch.setattr(search_module, "HYBRID", 4)
+    monkeypatch.setattr(search_module, "HYBRID_FACTOR", 1)
+    folder = tmp_path / "cats"
+    folder.mkdir()
+    for number in range(30):
+        (folder / f"{number}.md").write_text(f"{number} cats and a dog")
+    with unbraid.open_index(tmp_path / "ix", model=embedder) as index:
+        index.add(folder, progress=False)
+        clock = Clock(monkeypatch)
+        index.search("a dog", k=1, rerank="25", vectors_only=vectors_only)
+        assert sum(clock.groups) == 25
+
+
 def test_what_is_in_the_index_already_is_stored_too_and_what_comes_later(
     notes, embedder, tmp_path, monkeypatch
 ):
@@ -438,6 +471,92 @@ def test_what_is_deleted_leaves_the_cache_and_compacting_drops_what_was_replaced
         assert stored(tmp_path / "ix") == before - 1 == index.count() - 1
         index.search("the cat")
         assert stored(tmp_path / "ix") == before - 1  # none of those that are left was lost
+
+
+def test_a_refresh_drops_what_is_gone_from_the_disk_and_keeps_what_moved(
+    notes, embedder, tmp_path, monkeypatch
+):
+    folder = tmp_path / "notes"
+    shutil.copytree(notes, folder)
+    with unbraid.open_index(tmp_path / "ix", model=embedder) as index:
+        index.add(folder, multi_vector=True, progress=False)
+        before = stored(tmp_path / "ix")
+        (folder / "0.md").unlink()
+        (folder / "1.md").rename(folder / "moved.md")
+        clock = Clock(monkeypatch)
+        assert index.refresh(progress=False).moved == 1
+        assert stored(tmp_path / "ix") == before - 1 == index.count() - 1 and clock.groups == []
+        # Watched places too.
+        (folder / "2.md").unlink()
+        index.refresh_places([folder / "2.md"])
+        assert stored(tmp_path / "ix") == before - 2 == index.count() - 1
+
+
+def test_compacting_drops_rows_of_other_heads_and_of_roots_without_multi_vectors(notes, embedder, tmp_path):
+    folder = tmp_path / "notes"
+    shutil.copytree(notes, folder)
+    with unbraid.open_index(tmp_path / "ix", model=embedder) as index:
+        index.add(folder, multi_vector=True, progress=False)
+        cache = TokenCache(tmp_path / "ix")
+        (passage,) = passages(embedder, TEXTS[:1])
+        cache.write({passage.key[: len(passage.key) // 2] + b"another head....": b"x"})
+        index.compact()
+        assert stored(tmp_path / "ix") == index.count() - 1
+        index.add(folder, multi_vector=False, progress=False)
+        index.compact()
+        assert not (tmp_path / "ix" / FILE).exists()
+
+
+@pytest.mark.parametrize("lost", ["file", "mark", "interrupted"])
+def test_a_refresh_stores_what_is_missing_and_else_reads_nothing(
+    notes, embedder, tmp_path, monkeypatch, lost
+):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with unbraid.open_index(tmp_path / "ix", model=embedder) as index:
+        if lost == "interrupted":
+            index.add(notes, progress=False)
+            with monkeypatch.context() as patch:
+                patch.setattr(tokens_module, "pack", stop)
+                assert index.add(notes, multi_vector=True, progress=False).interrupted
+            assert stored(tmp_path / "ix") == 0
+        else:
+            index.add(notes, multi_vector=True, progress=False)
+        if lost == "file":
+            (tmp_path / "ix" / FILE).unlink()
+        if lost == "mark":  # as of another head
+            with closing(sqlite3.connect(tmp_path / "ix" / FILE)) as file, file:
+                file.execute("DELETE FROM tokens")
+                file.execute("PRAGMA user_version = 5")
+        index.refresh(progress=False)
+        assert stored(tmp_path / "ix") == index.count() - 1
+        monkeypatch.setattr(type(index), "_store_tokens", None)  # would raise
+        index.refresh(progress=False)
+
+
+def test_a_file_that_moves_into_a_root_with_multi_vectors_has_its_tokens_stored(notes, embedder, tmp_path):
+    plain, rich = tmp_path / "plain", tmp_path / "rich"
+    shutil.copytree(notes, plain)
+    rich.mkdir()
+    (rich / "a.md").write_text("a house")
+    with unbraid.open_index(tmp_path / "ix", model=embedder) as index:
+        index.add(plain, progress=False)
+        index.add(rich, multi_vector=True, progress=False)
+        (plain / "0.md").rename(rich / "0.md")
+        assert index.refresh(progress=False).moved == 1 and stored(tmp_path / "ix") == 2
+        assert TokenCache(tmp_path / "ix").mark() > 0
+
+
+def test_a_copy_of_an_index_has_its_tokens_after_a_refresh(notes, embedder, tmp_path):
+    with (
+        unbraid.open_index(tmp_path / "ix", model=embedder) as index,
+        unbraid.open_index(tmp_path / "copy", model=embedder) as copy,
+    ):
+        index.add(notes, multi_vector=True, progress=False)
+        index.copy_to(copy)
+        copy.refresh(progress=False)
+        assert stored(tmp_path / "copy") == stored(tmp_path / "ix")
 
 
 def test_the_cache_is_no_part_of_what_is_verified(notes, embedder, tmp_path):

@@ -1,5 +1,6 @@
 """The cache of token vectors: whatever happens to its file, it never fails and never gives something else back."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbraid.index.search.token_cache import FILE, KEY, MOST_KEPT, TokenCache, content_key
+from unbraid.index.search.token_cache import FILE, KEY, MOST_BYTES, TokenCache, content_key
 
 ONE, TWO = b"1" * 2 * KEY, b"2" * 2 * KEY
 
@@ -43,25 +44,58 @@ def test_more_keys_than_one_question_takes(cache):
     assert cache.read(list(rows)) == rows
 
 
-def test_memory_keeps_the_newest():
+def test_a_file_is_marked_until_it_is_made_anew(cache, tmp_path):
+    assert cache.mark() == 0 and not TokenCache(None).set_mark(5)
+    cache.write({ONE: b"a"})
+    assert cache.mark() == 0 and cache.set_mark(2**31 - 1) and cache.mark() == 2**31 - 1
+    cache.keep([ONE])
+    assert cache.mark() == 2**31 - 1 and cache.held([ONE, TWO]) == {ONE}
+    (tmp_path / FILE).write_bytes(b"broken" * 999)
+    assert cache.mark() == 0 and cache.held([ONE]) == set()
+    assert cache.set_mark(5) and cache.mark() == 5 and cache.read([ONE]) == {}
+    cache.remove()
+    (tmp_path / FILE).mkdir()
+    assert cache.mark() == 0 and not cache.set_mark(5)
+
+
+def test_memory_keeps_the_newest(monkeypatch):
+    monkeypatch.setattr("unbraid.index.search.token_cache.MOST_KEPT", 100)
     cache = TokenCache(None)
-    cache.write({number.to_bytes(KEY, "big"): b"x" for number in range(MOST_KEPT)})
-    cache.write({ONE: b"x"})
-    assert len(cache.read([(0).to_bytes(KEY, "big"), (1).to_bytes(KEY, "big"), ONE])) == 2
+    keys = [number.to_bytes(KEY, "big") for number in range(150)]
+    for written, key in enumerate(keys, start=1):
+        cache.write({key: b"x"})
+        assert list(cache.read(keys)) == keys[max(0, written - 100) : written]
 
 
-@pytest.mark.parametrize("stored", [b"", b"abc", b"abcdefgh", "text", 5, None])
+def test_several_threads_may_use_memory_at_once(monkeypatch):
+    monkeypatch.setattr("unbraid.index.search.token_cache.MOST_KEPT", 20)
+    cache = TokenCache(None)
+
+    def use(name: int) -> bool:
+        rows = {bytes([name, number]) * KEY: bytes([name]) * 99 for number in range(200)}
+        for key, packed in rows.items():
+            cache.write({key: packed})
+            cache.drop([key[:KEY]])
+            cache.write({key: packed})
+        return cache.read(list(rows)).items() <= rows.items()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(use, range(4)))
+
+
+@pytest.mark.parametrize("stored", [b"", b"abc", b"abcdefgh", "text", 5, bytes(9_000)])
 def test_a_damaged_row_counts_as_missing_and_is_written_again(cache, tmp_path, stored):
     cache.write({ONE: b"a", TWO: b"b"})
     with closing(sqlite3.connect(tmp_path / FILE)) as file, file:
-        file.execute("CREATE TABLE other (key BLOB PRIMARY KEY, packed BLOB)")
-        file.execute("INSERT INTO other SELECT * FROM tokens")
-        file.execute("DROP TABLE tokens")
-        file.execute("ALTER TABLE other RENAME TO tokens")
         file.execute("UPDATE tokens SET packed = ? WHERE key = ?", (stored, ONE))
     assert cache.read([ONE, TWO]) == {TWO: b"b"}
     cache.write({ONE: b"a"})
     assert cache.read([ONE]) == {ONE: b"a"}
+
+
+def test_a_row_that_is_too_large_is_not_read(cache):
+    cache.write({ONE: bytes(MOST_BYTES), TWO: bytes(MOST_BYTES + 1)})
+    assert cache.read([ONE, TWO]) == {ONE: bytes(MOST_BYTES)}
 
 
 def test_a_row_under_the_key_of_another_counts_as_missing(cache, tmp_path):
@@ -103,6 +137,41 @@ def test_a_database_of_another_program_is_replaced(cache, tmp_path):
     assert cache.read([ONE]) == {ONE: b"a"}
 
 
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON tokens BEGIN DELETE FROM tokens; END",
+        "CREATE VIEW v AS SELECT * FROM tokens",
+        "CREATE TABLE other (x)",
+        "CREATE INDEX i ON tokens (packed)",
+        "ALTER TABLE tokens ADD COLUMN more",
+    ],
+)
+def test_a_file_with_more_in_it_than_ours_is_made_anew(cache, tmp_path, foreign):
+    cache.write({ONE: b"a"})
+    with closing(sqlite3.connect(tmp_path / FILE)) as file, file:
+        file.execute(foreign)
+    assert cache.read([ONE]) == {}
+    cache.write({TWO: b"b"})
+    assert cache.read([ONE, TWO]) == {TWO: b"b"}
+
+
+def test_a_link_and_a_pipe_are_replaced_and_never_opened(cache, tmp_path):
+    other = TokenCache(tmp_path / "other")
+    (tmp_path / "other").mkdir()
+    other.write({ONE: b"a"})
+    for make in (
+        lambda: (tmp_path / FILE).symlink_to(tmp_path / "other" / FILE),
+        lambda: os.mkfifo(tmp_path / FILE),
+    ):
+        make()
+        assert cache.read([ONE]) == {} and cache.keep([]) == 0
+        cache.write({TWO: b"b"})
+        assert cache.read([ONE, TWO]) == {TWO: b"b"}
+        cache.remove()
+    assert other.read([ONE, TWO]) == {ONE: b"a"}
+
+
 def test_a_locked_file_is_left_alone(cache, tmp_path, monkeypatch):
     monkeypatch.setattr("unbraid.index.search.token_cache.PATIENCE", dict.fromkeys(("ro", "rw", "rwc"), 0.0))
     cache.write({ONE: b"a"})
@@ -135,7 +204,7 @@ def test_only_wanted_passages_are_kept_and_the_room_of_the_others_comes_back(cac
     contents = [content_key(str(number), "text") for number in range(200)]
     cache.write({content + b"head" * 4: b"secret of mine" * 200 for content in contents})
     before = cache.bytes()
-    assert cache.keep(set(contents[:10])) == 190
+    assert cache.keep({content + b"head" * 4 for content in contents[:10]}) == 190
     assert len(cache.read([content + b"head" * 4 for content in contents])) == 10
     assert cache.bytes() < before / 5
 

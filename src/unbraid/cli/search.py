@@ -110,7 +110,7 @@ def search(
         typer.Option(
             metavar="on|off|TIME",
             help="Look at the first 50 results a second time, by the vectors of their words: as long as it takes (on), or "
-            "for a time such as 30ms; a number looks at as many. Default: 300ms where `index --multi-vector` stored them, else off.",
+            "for a time such as 30ms; a number looks at as many. Default: 20ms where `index --multi-vector` stored them, else off.",
         ),
     ] = None,
     explain: Annotated[

@@ -29,7 +29,7 @@ import numpy as np
 from PIL import Image
 
 from unbraid.errors import DataError, ImageError, install_command
-from unbraid.index.add_tokens import folder_of, store_tokens
+from unbraid.index.add_tokens import delete_files, folder_of, store_tokens
 from unbraid.index.add_words import add_words, unread
 from unbraid.index.encode_rows import Row, encode_rows
 from unbraid.index.files.chunk import Chunk, Count, cut_sections, limit_of
@@ -186,10 +186,10 @@ class _Run:
             doubted = {doubt.root for doubt in self.report.doubts}
             unseen = [path for path in self._unseen(self.present) if self._root(path).path not in doubted]
             gone = list(dict.fromkeys([*unseen, *self._replaced()]))
-            self.store.delete(gone)
+            found_again = {old for old, new, _ in copies if new in moved}
+            delete_files(self.store, gone, self.tokens, found_again)
             self.store.settle()
             self.wrote |= bool(gone)
-        found_again = {old for old, new, _ in copies if new in moved}
         self.report.deleted = sum(path not in found_again for path in gone)
 
     def _root(self, path: str) -> Root:
@@ -338,6 +338,7 @@ class _Run:
 
         def write() -> None:
             if entries:
+                self._store_tokens(entries)  # of a file from a root that has none
                 self.store.upsert(entries, np.concatenate(parts))
                 self.wrote = True
             done.update(waiting)

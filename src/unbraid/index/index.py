@@ -14,7 +14,7 @@ from PIL import Image
 
 from unbraid.errors import DataError, ItemError, StoreError
 from unbraid.index.add import Report, add_files
-from unbraid.index.add_tokens import folder_of, store_all_tokens
+from unbraid.index.add_tokens import delete_files, folder_of, mark_of, store_all_tokens, wanted_keys
 from unbraid.index.files.walk import Skip, check_exists, resolve_roots
 from unbraid.index.protocol import Vectors
 from unbraid.index.refresh_places import changed_places, refresh_places
@@ -26,7 +26,7 @@ from unbraid.index.search.kept import Kept
 from unbraid.index.search.relevance import relevance_of
 from unbraid.index.search.search import check_search, search_vectors
 from unbraid.index.search.second_look import LOOK, STORED, SecondLook, can_look, read_rerank, second_looks
-from unbraid.index.search.token_cache import TokenCache, content_key
+from unbraid.index.search.token_cache import TokenCache
 from unbraid.index.skipped import LeftOut, read_skipped, write_skipped
 from unbraid.index.store.bm25 import VERSION
 from unbraid.index.store.entry import Entry, Fields
@@ -90,7 +90,8 @@ class Stats:
 class Index:
     """An open index. Close it, or use it in a `with` block.
 
-    The model is loaded when it is first needed: stats, verify, compact, delete and export need none. An index that does
+    The model is loaded when it is first needed: stats, verify, delete and export need none,
+    and compact only where token vectors are stored. An index that does
     not exist yet is made by the first call that writes to it.
     """
 
@@ -373,7 +374,7 @@ class Index:
         "team=search"); of several paths or languages one is enough.
 
         `rerank` takes a second look at the first candidates of a text or code, by the vectors of its tokens: "on" (50 of
-        them), a number of candidates, or a time to encode them in, such as "30ms"; "off" by default, but "300ms" for an
+        them), a number of candidates, or a time to encode them in, such as "30ms"; "off" by default, but "20ms" for an
         index in a folder that was made with `multi_vector`. `explain` fills `Hit.why`. Raises ItemError for a mode that the model does not have, a filter or `rerank` that means
         nothing and a query that cannot be encoded.
         """
@@ -483,15 +484,20 @@ class Index:
             return repair(folder, self.model, on_progress)
 
     def compact(self) -> None:
-        """Give back the room of deleted and replaced chunks. Blocks, even for Ctrl-C; a server does it by itself."""
+        """Give back the room of deleted and replaced chunks. Blocks, even for Ctrl-C; a server does it by itself.
+
+        Of token vectors, those stay that the model's heads have made of roots with `multi_vector`, for which it is loaded.
+        """
         self._check_writable("compact")
         folder = self._folder("compact")
         with self.store.writing():
             folder.renew_words()
             folder.compact()
-            if self._token_cache.bytes():
-                held = {content_key(one.text, one.modality) for some, _, _ in folder.items() for one in some}
-                self._token_cache.keep(held)
+            roots = self.roots()
+            if not any(root.multi_vector for root in roots):
+                self._token_cache.remove()
+            elif self._token_cache.bytes():
+                self._token_cache.keep(wanted_keys(folder, self.model, roots))
 
     # -- to and from other places --------------------------------------------------------------------------
 
@@ -587,11 +593,19 @@ class Index:
             known = store.files()
             planned = plan(paths, read_roots(store), given, known, folder, defaults, read_left(store))
             write_roots(store, planned.roots, planned.left)
+            cache, mark = self._token_cache, 0
+            if any(root.multi_vector for root in planned.roots) and can_look(self.model):
+                mark = mark_of(self.model, planned.roots)
+            whole = not known or (mark != 0 and cache.mark() == mark)
+            # A run that is cut off leaves the file unmarked, and the next one looks what is missing.
+            marking = mark != 0 and cache.set_mark(0)
             report = add_files(
                 store, self.model, planned, known, prune=prune, on_skip=on_skip, progress=progress
             )
-            if given.get("multi_vector") and known and folder is not None and not report.interrupted:
+            if marking and not whole and not report.interrupted:
                 report.interrupted = self._store_tokens(planned.roots, progress)
+            if marking and not report.interrupted:
+                cache.set_mark(mark)
             if not report.interrupted:
                 if folder is not None:
                     write_skipped(store, planned, report.skipped)
@@ -604,12 +618,7 @@ class Index:
     def _delete(self, chosen: Sequence[str], on_progress: OnProgress) -> None:
         for start in range(0, len(chosen), GROUP):
             group = chosen[start : start + GROUP]
-            contents: set[bytes] = set()
-            if self._token_cache.bytes():  # which say something of a text that is to be gone
-                entries = (one for path in group for one in self.store.file(path)[0])
-                contents = {content_key(one.text, one.modality) for one in entries}
-            self.store.delete(group)
-            self._token_cache.drop(contents)
+            delete_files(self.store, group, self._token_cache)
             on_progress(len(group))
 
     def _search(

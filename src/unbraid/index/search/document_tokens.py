@@ -4,21 +4,18 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unbraid.errors import DataError
-from unbraid.index.search.token_cache import KEY, TokenCache, content_key
+from unbraid.index.search.token_cache import KEY, MOST_BYTES, TokenCache, content_key
 from unbraid.index.store.entry import Entry
 from unbraid.items import Code, Item
 from unbraid.multi_vector.codes import pack, unpack
 from unbraid.multi_vector.token_vectors import pool
 from unbraid.runtime.onnx_session import pick_graph
-
-# Of a stored passage. One with more tokens than fit is pooled: 120 vectors of 64 numbers.
-MOST_BYTES: Final = 3_840
 
 Tokens = NDArray[np.float32]
 

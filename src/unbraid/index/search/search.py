@@ -86,7 +86,8 @@ def search_vectors(
     folding = folding_for(kept.foldings, store, model, query_task, document_task, block)
     texts = [None] * len(base) if words is None else words
     asked = [NO_WORDS if text is None else read_query(text) for text in texts]
-    limit = max(HYBRID, HYBRID_FACTOR * k)
+    looks = looks or [None] * len(base)
+    limit = max(HYBRID, HYBRID_FACTOR * k, *(look.rerank.first for look in looks if look))
     depth = limit if all(asked) else max(DEPTH, DEPTH_FACTOR * k)
     found = store.nearest(folding(queries), depth, filter)
     near = [some.ids(slice(limit)) if one else [] for some, one in zip(found, asked, strict=True)]
@@ -96,7 +97,6 @@ def search_vectors(
     usual = usual_documents(kept, store.kept_sample(version), model, document_task)
     relevance = relevance_of(model)
     results = []
-    looks = looks or [None] * len(base)
     for query, candidates, text, one, look in zip(queries, found, texts, matches, looks, strict=True):
         # One query at a time: a product of matrices differs in the last bit from that of one row.
         scale = Scale.of(usual @ query, relevance)

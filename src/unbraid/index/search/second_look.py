@@ -50,8 +50,9 @@ class Rerank:
         return Rerank(self.first, most if self.seconds is None else min(self.seconds, most))
 
 
-# Of an index that stores token vectors: where some of them are lost, a search takes no longer than this to make them anew.
-STORED: Final = Rerank(seconds=0.3)
+# Of an index that stores token vectors: a search uses what is stored, and makes what is lost anew, a few passages at a time. No
+# longer, since other roots of the index may have nothing stored.
+STORED: Final = Rerank(seconds=0.02)
 
 
 def read_rerank(given: str | int) -> Rerank | None:

@@ -7,24 +7,31 @@ use it, replace it or delete it in between.
 """
 
 import hashlib
+import os
+import stat
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import sqlite3
 
 FILE = "token_vectors.sqlite"
-FORMAT = 2  # of packed vectors; a row of another counts as damaged, so it is made anew
+FORMAT = 1  # of packed vectors; a row of another counts as damaged, so it is made anew
+# Of a stored passage. One with more tokens than fit is pooled: 120 vectors of 64 numbers.
+MOST_BYTES = 3_840
 KEY = 16  # bytes of a passage's key, and of a head's
 # Seconds until a file that another process writes counts as missing, and until nothing is kept.
 PATIENCE = {"ro": 0.02, "rw": 0.2, "rwc": 0.2}
 MOST_KEPT = 4_096  # passages in memory where there is no folder: 12 MB
 _ASKED = 500  # keys of one question
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")  # the last: its table is another one
-_TABLE = "CREATE TABLE IF NOT EXISTS tokens (key BLOB PRIMARY KEY, packed BLOB NOT NULL)"
+_TABLE = "CREATE TABLE tokens (key BLOB PRIMARY KEY, packed BLOB NOT NULL)"
+# All that a file of ours has: what another program put in beside it, such as a trigger, might do something of its own.
+_SCHEMA = {("table", "tokens", _TABLE), ("index", "sqlite_autoindex_tokens_1", None)}
 
 
 def content_key(text: str, modality: str) -> bytes:
@@ -39,11 +46,13 @@ class TokenCache:
         """Use the file in `folder`, made by the first `write`."""
         self.path = None if folder is None else folder / FILE
         self._kept: dict[bytes, bytes] = {}
+        self._turn = Lock()  # for several threads in memory
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """What is stored under those of `keys` that are there."""
         if self.path is None:
-            return {key: self._kept[key] for key in keys if key in self._kept}
+            with self._turn:
+                return {key: self._kept[key] for key in keys if key in self._kept}
         found: dict[bytes, bytes] = {}
         if not self.path.exists():
             return found
@@ -52,7 +61,8 @@ class TokenCache:
                 some = keys[start : start + _ASKED]
                 marks = ",".join("?" * len(some))
                 for key, stored in file.execute(
-                    f"SELECT key, packed FROM tokens WHERE key IN ({marks})", some
+                    f"SELECT key, packed FROM tokens WHERE length(packed) <= ? AND key IN ({marks})",
+                    (MOST_BYTES + 4, *some),
                 ):
                     if (packed := _checked(key, stored)) is not None:
                         found[key] = packed
@@ -63,31 +73,63 @@ class TokenCache:
         if not packed:
             return
         if self.path is None:
-            self._kept |= packed
-            for key in list(self._kept)[: len(self._kept) - MOST_KEPT]:
-                del self._kept[key]
+            with self._turn:
+                self._kept |= packed
+                for key in list(self._kept)[: max(0, len(self._kept) - MOST_KEPT)]:
+                    del self._kept[key]
             return
         rows = [(key, _check(key, one) + one) for key, one in packed.items()]
+        self._change(
+            lambda file: file.executemany("INSERT OR REPLACE INTO tokens VALUES (?, ?)", rows), self.path
+        )
+
+    def held(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Those of `keys` that something is stored under; it is not read."""
+        if self.path is None or not self.path.exists():
+            return set(self.read(keys))
+        found: set[bytes] = set()
+        with suppress(_Refused), _opened(self.path, "ro") as file:
+            for start in range(0, len(keys), _ASKED):
+                some = keys[start : start + _ASKED]
+                marks = ",".join("?" * len(some))
+                found.update(
+                    key for (key,) in file.execute(f"SELECT key FROM tokens WHERE key IN ({marks})", some)
+                )
+        return found
+
+    def mark(self) -> int:
+        """The number that `set_mark` gave the file; 0 in a new one."""
+        if self.path is not None and self.path.exists():
+            with suppress(_Refused), _opened(self.path, "ro") as file:
+                return int(file.execute("PRAGMA user_version").fetchone()[0])
+        return 0
+
+    def set_mark(self, mark: int) -> bool:
+        """Give the file a number of 31 bits, which goes with it; False where it cannot be written."""
+        return self.path is not None and self._change(
+            lambda file: file.execute(f"PRAGMA user_version = {mark:d}"), self.path
+        )
+
+    def _change(self, change: "Callable[[sqlite3.Connection], object]", path: Path) -> bool:
+        """Change the file, made where there is none or a damaged one; False where it cannot be written now."""
         for _ in range(2):  # again where a damaged file was in the way
             try:
-                with _opened(self.path, "rwc") as file, file:
-                    file.execute(_TABLE)
-                    file.executemany("INSERT OR REPLACE INTO tokens VALUES (?, ?)", rows)
-                return
+                with _opened(path, "rwc") as file, file:
+                    change(file)
+                return True
             except _Refused as refused:
                 if not refused.damaged:
-                    return
+                    return False
                 self.remove()
+        return False
 
-    def keep(self, contents: Collection[bytes]) -> int:
-        """Drop the passages whose `content_key` is none of `contents`, and give their room back; returns how many went."""
+    def keep(self, keys: Collection[bytes]) -> int:
+        """Drop what is stored under none of `keys`, and give its room back; returns how many rows went."""
         if self.path is None or not self.path.exists():
             return 0
         with suppress(_Refused), _opened(self.path, "rw") as file:
             with file:
-                gone = [
-                    (key,) for (key,) in file.execute("SELECT key FROM tokens") if key[:KEY] not in contents
-                ]
+                gone = [(key,) for (key,) in file.execute("SELECT key FROM tokens") if key not in keys]
                 file.executemany("DELETE FROM tokens WHERE key = ?", gone)
             file.execute("VACUUM")
             return len(gone)
@@ -97,7 +139,8 @@ class TokenCache:
         """Forget the passages of these `content_key`s."""
         if self.path is None:
             wanted = set(contents)
-            self._kept = {key: one for key, one in self._kept.items() if key[:KEY] not in wanted}
+            with self._turn:
+                self._kept = {key: one for key, one in self._kept.items() if key[:KEY] not in wanted}
         elif contents and self.path.exists():
             ranges = [(one, one + b"\xff" * (KEY + 1)) for one in contents]
             try:
@@ -137,7 +180,16 @@ def _opened(path: Path, mode: str) -> "Iterator[sqlite3.Connection]":
 
     place = f"{path.absolute().as_uri()}?mode={mode}"
     try:
+        # A link would lead elsewhere, a pipe would wait for ever.
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise _Refused(damaged=True)
+    except FileNotFoundError:
+        pass  # made now
+    except OSError as error:
+        raise _Refused(damaged=False) from error
+    try:
         with closing(sqlite3.connect(place, timeout=PATIENCE[mode], uri=True)) as file:
+            file.execute("PRAGMA trusted_schema = OFF")
             if mode != "ro":
                 # Rows of 3 KB leave less of a large page empty.
                 file.execute("PRAGMA page_size = 32768")
@@ -145,6 +197,11 @@ def _opened(path: Path, mode: str) -> "Iterator[sqlite3.Connection]":
                 file.execute("PRAGMA synchronous = OFF")
                 # What is deleted is overwritten: it says something of a text that may be meant to be gone.
                 file.execute("PRAGMA secure_delete = ON")
+            found = set(file.execute("SELECT type, name, sql FROM sqlite_master LIMIT 3"))
+            if mode == "rwc" and not found:
+                file.execute(_TABLE.replace("TABLE", "TABLE IF NOT EXISTS", 1))
+            elif found != _SCHEMA:
+                raise _Refused(damaged=True)
             yield file
     except sqlite3.Error as error:
         raise _Refused(getattr(error, "sqlite_errorname", "").startswith(_DAMAGED)) from error
