@@ -18,7 +18,7 @@ from torch import nn
 from unbraid.base_encoders.image_encoder import ImageEncoder, load_image_encoder
 from unbraid.base_encoders.sample_pictures import load_samples
 from unbraid.bundle import FORMAT, MANIFEST, PRECISIONS, SMALL, manifest_hash, read_bundle
-from unbraid.errors import DataError
+from unbraid.errors import BundleError, DataError
 from unbraid.export.bundle_card import card, card_with_tower
 from unbraid.export.onnx_graphs import export_image, export_mapper, quantize, store_in_half
 from unbraid.export.parity import Parity, ParityError, compare
@@ -39,9 +39,11 @@ def export_bundle(
     """Export the encoders and mappers of `run` as the bundle `out`; returns the parity of every graph.
 
     `precisions` are those of the text and image graphs; the first is the default. `scores` go into the manifest and the card. An
-    existing bundle is replaced, and only when the new one is complete. Raises DataError when the run is not finished or
-    `out` is something else, ParityError when a graph differs from torch.
+    existing bundle is replaced, and only when the new one is complete. Raises BundleError for another precision, DataError when
+    the run is not finished or `out` is something else, ParityError when a graph differs from torch.
     """
+    if unknown := sorted(set(precisions) - set(PRECISIONS)):
+        raise BundleError(f"{out}: graphs of precision {unknown[0]}, expected {' and '.join(PRECISIONS)}")
     image = ["image/record.json"] if (run / "image").exists() else []
     nano = ["nano/record.json"] if (run / "nano").exists() else []
     trained = list(_recipe(run)["text"]) if (run / "mappers" / "record.json").exists() else [SMALL]

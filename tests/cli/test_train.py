@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from unbraid.cli.main import app
 
-COMMANDS = ["pairs", "items", "label", "join", "ceiling", "distill", "tower", "export", "teacher"]
+COMMANDS = ["pairs", "items", "label", "join", "ceiling", "distill", "tower", "heads", "export", "teacher"]
 
 
 def run(*words):

@@ -310,6 +310,8 @@ def quick(monkeypatch):
             monkeypatch.setattr(f"{module}.{name}", lambda made, path, *more, **named: path.write_bytes(b""))
         monkeypatch.setattr(f"{module}.compare", lambda module, path, *more, **named: parity)
     monkeypatch.setattr(f"{writer}.store_in_half", lambda path: None)
+    monkeypatch.setattr(f"{tiers}.export_head", lambda head, encoder, path, **named: path.write_bytes(b""))
+    monkeypatch.setattr(f"{tiers}.open_with_states", lambda encoder: (None, ""))
 
 
 def test_an_exported_bundle_encodes_as_the_trained_encoder(tiny, exact):

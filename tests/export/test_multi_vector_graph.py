@@ -37,7 +37,7 @@ def test_base_vectors_are_the_same_bits_with_the_head(tiny, precision):
     text = unbraid.load(tiny.bundle, precision=precision).bundle.text["text"]
     inputs = {"input_ids": np.asarray([[2, 9, 17, 40, 3]]), "attention_mask": np.ones((1, 5), np.int64)}
     graph, head = (tiny.bundle / one[precision] for one in (text.graphs, text.multi_vector.graphs))
-    alone, joined = open_graph(graph), open_graph(graph, head=head)
+    alone, joined = open_graph(graph), open_graph(graph, head=head.read_bytes())
     assert (alone.run(["base_vector"], inputs)[0] == joined.run(["base_vector"], inputs)[0]).all()
 
 

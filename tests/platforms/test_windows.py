@@ -129,14 +129,15 @@ def test_a_junction_is_not_entered(monkeypatch, tmp_path):
 
 def test_the_size_of_files_counts_where_blocks_are_not_known(monkeypatch, tmp_path):
     (tmp_path / "a").write_bytes(b"x" * 10)
-    real = Path.stat
+    real = os.stat
 
     def stat(path, **options):
         about = real(path, **options)
         return SimpleNamespace(st_mode=about.st_mode, st_size=about.st_size)
 
-    monkeypatch.setattr(Path, "stat", stat)
-    assert disk_bytes(tmp_path) == 10
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", stat)
+        assert disk_bytes(tmp_path) == 10
 
 
 # -- the server --------------------------------------------------------------------------------------------

@@ -198,6 +198,17 @@ class Visit:
         assert len(self.errors) == count
         self.errors.clear()
 
+    def with_model(self, *, multi_vector: bool) -> None:
+        """Open the page anew, of a server whose model has multi-vectors or has none."""
+
+        def answer(route: Any) -> None:
+            about = route.fetch().json()
+            about["data"][0]["multi_vector"] = multi_vector
+            route.fulfill(json=about)
+
+        self.page.route("**/v1/models", answer)
+        self.page.reload()
+
     def answered(self, *, hits: int = 1, own: str | None = None, **hit: Any) -> None:
         """Answer every search by that number of hits, or as many as it asks for."""
         full = {"score": 0.5, "path": "/a/b.md", "modality": "text", "snippet": "text"}

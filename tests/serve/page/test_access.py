@@ -98,10 +98,10 @@ def test_everything_is_reached_by_tab_and_a_mode_by_arrows(visit):
     press = visit.page.keyboard.press
     visit.search("rain")
     reached = []
-    for _ in range(5):
+    for _ in range(6):
         press("Tab")
         reached.append(visit.page.evaluate("document.activeElement.name || document.activeElement.innerText"))
-    assert reached == ["Picture…", "Search", "mode", "words", "kind"]
+    assert reached == ["Picture…", "Search", "mode", "words", "why", "kind"]
     press("Tab")
     expect(visit.page.get_by_text("Folder and language")).to_be_focused()
     press("Tab")

@@ -124,15 +124,10 @@ def test_html_in_names_and_texts_is_shown_as_text(visit, hostile, hostile_text):
 
 
 def test_why_a_hit_was_found_is_shown_where_the_model_has_vectors_of_words(visit, hostile):
-    def with_multi_vectors(route):
-        about = route.fetch().json()
-        about["data"][0]["multi_vector"] = True
-        route.fulfill(json=about)
-
     why = visit.page.get_by_role("checkbox", name="Why")
+    visit.with_model(multi_vector=False)
     expect(why).to_have_count(0)
-    visit.page.route("**/v1/models", with_multi_vectors)
-    visit.page.reload()
+    visit.with_model(multi_vector=True)
     visit.answered(why=[{"query": "cost", "passage": hostile, "cosine": 0.834}])
     why.check()
     visit.search("cost", "1 hit in")

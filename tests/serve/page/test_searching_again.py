@@ -144,6 +144,7 @@ def test_no_more_hits_are_offered_than_the_server_gives(visit):
 
 
 def test_both_vectors_of_a_query_are_sent_for_another_search(visit):
+    visit.with_model(multi_vector=False)
     visit.answered(own="BBBB")
     visit.search("x", "1 hit in")
     visit.page.get_by_role("checkbox", name="Words too").uncheck()
