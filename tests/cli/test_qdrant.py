@@ -133,7 +133,7 @@ def test_a_collection_is_given_multi_vectors_once(unbraid, folder):
     unbraid("index", folder, *URL, model=True)
     code, said, _ = unbraid("index", "multi-vectors", *URL, "--vectors", 2, model=True)
     assert (code, said) == (0, "2 chunks have multi-vectors now, in collection unbraid\n")
-    again = unbraid("index", "multi-vectors", *URL, "--json", model=True)[1]
+    again = unbraid("index", "multi-vectors", *URL, "--vectors", 2, "--json", model=True)[1]
     assert json.loads(again) == {"items": 0, "index": "collection unbraid"}
 
 
