@@ -87,7 +87,7 @@ def speed(bundle: Path | None, tier: str | None) -> None:
             entries = [one for some, _, _ in index.store.items() for one in some]
             some = [one for entry in entries if (one := Passage.of(model, entry)) is not None][:FIRST]
             stored = len(document_tokens(model, some, cache))
-            (query,) = query_tokens(model, [(QUERY, head)])
+            query = query_tokens(model, QUERY, head)
 
             def look(of: TokenCache) -> Callable[[], Any]:
                 return lambda: changes(
@@ -96,7 +96,7 @@ def speed(bundle: Path | None, tier: str | None) -> None:
 
             ways: dict[str, Callable[[], Any]] = {
                 "query's base vector": lambda: model.encode([QUERY], side="query", progress=False),
-                "query's tokens": lambda: query_tokens(model, [(QUERY, head)]),
+                "query's tokens": lambda: query_tokens(model, QUERY, head),
                 f"{stored} passages' base vectors": lambda: model.encode(
                     [one.item for one in some], tier=head.tier, on_truncate="ignore", progress=False
                 ),
@@ -138,7 +138,7 @@ def looked(
     for row, head in enumerate(heads):
         if head is None or (head.tier, head.space) != (document.tier, document.space):
             continue  # as in a search: a text in another language
-        (tokens,) = query_tokens(model, [(one.queries[row], head)])
+        tokens = query_tokens(model, one.queries[row], head)
         leading = np.argsort(-odds[row], kind="stable")[:first]
         found = document_tokens(model, [wanted[place] for place in leading], cache)
         told = [n for n, each in enumerate(found) if each is not None and len(each)]

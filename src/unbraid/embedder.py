@@ -72,9 +72,8 @@ class Embedder:
         self.threads = threads or usable_cores()
         self.precision = precision
         self._texts: dict[tuple[str, str], TextRuntime] = {}  # by tier and modality
-        self._heads: dict[
-            tuple[str, str], MultiVectorRuntime
-        ] = {}  # by the encoder's graph and the head's id
+        # By the encoder's graph and the head's id.
+        self._heads: dict[tuple[str, str], MultiVectorRuntime] = {}
         self._tokenizers: dict[tuple[str, int], TextTokenizer] = {}  # by file and length
         self._images: ImageRuntime | None = None
         self._mappers: dict[str, Session] = {}

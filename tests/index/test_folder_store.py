@@ -292,7 +292,9 @@ def test_an_index_that_grows_copies_its_vectors_by_itself_and_finds_the_same(
         before = all_answers(store)
         store.settle()
         assert store.copied() == MANY and all_answers(store) == before
-    with FolderStore.open(tmp_path / "index") as store:  # type: ignore[union-attr]
+    found = FolderStore.open(tmp_path / "index")
+    assert found is not None
+    with found as store:
         assert store.copied() == MANY and all_answers(store) == before
         grow(store, MANY, MANY + 100)
         exact = all_answers(store)
@@ -370,7 +372,9 @@ def test_kill_9_while_vectors_are_copied_loses_nothing(
     with growing(tmp_path / "whole") as store:
         grow(store, 0, MANY)
         expected = all_answers(store)
-    with FolderStore.open(tmp_path / "index") as store:  # type: ignore[union-attr]
+    found = FolderStore.open(tmp_path / "index")
+    assert found is not None
+    with found as store:
         assert store.count() == MANY and all_answers(store) == expected
         store.settle()
         assert store.copied() == MANY and all_answers(store) == expected

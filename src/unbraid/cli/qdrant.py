@@ -100,12 +100,14 @@ def multi_vectors(
     as_json: AsJson = False,
 ) -> None:
     """Give the texts and code of a Qdrant collection that have none their multi-vectors, which the server compares by MaxSim."""
+    from unbraid.index.store.qdrant_store import QdrantStore
     from unbraid.index.transfer.multi_vectors import add_multi_vectors
 
     with open_index(qdrant=url, collection=name, model=load(model, tier=tier)) as index:
         store = index.store
+        assert isinstance(store, QdrantStore)  # what a URL opens
         with Tally("multi-vectors", "chunks", index.count()) as tally:
-            add_multi_vectors(store, index.model, vectors=vectors, on_progress=tally.add)  # type: ignore[arg-type]
+            add_multi_vectors(store, index.model, vectors=vectors, on_progress=tally.add)
         if as_json:
             typer.echo(json.dumps({"items": tally.count, "index": store.place}))
         else:

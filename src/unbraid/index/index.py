@@ -207,8 +207,8 @@ class Index:
 
         `multi_vector` stores the vectors of every chunk's tokens too, in a folder: a search then takes a second look, which
         has nothing left to encode. `archives` reads the files in zip and tar archives. `on_skip` is told each file that is
-        left out, maybe from another thread. Ctrl-C ends the run and sets `interrupted`; what was written stays. `progress` None draws a bar
-        where a person watches standard error. Raises DataError for a path that does not exist, ItemError for `multi_vector`
+        left out, maybe from another thread. Ctrl-C ends the run and sets `interrupted`; what was written stays. `progress`
+        None draws a bar where a person watches standard error. Raises DataError for a path that does not exist, ItemError for `multi_vector`
         with a model that has none.
         """
         self._check_writable("add")
@@ -375,8 +375,8 @@ class Index:
 
         `rerank` takes a second look at the first candidates of a text or code, by the vectors of its tokens: "on" (50 of
         them), a number of candidates, or a time to encode them in, such as "30ms"; "off" by default, but "20ms" for an
-        index in a folder that was made with `multi_vector`. `explain` fills `Hit.why`. Raises ItemError for a mode that the model does not have, a filter or `rerank` that means
-        nothing and a query that cannot be encoded.
+        index in a folder that was made with `multi_vector`. `explain` fills `Hit.why`. Raises ItemError for a mode that the
+        model does not have, a filter or `rerank` that means nothing and a query that cannot be encoded.
         """
         filter = read_filter(modality=modality, path=path, language=language, where=where)
         one = isinstance(query, str | Path | Image.Image | Mix)

@@ -1,9 +1,10 @@
 """The second look: the first candidates of a query of words are scored again by late interaction (MaxSim).
 
 A vector says what a passage is about as a whole. Its tokens say whether each word of the query has an answer in it. That
-changes the log odds of the candidates that are looked at, by how much better or worse they answer than the ten that answer best
-do on average: where one stands out it gains, where all are alike nobody does, so that what people see stays a probability. What cannot be looked at keeps the log odds that it has:
-pictures, texts that another tier encoded than the query's, and what no time was left for.
+changes the log odds of the candidates that are looked at, by how much better or worse they answer than the ten best do on
+average. One that stands out gains; where all are alike none does, so that what people see stays a probability. What cannot be
+looked at keeps the log odds that it has: pictures, texts that another tier encoded than the query's, and what no time was left
+for.
 """
 
 import re
@@ -141,16 +142,14 @@ def second_looks(
 
     A query is read by the tier that encodes documents in its language, whose tokens it is compared with.
     """
-    heads = [None if query is None else query_head(model, query) for query in queries]
     looks: list[SecondLook | None] = [None] * len(queries)
     if weight == 0:
         return looks
-    rows = [row for row, head in enumerate(heads) if head is not None]
-    tokens = query_tokens(model, [(queries[row], heads[row]) for row in rows])  # type: ignore[misc]
-    for row, each in zip(rows, tokens, strict=True):
-        head = heads[row]
-        if head is not None and len(each):
-            looks[row] = SecondLook(model, head, each, weight, rerank, cache)
+    for row, query in enumerate(queries):
+        if query is None or (head := query_head(model, query)) is None:
+            continue
+        if len(tokens := query_tokens(model, query, head)):
+            looks[row] = SecondLook(model, head, tokens, weight, rerank, cache)
     return looks
 
 
@@ -173,12 +172,9 @@ def query_head(model: Any, query: str) -> Head | None:
     return head or (head_of(model, model.tier, modality) if len(query.split()) <= SHORT else None)
 
 
-def query_tokens(model: Any, asked: Sequence[tuple[str, Head]], *, pruned: bool = True) -> list[TokenVectors]:
-    """The token vectors of queries, each by its head."""
-    return [
-        tokens
-        for query, head in asked
-        for tokens in model.token_vectors(
-            [query], tier=head.tier, pruned=pruned, on_truncate="ignore", progress=False
-        )
-    ]
+def query_tokens(model: Any, query: str, head: Head) -> TokenVectors:
+    """The token vectors of a query by `head`."""
+    found: list[TokenVectors] = model.token_vectors(
+        [query], tier=head.tier, on_truncate="ignore", progress=False
+    )
+    return found[0]

@@ -74,8 +74,9 @@ class IndexSearch:
     ) -> list[SearchHit]:
         """The hits of a query's base vector [1, dim] and, unless None, of its vector by `own_tier` and of its `words`.
 
-        `text` is the query where it is one text. Raises ApiError 400 for a filter that means nothing and 500 for a broken index, Overloaded when the search did
-        not begin within the limit queue_seconds, ClientGone when it did not begin before `gone` was done.
+        `text` is the query where it is one text. Raises ApiError 400 for a filter that means nothing and 500 for a broken index,
+        Overloaded when the search did not begin within the limit queue_seconds, ClientGone when it did not begin before `gone`
+        was done.
         """
         submitted = self._thread.submit(self._search, base, own, words, text, asked, limits)
         found = asyncio.wrap_future(submitted)
