@@ -166,6 +166,7 @@ class HeadTraining(Table, frozen=True):
     average: float = 0.996  # decay of the running average of the weights, which is kept
     alone_weight: float = 0.3  # of late interaction without the base vectors' and words' part
     kl_weight: float = 1.0  # scores of labelled pairs against the teacher's, temperature 0.05
+    states_weight: float = 0.0  # late interaction against that of whole states, temperature 0.03
 
 
 class Recipe(Table, frozen=True):
@@ -192,6 +193,11 @@ class Recipe(Table, frozen=True):
     mapper: dict[SearchMode, MapperTraining] = field(default_factory=dict)
     nano: StaticTraining | None = None  # without it text has one tier
     head: HeadTraining | None = None  # for `unbraid train heads`
+    # Whose token vectors an index is to store, of passages that any tier encodes; "": each passage's own tier's.
+    look_tier: TextTier | Literal[""] = ""
+    look: dict[TextTier, float] = field(
+        default_factory=dict
+    )  # MultiVectorSpec.look, by benchmarks/second_look.py
     backbone_licence: str = ""  # for the card: name and licence of the weights that the students start from
     tower_licence: str = ""  # of the image tower's published weights; required where its name has any
     limits: tuple[str, ...] = ()  # for the card: what a user should not expect
@@ -238,6 +244,10 @@ def read_recipe(path: Path) -> Recipe:
     }
     used |= {f"{name}.jsonl.gz" for name in pictures}
     if recipe.head:
+        if unknown := sorted({*recipe.look, *filter(None, [recipe.look_tier])} - {*recipe.head.tiers}):
+            raise DataError(
+                f"{path}: look or look_tier names {unknown[0]}, and [head] trains {list(recipe.head.tiers)}"
+            )
         used |= {*recipe.head.texts, *recipe.head.code}
     if unlicensed := sorted(used - recipe_licences(recipe).keys()):
         raise DataError(f"{path}: {', '.join(unlicensed)} used without a [[source]] that states its licence")

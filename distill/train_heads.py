@@ -3,40 +3,39 @@
 Token states of the encoder's own graph -> head -> late interaction -> loss. In use the head is a second look at what base
 vectors and words have found. So it learns the rest: the scores that the loss sees are the sum of late interaction, the base
 vectors' cosine and the share of the query's words that the document holds, each times a factor that is learnt too. A batch
-holds whole neighbourhoods of base vectors, since far documents need no second look.
+holds whole neighbourhoods of base vectors, since far documents need no second look. What whole states say on texts like no
+training text is kept by a part of the loss of its own (head_loss.states_scores).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from unbraid.base_encoders.multi_vector_head import HEAD_FOLDER, MultiVectorHead, late_interaction
+from unbraid.base_encoders.multi_vector_head import HEAD_FOLDER, MultiVectorHead
 from unbraid.bundle import TextSpec
 from unbraid.distill.data.head_pairs import HeadPairs, head_pairs
 from unbraid.distill.data.token_states import TokenStates, token_states
+from unbraid.distill.head_loss import Scores, Texts, head_loss, held_out_rank, root_idf
 from unbraid.distill.pipeline import finished
 from unbraid.distill.recipe import HeadTraining, Recipe
 from unbraid.embedder import Embedder
 from unbraid.errors import BundleError, DataError
+from unbraid.items import Code, Item
 from unbraid.progress import track
 from unbraid.ridge import ridge
 from unbraid.runtime.text import TextRuntime
 from unbraid.training.loop import train
 from unbraid.training.record import write_record
+from unbraid.vectors import normalize
 
 NEAR = 48  # nearest documents that the neighbours in a batch are drawn from
-SAME = 0.93  # cosine of two documents' base vectors from which they are no negatives of each other
 SAMPLE = 40_000  # token states that the head's start is fitted to
-TEMPERATURE = 0.05  # of the teacher's scores
 SAVE_EVERY = 250  # steps
 HELD_OUT = 120  # pairs
-FACTORS = (20.0, 12.0, 1.0)  # of late interaction, cosine and words at first
 
 
 def train_heads(recipe: Recipe, data: Path, run: Path, model: Embedder, labels: Path | None) -> None:
@@ -50,7 +49,8 @@ def train_heads(recipe: Recipe, data: Path, run: Path, model: Embedder, labels: 
         raise DataError("the recipe has no table [head]: see distill/recipes/heads.toml")
     if unknown := sorted({*config.tiers} - model.bundle.tiers.keys()):
         raise BundleError(f"{model.name} has no tier {unknown[0]}; it has {', '.join(model.bundle.tiers)}")
-    left = [tier for tier in config.tiers if not finished(run / tier / HEAD_FOLDER, recipe, ("seed", "head"))]
+    decides = ("seed", "head", "look_tier") if recipe.look_tier else ("seed", "head")
+    left = [tier for tier in config.tiers if not finished(run / tier / HEAD_FOLDER, recipe, decides)]
     pairs = head_pairs(config, data, labels, recipe.seed) if left else None
     for tier in left:
         assert pairs is not None
@@ -64,7 +64,24 @@ def train_heads(recipe: Recipe, data: Path, run: Path, model: Embedder, labels: 
         texts = Texts(
             token_states(encoder, queries, folder), token_states(encoder, documents, folder), idf, special
         )
+        if tier == recipe.look_tier:
+            texts = with_base_vectors(texts, pairs, model)
         _train(recipe, config, tier, specs["text"].id, pairs, texts, run)
+
+
+def with_base_vectors(texts: Texts, pairs: HeadPairs, model: Embedder) -> Texts:
+    """The same with the base vectors that an index would hold, each of the tier for its language, not of the head's."""
+    items: list[Item] = [
+        Code(text) if kind == "code" else text
+        for text, kind in zip(pairs.documents, pairs.kinds, strict=True)
+    ]
+    queries = model.encode(pairs.queries, side="query", on_truncate="ignore")
+    documents = model.encode(items, side="document", on_truncate="ignore")
+    return replace(
+        texts,
+        queries=replace(texts.queries, base=queries),
+        documents=replace(texts.documents, base=documents),
+    )
 
 
 def tokens_of(
@@ -80,28 +97,20 @@ def tokens_of(
     return found
 
 
-class Scores(nn.Module):
-    """A head and the factors of what its scores are added to."""
-
-    def __init__(self, head: MultiVectorHead) -> None:
-        """Factors begin at FACTORS."""
-        super().__init__()
-        self.head = head
-        self.factors = nn.Parameter(torch.tensor(FACTORS).log())
-
-
 def _train(
     recipe: Recipe,
     config: HeadTraining,
     tier: str,
     encoder: str,
     pairs: HeadPairs,
-    texts: "Texts",
+    texts: Texts,
     run: Path,
 ) -> None:
     """Train the head of one tier, whose text encoder has the id `encoder`."""
     torch.manual_seed(recipe.seed)
-    scores = Scores(start_head(config, texts.documents, texts.idf, recipe.seed))
+    states, ids = sample_states(texts.documents, recipe.seed)
+    scores = Scores(start_head(config, states, texts.idf[ids]))
+    mean = torch.from_numpy(normalize(states).mean(0))
     near = nearest(texts.queries.base, texts.documents.base, pairs.kinds)
     labelled = pairs.labelled
     held_out = np.arange(min(HELD_OUT, len(near) // 10))
@@ -118,7 +127,7 @@ def _train(
         # Steps of labelled pairs alone have more of them to compare with the teacher.
         usable = trained & labelled if rng.random() < 0.5 else trained
         rows = draw(rng, [by_source[one] for one in sources], near, usable, config.neighbours)
-        loss = head_loss(scores, config, texts, rows, pairs.teacher, labelled)
+        loss = head_loss(scores, config, texts, rows, pairs.teacher, labelled, mean)
         loss.backward()
         return loss.item()
 
@@ -178,100 +187,6 @@ def draw(
     return list(dict.fromkeys(rows))
 
 
-@dataclass(frozen=True)
-class Texts:
-    """The queries and documents as an encoder gives them, the `idf` of token ids, and the `special` ones."""
-
-    queries: TokenStates
-    documents: TokenStates
-    idf: np.ndarray
-    special: Sequence[int]
-
-
-def both_scores(
-    scores: Scores, texts: Texts, queries: Sequence[int], documents: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """The scores [A, B] of queries with documents, by their rows: late interaction times its factor, and all parts' sum."""
-    states, real, words = batch(texts.queries, queries, texts.special)
-    query, weights = scores.head(states, real)
-    states, real, kept = batch(texts.documents, documents, texts.special)
-    document, _ = scores.head(states, real)
-    of_late, of_base, of_words = scores.factors.exp()
-    late = of_late * late_interaction(query, weights * words, document, kept)
-    base = torch.from_numpy(texts.queries.base[list(queries)] @ texts.documents.base[list(documents)].T)
-    shared = shared_words(
-        [texts.queries.ids[row] for row in queries],
-        [texts.documents.ids[row] for row in documents],
-        texts.idf,
-    )
-    return late, late + of_base * base + of_words * torch.from_numpy(shared)
-
-
-def head_loss(
-    scores: Scores,
-    config: HeadTraining,
-    texts: Texts,
-    rows: Sequence[int],
-    teacher: tuple[np.ndarray, np.ndarray],
-    labelled: np.ndarray,
-) -> Tensor:
-    """InfoNCE of the pairs at `rows`, and the KL divergence of labelled ones from the teacher's scores."""
-    late, whole = both_scores(scores, texts, rows, rows)
-    base = texts.documents.base[list(rows)]
-    same = torch.from_numpy(base @ base.T > SAME) & ~torch.eye(len(rows), dtype=torch.bool)
-    target = torch.arange(len(rows))
-    loss = cross_entropy(whole.masked_fill(same, -1e4), target)
-    loss = loss + config.alone_weight * cross_entropy(late.masked_fill(same, -1e4), target)
-    known = np.flatnonzero(labelled[list(rows)])
-    if len(known) > 1:
-        query, document = (torch.from_numpy(side[np.asarray(rows)[known]]) for side in teacher)
-        wanted = log_softmax(query @ document.T / TEMPERATURE, -1)
-        found = log_softmax(whole[known][:, known], -1)
-        apart = kl_div(found, wanted, log_target=True, reduction="batchmean")
-        loss = loss + config.kl_weight * apart * len(known) / len(rows)
-    return loss
-
-
-@torch.no_grad()
-def held_out_rank(scores: Scores, texts: Texts, held_out: Sequence[int], near: Sequence[np.ndarray]) -> float:
-    """Mean reciprocal rank of the document of each held-out query among those near it, by all parts' sum."""
-    ranks = []
-    for row in held_out:
-        _, whole = both_scores(scores, texts, [row], [row, *near[row].tolist()])
-        ranks.append(1 + int((whole[0, 1:] >= whole[0, 0]).sum()))
-    return float(np.mean(1 / np.asarray(ranks)))
-
-
-def batch(items: TokenStates, rows: Sequence[int], special: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """States float32 [B, T, width] of the items at `rows`, bool [B, T] which tokens are real, and which of them are words."""
-    longest = max(len(items.ids[row]) for row in rows)
-    states = np.zeros((len(rows), longest, items[rows[0]].shape[1]), np.float32)
-    real, words = np.zeros((2, len(rows), longest), bool)
-    for place, row in enumerate(rows):
-        found = items[row]
-        states[place, : len(found)] = found
-        real[place, : len(found)] = True
-        words[place, : len(found)] = ~np.isin(items.ids[row], special)
-    return torch.from_numpy(states), torch.from_numpy(real), torch.from_numpy(words)
-
-
-def shared_words(
-    queries: Sequence[Sequence[int]], documents: Sequence[Sequence[int]], idf: np.ndarray
-) -> np.ndarray:
-    """The share of each query's tokens, by their IDF, that each document holds: float32 [A, B]."""
-    vocabulary = sorted({token for ids in queries for token in ids})
-    place = {token: column for column, token in enumerate(vocabulary)}
-    held = np.zeros((len(documents), len(vocabulary)), np.float32)
-    for row, ids in enumerate(documents):
-        held[row, [place[token] for token in set(ids) if token in place]] = 1
-    asked = np.zeros((len(queries), len(vocabulary)), np.float32)
-    for row, ids in enumerate(queries):
-        asked[row, [place[token] for token in set(ids)]] = 1
-    asked *= idf[vocabulary]
-    shared: np.ndarray = (asked @ held.T) / np.maximum(asked.sum(1, keepdims=True), 1e-6)
-    return shared
-
-
 def inverse_frequencies(
     documents: Sequence[Sequence[int]], special: Sequence[int], vocabulary: int
 ) -> np.ndarray:
@@ -284,21 +199,27 @@ def inverse_frequencies(
     return idf
 
 
-def start_head(config: HeadTraining, documents: TokenStates, idf: np.ndarray, seed: int) -> MultiVectorHead:
-    """A head whose vectors are the principal components of the states, and whose weights are a ridge fit to the root of IDF."""
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(documents))
-    states, ids, count = [], [], 0
-    for row in order:
+def sample_states(documents: TokenStates, seed: int) -> tuple[np.ndarray, list[int]]:
+    """SAMPLE states float32 [n, width] of random documents, or all of fewer, and their token ids."""
+    states: list[np.ndarray] = []
+    ids: list[int] = []
+    for row in np.random.default_rng(seed).permutation(len(documents)):
         states.append(documents[row].astype(np.float32))
         ids += list(documents.ids[row])
-        if (count := count + len(documents.ids[row])) >= SAMPLE:
+        if len(ids) >= SAMPLE:
             break
-    sample = np.concatenate(states)
+    return np.concatenate(states), ids
+
+
+def start_head(config: HeadTraining, sample: np.ndarray, idf: np.ndarray) -> MultiVectorHead:
+    """A head whose vectors are the principal components of states, and whose weights are a ridge fit to the root of IDF.
+
+    `sample` float32 [n, width] are states, `idf` [n] that of their tokens.
+    """
     mean, spread = sample.mean(0), sample.std(0) + 1e-6
     head = MultiVectorHead(sample.shape[1], config.dim, inner=config.inner, hidden=config.hidden)
     standard = (sample - mean) / spread
-    wanted = np.sqrt(idf[ids] + 0.1)
+    wanted = root_idf(idf)
     solved = ridge(standard, (wanted - wanted.mean())[:, None], 10.0)
     unit = (sample - mean) / np.linalg.norm(sample - mean, axis=1, keepdims=True)
     _, vectors = np.linalg.eigh(unit.T @ unit)

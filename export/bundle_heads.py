@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from unbraid.base_encoders.multi_vector_head import HEAD_FOLDER, load_multi_vector_head
-from unbraid.bundle import MANIFEST, SMALL
+from unbraid.bundle import MANIFEST, SMALL, MultiVectorSpec
 from unbraid.embedder import Embedder
 from unbraid.errors import DataError
 from unbraid.export.bundle_card import card_with_heads
@@ -55,8 +55,9 @@ def export_heads(
             head = load_multi_vector_head(run / tier / HEAD_FOLDER)
             made, parities = head_entry(head, folder, entries["text"]["graphs"], _inputs(runtime))
             new += parities
+            look = recipe["look"].get(tier, MultiVectorSpec.look)
             for kind in ("text", "code"):
-                entries[kind]["multi_vector"] = made
+                entries[kind]["multi_vector"] = made | {"look": look}
         kept = {path.name for path in folder.glob("*.onnx")} - {one.graph for one in new}
         old_parities = [Parity(**one) for one in json.loads((folder / "parity.json").read_text())]
         parities = [one for one in old_parities if one.graph in kept] + new
@@ -64,6 +65,8 @@ def export_heads(
         graphs = graphs_and_tokenizers(folder)
         about |= {"name": recipe["name"], "version": recipe["version"], "id": file_hash(*graphs)}
         about |= {"scores": scores or origin["scores"]}
+        if recipe["look_tier"] in tiers:
+            about["look_tier"] = recipe["look_tier"]
         about["licences"] |= {one["file"]: one["licence"] for one in recipe["source"]}
         sizes = {path.name: path.stat().st_size for path in graphs}
         card = card_with_heads(

@@ -37,6 +37,9 @@ class MultiVectorSpec:
     # multi_vectors float32 [B, T, dim] and weights float32 [B, T] beside its own. So the encoder is stored once.
     graphs: Mapping[str, str]
     dim: int
+    # Log odds of a candidate of a search whose MaxSim is 1 above the mean of the best (index/search/second_look.py). Scores are
+    # not divided by their spread, so that small differences stay small.
+    look: float = 7.0
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,8 @@ class Bundle:
     sizes: Mapping[str, int]  # file -> bytes
     # What a search ranks by (index/search/relevance.py); empty in bundles that do not say.
     relevance: Mapping[str, Any] = field(default_factory=dict)
+    # Whose token vectors an index stores for a second look, of passages that any tier encodes; "": each passage's own tier's.
+    look_tier: str = ""
 
     @property
     def text(self) -> Mapping[str, TextSpec]:
@@ -224,6 +229,7 @@ def _parse(folder: Path, about: dict[str, Any]) -> Bundle:
         scores=dict(about["scores"]),
         sizes={str(name): int(entry["bytes"]) for name, entry in about["files"].items()},
         relevance=dict(about.get("relevance", {})),
+        look_tier=str(about.get("look_tier", "")),
     )
 
 
@@ -252,7 +258,10 @@ def _tiers(small: dict[str, Any], further: dict[str, Any]) -> dict[str, dict[str
 
 
 def _multi_vector(spec: Mapping[str, Any] | None) -> MultiVectorSpec | None:
-    return MultiVectorSpec(str(spec["id"]), _graphs(spec), int(spec["dim"])) if spec else None
+    if not spec:
+        return None
+    look = float(spec.get("look", MultiVectorSpec.look))  # a bundle of before has none
+    return MultiVectorSpec(str(spec["id"]), _graphs(spec), int(spec["dim"]), look)
 
 
 def _graphs(spec: Mapping[str, Any]) -> dict[str, str]:
@@ -312,7 +321,13 @@ def _check_values(bundle: Bundle) -> None:
             raise ValueError(f"tier {tier} encodes {sorted(specs)}, expected {sorted(bundle.text)}")
     if unknown := {bundle.document_tier, bundle.query_tier} - set(bundle.tiers):
         raise ValueError(f"default tiers {sorted(unknown)} are not among {sorted(bundle.tiers)}")
+    if bundle.look_tier and not any(
+        spec.multi_vector for spec in bundle.tiers.get(bundle.look_tier, {}).values()
+    ):
+        raise ValueError(f"look_tier is {bundle.look_tier!r}, which has no multi-vectors")
     for name, spec in (item for specs in bundle.tiers.values() for item in specs.items()):
+        if not 0 < (spec.multi_vector.look if spec.multi_vector else 1) < 1_000:
+            raise ValueError(f"look of the multi-vectors of {name} is not in 0 to 1,000")
         if spec.token_graphs and set(spec.token_graphs) != set(spec.graphs):
             raise ValueError(
                 f"{name} has graphs {sorted(spec.graphs)} and token graphs {sorted(spec.token_graphs)}"

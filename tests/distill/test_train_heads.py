@@ -15,17 +15,11 @@ from unbraid.cli.main import app
 from unbraid.distill import train_heads as stage
 from unbraid.distill.data.head_pairs import head_pairs, pair_of
 from unbraid.distill.data.token_states import token_states
+from unbraid.distill.head_loss import Texts, head_loss, root_idf, shared_words, states_scores
 from unbraid.distill.labels.label_shard import Labels, text_key
 from unbraid.distill.labels.label_store import Description, open_labels
 from unbraid.distill.recipe import HeadTraining, Recipe, Source, read_recipe
-from unbraid.distill.train_heads import (
-    draw,
-    head_loss,
-    inverse_frequencies,
-    nearest,
-    shared_words,
-    train_heads,
-)
+from unbraid.distill.train_heads import draw, inverse_frequencies, nearest, train_heads
 from unbraid.errors import BundleError, DataError
 from unbraid.export import export_heads
 from unbraid.multi_vector.maxsim import maxsim
@@ -256,6 +250,62 @@ def test_late_interaction_is_that_of_the_runtime():
     for row in range(3):
         one = TokenVectors(query[row], weights[row], np.arange(5))
         assert np.allclose(found[row], maxsim(one, documents), atol=1e-6)
+
+
+def test_scores_of_whole_states_are_late_interaction_of_what_is_left_without_the_mean(model, tmp_path):
+    encoder = stage.TextRuntime(model.bundle.folder, model.bundle.text["text"], None)
+    ids, _ = encoder.tokenize(["the cat", "a red house in the moon", "dog"])
+    states = token_states(encoder, ids, tmp_path)
+    special = encoder.reader.frame
+    idf = inverse_frequencies(ids, special, encoder.tokenizer.get_vocab_size())
+    mean = np.random.default_rng(0).standard_normal(32).astype(np.float32) / 10
+    found = states_scores(Texts(states, states, idf, special), [0, 1, 2], torch.from_numpy(mean))
+
+    def tokens(row: int) -> TokenVectors:
+        words = ~np.isin(ids[row], special)
+        vectors = normalize(normalize(states[row].astype(np.float32)[words]) - mean)
+        kept = np.asarray(ids[row])[words]
+        return TokenVectors(vectors, root_idf(idf[kept]), kept)
+
+    every = [tokens(row) for row in range(3)]
+    for row, one in enumerate(every):
+        assert np.allclose(found[row], maxsim(one, [other.vectors for other in every]), atol=1e-5)
+    assert found[0, 0] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_head_that_keeps_what_whole_states_say_is_near_to_them(data, model, tmp_path):
+    made = recipe(states_weight=1.0, steps=3)
+    train_heads(made, data, tmp_path, model, None)
+    factors = json.loads((tmp_path / "small" / HEAD_FOLDER / "record.json").read_text())["results"]["factors"]
+    assert len(factors) == 4 and factors[3] != 20
+
+
+def test_a_head_whose_vectors_are_stored_learns_beside_the_base_vectors_of_an_index(data, model, tmp_path):
+    plan = replace(recipe(steps=2), look_tier="small", look={"small": 3.0})
+    asked = []
+
+    class Counting:
+        def __init__(self, of):
+            self.of, self.bundle, self.name = of, of.bundle, of.name
+
+        def encode(self, items, **given):
+            asked.append(given["side"])
+            return self.of.encode(items, **given)
+
+    train_heads(plan, data, tmp_path / "run", Counting(model), None)
+    assert asked == ["query", "document"]
+    train_heads(plan, data, tmp_path / "run", Counting(model), None)  # finished
+    assert len(asked) == 2
+    export_heads(recipe_table(plan), tmp_path / "run", model, tmp_path / "out")
+    bundle = unbraid.load(tmp_path / "out").bundle
+    assert bundle.look_tier == "small" and bundle.text["text"].multi_vector.look == 3.0
+
+
+def test_what_a_recipe_says_of_a_second_look_is_of_its_own_heads(tmp_path):
+    text = 'name = "a"\nversion = "1"\nseed = 1\nlook_tier = "multi"\n[head]\ntiers = ["base"]\n'
+    (tmp_path / "own.toml").write_text(text)
+    with pytest.raises(DataError, match=r"names multi, and \[head\] trains \['base'\]"):
+        read_recipe(tmp_path / "own.toml")
 
 
 def test_shared_words_are_weighed_by_how_rare_they_are():

@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 import unbraid
 from unbraid.errors import ItemError
@@ -35,6 +37,7 @@ from unbraid.index.search.second_look import (
 from unbraid.index.search.token_cache import FILE, TokenCache
 from unbraid.index.store.entry import Entry
 from unbraid.multi_vector.maxsim import maxsim
+from unbraid.runtime.multi_vector import meaningless
 
 TEXTS = [
     "the cat and the dog",
@@ -128,7 +131,7 @@ def test_candidates_change_by_their_tokens_whatever_their_order_and_their_mates(
     one = look(embedder)
     entries = [entry(text) for text in TEXTS]
     expected = changes(
-        maxsim(one.query, document_tokens(embedder, passages(embedder), TokenCache(None))), 1.0
+        maxsim(one.query, document_tokens(embedder, passages(embedder), TokenCache(None))), one.weight
     )
     for order in ([0, 1, 2, 3, 4], [3, 1, 4, 0, 2]):
         found = one.again(np.zeros(5), order, lambda ids: [entries[one] for one in ids])
@@ -588,6 +591,32 @@ def test_pieces_are_joined_to_words_and_those_that_say_nothing_are_left_out():
     assert join_pieces(["the", "of"], vectors[:2]).of == [0, 1]
     assert join_pieces(["##s", "##t"], vectors[:2]).words == ["st"]
     assert join_pieces([], vectors[:0]).words == []
+
+
+@pytest.mark.parametrize(
+    ("pieces", "words", "of"),
+    [
+        (
+            ["▁The", "▁elect", "ron", "s", ",", "▁1", ".5"],
+            ["The", "electrons", ",", "1", ".5"],
+            [1, 1, 1, 3, 4],
+        ),
+        (["▁東京", "都", "に", "行く"], ["東京", "都", "に", "行く"], [0, 1, 2, 3]),
+        (["▁", "привет", "▁мир"], ["", "привет", "мир"], [1, 2]),
+    ],
+)
+def test_words_of_sentence_pieces(pieces, words, of):
+    found = join_pieces(pieces, np.eye(len(pieces), dtype=np.float32))
+    assert (found.words, found.of) == (words, of)
+
+
+def test_tokens_that_say_nothing_are_found_in_both_kinds_of_vocabulary():
+    def of(pieces: list[str]) -> set[str]:
+        tokenizer = Tokenizer(WordLevel({piece: row for row, piece in enumerate(pieces)}, unk_token="?"))
+        return {pieces[row] for row in meaningless(tokenizer)}
+
+    assert of(["?", "the", "##the", "cat", "##.", "1"]) == {"?", "the", "##."}
+    assert of(["?", "▁the", "the", "▁The", "▁cat", "▁", "▁1"]) == {"?", "▁the", "▁The", "▁"}
 
 
 def test_each_word_of_the_query_has_the_nearest_word_of_the_passage():

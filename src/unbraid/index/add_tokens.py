@@ -6,7 +6,7 @@ from pathlib import Path
 
 from unbraid.index.protocol import Model
 from unbraid.index.roots import Root, owners
-from unbraid.index.search.document_tokens import Passage, encode_passages, head_of
+from unbraid.index.search.document_tokens import Passage, encode_passages, head_of, stored_by
 from unbraid.index.search.token_cache import TokenCache, content_key
 from unbraid.index.store.entry import Entry
 from unbraid.index.store.folder_store import FolderStore
@@ -32,7 +32,8 @@ def delete_files(store: Store, paths: Iterable[str], cache: TokenCache, moved: C
 
 def store_tokens(model: Model, entries: Iterable[Entry], cache: TokenCache) -> None:
     """Encode the tokens of those chunks that are not stored yet; pictures and tiers without a head have none."""
-    passages = [one for entry in entries if (one := Passage.of(model, entry)) is not None]
+    reader = stored_by(model)
+    passages = [one for entry in entries if (one := Passage.of(model, entry, reader)) is not None]
     by_key = {one.key: one for one in passages}
     held = cache.held(list(by_key))
     cache.write(encode_passages(model, [one for key, one in by_key.items() if key not in held]))
@@ -40,20 +41,22 @@ def store_tokens(model: Model, entries: Iterable[Entry], cache: TokenCache) -> N
 
 def wanted_keys(store: Store, model: Model, roots: Iterable[Root]) -> set[bytes]:
     """The keys of all chunks in those `roots` that have their tokens stored."""
-    owner = owners(roots)
+    owner, reader = owners(roots), stored_by(model)
     return {
         passage.key
         for entries, _, _ in store.items()
         for one in entries
         if (root := owner.of(one.path)) is not None and root.multi_vector
-        if (passage := Passage.of(model, one)) is not None
+        if (passage := Passage.of(model, one, reader)) is not None
     }
 
 
 def mark_of(model: Model, roots: Iterable[Root]) -> int:
     """What a cache is marked with that has all tokens of `roots` by the heads of a model: other ones have another mark."""
     tiers = getattr(getattr(model, "bundle", None), "tiers", {})
-    heads = [head_of(model, tier, modality) for tier, specs in tiers.items() for modality in specs]
+    reader = stored_by(model)
+    chosen = {reader: tiers[reader]} if reader else tiers
+    heads = [head_of(model, tier, modality) for tier, specs in chosen.items() for modality in specs]
     parts = [*(head.key.hex() for head in heads if head), *(f"{one.multi_vector}{one.path}" for one in roots)]
     digest = hashlib.blake2b("\0".join(sorted(parts)).encode("utf-8", "surrogatepass"), digest_size=4)
     # Never 0, which is that of a new file.

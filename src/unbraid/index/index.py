@@ -20,12 +20,13 @@ from unbraid.index.protocol import Vectors
 from unbraid.index.refresh_places import changed_places, refresh_places
 from unbraid.index.roots import Root, copy_roots, owners, plan, read_left, read_roots, refreshed, write_roots
 from unbraid.index.search.by_tier import search_by_tier
+from unbraid.index.search.document_tokens import stored_by
 from unbraid.index.search.explain import explained
 from unbraid.index.search.hit import Hit
 from unbraid.index.search.kept import Kept
 from unbraid.index.search.relevance import relevance_of
 from unbraid.index.search.search import check_search, search_vectors
-from unbraid.index.search.second_look import LOOK, STORED, SecondLook, can_look, read_rerank, second_looks
+from unbraid.index.search.second_look import STORED, SecondLook, can_look, read_rerank, second_looks
 from unbraid.index.search.token_cache import TokenCache
 from unbraid.index.skipped import LeftOut, read_skipped, write_skipped
 from unbraid.index.store.bm25 import VERSION
@@ -672,8 +673,17 @@ class Index:
             return None
         if most_seconds is not None:
             wanted = wanted.within(most_seconds)
-        weight = relevance_of(self.model).look.get(mode, LOOK)
-        return second_looks(self.model, texts, weight, wanted, self._token_cache)
+        share = relevance_of(self.model).look.get(mode, 1.0)
+        return second_looks(self.model, texts, share, wanted, self._token_cache, self.reader)
+
+    @property
+    def reader(self) -> str | None:
+        """The tier that a second look and its explanation read by.
+
+        What is stored is of one tier. What is encoded when it is needed is of the tier that made the base vectors (None), which
+        is quicker.
+        """
+        return stored_by(self.model) if self._stores_multi_vectors() else None
 
     @property
     def _token_cache(self) -> TokenCache:
@@ -711,7 +721,9 @@ class Index:
             name = getattr(self.model, "name", "the model")
             warnings.warn(f"{name} has no multi-vectors, so explain says nothing", stacklevel=3)
             return results
-        return [explained(self.model, text, hits) for text, hits in zip(texts, results, strict=True)]
+        return [
+            explained(self.model, text, hits, self.reader) for text, hits in zip(texts, results, strict=True)
+        ]
 
     def _encoded_by(self, tier: str) -> int:
         """How many chunks `tier` has encoded."""

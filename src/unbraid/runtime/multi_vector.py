@@ -64,8 +64,9 @@ class MultiVectorRuntime:
 
 def meaningless(tokenizer: Tokenizer) -> frozenset[int]:
     """The ids of tokens that say nothing alone: English stop words, and what has no letter and no digit."""
+    pieces = tokenizer.get_vocab()
+    # A SentencePiece without ▁ is part of a word, as a WordPiece with ## is.
+    words = {f"▁{word}" for word in STOP_WORDS} if any(one.startswith("▁") for one in pieces) else STOP_WORDS
     return frozenset(
-        token
-        for piece, token in tokenizer.get_vocab().items()
-        if piece in STOP_WORDS or not any(map(str.isalnum, piece))
+        token for piece, token in pieces.items() if piece.lower() in words or not any(map(str.isalnum, piece))
     )

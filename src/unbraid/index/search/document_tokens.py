@@ -28,6 +28,7 @@ class Head:
     space: str  # the head's id
     key: bytes  # of the encoder and the head, as the cache has it
     dim: int
+    look: float  # log odds of 1 in its scores
 
     @property
     def most(self) -> int:
@@ -44,11 +45,14 @@ class Passage:
     key: bytes
 
     @classmethod
-    def of(cls, model: Any, entry: Entry | None) -> "Passage | None":
-        """The passage of a chunk; None for a damaged chunk, a picture, and a tier without a head."""
+    def of(cls, model: Any, entry: Entry | None, reader: str | None = None) -> "Passage | None":
+        """The passage of a chunk; None for a damaged chunk, a picture, and a tier without a head.
+
+        `reader` is the tier whose head reads it; None is the tier that encoded it.
+        """
         if entry is None or entry.modality == "image":
             return None
-        head = head_of(model, entry.tier, entry.modality)
+        head = head_of(model, reader or entry.tier, entry.modality)
         if head is None:
             return None
         item = Code(entry.text) if entry.modality == "code" else entry.text
@@ -66,7 +70,14 @@ def head_of(model: Any, tier: str, modality: str) -> Head | None:
     if precision is None:
         return None
     key = hashlib.blake2b(f"{spec.id}\0{head.id}\0{precision}".encode(), digest_size=KEY).digest()
-    return Head(tier, head.id, key, head.dim)
+    return Head(tier, head.id, key, head.dim, head.look)
+
+
+def stored_by(model: Any) -> str | None:
+    """The tier whose token vectors an index stores, for passages of every tier; None is that of each passage."""
+    bundle = getattr(model, "bundle", None)
+    tier = bundle.look_tier if bundle else ""
+    return tier if tier and any(head_of(model, tier, one) for one in ("text", "code")) else None
 
 
 def document_tokens(

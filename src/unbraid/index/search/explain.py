@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from unbraid.index.search.document_tokens import Head, head_of
 from unbraid.index.search.hit import Hit, WordPair
 from unbraid.index.search.second_look import query_head
+from unbraid.index.store.split_words import is_unspaced
 from unbraid.items import Code, Item
 from unbraid.multi_vector.maxsim import answers
 from unbraid.multi_vector.token_vectors import TokenVectors
 from unbraid.stop_words import STOP_WORDS
 
-INNER = "##"  # begins a piece that goes on with the word before
+INNER, OUTER = "##", "▁"  # a WordPiece that goes on with the word before, a SentencePiece that begins one
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,21 @@ class Words:
     vectors: NDArray[np.float32]
 
 
-def explained(model: Any, query: str | None, hits: Sequence[Hit]) -> list[Hit]:
-    """The hits of a query of words, each with `why`: empty for pictures, and for what the query's tier does not encode."""
-    head = None if query is None else query_head(model, query)
+def explained(model: Any, query: str | None, hits: Sequence[Hit], reader: str | None = None) -> list[Hit]:
+    """The hits of a query of words, each with `why`: empty for pictures, and for what the query's tier does not encode.
+
+    `reader` is the tier that reads queries and passages, as in `second_looks`.
+    """
+    head = None if query is None else query_head(model, query, reader)
     shown = [_passage(hit) for hit in hits]
     if query is None or head is None or not any(shown):
         return list(hits)
     (asked,) = read_words(model, [query], head)
-    rows = [row for row, item in enumerate(shown) if item is not None and _reads(model, head, item)]
+    rows = [
+        row
+        for row, item in enumerate(shown)
+        if item is not None and (reader is not None or _reads(model, head, item))
+    ]
     found = read_words(model, [item for row in rows if (item := shown[row]) is not None], head)
     why = {row: pairs_of(asked, each) for row, each in zip(rows, found, strict=True)}
     return [replace(hit, why=why.get(row, [])) for row, hit in enumerate(hits)]
@@ -68,18 +76,29 @@ def read_words(model: Any, items: Sequence[Item], head: Head) -> list[Words]:
 
 
 def join_pieces(pieces: Sequence[str], vectors: NDArray[np.float32]) -> Words:
-    """Words of pieces and their vectors [n, dim]: a piece that begins with ## belongs to the piece before."""
+    """Words of the pieces of a text and their vectors [n, dim]."""
     words: list[str] = []
     of: list[int] = []
+    sentence = any(piece.startswith(OUTER) for piece in pieces)
     for piece in pieces:
-        if piece.startswith(INNER) and words:
-            words[-1] += piece.removeprefix(INNER)
+        letters = piece.removeprefix(OUTER if sentence else INNER)
+        if words and _goes_on(piece, words[-1], sentence=sentence):
+            words[-1] += letters
         else:
-            words.append(piece.removeprefix(INNER))
+            words.append(letters)
         of.append(len(words) - 1)
-    told = [word not in STOP_WORDS and any(map(str.isalnum, word)) for word in words]
+    told = [word.lower() not in STOP_WORDS and any(map(str.isalnum, word)) for word in words]
     kept = [row for row, word in enumerate(of) if told[word] or not any(told)]
     return Words(words, [of[row] for row in kept], vectors[kept])
+
+
+def _goes_on(piece: str, word: str, *, sentence: bool) -> bool:
+    """Whether a piece belongs to the `word` before it. `sentence`: it is a SentencePiece, else a WordPiece."""
+    if not sentence:
+        return piece.startswith(INNER)
+    # Without spaces between words, a piece is the best that is known of a word.
+    joined = word[-1:].isalnum() and piece[:1].isalnum() and not is_unspaced(piece[0])
+    return joined and not piece.startswith(OUTER)
 
 
 def _passage(hit: Hit) -> str | None:

@@ -54,7 +54,8 @@ class Relevance:
     """A map to log odds: weights of FEATURES, of VECTOR_FEATURES for a search without words, and usual cosines.
 
     `picture` is the slope and the constant by which the cosine of a picture counts as that of a text. `look` is by search mode
-    what a second look counts (second_look.py), where the bundle says it.
+    the share of its weight that a second look counts (second_look.py), 0 where it does not help; 1 where the bundle says
+    nothing.
     """
 
     words: tuple[float, ...]
@@ -116,7 +117,7 @@ def relevance_of(model: Any) -> Relevance:
         )
     slope, constant = about.get("picture", (1.0, 0.0))  # a bundle of before has none
     words, vector = tuple(about["words"]), tuple(about["vector"])
-    look = {str(mode): float(weight) for mode, weight in about.get("look", {}).items()}
+    look = {str(mode): float(share) for mode, share in about.get("look", {}).items()}
     return Relevance(words, vector, about["mean"], about["spread"], (slope, constant), look)
 
 

@@ -3,8 +3,11 @@
 A vector says what a passage is about as a whole. Its tokens say whether each word of the query has an answer in it. That
 changes the log odds of the candidates that are looked at, by how much better or worse they answer than the ten best do on
 average. One that stands out gains; where all are alike none does, so that what people see stays a probability. What cannot be
-looked at keeps the log odds that it has: pictures, texts that another tier encoded than the query's, and what no time was left
+looked at keeps the log odds that it has: pictures, texts that another tier reads than the query, and what no time was left
 for.
+
+An index that stores token vectors has them all of one tier, the one whose second look gains most, whatever tier made the base
+vectors: it also sees what they miss, and texts in all languages. Else the tier of each passage reads it, which is quicker.
 """
 
 import re
@@ -25,10 +28,6 @@ from unbraid.items import Code
 from unbraid.multi_vector.maxsim import maxsim
 from unbraid.multi_vector.token_vectors import TokenVectors
 
-# Log odds of a candidate whose score is 1 above the mean of the best. They are not divided by their spread, so that small
-# differences stay small. A bundle may say another number for each mode, 0 where a second look does not help: `look` of its
-# `relevance`.
-LOOK: Final = 7.0
 # Compared with the mean of all candidates, even the first of fifty that are all wrong would gain (docs/experiments.md).
 BEST: Final = 10
 FIRST, MOST_FIRST = 50, 1_000
@@ -83,7 +82,10 @@ def changes(scores: Scores, weight: float) -> Scores:
 
 @dataclass(frozen=True)
 class SecondLook:
-    """The second look of one query of words: its token vectors by `head`, and what its scores count (`weight`)."""
+    """The second look of one query of words: its token vectors by `head`, and what its scores count (`weight`).
+
+    `reader` is the tier that reads passages; None is that of each.
+    """
 
     model: Any
     head: Head
@@ -91,11 +93,13 @@ class SecondLook:
     weight: float
     rerank: Rerank
     cache: TokenCache
+    reader: str | None = None
 
     def again(self, odds: Scores, ids: Sequence[UUID], entries_of: EntriesOf) -> Scores:
         """Log odds [n] of the candidates `ids`, those of the first changed by what their tokens say."""
         first = np.argsort(-odds, kind="stable")[: self.rerank.first].tolist()
-        passages = [Passage.of(self.model, entry) for entry in entries_of([ids[row] for row in first])]
+        entries = entries_of([ids[row] for row in first])
+        passages = [Passage.of(self.model, entry, self.reader) for entry in entries]
         seen = [
             (row, one)
             for row, one in zip(first, passages, strict=True)
@@ -136,20 +140,26 @@ class SecondLook:
 
 
 def second_looks(
-    model: Any, queries: Sequence[str | None], weight: float, rerank: Rerank, cache: TokenCache
+    model: Any,
+    queries: Sequence[str | None],
+    share: float,
+    rerank: Rerank,
+    cache: TokenCache,
+    reader: str | None = None,
 ) -> list[SecondLook | None]:
     """The second look of each query, a text or code; None where it is neither, or where no head reads it.
 
-    A query is read by the tier that encodes documents in its language, whose tokens it is compared with.
+    `reader` is the tier that reads queries and passages. None is that of each passage; a query is then read by the tier that
+    encodes documents in its language. Scores count `share` of their head's weight.
     """
     looks: list[SecondLook | None] = [None] * len(queries)
-    if weight == 0:
+    if share == 0:
         return looks
     for row, query in enumerate(queries):
-        if query is None or (head := query_head(model, query)) is None:
+        if query is None or (head := query_head(model, query, reader)) is None:
             continue
         if len(tokens := query_tokens(model, query, head)):
-            looks[row] = SecondLook(model, head, tokens, weight, rerank, cache)
+            looks[row] = SecondLook(model, head, tokens, share * head.look, rerank, cache, reader)
     return looks
 
 
@@ -159,13 +169,15 @@ def can_look(model: Any) -> bool:
     return any(spec.multi_vector for specs in tiers.values() for spec in specs.values())
 
 
-def query_head(model: Any, query: str) -> Head | None:
-    """The head that reads a query; None where there is none."""
+def query_head(model: Any, query: str, reader: str | None = None) -> Head | None:
+    """The head that reads a query: that of the tier `reader`, or of the tier for documents; None where there is none."""
     if getattr(model, "bundle", None) is None:
         return None
     modality = "code" if isinstance(query, Code) else "text"
     if modality not in model.modalities:
         return None
+    if reader:
+        return head_of(model, reader, modality)
     ((tier, _),) = model.route([query], side="document")
     head = head_of(model, tier, modality)
     # "visa rules Japan" may be taken for another language, whose tier has no head.

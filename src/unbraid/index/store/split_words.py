@@ -68,6 +68,11 @@ def words_in(run: str) -> list[Word]:
     return [_word(run)] if run.strip("_") else []
 
 
+def is_unspaced(character: str) -> bool:
+    """Whether a character is of a script without spaces between words, or of Hangul."""
+    return _PAIRED_RUN.match(character) is not None
+
+
 def fold(text: str) -> str:
     """The text as it is compared with another, each run of white space as one space."""
     return " ".join(visible(text).casefold().split())

@@ -117,7 +117,8 @@ class IndexSearch:
                     look_seconds=limits.look_seconds,
                 )
                 if asked.explain:
-                    found = [*explained(self.index.model, text, found[:EXPLAINED]), *found[EXPLAINED:]]
+                    shown = explained(self.index.model, text, found[:EXPLAINED], self.index.reader)
+                    found = [*shown, *found[EXPLAINED:]]
         except ItemError as error:  # a filter that means nothing
             raise ApiError(400, "invalid_input", str(error)) from error
         except UnbraidError as error:
