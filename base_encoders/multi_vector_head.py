@@ -1,7 +1,8 @@
-"""The head that turns the last token states of a frozen text encoder into a multi-vector: one small transformer layer.
+"""The head that turns the last token states of a frozen text encoder into a multi-vector: a projection of each state.
 
-The encoder was trained for the mean of its states. So the head first lets tokens look at each other once more; its two inner
-products begin at zero, and it begins as the principal components of the states.
+An encoder of few layers was trained for the mean of its states, so a small transformer layer before the projection lets tokens
+look at each other once more. Its two inner products begin at zero. One of twelve layers does without
+(docs/experiments.md).
 """
 
 import json
@@ -21,29 +22,38 @@ class MultiVectorHead(nn.Module):
     """Token states to unit vectors and weights."""
 
     def __init__(self, width: int, dim: int, *, inner: int, hidden: int) -> None:
-        """From states of `width` to vectors of `dim`; `inner` numbers attend, `hidden` are between the linear layers."""
+        """From states of `width` to vectors of `dim`; `inner` numbers attend, `hidden` are between the linear layers.
+
+        Both 0: a projection alone.
+        """
         super().__init__()
+        self.inner, self.hidden = inner, hidden
         self.mean = nn.Parameter(torch.zeros(width), requires_grad=False)
         self.spread = nn.Parameter(torch.ones(width), requires_grad=False)
-        self.before_attention, self.before_linear = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.queries_keys_values = nn.Linear(width, 3 * inner)
-        self.attended = nn.Linear(inner, width)
-        self.up, self.down = nn.Linear(width, hidden), nn.Linear(hidden, width)
         self.projection = nn.Linear(width, dim, bias=False)
         self.weight = nn.Linear(width, 1)
-        for layer in (self.attended, self.down):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        if inner:
+            self.before_attention = nn.LayerNorm(width)
+            self.queries_keys_values, self.attended = nn.Linear(width, 3 * inner), nn.Linear(inner, width)
+            nn.init.zeros_(self.attended.weight)
+            nn.init.zeros_(self.attended.bias)
+        if hidden:
+            self.before_linear = nn.LayerNorm(width)
+            self.up, self.down = nn.Linear(width, hidden), nn.Linear(hidden, width)
+            nn.init.zeros_(self.down.weight)
+            nn.init.zeros_(self.down.bias)
 
     def forward(self, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors [B, T, dim] and weights [B, T] of states [B, T, width] with mask [B, T] of 0 and 1."""
-        batch, tokens, _ = states.shape
         states = (states - self.mean) / self.spread
-        several = self.queries_keys_values(self.before_attention(states)).view(batch, tokens, 3, -1, HEAD)
-        queries, keys, values = several.permute(2, 0, 3, 1, 4)
-        found = scaled_dot_product_attention(queries, keys, values, attn_mask=mask[:, None, None].bool())
-        states = states + self.attended(found.transpose(1, 2).reshape(batch, tokens, -1))
-        states = states + self.down(gelu(self.up(self.before_linear(states))))
+        if self.inner:
+            batch, tokens, _ = states.shape
+            several = self.queries_keys_values(self.before_attention(states)).view(batch, tokens, 3, -1, HEAD)
+            queries, keys, values = several.permute(2, 0, 3, 1, 4)
+            found = scaled_dot_product_attention(queries, keys, values, attn_mask=mask[:, None, None].bool())
+            states = states + self.attended(found.transpose(1, 2).reshape(batch, tokens, -1))
+        if self.hidden:
+            states = states + self.down(gelu(self.up(self.before_linear(states))))
         weights = softplus(self.weight(states)[..., 0], SHARPNESS)
         return normalize(self.projection(states), dim=-1), weights
 
@@ -56,8 +66,8 @@ class MultiVectorHead(nn.Module):
         shape = {
             "width": len(self.mean),
             "dim": self.projection.out_features,
-            "inner": self.attended.in_features,
-            "hidden": self.up.out_features,
+            "inner": self.inner,
+            "hidden": self.hidden,
         }
         (folder / "head.json").write_text(json.dumps(shape, indent=1))
 

@@ -1,15 +1,16 @@
 """What the second look costs and what it gains.
 
     python benchmarks/second_look.py speed [--bundle DIR] [--tier small]
-    python benchmarks/second_look.py quality DATA [--bundle DIR] [--tier base] [--first 50] [--cache DIR] [--queries N]
+    python benchmarks/second_look.py quality DATA [--bundle DIR] [--tier base] [--by TIER] [--first 50] [--cache DIR] [--queries N]
 
-`speed`: an index of 300 passages of 120 words, on one core; medians of searches that look at the first 50 with stored tokens,
-with tokens encoded now, and without a second look, one after the other; and the bytes stored for a passage. Where other
+`speed`: an index of 300 passages of 120 words, on one core; the time to fill it with and without token vectors; medians of
+searches that look at the first 50 with stored tokens, with tokens encoded now by the tier of the passages, and without a second
+look, one after the other; and the bytes stored for a passage. Where other
 programs run, the time that was computed says more than the time that passed. `quality`: the
 sets that no head was trained on, read as benchmarks/hybrid.py reads them, each ranked by the hybrid and by the hybrid with a
-second look of several weights (`LOOK` in index/search/second_look.py): nDCG@10, and the mean change and the worst of the sets of
-other sources than the training's (UNSEEN), and of other rows or books of its sources (RELATED). Vectors and tokens are kept in
---cache.
+second look of several weights (`look` of a tier in a recipe): nDCG@10, and the mean change and the worst of the sets of
+other sources than the training's (UNSEEN), and of other rows or books of its sources (RELATED). Tokens are those that an index
+stores, or those of the tier --by. Vectors and tokens are kept in --cache.
 """
 
 import argparse
@@ -31,7 +32,7 @@ import numpy as np
 
 import unbraid
 from unbraid.evaluation.word_evidence import WordIndex
-from unbraid.index.search.document_tokens import Head, Passage, document_tokens, head_of
+from unbraid.index.search.document_tokens import Head, Passage, document_tokens, head_of, stored_by
 from unbraid.index.search.relevance import Scale, relevance_of
 from unbraid.index.search.second_look import changes, query_head, query_tokens
 from unbraid.index.search.token_cache import FILE, TokenCache, content_key
@@ -72,7 +73,9 @@ def passages() -> list[str]:
 def speed(bundle: Path | None, tier: str | None) -> None:
     """Print the times and sizes."""
     model = unbraid.load(bundle, tier=tier, threads=1)
-    if (head := query_head(model, QUERY)) is None:
+    own = query_head(model, QUERY)
+    reader = stored_by(model)
+    if own is None or (head := query_head(model, QUERY, reader)) is None:
         raise SystemExit(
             f"{model.name} has no multi-vectors in tier {tier or model.tier}: give --tier or --bundle"
         )
@@ -81,27 +84,36 @@ def speed(bundle: Path | None, tier: str | None) -> None:
         notes.mkdir()
         for number, text in enumerate(passages()):
             (notes / f"{number}.txt").write_text(text, encoding="utf-8")
+        filled = {}
+        model.token_vectors([QUERY], tier=head.tier, progress=False)  # opens its graph
+        for name, multi_vector in (("first", False), ("without", False), ("index", True)):
+            with unbraid.open_index(Path(place, name), model=model) as index:
+                start = time.perf_counter()
+                index.add(notes, multi_vector=multi_vector, progress=False)
+                filled[name] = time.perf_counter() - start
         with unbraid.open_index(Path(place, "index"), model=model) as index:
-            index.add(notes, multi_vector=True, progress=False)
             cache = TokenCache(Path(place, "index"))
             entries = [one for some, _, _ in index.store.items() for one in some]
-            some = [one for entry in entries if (one := Passage.of(model, entry)) is not None][:FIRST]
+            some, now = (
+                [one for entry in entries if (one := Passage.of(model, entry, by)) is not None][:FIRST]
+                for by in (reader, None)
+            )
             stored = len(document_tokens(model, some, cache))
-            query = query_tokens(model, QUERY, head)
 
-            def look(of: TokenCache) -> Callable[[], Any]:
+            def look(passages: Sequence[Passage], of: TokenCache, by: Head) -> Callable[[], Any]:
+                query = query_tokens(model, QUERY, by)
                 return lambda: changes(
-                    maxsim(query, [t for t in document_tokens(model, some, of) if t is not None]), 0.7
+                    maxsim(query, [t for t in document_tokens(model, passages, of) if t is not None]), by.look
                 )
 
             ways: dict[str, Callable[[], Any]] = {
                 "query's base vector": lambda: model.encode([QUERY], side="query", progress=False),
                 "query's tokens": lambda: query_tokens(model, QUERY, head),
                 f"{stored} passages' base vectors": lambda: model.encode(
-                    [one.item for one in some], tier=head.tier, on_truncate="ignore", progress=False
+                    [one.item for one in now], tier=own.tier, on_truncate="ignore", progress=False
                 ),
-                f"{stored} passages, stored tokens": look(cache),
-                f"{stored} passages, encoded now": lambda: look(TokenCache(None))(),
+                f"{stored} passages, stored tokens": look(some, cache, head),
+                f"{stored} passages, encoded now": lambda: look(now, TokenCache(None), own)(),
                 "search without": lambda: index.search(QUERY, rerank="off"),
                 "search with, stored tokens": lambda: index.search(QUERY, rerank="on"),
             }
@@ -112,13 +124,15 @@ def speed(bundle: Path | None, tier: str | None) -> None:
                     way()
                     times[name].append((time.perf_counter() - start, time.process_time() - computed))
             print(
-                f"{model.name}, tier {head.tier}, {head.dim} numbers a token, one thread; medians of {ROUNDS}: passed, computed"
+                f"{model.name}, tier {own.tier}, tokens of {head.tier}, {head.dim} numbers each, one thread; medians of {ROUNDS}: "
+                "passed, computed"
             )
             for name, found in times.items():
                 passed, computed = (median(one) * 1000 for one in zip(*found, strict=True))
                 print(f"{name:32} {passed:8.1f} {computed:8.1f} ms")
             size = Path(place, "index", FILE).stat().st_size
             print(f"{'stored a passage':32} {size / len(entries):8,.0f} bytes ({len(entries)} chunks)")
+            print(f"filled without and with tokens: {filled['without']:.1f} and {filled['index']:.1f} s")
 
 
 def looked(
@@ -128,12 +142,13 @@ def looked(
     document: Head,
     first: int,
     cache: TokenCache,
+    by: str | None,
 ) -> dict[float, hybrid.Scores]:
     """By weight the log odds [q, n] of every document after a second look at the `first` of each query."""
     kind = "code" if one.code else "text"
     items = [Code(text) if one.code else text for text in one.documents]
     wanted = [Passage(item, document, content_key(str(item), kind) + document.key) for item in items]
-    heads = [query_head(model, text) for text in one.queries]
+    heads = [query_head(model, text, by) for text in one.queries]
     after = {weight: np.stack(odds).astype(np.float64) for weight in WEIGHTS}
     for row, head in enumerate(heads):
         if head is None or (head.tier, head.space) != (document.tier, document.space):
@@ -155,15 +170,16 @@ def quality(arguments: argparse.Namespace) -> None:
     relevance = relevance_of(model)
     cache = TokenCache(arguments.cache)
     gains: dict[str, list[list[float]]] = {}
+    by = arguments.by or stored_by(model)
     print(f"{'set':20} {'docs':>6} {'hybrid':>7}", *(f"{weight:7g}" for weight in WEIGHTS))
     hybrid.FILES |= UNSEEN | RELATED
     sets = [hybrid.read(arguments.data, name) for name in (*UNSEEN, *RELATED)]
     for one in (*filter(None, sets), *english_questions(arguments.data)):
         one = hybrid.pool(one, [one]) if arguments.queries is None else first_of(one, arguments.queries)
-        document = head_of(model, model.tier, "code" if one.code else "text")
+        document = head_of(model, by or model.tier, "code" if one.code else "text")
         if document is None:
             raise SystemExit(
-                f"{model.name} has no multi-vectors in tier {model.tier}: give --tier or --bundle"
+                f"{model.name} has no multi-vectors in tier {by or model.tier}: give --tier, --by or --bundle"
             )
         dense = vectors(one.queries, one.code, "query") @ vectors(one.documents, one.code, "document").T
         index = WordIndex(one.documents)
@@ -172,7 +188,7 @@ def quality(arguments: argparse.Namespace) -> None:
             for query, row in zip(one.queries, dense, strict=True)
         ]
         before = hybrid.ndcg(np.stack(odds), one.gold)
-        found = looked(model, one, odds, document, arguments.first, cache)
+        found = looked(model, one, odds, document, arguments.first, cache, by)
         after = [hybrid.ndcg(scores.astype(np.float32), one.gold) for scores in found.values()]
         kind = f"{'related' if one.name in RELATED else 'unseen'} {'code' if one.code else 'text'}"
         gains.setdefault(kind, []).append([value - before for value in after])
@@ -219,6 +235,7 @@ def main() -> None:
         part.add_argument("--tier")
         if name == "quality":
             part.add_argument("data", type=Path)
+            part.add_argument("--by", help="tier whose tokens are compared")
             part.add_argument("--first", type=int, default=FIRST)
             part.add_argument("--cache", type=Path, default=Path("runs/second_look"))
             part.add_argument("--queries", type=int, help="of each set; by default 200")

@@ -31,7 +31,7 @@ def model(tiers_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("looking")
     torch.manual_seed(3)
     head = folder / "run" / "multi" / HEAD_FOLDER
-    MultiVectorHead(32, 16, inner=32, hidden=16).save(head)
+    MultiVectorHead(32, 16, inner=0, hidden=0).save(head)
     (head / "record.json").write_text(json.dumps({"results": {}}))
     recipe = Recipe(
         "looking", "1", 1, head=HeadTraining(tiers=("multi",)), look_tier="multi", look={"multi": 3.0}
