@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import unbraid
+from unbraid.base_encoders.graph_states import open_with_states
 from unbraid.base_encoders.multi_vector_head import HEAD_FOLDER, MultiVectorHead, load_multi_vector_head
 from unbraid.base_encoders.text_encoder import load_text_encoder
 from unbraid.errors import DataError
@@ -58,3 +59,26 @@ def test_a_graph_without_layers_is_refused(tiny, tmp_path):
     head = MultiVectorHead(32, 8, inner=32, hidden=16)
     with pytest.raises(DataError, match="not a fused BERT-type graph"):
         export_head(head, tiny.bundle / "query.mapper.fp32.onnx", tmp_path / "head.onnx", int8=False)
+
+
+@pytest.mark.parametrize(("inner", "hidden"), [(0, 0), (32, 0), (0, 16), (32, 16)])
+def test_a_head_with_and_without_inner_layers_is_that_of_torch(tiny, tmp_path, inner, hidden):
+    torch.manual_seed(1)
+    head = MultiVectorHead(32, 8, inner=inner, hidden=hidden)
+    head.save(tmp_path)
+    head = load_multi_vector_head(tmp_path).eval()
+    encoder = tiny.bundle / unbraid.load(tiny.bundle).bundle.text["text"].graphs["fp32"]
+    export_head(head, encoder, tmp_path / "head.onnx", int8=False)
+    inputs = {
+        "input_ids": np.asarray([[2, 9, 17, 3], [2, 9, 3, 0]]),
+        "attention_mask": np.asarray([[1] * 4, [1, 1, 1, 0]]),
+    }
+    session, states = open_with_states(encoder)
+    (given,) = session.run([states], inputs)
+    joined = open_graph(encoder, head=(tmp_path / "head.onnx").read_bytes())
+    found = joined.run(["multi_vectors", "weights"], inputs)
+    with torch.no_grad():
+        expected = head(torch.from_numpy(given), torch.from_numpy(inputs["attention_mask"]))
+    real = inputs["attention_mask"].astype(bool)
+    for one, other in zip(found, expected, strict=True):
+        assert np.allclose(one[real], other.numpy()[real], atol=2e-3)
