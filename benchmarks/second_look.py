@@ -32,12 +32,11 @@ import numpy as np
 
 import unbraid
 from unbraid.evaluation.word_evidence import WordIndex
-from unbraid.index.search.document_tokens import Head, Passage, document_tokens, head_of, stored_by
+from unbraid.index.search.document_tokens import Head, Passage, head_of, read_passages, stored_by
 from unbraid.index.search.relevance import Scale, relevance_of
-from unbraid.index.search.second_look import changes, query_head, query_tokens
+from unbraid.index.search.second_look import gains, query_head, query_tokens
 from unbraid.index.search.token_cache import FILE, TokenCache, content_key
 from unbraid.items import Code
-from unbraid.multi_vector.maxsim import maxsim
 
 sys.path.insert(0, str(Path(__file__).parent))
 import hybrid
@@ -58,7 +57,8 @@ RELATED = {
     "terms2": (2000, "text/openstax_terms2"),
     "passages2": (2000, "text/openstax_passages2"),
 }
-WEIGHTS = (3, 5, 7, 10, 15)
+# Of late interaction and of the reading tier's base vectors; without the second they only count where the tiers are two.
+WEIGHTS = ((5, 0), (7, 0), (10, 0), (5, 8), (7, 5), (7, 8), (7, 12), (10, 8), (10, 12))
 QUERY = "how is the probability of a result computed from its words"
 
 
@@ -98,13 +98,17 @@ def speed(bundle: Path | None, tier: str | None) -> None:
                 [one for entry in entries if (one := Passage.of(model, entry, by)) is not None][:FIRST]
                 for by in (reader, None)
             )
-            stored = len(document_tokens(model, some, cache))
+            stored = len(read_passages(model, some, cache))
 
             def look(passages: Sequence[Passage], of: TokenCache, by: Head) -> Callable[[], Any]:
                 query = query_tokens(model, QUERY, by)
-                return lambda: changes(
-                    maxsim(query, [t for t in document_tokens(model, passages, of) if t is not None]), by.look
-                )
+
+                def once() -> Any:
+                    read = [one for one in read_passages(model, passages, of) if one is not None]
+                    second = np.asarray([one.tier != by.tier for one in passages])
+                    return gains(query, read, second, by.look, by.whole)
+
+                return once
 
             ways: dict[str, Callable[[], Any]] = {
                 "query's base vector": lambda: model.encode([QUERY], side="query", progress=False),
@@ -143,11 +147,12 @@ def looked(
     first: int,
     cache: TokenCache,
     by: str | None,
-) -> dict[float, hybrid.Scores]:
+    tier: str,
+) -> dict[tuple[float, float], hybrid.Scores]:
     """By weight the log odds [q, n] of every document after a second look at the `first` of each query."""
     kind = "code" if one.code else "text"
     items = [Code(text) if one.code else text for text in one.documents]
-    wanted = [Passage(item, document, content_key(str(item), kind) + document.key) for item in items]
+    wanted = [Passage(item, document, content_key(str(item), kind) + document.key, tier) for item in items]
     heads = [query_head(model, text, by) for text in one.queries]
     after = {weight: np.stack(odds).astype(np.float64) for weight in WEIGHTS}
     for row, head in enumerate(heads):
@@ -155,11 +160,12 @@ def looked(
             continue  # as in a search: a text in another language
         tokens = query_tokens(model, one.queries[row], head)
         leading = np.argsort(-odds[row], kind="stable")[:first]
-        found = document_tokens(model, [wanted[place] for place in leading], cache)
-        told = [n for n, each in enumerate(found) if each is not None and len(each)]
-        scores = maxsim(tokens, [each for each in found if each is not None and len(each)])
-        for weight, changed in after.items():
-            changed[row, leading[told]] += changes(scores, weight)
+        found = read_passages(model, [wanted[place] for place in leading], cache)
+        told = [n for n, each in enumerate(found) if each is not None and len(each.tokens)]
+        read = [each for each in found if each is not None and len(each.tokens)]
+        second = np.full(len(read), tier != document.tier)
+        for (look, whole), changed in after.items():
+            changed[row, leading[told]] += gains(tokens, read, second, look, whole)
     return after
 
 
@@ -171,7 +177,7 @@ def quality(arguments: argparse.Namespace) -> None:
     cache = TokenCache(arguments.cache)
     gains: dict[str, list[list[float]]] = {}
     by = arguments.by or stored_by(model)
-    print(f"{'set':20} {'docs':>6} {'hybrid':>7}", *(f"{weight:7g}" for weight in WEIGHTS))
+    print(f"{'set':20} {'docs':>6} {'hybrid':>7}", *(f"{look:>3g}+{whole:<3g}" for look, whole in WEIGHTS))
     hybrid.FILES |= UNSEEN | RELATED
     sets = [hybrid.read(arguments.data, name) for name in (*UNSEEN, *RELATED)]
     for one in (*filter(None, sets), *english_questions(arguments.data)):
@@ -188,7 +194,7 @@ def quality(arguments: argparse.Namespace) -> None:
             for query, row in zip(one.queries, dense, strict=True)
         ]
         before = hybrid.ndcg(np.stack(odds), one.gold)
-        found = looked(model, one, odds, document, arguments.first, cache, by)
+        found = looked(model, one, odds, document, arguments.first, cache, by, model.tier)
         after = [hybrid.ndcg(scores.astype(np.float32), one.gold) for scores in found.values()]
         kind = f"{'related' if one.name in RELATED else 'unseen'} {'code' if one.code else 'text'}"
         gains.setdefault(kind, []).append([value - before for value in after])

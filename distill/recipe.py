@@ -146,6 +146,13 @@ class MapperTraining(Table, frozen=True):
     ] = ()  # NAME for NAME.tar beside NAME.jsonl.gz: captions and pictures are pairs too
 
 
+class Look(Table, frozen=True):
+    """What a second look by a head counts (unbraid.bundle.MultiVectorSpec), by benchmarks/second_look.py."""
+
+    tokens: float = 7.0
+    whole: float = 0.0
+
+
 class HeadTraining(Table, frozen=True):
     """How the multi-vector heads of a finished bundle are trained (distill/train_heads.py)."""
 
@@ -195,9 +202,7 @@ class Recipe(Table, frozen=True):
     head: HeadTraining | None = None  # for `unbraid train heads`
     # Whose token vectors an index is to store, of passages that any tier encodes; "": each passage's own tier's.
     look_tier: TextTier | Literal[""] = ""
-    look: dict[TextTier, float] = field(
-        default_factory=dict
-    )  # MultiVectorSpec.look, by benchmarks/second_look.py
+    look: dict[TextTier, Look] = field(default_factory=dict)
     backbone_licence: str = ""  # for the card: name and licence of the weights that the students start from
     tower_licence: str = ""  # of the image tower's published weights; required where its name has any
     limits: tuple[str, ...] = ()  # for the card: what a user should not expect

@@ -55,9 +55,13 @@ def export_heads(
             head = load_multi_vector_head(run / tier / HEAD_FOLDER)
             made, parities = head_entry(head, folder, entries["text"]["graphs"], _inputs(runtime))
             new += parities
-            look = recipe["look"].get(tier, MultiVectorSpec.look)
+            look = recipe["look"].get(tier, {})
+            counts = {
+                "look": look.get("tokens", MultiVectorSpec.look),
+                "whole": look.get("whole", MultiVectorSpec.whole),
+            }
             for kind in ("text", "code"):
-                entries[kind]["multi_vector"] = made | {"look": look}
+                entries[kind]["multi_vector"] = made | counts
         kept = {path.name for path in folder.glob("*.onnx")} - {one.graph for one in new}
         old_parities = [Parity(**one) for one in json.loads((folder / "parity.json").read_text())]
         parities = [one for one in old_parities if one.graph in kept] + new

@@ -40,6 +40,8 @@ class MultiVectorSpec:
     # Log odds of a candidate of a search whose MaxSim is 1 above the mean of the best (index/search/second_look.py). Scores are
     # not divided by their spread, so that small differences stay small.
     look: float = 7.0
+    # The same of the cosine of base vectors by this head's encoder, for passages that another one put in the index.
+    whole: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -260,8 +262,8 @@ def _tiers(small: dict[str, Any], further: dict[str, Any]) -> dict[str, dict[str
 def _multi_vector(spec: Mapping[str, Any] | None) -> MultiVectorSpec | None:
     if not spec:
         return None
-    look = float(spec.get("look", MultiVectorSpec.look))  # a bundle of before has none
-    return MultiVectorSpec(str(spec["id"]), _graphs(spec), int(spec["dim"]), look)
+    counts = (float(spec.get(one, getattr(MultiVectorSpec, one))) for one in ("look", "whole"))
+    return MultiVectorSpec(str(spec["id"]), _graphs(spec), int(spec["dim"]), *counts)
 
 
 def _graphs(spec: Mapping[str, Any]) -> dict[str, str]:
@@ -326,8 +328,10 @@ def _check_values(bundle: Bundle) -> None:
     ):
         raise ValueError(f"look_tier is {bundle.look_tier!r}, which has no multi-vectors")
     for name, spec in (item for specs in bundle.tiers.values() for item in specs.items()):
-        if not 0 < (spec.multi_vector.look if spec.multi_vector else 1) < 1_000:
-            raise ValueError(f"look of the multi-vectors of {name} is not in 0 to 1,000")
+        if (head := spec.multi_vector) and not (0 < head.look < 1_000 and 0 <= head.whole < 1_000):
+            raise ValueError(
+                f"multi-vectors of {name} count {head.look} and {head.whole}: expected up to 1,000"
+            )
         if spec.token_graphs and set(spec.token_graphs) != set(spec.graphs):
             raise ValueError(
                 f"{name} has graphs {sorted(spec.graphs)} and token graphs {sorted(spec.token_graphs)}"

@@ -18,7 +18,7 @@ from unbraid.distill.data.token_states import token_states
 from unbraid.distill.head_loss import Texts, head_loss, root_idf, shared_words, states_scores
 from unbraid.distill.labels.label_shard import Labels, text_key
 from unbraid.distill.labels.label_store import Description, open_labels
-from unbraid.distill.recipe import HeadTraining, Recipe, Source, read_recipe
+from unbraid.distill.recipe import HeadTraining, Look, Recipe, Source, read_recipe
 from unbraid.distill.train_heads import draw, inverse_frequencies, nearest, train_heads
 from unbraid.errors import BundleError, DataError
 from unbraid.export import export_heads
@@ -281,7 +281,7 @@ def test_a_head_that_keeps_what_whole_states_say_is_near_to_them(data, model, tm
 
 
 def test_a_head_whose_vectors_are_stored_learns_beside_the_base_vectors_of_an_index(data, model, tmp_path):
-    plan = replace(recipe(steps=2), look_tier="small", look={"small": 3.0})
+    plan = replace(recipe(steps=2), look_tier="small", look={"small": Look(3.0)})
     asked = []
 
     class Counting:

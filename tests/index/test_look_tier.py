@@ -11,11 +11,11 @@ import pytest
 import unbraid
 from unbraid.base_encoders.multi_vector_head import HEAD_FOLDER, MultiVectorHead
 from unbraid.bundle import manifest_hash
-from unbraid.distill.recipe import HeadTraining, Recipe
+from unbraid.distill.recipe import HeadTraining, Look, Recipe
 from unbraid.errors import BundleError
 from unbraid.export import export_heads
-from unbraid.index.search.document_tokens import document_tokens, head_of, stored_by
-from unbraid.index.search.second_look import Rerank, changes, query_head, second_looks
+from unbraid.index.search.document_tokens import Reading, head_of, read_passages, stored_by
+from unbraid.index.search.second_look import Rerank, changes, gains, query_head, second_looks
 from unbraid.index.search.token_cache import FILE, TokenCache
 from unbraid.multi_vector.maxsim import maxsim
 from unbraid.training.record import recipe_table
@@ -34,7 +34,12 @@ def model(tiers_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     MultiVectorHead(32, 16, inner=0, hidden=0).save(head)
     (head / "record.json").write_text(json.dumps({"results": {}}))
     recipe = Recipe(
-        "looking", "1", 1, head=HeadTraining(tiers=("multi",)), look_tier="multi", look={"multi": 3.0}
+        "looking",
+        "1",
+        1,
+        head=HeadTraining(tiers=("multi",)),
+        look_tier="multi",
+        look={"multi": Look(3.0, 2.0)},
     )
     export_heads(recipe_table(recipe), folder / "run", unbraid.load(tiers_folder), folder / "bundle")
     return unbraid.load(folder / "bundle", threads=1)
@@ -52,6 +57,7 @@ def notes(tmp_path: Path) -> Path:
 def test_the_bundle_names_the_tier_and_what_it_counts(model):
     assert stored_by(model) == model.bundle.look_tier == "multi"
     assert model.bundle.tiers["multi"]["text"].multi_vector.look == 3.0
+    assert model.bundle.tiers["multi"]["text"].multi_vector.whole == 2.0
     assert model.bundle.tiers["small"]["text"].multi_vector.look == 7.0
     assert stored_by(object()) is None
 
@@ -85,16 +91,37 @@ def test_what_is_stored_is_read_by_that_tier_for_passages_of_every_tier(model, n
 
 def test_its_scores_count_what_the_bundle_says(model, notes, tmp_path):
     (one,) = second_looks(model, ["the dog"], 0.5, Rerank(), TokenCache(None), "multi")
-    assert one is not None and one.weight == 1.5 and one.head.tier == "multi"
+    assert one is not None and one.head.tier == "multi"
     with unbraid.open_index(tmp_path / "ix", model=model) as index:
         index.add(notes, multi_vector=True, progress=False)
         entries = [one for some, _, _ in index.store.items() for one in some]
-        found = one.again(
-            np.zeros(len(entries)), list(range(len(entries))), lambda ids: [entries[n] for n in ids]
-        )
-        passages = [index_passage(model, each) for each in entries]
-        tokens = document_tokens(model, passages, TokenCache(None))
-        assert found == pytest.approx(changes(maxsim(one.query, tokens), 1.5))
+    rows = list(range(len(entries)))
+    found = one.again(np.zeros(len(rows)), rows, lambda ids: [entries[n] for n in ids])
+    read = read_passages(model, [index_passage(model, each) for each in entries], TokenCache(None))
+    expected = changes(maxsim(one.query, [each.tokens for each in read]), 1.5)
+    # Only the English one has base vectors of another tier: alone, it is the mean of the best, and gains nothing by them.
+    assert found == pytest.approx(expected)
+    again = gains(one.query, read, np.ones(len(read), bool), 1.5, 1.0)
+    assert again == pytest.approx(
+        expected + changes(np.asarray([each.base @ unit(one.query.base) for each in read]), 1.0)
+    )
+
+
+def unit(vector: Any) -> Any:
+    return vector / np.linalg.norm(vector)
+
+
+def test_what_is_read_is_what_the_tier_gives(model):
+    texts = [ENGLISH, GERMAN]
+    exact = model.token_vectors(texts, tier="multi", on_truncate="ignore")
+    base = model.encode(texts, tier="multi", on_truncate="ignore")
+    for one, whole in zip(exact, base, strict=True):
+        assert (one.base == whole).all()
+        read = Reading(one.vectors, unit(one.base))
+        again = Reading.of(read.packed(), 16, len(whole))
+        assert (
+            np.einsum("td,td->t", read.tokens, again.tokens) > 0.98
+        ).all() and read.base @ again.base > 0.98
 
 
 def index_passage(model: Any, entry: Any) -> Any:

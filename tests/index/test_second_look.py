@@ -21,7 +21,7 @@ import unbraid
 from unbraid.errors import ItemError
 from unbraid.index.search import document_tokens as tokens_module
 from unbraid.index.search import token_cache
-from unbraid.index.search.document_tokens import MOST_BYTES, Passage, document_tokens, head_of
+from unbraid.index.search.document_tokens import MOST_BYTES, Passage, head_of, read_passages
 from unbraid.index.search.explain import Words, join_pieces, pairs_of
 from unbraid.index.search.hit import WordPair
 from unbraid.index.search.relevance import relevance_of
@@ -58,6 +58,11 @@ def look(embedder: Any, query: str = "cat", **options: Any) -> SecondLook:
     (found,) = second_looks(embedder, [query], options.pop("weight", 1.0), Rerank(**options), cache)
     assert found is not None
     return found
+
+
+def tokens_read(*given: Any) -> list[Any]:
+    """The token vectors of what `read_passages` reads."""
+    return [None if one is None else one.tokens for one in read_passages(*given)]
 
 
 # -- the formula
@@ -131,7 +136,8 @@ def test_candidates_change_by_their_tokens_whatever_their_order_and_their_mates(
     one = look(embedder)
     entries = [entry(text) for text in TEXTS]
     expected = changes(
-        maxsim(one.query, document_tokens(embedder, passages(embedder), TokenCache(None))), one.weight
+        maxsim(one.query, tokens_read(embedder, passages(embedder), TokenCache(None))),
+        one.head.look,
     )
     for order in ([0, 1, 2, 3, 4], [3, 1, 4, 0, 2]):
         found = one.again(np.zeros(5), order, lambda ids: [entries[one] for one in ids])
@@ -214,10 +220,10 @@ def test_the_best_are_encoded_as_long_as_time_is_left(embedder, monkeypatch):
     cache = TokenCache(None)
     some = passages(embedder)
     for seconds, known in ((0.0, 0), (2.5, 2), (0.0, 2), (1.5, 3), (None, 5)):
-        found = document_tokens(embedder, some, cache, seconds)
+        found = tokens_read(embedder, some, cache, seconds)
         assert [one is not None for one in found] == [True] * known + [False] * (5 - known)
     assert clock.groups == [1, 1, 1, 2]
-    document_tokens(embedder, some, cache)
+    tokens_read(embedder, some, cache)
     assert clock.groups == [1, 1, 1, 2]
 
 
@@ -225,7 +231,7 @@ def test_copies_are_encoded_once_and_the_first_time_gives_what_the_cache_gives(e
     clock = Clock(monkeypatch)
     cache = TokenCache(None)
     some = [*passages(embedder), *passages(embedder)]
-    first, again = (document_tokens(embedder, some, cache) for _ in range(2))
+    first, again = (tokens_read(embedder, some, cache) for _ in range(2))
     assert clock.groups == [5] and len(first) == 10
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert all(np.array_equal(a, b) for a, b in zip(first[:5], first[5:], strict=True))
@@ -233,29 +239,28 @@ def test_copies_are_encoded_once_and_the_first_time_gives_what_the_cache_gives(e
 
 def test_stored_tokens_are_nearly_those_of_the_model(embedder):
     exact = embedder.token_vectors(TEXTS, tier="small")
-    stored = document_tokens(embedder, passages(embedder), TokenCache(None))
+    stored = tokens_read(embedder, passages(embedder), TokenCache(None))
     for one, other in zip(exact, stored, strict=True):
         assert other is not None and (np.einsum("td,td->t", one.vectors, other) > 0.98).all()
 
 
 def test_a_long_passage_takes_no_more_than_its_room(embedder, monkeypatch):
     head = head_of(embedder, "small", "text")
-    assert head is not None and head.most * (head.dim // 2) <= MOST_BYTES
-    monkeypatch.setattr(tokens_module, "MOST_BYTES", 3 * (head.dim // 2))
-    (found,) = document_tokens(
-        embedder, passages(embedder, ["cat dog house river red green"]), TokenCache(None)
-    )
+    base = embedder.dim // 2
+    assert head is not None and base + head.most(embedder.dim) * (head.dim // 2) <= MOST_BYTES
+    monkeypatch.setattr(tokens_module, "MOST_BYTES", base + 3 * (head.dim // 2))
+    (found,) = tokens_read(embedder, passages(embedder, ["cat dog house river red green"]), TokenCache(None))
     assert found is not None and found.shape == (3, head.dim)
 
 
 def test_a_row_of_another_format_is_made_anew(embedder, tmp_path, monkeypatch):
     cache, asked = TokenCache(tmp_path), passages(embedder)
-    expected = document_tokens(embedder, asked, cache)
+    expected = tokens_read(embedder, asked, cache)
     with monkeypatch.context() as patch:
         patch.setattr(token_cache, "FORMAT", 0)
         cache.write({one.key: b"\x11" * 8 for one in asked})
     assert cache.read([one.key for one in asked]) == {}
-    for one, other in zip(document_tokens(embedder, asked, cache), expected, strict=True):
+    for one, other in zip(tokens_read(embedder, asked, cache), expected, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -263,7 +268,7 @@ def test_foreign_bytes_under_a_key_count_as_not_looked_at(embedder):
     cache = TokenCache(None)
     some = passages(embedder, ["cat"])
     cache.write({some[0].key: b"x"})
-    assert document_tokens(embedder, some, cache) == [None]
+    assert tokens_read(embedder, some, cache) == [None]
 
 
 def test_heads_of_other_encoders_have_other_keys(embedder, tiers_folder):

@@ -272,10 +272,8 @@ def test_a_second_look_and_its_reasons_are_taken_where_they_are_asked_for(
 
 @pytest.mark.parametrize("rerank", ["1000", "on", "999999999s", "30ms", None])
 def test_no_client_chooses_how_long_others_wait_for_a_second_look(index, monkeypatch, rerank):
-    seconds, real = [], second_look.document_tokens
-    monkeypatch.setattr(
-        second_look, "document_tokens", lambda *given: seconds.append(given[3]) or real(*given)
-    )
+    seconds, real = [], second_look.read_passages
+    monkeypatch.setattr(second_look, "read_passages", lambda *given: seconds.append(given[3]) or real(*given))
     monkeypatch.setattr(index.index, "_has_multi_vectors", True)
     base, limits = index.index.model.encode(["the red house"]), Limits(look_seconds=0.2)
     index._search(base, None, None, "the red house", SearchRequest(rerank=rerank), limits)

@@ -1,7 +1,7 @@
 """The vectors of an item's tokens, and which of them are kept."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,14 @@ class TokenVectors:
     """One item's multi-vector: for each of its tokens a unit vector, its weight as a part of a query, and its id.
 
     `vectors` float32 [tokens, dim], `weights` float32 [tokens], above 0, `ids` int64 [tokens]. An empty text has no tokens;
-    one without a word, such as "...", has those of its signs.
+    one without a word, such as "...", has those of its signs. `base` float32 [D] is the base vector of the whole item, where
+    the same run of an encoder gave it.
     """
 
     vectors: NDArray[np.float32]
     weights: NDArray[np.float32]
     ids: NDArray[np.int64]
+    base: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         """How many tokens there are."""
@@ -37,7 +39,7 @@ class TokenVectors:
 
     def rows(self, kept: NDArray[np.integer] | NDArray[np.bool_]) -> "TokenVectors":
         """Some of the tokens, by their positions or by a mask."""
-        return TokenVectors(self.vectors[kept], self.weights[kept], self.ids[kept])
+        return replace(self, vectors=self.vectors[kept], weights=self.weights[kept], ids=self.ids[kept])
 
 
 def prune(tokens: TokenVectors, dropped: Collection[int]) -> TokenVectors:

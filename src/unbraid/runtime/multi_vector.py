@@ -13,6 +13,8 @@ from unbraid.runtime.onnx_session import open_graph
 from unbraid.runtime.text import TextRuntime
 from unbraid.stop_words import STOP_WORDS
 
+_OUTPUTS = ["multi_vectors", "weights", "base_vector"]
+
 
 class MultiVectorRuntime:
     """A text encoder with its multi-vector head, ready to run."""
@@ -27,24 +29,28 @@ class MultiVectorRuntime:
             )
         self.encoder = encoder
         head = (folder / found[0]).read_bytes()
-        self.session = open_graph(encoder.graph, encoder.inputs, ["multi_vectors", "weights"], head=head)
+        self.session = open_graph(encoder.graph, encoder.inputs, _OUTPUTS, head=head)
         self.special = np.asarray(encoder.reader.frame, np.int64)
         self.dropped = meaningless(encoder.tokenizer)
 
     def encode(
         self, ids: list[list[int]], *, pruned: bool, threads: int, progress: bool | None
     ) -> list[TokenVectors]:
-        """The token vectors of each item, in order; without special tokens, and `pruned` without those that say nothing."""
+        """The token vectors of each item, in order, with its base vector.
+
+        Without special tokens, and `pruned` without those that say nothing.
+        """
 
         def run(rows: list[int]) -> list[TokenVectors]:
             some = [ids[row] for row in rows]
-            vectors, weights = self.session.run(["multi_vectors", "weights"], self.encoder.feed(some))
-            return [
-                self._tokens(
-                    vectors[n, : len(one)], weights[n, : len(one)], np.asarray(one, np.int64), pruned
+            vectors, weights, base = self.session.run(_OUTPUTS, self.encoder.feed(some))
+            found = (
+                TokenVectors(
+                    vectors[n, : len(one)], weights[n, : len(one)], np.asarray(one, np.int64), base[n]
                 )
                 for n, one in enumerate(some)
-            ]
+            )
+            return [self._kept(one, pruned=pruned) for one in found]
 
         batches = token_budget_batches([len(one) for one in ids], budget=self.encoder.spec.batch_tokens)
         found = run_batches(run, batches, "encode tokens", threads=threads, progress=progress)
@@ -55,10 +61,8 @@ class MultiVectorRuntime:
         }
         return [by_row[row] for row in range(len(ids))]
 
-    def _tokens(
-        self, vectors: np.ndarray, weights: np.ndarray, ids: np.ndarray, pruned: bool
-    ) -> TokenVectors:
-        tokens = TokenVectors(vectors, weights, ids).rows(~np.isin(ids, self.special))
+    def _kept(self, tokens: TokenVectors, *, pruned: bool) -> TokenVectors:
+        tokens = tokens.rows(~np.isin(tokens.ids, self.special))
         return prune(tokens, self.dropped) if pruned else tokens
 
 

@@ -1,4 +1,4 @@
-"""The token vectors of passages of an index, from the cache or encoded now."""
+"""What a multi-vector head reads of passages of an index, from the cache or encoded now."""
 
 import hashlib
 from collections.abc import Sequence
@@ -29,20 +29,39 @@ class Head:
     key: bytes  # of the encoder and the head, as the cache has it
     dim: int
     look: float  # log odds of 1 in its scores
+    whole: float  # of 1 in the cosine of its encoder's base vectors
 
-    @property
-    def most(self) -> int:
-        """Vectors of a passage that are stored."""
-        return MOST_BYTES // (self.dim // 2)
+    def most(self, base_dim: int) -> int:
+        """Vectors of a passage that are stored beside a base vector of `base_dim`."""
+        return (MOST_BYTES - base_dim // 2) // (self.dim // 2)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a head's tier makes of a passage: unit token vectors float32 [tokens, dim] and the unit base vector [D]."""
+
+    tokens: Tokens
+    base: NDArray[np.float32]
+
+    def packed(self) -> bytes:
+        """In four bits a number, the base vector first."""
+        return pack(self.base[None]) + pack(self.tokens)
+
+    @classmethod
+    def of(cls, packed: bytes, dim: int, base_dim: int) -> "Reading":
+        """The reverse. Raises DataError for other bytes."""
+        (base,) = unpack(packed[: base_dim // 2], base_dim)
+        return cls(unpack(packed[base_dim // 2 :], dim), base)
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A text or code with the head that is to read it."""
+    """A text or code with the head that is to read it, and the tier that has encoded it."""
 
     item: Item
     head: Head
     key: bytes
+    tier: str
 
     @classmethod
     def of(cls, model: Any, entry: Entry | None, reader: str | None = None) -> "Passage | None":
@@ -56,7 +75,7 @@ class Passage:
         if head is None:
             return None
         item = Code(entry.text) if entry.modality == "code" else entry.text
-        return cls(item, head, content_key(entry.text, entry.modality) + head.key)
+        return cls(item, head, content_key(entry.text, entry.modality) + head.key, entry.tier)
 
 
 def head_of(model: Any, tier: str, modality: str) -> Head | None:
@@ -70,7 +89,7 @@ def head_of(model: Any, tier: str, modality: str) -> Head | None:
     if precision is None:
         return None
     key = hashlib.blake2b(f"{spec.id}\0{head.id}\0{precision}".encode(), digest_size=KEY).digest()
-    return Head(tier, head.id, key, head.dim, head.look)
+    return Head(tier, head.id, key, head.dim, head.look, head.whole)
 
 
 def stored_by(model: Any) -> str | None:
@@ -80,10 +99,10 @@ def stored_by(model: Any) -> str | None:
     return tier if tier and any(head_of(model, tier, one) for one in ("text", "code")) else None
 
 
-def document_tokens(
+def read_passages(
     model: Any, passages: Sequence[Passage], cache: TokenCache, seconds: float | None = None
-) -> list[Tokens | None]:
-    """The unit token vectors [tokens, dim] of each passage; None of one that is not cached and for which no time was left.
+) -> list[Reading | None]:
+    """What the head of each passage reads; None of one that is not cached and for which no time was left.
 
     Passages are encoded in their order, a few at a time, for at most about `seconds`; None is as long as it takes. What was
     encoded is cached. Vectors are those of the cache, in four bits, also the first time.
@@ -102,11 +121,11 @@ def document_tokens(
         last = perf_counter() - begun
     cache.write(new)
     packed |= new
-    return [_unpacked(packed.get(one.key), one.head.dim) for one in passages]
+    return [_unpacked(packed.get(one.key), one.head.dim, model.dim) for one in passages]
 
 
 def encode_passages(model: Any, passages: Sequence[Passage]) -> dict[bytes, bytes]:
-    """The packed token vectors of each passage by its key."""
+    """What the head of each passage reads, packed, by its key."""
     by_tier: dict[str, list[Passage]] = {}
     for one in passages:
         by_tier.setdefault(one.head.tier, []).append(one)
@@ -114,16 +133,16 @@ def encode_passages(model: Any, passages: Sequence[Passage]) -> dict[bytes, byte
     for tier, some in by_tier.items():
         items = [one.item for one in some]
         tokens = model.token_vectors(items, tier=tier, on_truncate="ignore", progress=False)
-        found |= {
-            one.key: pack(pool(each.vectors, one.head.most)) for one, each in zip(some, tokens, strict=True)
-        }
+        for one, each in zip(some, tokens, strict=True):
+            reading = Reading(pool(each.vectors, one.head.most(model.dim)), each.base)
+            found[one.key] = reading.packed()
     return found
 
 
-def _unpacked(packed: bytes | None, dim: int) -> Tokens | None:
+def _unpacked(packed: bytes | None, dim: int, base_dim: int) -> Reading | None:
     if packed is None:
         return None
     try:
-        return unpack(packed, dim)
-    except DataError:  # a row of another program under our key
+        return Reading.of(packed, dim, base_dim)
+    except (DataError, ValueError):  # a row of another program under our key
         return None

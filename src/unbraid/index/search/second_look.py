@@ -7,7 +7,8 @@ looked at keeps the log odds that it has: pictures, texts that another tier read
 for.
 
 An index that stores token vectors has them all of one tier, the one whose second look gains most, whatever tier made the base
-vectors: it also sees what they miss, and texts in all languages. Else the tier of each passage reads it, which is quicker.
+vectors: it also sees what they miss, and texts in all languages. Its own base vectors count too, of passages that another tier
+put in the index: a second opinion of the whole. Else the tier of each passage reads it, which is quicker.
 """
 
 import re
@@ -20,7 +21,7 @@ import numpy as np
 
 from unbraid.errors import ItemError
 from unbraid.index.protocol import Scores
-from unbraid.index.search.document_tokens import Head, Passage, document_tokens, head_of
+from unbraid.index.search.document_tokens import Head, Passage, Reading, head_of, read_passages
 from unbraid.index.search.rescore import Ranked
 from unbraid.index.search.token_cache import TokenCache
 from unbraid.index.store.entry import Entry
@@ -80,9 +81,24 @@ def changes(scores: Scores, weight: float) -> Scores:
     return weight * (scores - np.sort(scores)[-BEST:].mean()) if len(scores) else scores
 
 
+def gains(
+    query: TokenVectors, readings: Sequence[Reading], second: Scores, look: float, whole: float
+) -> Scores:
+    """What readings [n] of candidates add to the log odds [n] of them; `second` bool [n] where it is of another encoder.
+
+    `look` and `whole` are the log odds of 1 in late interaction and in the cosine of base vectors (MultiVectorSpec).
+    """
+    gained = changes(maxsim(query, [one.tokens for one in readings]), look)
+    if whole and query.base is not None and second.any():
+        asked = query.base / np.linalg.norm(query.base)
+        cosines = [one.base @ asked for one, counts in zip(readings, second, strict=True) if counts]
+        gained[second] += changes(np.asarray(cosines), whole)
+    return gained
+
+
 @dataclass(frozen=True)
 class SecondLook:
-    """The second look of one query of words: its token vectors by `head`, and what its scores count (`weight`).
+    """The second look of one query of words: its token vectors by `head`, and the `share` of its weights that scores count.
 
     `reader` is the tier that reads passages; None is that of each.
     """
@@ -90,7 +106,7 @@ class SecondLook:
     model: Any
     head: Head
     query: TokenVectors
-    weight: float
+    share: float
     rerank: Rerank
     cache: TokenCache
     reader: str | None = None
@@ -105,14 +121,19 @@ class SecondLook:
             for row, one in zip(first, passages, strict=True)
             if one is not None and (one.head.tier, one.head.space) == (self.head.tier, self.head.space)
         ]
-        tokens = document_tokens(self.model, [one for _, one in seen], self.cache, self.rerank.seconds)
+        readings = read_passages(self.model, [one for _, one in seen], self.cache, self.rerank.seconds)
         # An empty text has no tokens, and nothing to look at.
-        found = {
-            row: each for (row, _), each in zip(seen, tokens, strict=True) if each is not None and len(each)
-        }
+        found = [
+            (row, one, each)
+            for (row, one), each in zip(seen, readings, strict=True)
+            if each is not None and len(each.tokens)
+        ]
         changed = np.array(odds, np.float64)
         if found:
-            changed[list(found)] += changes(maxsim(self.query, list(found.values())), self.weight)
+            rows, read, each = zip(*found, strict=True)
+            second = np.asarray([one.tier != self.head.tier for one in read])
+            look, whole = self.share * self.head.look, self.share * self.head.whole
+            changed[list(rows)] += gains(self.query, each, second, look, whole)
         return changed
 
     def ranked(
@@ -159,7 +180,7 @@ def second_looks(
         if query is None or (head := query_head(model, query, reader)) is None:
             continue
         if len(tokens := query_tokens(model, query, head)):
-            looks[row] = SecondLook(model, head, tokens, share * head.look, rerank, cache, reader)
+            looks[row] = SecondLook(model, head, tokens, share, rerank, cache, reader)
     return looks
 
 

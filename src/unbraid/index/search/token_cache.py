@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import sqlite3
 
 FILE = "token_vectors.sqlite"
-FORMAT = 1  # of packed vectors; a row of another counts as damaged, so it is made anew
-# Of a stored passage. One with more tokens than fit is pooled: 120 vectors of 64 numbers.
+FORMAT = 2  # of packed vectors; a row of another counts as damaged, so it is made anew
+# Of a stored passage. One with more tokens than fit is pooled: 56 vectors of 128 numbers beside a base vector of 512.
 MOST_BYTES = 3_840
 KEY = 16  # bytes of a passage's key, and of a head's
 # Seconds until a file that another process writes counts as missing, and until nothing is kept.
