@@ -170,10 +170,12 @@ def card_with_heads(
     """The card of a bundle `about` that is `origin`, whose card is `text`, with multi-vector heads."""
     head, *sections = text.rstrip("\n").split("\n\n## ")
     old = dict(section.split("\n\n", 1) for section in sections)
-    making = [line for line in old["How it was made"].split("\n") if not line.startswith("- Multi-vectors:")]
+    heads = _heads(recipe)
+    same = heads.split(":")[0] + ":"
+    making = [line for line in old["How it was made"].split("\n") if not line.startswith(same)]
     new = {
         "Scores": _scores(about["scores"]),
-        "How it was made": "\n".join([*making, _heads(recipe["head"])]),
+        "How it was made": "\n".join([*making, heads]),
         "Files": _files(sizes),
         "Graph against torch": _parity(parities),
         "Data and licences": _licences(about["licences"]),
@@ -184,12 +186,15 @@ def card_with_heads(
     return "\n\n".join([opening, *body, ids]) + "\n"
 
 
-def _heads(config: Mapping[str, Any]) -> str:
+def _heads(recipe: Mapping[str, Any]) -> str:
+    config = recipe["head"]
     files = len(config["texts"]) + len(config["code"])
+    layer = "one more transformer layer on" if config["inner"] or config["hidden"] else "a projection of"
+    stored = f" An index stores those of {recipe['look_tier']}." if recipe["look_tier"] else ""
     return (
-        f"- Multi-vectors: one more transformer layer on the frozen token states of {' and '.join(config['tiers'])}, to "
-        f"{config['dim']} numbers a token; {config['steps']:,} steps over pairs of {files} files, so that late "
-        "interaction adds to what base vector and words find."
+        f"- Multi-vectors of {' and '.join(config['tiers'])}: {layer} frozen token states, to {config['dim']} numbers a token; "
+        f"{config['steps']:,} steps over pairs of {files} files, so that late interaction adds to what base vector and words "
+        f"find.{stored}"
     )
 
 

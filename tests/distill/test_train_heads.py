@@ -97,10 +97,7 @@ def test_the_new_bundle_gives_the_trained_vectors_and_the_old_base_vectors(made,
 
 def test_the_card_and_the_record_say_how_the_head_was_made(made, model):
     card = (made / "bundle" / "README.md").read_text()
-    assert (
-        "- Multi-vectors: one more transformer layer on the frozen token states of small, to 8 numbers"
-        in card
-    )
+    assert "- Multi-vectors of small: one more transformer layer on frozen token states, to 8 numbers" in card
     assert f"- {TEXTS}: MIT" in card
     record = json.loads((made / "run" / "small" / HEAD_FOLDER / "record.json").read_text())
     assert record["results"]["pairs"] > 60

@@ -60,6 +60,9 @@ def test_the_bundle_names_the_tier_and_what_it_counts(model):
     assert model.bundle.tiers["multi"]["text"].multi_vector.whole == 2.0
     assert model.bundle.tiers["small"]["text"].multi_vector.look == 7.0
     assert stored_by(object()) is None
+    card = (model.bundle.folder / "README.md").read_text()
+    assert "- Multi-vectors of multi: a projection of frozen token states, to 16 numbers a token" in card
+    assert "An index stores those of multi." in card
 
 
 def test_without_one_each_tier_stores_its_own(embedder):
