@@ -37,7 +37,7 @@ def model(tiers_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
         "looking",
         "1",
         1,
-        head=HeadTraining(tiers=("multi",)),
+        head=HeadTraining(tiers=("multi",), dim=16, inner=0, hidden=0),
         look_tier="multi",
         look={"multi": Look(3.0, 2.0)},
     )
