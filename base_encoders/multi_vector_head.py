@@ -30,8 +30,6 @@ class MultiVectorHead(nn.Module):
         self.inner, self.hidden = inner, hidden
         self.mean = nn.Parameter(torch.zeros(width), requires_grad=False)
         self.spread = nn.Parameter(torch.ones(width), requires_grad=False)
-        self.projection = nn.Linear(width, dim, bias=False)
-        self.weight = nn.Linear(width, 1)
         if inner:
             self.before_attention = nn.LayerNorm(width)
             self.queries_keys_values, self.attended = nn.Linear(width, 3 * inner), nn.Linear(inner, width)
@@ -42,6 +40,8 @@ class MultiVectorHead(nn.Module):
             self.up, self.down = nn.Linear(width, hidden), nn.Linear(hidden, width)
             nn.init.zeros_(self.down.weight)
             nn.init.zeros_(self.down.bias)
+        self.projection = nn.Linear(width, dim, bias=False)
+        self.weight = nn.Linear(width, 1)
 
     def forward(self, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors [B, T, dim] and weights [B, T] of states [B, T, width] with mask [B, T] of 0 and 1."""

@@ -15,12 +15,9 @@ from unbraid.distill.recipe import HeadTraining
 SAME = 0.93  # cosine of two documents' base vectors from which they are no negatives of each other
 TEMPERATURE = 0.05  # of the teacher's scores
 STATES_TEMPERATURE = 0.03  # of late interaction by whole states
-FACTORS = (
-    20.0,
-    12.0,
-    1.0,
-    20.0,
-)  # at first: of late interaction, cosine, words; of late interaction against whole states
+# Factors at first: of late interaction, of the cosine, of shared words; and of late interaction against whole states.
+FACTORS = (20.0, 12.0, 1.0, 20.0)
+LATE, BASE, WORDS, STATES = range(4)
 
 
 class Scores(nn.Module):
@@ -51,7 +48,7 @@ def both_scores(
     query, weights = scores.head(states, real)
     states, real, kept = batch(texts.documents, documents, texts.special)
     document, _ = scores.head(states, real)
-    of_late, of_base, of_words, _ = scores.factors.exp()
+    factors = scores.factors.exp()
     late = late_interaction(query, weights * words, document, kept)
     base = torch.from_numpy(texts.queries.base[list(queries)] @ texts.documents.base[list(documents)].T)
     shared = shared_words(
@@ -59,7 +56,8 @@ def both_scores(
         [texts.documents.ids[row] for row in documents],
         texts.idf,
     )
-    return late, of_late * late + of_base * base + of_words * torch.from_numpy(shared)
+    whole = factors[LATE] * late + factors[BASE] * base + factors[WORDS] * torch.from_numpy(shared)
+    return late, whole
 
 
 def states_scores(texts: Texts, rows: Sequence[int], mean: Tensor) -> Tensor:
@@ -101,11 +99,11 @@ def head_loss(
     same = torch.from_numpy(base @ base.T > SAME) & ~torch.eye(len(rows), dtype=torch.bool)
     target = torch.arange(len(rows))
     loss = cross_entropy(whole.masked_fill(same, -1e4), target)
-    alone = scores.factors[0].exp() * late
+    alone = scores.factors[LATE].exp() * late
     loss = loss + config.alone_weight * cross_entropy(alone.masked_fill(same, -1e4), target)
     if config.states_weight:
         wanted = log_softmax(states_scores(texts, rows, mean) / STATES_TEMPERATURE, -1)
-        found = log_softmax(scores.factors[3].exp() * late, -1)
+        found = log_softmax(scores.factors[STATES].exp() * late, -1)
         loss = loss + config.states_weight * kl_div(found, wanted, log_target=True, reduction="batchmean")
     known = np.flatnonzero(labelled[list(rows)])
     if len(known) > 1:

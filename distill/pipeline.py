@@ -172,7 +172,8 @@ def finished(folder: Path, plan: Recipe, parts: Sequence[str], *, tier: str = ""
     if tier:
         made, now = made | made.get("text", {}), now | now["text"]
     for name in (*parts, tier) if tier else parts:
-        if made.get(name) != now[name]:
+        # A field that an earlier version did not know is as good as an empty one.
+        if (made.get(name) or None) != (now[name] or None):
             raise DataError(
                 f"{record}: made with another {f'[text.{tier}]' if name == tier else name} than the recipe has now: "
                 "choose another --run"

@@ -200,7 +200,7 @@ class Recipe(Table, frozen=True):
     mapper: dict[SearchMode, MapperTraining] = field(default_factory=dict)
     nano: StaticTraining | None = None  # without it text has one tier
     head: HeadTraining | None = None  # for `unbraid train heads`
-    # Whose token vectors an index is to store, of passages that any tier encodes; "": each passage's own tier's.
+    # Whose token vectors an index is to store, of passages that any tier encodes. "": what the bundle says stays.
     look_tier: TextTier | Literal[""] = ""
     look: dict[TextTier, Look] = field(default_factory=dict)
     backbone_licence: str = ""  # for the card: name and licence of the weights that the students start from
@@ -248,11 +248,16 @@ def read_recipe(path: Path) -> Recipe:
         *(name for mapper in recipe.mapper.values() for name in mapper.captions),
     }
     used |= {f"{name}.jsonl.gz" for name in pictures}
-    if recipe.head:
-        if unknown := sorted({*recipe.look, *filter(None, [recipe.look_tier])} - {*recipe.head.tiers}):
+    trained = recipe.head.tiers if recipe.head else ()
+    if strange := sorted({*recipe.look, *filter(None, [recipe.look_tier])} - {*trained}):
+        raise DataError(f"{path}: look or look_tier names {strange[0]}, and [head] trains {list(trained)}")
+    for tier, look in recipe.look.items():
+        if not (0 < look.tokens < 1_000 and 0 <= look.whole < 1_000):
             raise DataError(
-                f"{path}: look or look_tier names {unknown[0]}, and [head] trains {list(recipe.head.tiers)}"
+                f"{path}: [look.{tier}] has tokens {look.tokens} and whole {look.whole}: expected tokens over 0, whole from 0, "
+                "both below 1,000"
             )
+    if recipe.head:
         used |= {*recipe.head.texts, *recipe.head.code}
     if unlicensed := sorted(used - recipe_licences(recipe).keys()):
         raise DataError(f"{path}: {', '.join(unlicensed)} used without a [[source]] that states its licence")

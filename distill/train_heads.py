@@ -49,7 +49,7 @@ def train_heads(recipe: Recipe, data: Path, run: Path, model: Embedder, labels: 
         raise DataError("the recipe has no table [head]: see distill/recipes/heads.toml")
     if unknown := sorted({*config.tiers} - model.bundle.tiers.keys()):
         raise BundleError(f"{model.name} has no tier {unknown[0]}; it has {', '.join(model.bundle.tiers)}")
-    decides = ("seed", "head", "look_tier") if recipe.look_tier else ("seed", "head")
+    decides = ("seed", "head", "look_tier")
     left = [tier for tier in config.tiers if not finished(run / tier / HEAD_FOLDER, recipe, decides)]
     pairs = head_pairs(config, data, labels, recipe.seed) if left else None
     for tier in left:
@@ -65,18 +65,25 @@ def train_heads(recipe: Recipe, data: Path, run: Path, model: Embedder, labels: 
             token_states(encoder, queries, folder), token_states(encoder, documents, folder), idf, special
         )
         if tier == recipe.look_tier:
-            texts = with_base_vectors(texts, pairs, model)
+            texts = beside_other_tiers(texts, pairs, model, tier)
         _train(recipe, config, tier, specs["text"].id, pairs, texts, run)
 
 
-def with_base_vectors(texts: Texts, pairs: HeadPairs, model: Embedder) -> Texts:
-    """The same with the base vectors that an index would hold, each of the tier for its language, not of the head's."""
+def beside_other_tiers(texts: Texts, pairs: HeadPairs, model: Embedder, tier: str) -> Texts:
+    """The same with the base vectors that an index holds of documents, and of the queries that it asks them by.
+
+    Documents that another tier than the head's encodes have its vectors, and so have their queries. Those of the head's tier
+    keep the head's. That its own base vectors count in a search, beside those of another tier, is not in the loss.
+    """
     items: list[Item] = [
         Code(text) if kind == "code" else text
         for text, kind in zip(pairs.documents, pairs.kinds, strict=True)
     ]
-    queries = model.encode(pairs.queries, side="query", on_truncate="ignore")
-    documents = model.encode(items, side="document", on_truncate="ignore")
+    rows = [row for row, route in enumerate(model.route(items, side="document")) if route.tier != tier]
+    queries, documents = texts.queries.base.copy(), texts.documents.base.copy()
+    if rows:
+        queries[rows] = model.encode([pairs.queries[row] for row in rows], side="query", on_truncate="ignore")
+        documents[rows] = model.encode([items[row] for row in rows], side="document", on_truncate="ignore")
     return replace(
         texts,
         queries=replace(texts.queries, base=queries),
@@ -154,7 +161,7 @@ def _train(
         measure_every=SAVE_EVERY,
         checkpoint=checkpoint,
         save_every=SAVE_EVERY,
-        settings=[recipe.seed, tier, encoder, config],
+        settings=[recipe.seed, tier, encoder, config, tier == recipe.look_tier],
         average=average,
     )
     kept: Scores = average.module

@@ -330,7 +330,12 @@ def _check_values(bundle: Bundle) -> None:
     for name, spec in (item for specs in bundle.tiers.values() for item in specs.items()):
         if (head := spec.multi_vector) and not (0 < head.look < 1_000 and 0 <= head.whole < 1_000):
             raise ValueError(
-                f"multi-vectors of {name} count {head.look} and {head.whole}: expected up to 1,000"
+                f"multi-vectors of {name} have look {head.look} and whole {head.whole}: expected look over 0, whole from 0, both "
+                "below 1,000"
+            )
+        if head and head.whole and (bundle.dim % 2 or bundle.dim > 4_096):
+            raise ValueError(
+                f"whole of {name} is {head.whole}: base vectors of {bundle.dim} numbers cannot be stored for it"
             )
         if spec.token_graphs and set(spec.token_graphs) != set(spec.graphs):
             raise ValueError(

@@ -20,7 +20,7 @@ from unbraid.mix import Query, join_mixes, split_mixes, without_mixes
 from unbraid.multi_vector.token_vectors import TokenVectors, pool
 from unbraid.runtime.cpu import usable_cores
 from unbraid.runtime.image import ImageRuntime
-from unbraid.runtime.multi_vector import MultiVectorRuntime
+from unbraid.runtime.multi_vector import MultiVectorRuntime, is_sentence_piece
 from unbraid.runtime.onnx_session import Session, open_graph, pick_graph, run_graph
 from unbraid.runtime.routing import (
     ENGLISH,
@@ -376,6 +376,10 @@ class Embedder:
         self._check_tier(tier)
         tokenizer = self._tokenizer(self.bundle.tiers[tier or self.tier][modality]).tokenizer
         return [tokenizer.id_to_token(int(one)) or "" for one in ids]
+
+    def sentence_pieces(self, tier: str) -> bool:
+        """Whether a tier's tokenizer has SentencePieces, where ▁ begins a word, else WordPieces, where ## goes on with one."""
+        return is_sentence_piece(self._tokenizer(self.bundle.tiers[tier]["text"]).tokenizer)
 
     def text_of_tokens(self, ids: Sequence[int], *, tier: str | None = None) -> str:
         """The text of token ids, without special tokens: what a tier with a prefix encodes behind it."""

@@ -312,6 +312,7 @@ class Index:
             chosen = [path for path in self.store.files() if owner.of(path) is found]
             self._delete(chosen, on_progress)
             write_roots(self.store, [one for one in roots if one is not found])
+            self._has_multi_vectors = None
         return len(chosen)
 
     def delete(self, paths: str | Path | Sequence[str | Path], *, on_progress: OnProgress = _ignore) -> int:
@@ -678,12 +679,13 @@ class Index:
 
     @property
     def reader(self) -> str | None:
-        """The tier that a second look and its explanation read by.
+        """The tier that a second look and its explanation read by; None is that of each passage.
 
-        What is stored is of one tier. What is encoded when it is needed is of the tier that made the base vectors (None), which
-        is quicker.
+        Where multi-vectors are stored, it is the one that the bundle names for them. What is encoded when it is needed is of the tier
+        that made the base vectors, which is quicker.
         """
-        return stored_by(self.model) if self._stores_multi_vectors() else None
+        stored = self._token_cache.path is not None and self._stores_multi_vectors()
+        return stored_by(self.model) if stored else None
 
     @property
     def _token_cache(self) -> TokenCache:

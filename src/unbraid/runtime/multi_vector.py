@@ -68,9 +68,15 @@ class MultiVectorRuntime:
 
 def meaningless(tokenizer: Tokenizer) -> frozenset[int]:
     """The ids of tokens that say nothing alone: English stop words, and what has no letter and no digit."""
-    pieces = tokenizer.get_vocab()
     # A SentencePiece without ▁ is part of a word, as a WordPiece with ## is.
-    words = {f"▁{word}" for word in STOP_WORDS} if any(one.startswith("▁") for one in pieces) else STOP_WORDS
+    words = {f"▁{word}" for word in STOP_WORDS} if is_sentence_piece(tokenizer) else STOP_WORDS
     return frozenset(
-        token for piece, token in pieces.items() if piece.lower() in words or not any(map(str.isalnum, piece))
+        token
+        for piece, token in tokenizer.get_vocab().items()
+        if piece.lower() in words or not any(map(str.isalnum, piece))
     )
+
+
+def is_sentence_piece(tokenizer: Tokenizer) -> bool:
+    """Whether a vocabulary is of SentencePieces: each has the space before a word, ▁, also as a piece of its own."""
+    return tokenizer.token_to_id("▁") is not None and tokenizer.token_to_id("##s") is None

@@ -26,32 +26,39 @@ class Head:
 
     tier: str
     space: str  # the head's id
-    key: bytes  # of the encoder and the head, as the cache has it
+    key: bytes  # of the encoder, the head and what is stored of them, as the cache has it
     dim: int
     look: float  # log odds of 1 in its scores
     whole: float  # of 1 in the cosine of its encoder's base vectors
 
     def most(self, base_dim: int) -> int:
-        """Vectors of a passage that are stored beside a base vector of `base_dim`."""
-        return (MOST_BYTES - base_dim // 2) // (self.dim // 2)
+        """Vectors of a passage that are stored, beside a base vector of `base_dim` where it counts."""
+        return (MOST_BYTES - (base_dim // 2 if self.whole else 0)) // (self.dim // 2)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a head's tier makes of a passage: unit token vectors float32 [tokens, dim] and the unit base vector [D]."""
+    """What a head's tier makes of a passage: unit token vectors float32 [tokens, dim] and, where it counts, the base vector [D].
+
+    Base vectors are of unit length.
+    """
 
     tokens: Tokens
-    base: NDArray[np.float32]
+    base: NDArray[np.float32] | None = None
 
     def packed(self) -> bytes:
         """In four bits a number, the base vector first."""
-        return pack(self.base[None]) + pack(self.tokens)
+        return (b"" if self.base is None else pack(self.base[None])) + pack(self.tokens)
 
     @classmethod
-    def of(cls, packed: bytes, dim: int, base_dim: int) -> "Reading":
+    def of(cls, packed: bytes, head: Head, base_dim: int) -> "Reading":
         """The reverse. Raises DataError for other bytes."""
-        (base,) = unpack(packed[: base_dim // 2], base_dim)
-        return cls(unpack(packed[base_dim // 2 :], dim), base)
+        if not head.whole:
+            return cls(unpack(packed, head.dim))
+        base = unpack(packed[: base_dim // 2], base_dim)
+        if not len(base):
+            raise DataError(f"{len(packed)} bytes: no base vector of {base_dim} numbers in four bits")
+        return cls(unpack(packed[base_dim // 2 :], head.dim), base[0])
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,8 @@ def head_of(model: Any, tier: str, modality: str) -> Head | None:
     precision = next((one for one, file in spec.graphs.items() if file == graph and one in head.graphs), None)
     if precision is None:
         return None
-    key = hashlib.blake2b(f"{spec.id}\0{head.id}\0{precision}".encode(), digest_size=KEY).digest()
+    made_by = [spec.id, head.id, precision, *(["base"] if head.whole else [])]
+    key = hashlib.blake2b("\0".join(made_by).encode(), digest_size=KEY).digest()
     return Head(tier, head.id, key, head.dim, head.look, head.whole)
 
 
@@ -121,7 +129,7 @@ def read_passages(
         last = perf_counter() - begun
     cache.write(new)
     packed |= new
-    return [_unpacked(packed.get(one.key), one.head.dim, model.dim) for one in passages]
+    return [_unpacked(packed.get(one.key), one.head, model.dim) for one in passages]
 
 
 def encode_passages(model: Any, passages: Sequence[Passage]) -> dict[bytes, bytes]:
@@ -134,15 +142,15 @@ def encode_passages(model: Any, passages: Sequence[Passage]) -> dict[bytes, byte
         items = [one.item for one in some]
         tokens = model.token_vectors(items, tier=tier, on_truncate="ignore", progress=False)
         for one, each in zip(some, tokens, strict=True):
-            reading = Reading(pool(each.vectors, one.head.most(model.dim)), each.base)
-            found[one.key] = reading.packed()
+            tokens = pool(each.vectors, one.head.most(model.dim))
+            found[one.key] = Reading(tokens, each.base if one.head.whole else None).packed()
     return found
 
 
-def _unpacked(packed: bytes | None, dim: int, base_dim: int) -> Reading | None:
+def _unpacked(packed: bytes | None, head: Head, base_dim: int) -> Reading | None:
     if packed is None:
         return None
     try:
-        return Reading.of(packed, dim, base_dim)
-    except (DataError, ValueError):  # a row of another program under our key
+        return Reading.of(packed, head, base_dim)
+    except DataError:  # a row of another program under our key
         return None

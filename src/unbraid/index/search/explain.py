@@ -1,5 +1,6 @@
 """Why a hit was found: which words of its passage answered which words of the query, by their token vectors."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -69,17 +70,18 @@ def read_words(model: Any, items: Sequence[Item], head: Head) -> list[Words]:
     tokens = model.token_vectors(items, tier=head.tier, pruned=False, on_truncate="ignore", progress=False)
     return [
         join_pieces(
-            model.pieces(each.ids, "code" if isinstance(item, Code) else "text", tier=head.tier), each.vectors
+            model.pieces(each.ids, "code" if isinstance(item, Code) else "text", tier=head.tier),
+            each.vectors,
+            sentence=model.sentence_pieces(head.tier),
         )
         for item, each in zip(items, tokens, strict=True)
     ]
 
 
-def join_pieces(pieces: Sequence[str], vectors: NDArray[np.float32]) -> Words:
-    """Words of the pieces of a text and their vectors [n, dim]."""
+def join_pieces(pieces: Sequence[str], vectors: NDArray[np.float32], *, sentence: bool = False) -> Words:
+    """Words of the pieces of a text and their vectors [n, dim]. `sentence`: they are SentencePieces, else WordPieces."""
     words: list[str] = []
     of: list[int] = []
-    sentence = any(piece.startswith(OUTER) for piece in pieces)
     for piece in pieces:
         letters = piece.removeprefix(OUTER if sentence else INNER)
         if words and _goes_on(piece, words[-1], sentence=sentence):
@@ -96,9 +98,14 @@ def _goes_on(piece: str, word: str, *, sentence: bool) -> bool:
     """Whether a piece belongs to the `word` before it. `sentence`: it is a SentencePiece, else a WordPiece."""
     if not sentence:
         return piece.startswith(INNER)
+    first, last = piece[:1], word[-1:]
     # Without spaces between words, a piece is the best that is known of a word.
-    joined = word[-1:].isalnum() and piece[:1].isalnum() and not is_unspaced(piece[0])
-    return joined and not piece.startswith(OUTER)
+    return _in_word(last) and _in_word(first) and not (is_unspaced(last) or is_unspaced(first))
+
+
+def _in_word(character: str) -> bool:
+    """Whether a character is a letter, a digit or a sign that belongs to one, such as a vowel of Hindi."""
+    return character.isalnum() or (character != "" and unicodedata.category(character)[0] == "M")
 
 
 def _passage(hit: Hit) -> str | None:

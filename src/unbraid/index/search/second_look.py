@@ -13,7 +13,8 @@ put in the index: a second opinion of the whole. Else the tier of each passage r
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -89,18 +90,28 @@ def gains(
     `look` and `whole` are the log odds of 1 in late interaction and in the cosine of base vectors (MultiVectorSpec).
     """
     gained = changes(maxsim(query, [one.tokens for one in readings]), look)
+    second = second & [one.base is not None for one in readings]
     if whole and query.base is not None and second.any():
         asked = query.base / np.linalg.norm(query.base)
-        cosines = [one.base @ asked for one, counts in zip(readings, second, strict=True) if counts]
+        bases = (one.base for one, counts in zip(readings, second, strict=True) if counts)
+        cosines = [asked @ base for base in bases if base is not None]
         gained[second] += changes(np.asarray(cosines), whole)
     return gained
+
+
+@dataclass
+class Left:
+    """The seconds that the second look of a query has `used` of its time."""
+
+    used: float = 0.0
 
 
 @dataclass(frozen=True)
 class SecondLook:
     """The second look of one query of words: its token vectors by `head`, and the `share` of its weights that scores count.
 
-    `reader` is the tier that reads passages; None is that of each.
+    `reader` is the tier that reads passages; None is that of each. An index of two tiers is searched in two parts
+    (by_tier.py), which share the time of `left`.
     """
 
     model: Any
@@ -110,6 +121,7 @@ class SecondLook:
     rerank: Rerank
     cache: TokenCache
     reader: str | None = None
+    left: "Left" = field(default_factory=lambda: Left())
 
     def again(self, odds: Scores, ids: Sequence[UUID], entries_of: EntriesOf) -> Scores:
         """Log odds [n] of the candidates `ids`, those of the first changed by what their tokens say."""
@@ -121,7 +133,10 @@ class SecondLook:
             for row, one in zip(first, passages, strict=True)
             if one is not None and (one.head.tier, one.head.space) == (self.head.tier, self.head.space)
         ]
-        readings = read_passages(self.model, [one for _, one in seen], self.cache, self.rerank.seconds)
+        start, seconds = perf_counter(), self.rerank.seconds
+        within = None if seconds is None else max(0.0, seconds - self.left.used)
+        readings = read_passages(self.model, [one for _, one in seen], self.cache, within)
+        self.left.used += perf_counter() - start
         # An empty text has no tokens, and nothing to look at.
         found = [
             (row, one, each)

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     import sqlite3
 
 FILE = "token_vectors.sqlite"
-FORMAT = 2  # of packed vectors; a row of another counts as damaged, so it is made anew
-# Of a stored passage. One with more tokens than fit is pooled: 56 vectors of 128 numbers beside a base vector of 512.
+FORMAT = 1  # of packed vectors; a row of another counts as damaged, so it is made anew
+# Of a stored passage. One with more tokens than fit is pooled: 120 vectors of 64 numbers, or 56 of 128 beside a base vector of 512.
 MOST_BYTES = 3_840
 KEY = 16  # bytes of a passage's key, and of a head's
 # Seconds until a file that another process writes counts as missing, and until nothing is kept.
 PATIENCE = {"ro": 0.02, "rw": 0.2, "rwc": 0.2}
-MOST_KEPT = 4_096  # passages in memory where there is no folder: 12 MB
+MOST_KEPT = 4_096  # passages in memory where there is no folder: 16 MB at most
 _ASKED = 500  # keys of one question
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")  # the last: its table is another one
 _TABLE = "CREATE TABLE tokens (key BLOB PRIMARY KEY, packed BLOB NOT NULL)"
