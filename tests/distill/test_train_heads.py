@@ -14,7 +14,7 @@ from unbraid.base_encoders.multi_vector_head import HEAD_FOLDER, late_interactio
 from unbraid.cli.main import app
 from unbraid.distill import train_heads as stage
 from unbraid.distill.data.head_pairs import head_pairs, pair_of
-from unbraid.distill.data.token_states import token_states
+from unbraid.distill.data.token_states import TokenStates, token_states
 from unbraid.distill.head_loss import Texts, head_loss, root_idf, shared_words, states_scores
 from unbraid.distill.labels.label_shard import Labels, text_key
 from unbraid.distill.labels.label_store import Description, open_labels
@@ -270,32 +270,53 @@ def test_scores_of_whole_states_are_late_interaction_of_what_is_left_without_the
     assert found[0, 0] == pytest.approx(1, abs=1e-5)
 
 
-def test_a_head_that_keeps_what_whole_states_say_is_near_to_them(data, model, tmp_path):
-    made = recipe(states_weight=1.0, steps=3)
-    train_heads(made, data, tmp_path, model, None)
-    factors = json.loads((tmp_path / "small" / HEAD_FOLDER / "record.json").read_text())["results"]["factors"]
-    assert len(factors) == 4 and factors[3] != 20
+def test_whole_states_are_kept_where_the_recipe_wants_it(data, model, tmp_path):
+    for weight in (0.0, 1.0):
+        folder = tmp_path / str(weight)
+        train_heads(recipe(states_weight=weight, steps=3), data, folder, model, None)
+        record = json.loads((folder / "small" / HEAD_FOLDER / "record.json").read_text())
+        *_, states = record["results"]["factors"]
+        assert (states != 20) == bool(weight)
 
 
-def test_a_head_whose_vectors_are_stored_learns_beside_the_base_vectors_of_an_index(data, model, tmp_path):
+def test_a_head_whose_vectors_are_stored_learns_beside_the_base_vectors_of_an_index(
+    data, model, tmp_path, monkeypatch
+):
     plan = replace(recipe(steps=2), look_tier="small", look={"small": Look(3.0)})
-    asked = []
+    asked, seen = [], []
 
-    class Counting:
-        def __init__(self, of):
-            self.of, self.bundle, self.name = of, of.bundle, of.name
+    class OtherTier:
+        """Sends every text to another tier, whose vectors are all alike."""
+
+        bundle, name = model.bundle, model.name
+
+        def route(self, items, **given):
+            return [SimpleNamespace(tier="base")] * len(items)
 
         def encode(self, items, **given):
-            asked.append(given["side"])
-            return self.of.encode(items, **given)
+            asked.append((given["side"], len(items)))
+            return np.full((len(items), 512), 512**-0.5, np.float32)
 
-    train_heads(plan, data, tmp_path / "run", Counting(model), None)
-    assert asked == ["query", "document"]
-    train_heads(plan, data, tmp_path / "run", Counting(model), None)  # finished
+    keep = stage.head_loss
+    monkeypatch.setattr(stage, "head_loss", lambda *given: seen.append(given[2]) or keep(*given))
+    train_heads(plan, data, tmp_path / "run", OtherTier(), None)
+    sides, counts = zip(*asked, strict=True)
+    assert sides == ("query", "document") and counts[0] == counts[1] > 60
+    assert all((side.base == np.float32(512**-0.5)).all() for side in (seen[0].queries, seen[0].documents))
+    train_heads(plan, data, tmp_path / "run", OtherTier(), None)  # finished
     assert len(asked) == 2
+    with pytest.raises(DataError, match="look_tier"):
+        train_heads(replace(plan, look_tier=""), data, tmp_path / "run", OtherTier(), None)
     export_heads(recipe_table(plan), tmp_path / "run", model, tmp_path / "out")
     bundle = unbraid.load(tmp_path / "out").bundle
     assert bundle.look_tier == "small" and bundle.text["text"].multi_vector.look == 3.0
+
+
+def test_documents_of_the_heads_own_tier_keep_its_vectors(data, model):
+    pairs = head_pairs(TRAINING, data, None, 5)
+    zeros = TokenStates([], np.zeros(0), [[]], np.zeros((len(pairs.queries), 512), np.float32))
+    found = stage.beside_other_tiers(Texts(zeros, zeros, np.zeros(1), []), pairs, model, model.tier)
+    assert not found.documents.base.any() and not found.queries.base.any()
 
 
 def test_what_a_recipe_says_of_a_second_look_is_of_its_own_heads(tmp_path):

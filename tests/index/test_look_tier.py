@@ -1,7 +1,9 @@
 """An index that stores the token vectors of one tier, whatever tier encodes its passages."""
 
+import hashlib
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ from unbraid.bundle import manifest_hash
 from unbraid.distill.recipe import HeadTraining, Look, Recipe
 from unbraid.errors import BundleError
 from unbraid.export import export_heads
-from unbraid.index.search.document_tokens import Reading, head_of, read_passages, stored_by
-from unbraid.index.search.second_look import Rerank, changes, gains, query_head, second_looks
+from unbraid.index.search import second_look
+from unbraid.index.search.document_tokens import Passage, Reading, head_of, read_passages, stored_by
+from unbraid.index.search.second_look import Rerank, changes, second_looks
 from unbraid.index.search.token_cache import FILE, TokenCache
+from unbraid.multi_vector.codes import pack
 from unbraid.multi_vector.maxsim import maxsim
 from unbraid.training.record import recipe_table
 
@@ -93,21 +97,26 @@ def test_what_is_stored_is_read_by_that_tier_for_passages_of_every_tier(model, n
 
 
 def test_its_scores_count_what_the_bundle_says(model, notes, tmp_path):
+    (notes / "more.md").write_text("a red house and a river")
+    (notes / "again.md").write_text("search vector model")
     (one,) = second_looks(model, ["the dog"], 0.5, Rerank(), TokenCache(None), "multi")
     assert one is not None and one.head.tier == "multi"
     with unbraid.open_index(tmp_path / "ix", model=model) as index:
         index.add(notes, multi_vector=True, progress=False)
         entries = [one for some, _, _ in index.store.items() for one in some]
-    rows = list(range(len(entries)))
-    found = one.again(np.zeros(len(rows)), rows, lambda ids: [entries[n] for n in ids])
-    read = read_passages(model, [index_passage(model, each) for each in entries], TokenCache(None))
-    expected = changes(maxsim(one.query, [each.tokens for each in read]), 1.5)
-    # Only the English one has base vectors of another tier: alone, it is the mean of the best, and gains nothing by them.
-    assert found == pytest.approx(expected)
-    again = gains(one.query, read, np.ones(len(read), bool), 1.5, 1.0)
-    assert again == pytest.approx(
-        expected + changes(np.asarray([each.base @ unit(one.query.base) for each in read]), 1.0)
+    found = one.again(
+        np.zeros(len(entries)), list(range(len(entries))), lambda ids: [entries[n] for n in ids]
     )
+    passages = [Passage.of(model, each, "multi") for each in entries]
+    read = read_passages(model, passages, TokenCache(None))
+    expected = changes(maxsim(one.query, [each.tokens for each in read]), 1.5)
+    others = np.asarray([each.tier != "multi" for each in entries])
+    assert others.sum() == 3
+    # What multi has encoded itself gains nothing by its base vector, which the first ranking knows.
+    cosines = [unit(one.query.base) @ each.base for each, other in zip(read, others, strict=True) if other]
+    expected[others] += changes(np.asarray(cosines), 1.0)
+    assert found == pytest.approx(expected)
+    assert np.abs(changes(np.asarray(cosines), 1.0)).max() > 1e-3
 
 
 def unit(vector: Any) -> Any:
@@ -121,23 +130,68 @@ def test_what_is_read_is_what_the_tier_gives(model):
     for one, whole in zip(exact, base, strict=True):
         assert (one.base == whole).all()
         read = Reading(one.vectors, unit(one.base))
-        again = Reading.of(read.packed(), 16, len(whole))
+        again = Reading.of(read.packed(), head_of(model, "multi", "text"), len(whole))
         assert (
             np.einsum("td,td->t", read.tokens, again.tokens) > 0.98
         ).all() and read.base @ again.base > 0.98
 
 
-def index_passage(model: Any, entry: Any) -> Any:
-    from unbraid.index.search.document_tokens import Passage
+@pytest.fixture
+def calls(monkeypatch):
+    """The tiers of all calls of `token_vectors`."""
+    tiers: list[str] = []
+    keep = unbraid.Embedder.token_vectors
 
-    return Passage.of(model, entry, "multi")
+    def counted(self: Any, items: Any, **given: Any) -> Any:
+        tiers.append(given["tier"])
+        return keep(self, items, **given)
+
+    monkeypatch.setattr(unbraid.Embedder, "token_vectors", counted)
+    return tiers
 
 
-def test_what_is_encoded_when_it_is_needed_is_read_by_the_tier_of_each_passage(model, notes, tmp_path):
+def test_what_is_encoded_when_it_is_needed_is_read_by_the_tier_of_each_passage(model, notes, tmp_path, calls):
     with unbraid.open_index(tmp_path / "ix", model=model) as index:
         index.add(notes, progress=False)
         assert index.reader is None and not (tmp_path / "ix" / FILE).exists()
-        assert query_head(model, ENGLISH) == head_of(model, model.bundle.document_tier, "text")
+        index.search(ENGLISH, rerank="on")
+        assert calls == ["small", "small"]  # query and passage; base and multi have no head, or another
+
+
+def test_an_index_without_a_root_for_it_any_more_is_read_by_each_tier(model, notes, tmp_path):
+    with unbraid.open_index(tmp_path / "ix", model=model) as index:
+        index.add(notes, multi_vector=True, progress=False)
+        assert index.reader == "multi"
+        index.remove_root(notes)
+        assert index.reader is None
+
+
+def test_the_parts_of_an_index_of_two_tiers_share_the_time(model, notes, tmp_path, monkeypatch):
+    given = []
+    keep = second_look.read_passages
+
+    def slow(model: Any, passages: Any, cache: Any, seconds: Any) -> Any:
+        given.append(seconds)
+        time.sleep(0.02)
+        return keep(model, passages, cache, seconds)
+
+    monkeypatch.setattr(second_look, "read_passages", slow)
+    with unbraid.open_index(tmp_path / "ix", model=model) as index:
+        index.add(notes, multi_vector=True, progress=False)
+        index.search("the dog", rerank="5s")
+        assert len(given) == 2 and given[0] == 5 and given[1] <= 4.98
+        index.search("the dog", rerank="10ms")
+        assert given[3] == 0
+
+
+def test_rows_of_heads_without_base_vectors_are_those_of_the_version_before(model):
+    head = head_of(model, "small", "text")
+    spec = model.bundle.tiers["small"]["text"]
+    old = hashlib.blake2b(f"{spec.id}\0{spec.multi_vector.id}\0int8".encode(), digest_size=16).digest()
+    assert head.key == old
+    (tokens,) = model.token_vectors(["the cat"], tier="small")
+    assert Reading(tokens.vectors).packed() == pack(tokens.vectors)
+    assert Reading.of(pack(tokens.vectors), head, 512).base is None
 
 
 def test_hits_of_all_languages_are_explained(model, notes, tmp_path):

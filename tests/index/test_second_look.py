@@ -246,9 +246,10 @@ def test_stored_tokens_are_nearly_those_of_the_model(embedder):
 
 def test_a_long_passage_takes_no_more_than_its_room(embedder, monkeypatch):
     head = head_of(embedder, "small", "text")
-    base = embedder.dim // 2
-    assert head is not None and base + head.most(embedder.dim) * (head.dim // 2) <= MOST_BYTES
-    monkeypatch.setattr(tokens_module, "MOST_BYTES", base + 3 * (head.dim // 2))
+    assert head is not None and head.most(embedder.dim) * (head.dim // 2) == MOST_BYTES
+    whole = replace(head, whole=1.0)
+    assert embedder.dim // 2 + whole.most(embedder.dim) * (head.dim // 2) == MOST_BYTES
+    monkeypatch.setattr(tokens_module, "MOST_BYTES", 3 * (head.dim // 2))
     (found,) = tokens_read(embedder, passages(embedder, ["cat dog house river red green"]), TokenCache(None))
     assert found is not None and found.shape == (3, head.dim)
 
@@ -608,11 +609,19 @@ def test_pieces_are_joined_to_words_and_those_that_say_nothing_are_left_out():
         ),
         (["▁東京", "都", "に", "行く"], ["東京", "都", "に", "行く"], [0, 1, 2, 3]),
         (["▁", "привет", "▁мир"], ["", "привет", "мир"], [1, 2]),
+        (["▁私は", "Py", "thon"], ["私は", "Python"], [0, 1, 1]),
+        (["▁2024", "年", "10"], ["2024", "年", "10"], [0, 1, 2]),
+        (["▁नम", "स्", "ते", "▁हिन्द", "ी"], ["नमस्ते", "हिन्दी"], [0, 0, 0, 1, 1]),
     ],
 )
 def test_words_of_sentence_pieces(pieces, words, of):
-    found = join_pieces(pieces, np.eye(len(pieces), dtype=np.float32))
+    found = join_pieces(pieces, np.eye(len(pieces), dtype=np.float32), sentence=True)
     assert (found.words, found.of) == (words, of)
+
+
+def test_a_sign_that_begins_sentence_pieces_elsewhere_is_a_sign_among_word_pieces():
+    found = join_pieces(["progress", "▁", "bar", "##s"], np.eye(4, dtype=np.float32))
+    assert (found.words, found.of) == (["progress", "▁", "bars"], [0, 2, 2])
 
 
 def test_tokens_that_say_nothing_are_found_in_both_kinds_of_vocabulary():
