@@ -104,9 +104,10 @@ def speed(bundle: Path | None, tier: str | None) -> None:
                 query = query_tokens(model, QUERY, by)
 
                 def once() -> Any:
-                    read = [one for one in read_passages(model, passages, of) if one is not None]
-                    second = np.asarray([one.tier != by.tier for one in passages])
-                    return gains(query, read, second, by.look, by.whole)
+                    found = zip(passages, read_passages(model, passages, of), strict=True)
+                    read = [(one.tier != by.tier, each) for one, each in found if each is not None]
+                    second = np.asarray([other for other, _ in read])
+                    return gains(query, [each for _, each in read], second, by.look, by.whole)
 
                 return once
 
@@ -147,12 +148,16 @@ def looked(
     first: int,
     cache: TokenCache,
     by: str | None,
-    tier: str,
+    tier: str | None,
 ) -> dict[tuple[float, float], hybrid.Scores]:
     """By weight the log odds [q, n] of every document after a second look at the `first` of each query."""
     kind = "code" if one.code else "text"
     items = [Code(text) if one.code else text for text in one.documents]
-    wanted = [Passage(item, document, content_key(str(item), kind) + document.key, tier) for item in items]
+    tiers = [route.tier for route in model.route(items, side="document", tier=tier)]
+    wanted = [
+        Passage(item, document, content_key(str(item), kind) + document.key, by_tier)
+        for item, by_tier in zip(items, tiers, strict=True)
+    ]
     heads = [query_head(model, text, by) for text in one.queries]
     after = {weight: np.stack(odds).astype(np.float64) for weight in WEIGHTS}
     for row, head in enumerate(heads):
@@ -163,7 +168,7 @@ def looked(
         found = read_passages(model, [wanted[place] for place in leading], cache)
         told = [n for n, each in enumerate(found) if each is not None and len(each.tokens)]
         read = [each for each in found if each is not None and len(each.tokens)]
-        second = np.full(len(read), tier != document.tier)
+        second = np.asarray([wanted[leading[n]].tier != document.tier for n in told])
         for (look, whole), changed in after.items():
             changed[row, leading[told]] += gains(tokens, read, second, look, whole)
     return after
@@ -175,7 +180,7 @@ def quality(arguments: argparse.Namespace) -> None:
     model = vectors.model()
     relevance = relevance_of(model)
     cache = TokenCache(arguments.cache)
-    gains: dict[str, list[list[float]]] = {}
+    changed_by: dict[str, list[list[float]]] = {}
     by = arguments.by or stored_by(model)
     print(f"{'set':20} {'docs':>6} {'hybrid':>7}", *(f"{look:>3g}+{whole:<3g}" for look, whole in WEIGHTS))
     hybrid.FILES |= UNSEEN | RELATED
@@ -194,16 +199,16 @@ def quality(arguments: argparse.Namespace) -> None:
             for query, row in zip(one.queries, dense, strict=True)
         ]
         before = hybrid.ndcg(np.stack(odds), one.gold)
-        found = looked(model, one, odds, document, arguments.first, cache, by, model.tier)
+        found = looked(model, one, odds, document, arguments.first, cache, by, arguments.tier)
         after = [hybrid.ndcg(scores.astype(np.float32), one.gold) for scores in found.values()]
         kind = f"{'related' if one.name in RELATED else 'unseen'} {'code' if one.code else 'text'}"
-        gains.setdefault(kind, []).append([value - before for value in after])
+        changed_by.setdefault(kind, []).append([value - before for value in after])
         print(
             f"{one.name:20} {len(one.documents):6} {before:7.3f}",
             *(f"{value:7.3f}" for value in after),
             flush=True,
         )
-    for kind, found in gains.items():
+    for kind, found in changed_by.items():
         some = np.asarray(found) * 100
         print(f"{kind:20} {'mean':>14}", *(f"{value:+7.2f}" for value in some.mean(axis=0)))
         print(f"{'':20} {'worst':>14}", *(f"{value:+7.2f}" for value in some.min(axis=0)))

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from unbraid.base_encoders.multi_vector_head import HEAD_FOLDER, load_multi_vector_head
-from unbraid.bundle import MANIFEST, SMALL, MultiVectorSpec
+from unbraid.bundle import MANIFEST, SMALL
 from unbraid.embedder import Embedder
 from unbraid.errors import DataError
 from unbraid.export.bundle_card import card_with_heads
 from unbraid.export.bundle_writer import bundle_folder, graphs_and_tokenizers, seal
 from unbraid.export.parity import Parity
 from unbraid.export.parity_samples import docstrings
-from unbraid.export.text_tiers import file_hash, head_entry
+from unbraid.export.text_tiers import file_hash, head_entry, look_counts
 from unbraid.runtime.text import TextRuntime
 
 SAMPLES = 64  # texts that a head is compared with torch on
@@ -55,13 +55,8 @@ def export_heads(
             head = load_multi_vector_head(run / tier / HEAD_FOLDER)
             made, parities = head_entry(head, folder, entries["text"]["graphs"], _inputs(runtime))
             new += parities
-            look = recipe["look"].get(tier, {})
-            counts = {
-                "look": look.get("tokens", MultiVectorSpec.look),
-                "whole": look.get("whole", MultiVectorSpec.whole),
-            }
             for kind in ("text", "code"):
-                entries[kind]["multi_vector"] = made | counts
+                entries[kind]["multi_vector"] = made | look_counts(recipe, tier)
         kept = {path.name for path in folder.glob("*.onnx")} - {one.graph for one in new}
         old_parities = [Parity(**one) for one in json.loads((folder / "parity.json").read_text())]
         parities = [one for one in old_parities if one.graph in kept] + new

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from unbraid.base_encoders.image_encoder import ImageEncoder, load_image_encoder
+from unbraid.base_encoders.multi_vector_head import HEAD_FOLDER
 from unbraid.base_encoders.sample_pictures import load_samples
 from unbraid.bundle import FORMAT, MANIFEST, PRECISIONS, SMALL, manifest_hash, read_bundle
 from unbraid.errors import BundleError, DataError
@@ -24,7 +25,7 @@ from unbraid.export.onnx_graphs import export_image, export_mapper, quantize, st
 from unbraid.export.parity import Parity, ParityError, compare
 from unbraid.export.parity_samples import image_cases, mapper_cases
 from unbraid.export.static_int8 import is_convolutional, quantize_tower
-from unbraid.export.text_tiers import file_hash, nano_tier, transformer_tiers
+from unbraid.export.text_tiers import file_hash, head_recipe, nano_tier, transformer_tiers
 from unbraid.io.atomic import atomic_folder
 from unbraid.mappers import load_mapper
 from unbraid.tasks import SEARCH_MODES
@@ -225,6 +226,7 @@ def _manifest(
         **({"tiers": tiers} if tiers else {}),
         "document_tier": recipe["document_tier"],
         "query_tier": recipe["query_tier"],
+        **_look_tier(run),
         "mappers": mappers,
         "search_modes": {mode: tasks for mode, tasks in SEARCH_MODES.items() if set(tasks) <= set(mappers)},
         "licences": _licences(recipe, run / "labels" / "record.json"),
@@ -232,6 +234,13 @@ def _manifest(
     }
     sizes = {path.name: path.stat().st_size for path in graphs}
     seal(folder, about, card(about, recipe, record, parities, run, sizes))
+
+
+def _look_tier(run: Path) -> dict[str, str]:
+    """The entry `look_tier`, where a head in the run was trained to be it."""
+    tiers = [head.parent.name for head in sorted(run.glob(f"*/{HEAD_FOLDER}"))]
+    named = [tier for tier in tiers if head_recipe(run, tier).get("look_tier") == tier]
+    return {"look_tier": named[0]} if named else {}
 
 
 def graphs_and_tokenizers(folder: Path) -> list[Path]:

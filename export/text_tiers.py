@@ -20,7 +20,7 @@ from unbraid.base_encoders.graph_states import open_with_states
 from unbraid.base_encoders.multi_vector_head import HEAD_FOLDER, MultiVectorHead, load_multi_vector_head
 from unbraid.base_encoders.static_encoder import load_static_encoder
 from unbraid.base_encoders.text_encoder import TextEncoder, load_text_encoder
-from unbraid.bundle import SMALL, TextSpec
+from unbraid.bundle import SMALL, MultiVectorSpec, TextSpec
 from unbraid.errors import DataError
 from unbraid.export.multi_vector_graph import export_head
 from unbraid.export.onnx_graphs import (
@@ -80,7 +80,8 @@ def transformer_tiers(
             files = {"graphs": graphs, "token_graphs": shared, "tokenizer": f"{first}tokenizer.json"}
             if (run / tier / HEAD_FOLDER).exists():
                 head = load_multi_vector_head(run / tier / HEAD_FOLDER)
-                files["multi_vector"], parities_of_head = head_entry(head, folder, graphs, inputs)
+                made, parities_of_head = head_entry(head, folder, graphs, inputs)
+                files["multi_vector"] = made | look_counts(head_recipe(run, tier), tier)
                 parities += parities_of_head
             limits = {"max_tokens": max_tokens, "batch_tokens": TextSpec.batch_tokens}
             weights = file_hash(
@@ -133,6 +134,22 @@ def head_entry(
         )
     ident = file_hash(*(folder / one for one in files.values()))
     return {"id": ident, "graphs": files, "dim": head.projection.out_features}, parities
+
+
+def head_recipe(run: Path, tier: str) -> dict[str, Any]:
+    """The recipe that trained the head of a tier; empty where no record says so."""
+    path = run / tier / HEAD_FOLDER / "record.json"
+    recipe: dict[str, Any] = json.loads(path.read_text()).get("recipe", {}) if path.exists() else {}
+    return recipe
+
+
+def look_counts(recipe: Mapping[str, Any], tier: str) -> dict[str, float]:
+    """What a second look by the head of a tier counts, as a manifest has it (MultiVectorSpec)."""
+    look = recipe.get("look", {}).get(tier, {})
+    return {
+        "look": look.get("tokens", MultiVectorSpec.look),
+        "whole": look.get("whole", MultiVectorSpec.whole),
+    }
 
 
 def file_hash(*paths: Path) -> str:

@@ -15,7 +15,7 @@ from unbraid.base_encoders.multi_vector_head import HEAD_FOLDER, MultiVectorHead
 from unbraid.bundle import manifest_hash
 from unbraid.distill.recipe import HeadTraining, Look, Recipe
 from unbraid.errors import BundleError
-from unbraid.export import export_heads
+from unbraid.export import export_bundle, export_heads
 from unbraid.index.search import second_look
 from unbraid.index.search.document_tokens import Passage, Reading, head_of, read_passages, stored_by
 from unbraid.index.search.second_look import Rerank, changes, second_looks
@@ -67,6 +67,19 @@ def test_the_bundle_names_the_tier_and_what_it_counts(model):
     card = (model.bundle.folder / "README.md").read_text()
     assert "- Multi-vectors of multi: a projection of frozen token states, to 16 numbers a token" in card
     assert "An index stores those of multi." in card
+
+
+def test_a_bundle_that_is_exported_from_the_whole_run_says_so_too(tiered, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiered.run, run)
+    head = run / "multi" / HEAD_FOLDER
+    MultiVectorHead(32, 16, inner=0, hidden=0).save(head)
+    recipe = {"look_tier": "multi", "look": {"multi": {"tokens": 3.0, "whole": 2.0}}}
+    (head / "record.json").write_text(json.dumps({"results": {}, "recipe": recipe}))
+    export_bundle(run, tmp_path / "bundle")
+    bundle = unbraid.load(tmp_path / "bundle").bundle
+    spec = bundle.tiers["multi"]["text"].multi_vector
+    assert (bundle.look_tier, spec.look, spec.whole) == ("multi", 3.0, 2.0)
 
 
 def test_without_one_each_tier_stores_its_own(embedder):
