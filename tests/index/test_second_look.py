@@ -348,12 +348,19 @@ def test_several_queries_are_looked_at_each_by_itself(index):
 def test_a_mode_may_count_it_otherwise_or_not_at_all(index, tmp_path):
     usual = relevance_of(index.model)
     about = {"words": usual.words, "vector": usual.vector, "mean": usual.mean, "spread": usual.spread}
-    bundle = replace(index.model.bundle, relevance={**about, "look": {"code": 0}})
+    bundle = replace(index.model.bundle, relevance={**about, "look_share": {"code": 0}})
     other = unbraid.Embedder(bundle, threads=1)
     index.close()
     with unbraid.open_index(tmp_path / "ix", model=other) as weighed:
         assert weighed.search("cat", mode="code", rerank="on") == weighed.search("cat", mode="code")
         assert weighed.search("cat", rerank="on") != weighed.search("cat")
+
+
+def test_log_odds_by_mode_of_a_bundle_of_before_are_shares(index):
+    usual = relevance_of(index.model)
+    about = {"words": usual.words, "vector": usual.vector, "mean": usual.mean, "spread": usual.spread}
+    bundle = replace(index.model.bundle, relevance={**about, "look": {"code": 0, "symmetric": 3.5}})
+    assert relevance_of(unbraid.Embedder(bundle)).look == {"code": 0, "symmetric": 0.5}
 
 
 def test_a_wrong_rerank_is_refused_and_a_model_without_heads_warns(index, tiny_model, tmp_path, notes):

@@ -31,7 +31,7 @@ def delete_files(store: Store, paths: Iterable[str], cache: TokenCache, moved: C
 
 
 def store_tokens(model: Model, entries: Iterable[Entry], cache: TokenCache) -> None:
-    """Encode the tokens of those chunks that are not stored yet; pictures and tiers without a head have none."""
+    """Encode the tokens of those chunks that are not stored yet; pictures have none, and passages that no head reads."""
     reader = stored_by(model)
     passages = [one for entry in entries if (one := Passage.of(model, entry, reader)) is not None]
     by_key = {one.key: one for one in passages}

@@ -1,4 +1,4 @@
-"""token_vectors.sqlite in the folder of an index: the packed token vectors of passages, so that each is encoded once.
+"""token_vectors.sqlite in the folder of an index: what heads read of passages, packed, so that each is encoded once.
 
 Only a cache. A row is found by the passage's content and by the head that made it, so it never goes stale; it may be missing,
 and the file may be deleted at any time. A damaged row counts as missing and a damaged file is made anew. Where the file cannot
