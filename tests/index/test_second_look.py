@@ -265,6 +265,12 @@ def test_a_row_of_another_format_is_made_anew(embedder, tmp_path, monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
+def test_words_in_a_picture_are_not_looked_at_and_those_of_a_scanned_page_are(embedder):
+    words = replace(entry("sales by year"), language="picture")
+    assert Passage.of(embedder, words) is None
+    assert Passage.of(embedder, replace(words, language="pdf")) is not None
+
+
 def test_foreign_bytes_under_a_key_count_as_not_looked_at(embedder):
     cache = TokenCache(None)
     some = passages(embedder, ["cat"])

@@ -72,11 +72,12 @@ class Passage:
 
     @classmethod
     def of(cls, model: Any, entry: Entry | None, reader: str | None = None) -> "Passage | None":
-        """The passage of a chunk; None for a damaged chunk, a picture, and a tier without a head.
+        """The passage of a chunk; None for a damaged chunk, for a picture and the words in it, and for a tier without a head.
 
         `reader` is the tier whose head reads it; None is the tier that encoded it.
         """
-        if entry is None or entry.modality == "image":
+        # The words of a chart are labels in no order, and a second look at them finds charts worse (docs/experiments.md).
+        if entry is None or entry.of_picture:
             return None
         head = head_of(model, reader or entry.tier, entry.modality)
         if head is None:

@@ -3,8 +3,8 @@
 A vector says what a passage is about as a whole. Its tokens say whether each word of the query has an answer in it. That
 changes the log odds of the candidates that are looked at, by how much better or worse they answer than the ten best do on
 average. One that stands out gains; where all are alike none does, so that what people see stays a probability. What cannot be
-looked at keeps the log odds that it has: pictures, texts that another tier reads than the query, and what no time was left
-for.
+looked at keeps the log odds that it has: pictures and their words, texts that another tier reads than the query, and what no
+time was left for.
 
 An index that stores token vectors has them all of one tier, the one whose second look gains most, whatever tier made the base
 vectors: it also sees what they miss, and texts in all languages. Its own base vectors count too, of passages that another tier
