@@ -262,8 +262,13 @@ def _tiers(small: dict[str, Any], further: dict[str, Any]) -> dict[str, dict[str
 def _multi_vector(spec: Mapping[str, Any] | None) -> MultiVectorSpec | None:
     if not spec:
         return None
-    counts = (float(spec.get(one, getattr(MultiVectorSpec, one))) for one in ("look", "whole"))
-    return MultiVectorSpec(str(spec["id"]), _graphs(spec), int(spec["dim"]), *counts)
+    return MultiVectorSpec(
+        id=str(spec["id"]),
+        graphs=_graphs(spec),
+        dim=int(spec["dim"]),
+        look=float(spec.get("look", MultiVectorSpec.look)),
+        whole=float(spec.get("whole", MultiVectorSpec.whole)),
+    )
 
 
 def _graphs(spec: Mapping[str, Any]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unbraid.errors import ItemError
 from unbraid.index.protocol import Scores
@@ -83,7 +84,7 @@ def changes(scores: Scores, weight: float) -> Scores:
 
 
 def gains(
-    query: TokenVectors, readings: Sequence[Reading], second: Scores, look: float, whole: float
+    query: TokenVectors, readings: Sequence[Reading], second: NDArray[np.bool_], look: float, whole: float
 ) -> Scores:
     """What readings [n] of candidates add to the log odds [n] of them; `second` bool [n] where it is of another encoder.
 
@@ -100,10 +101,10 @@ def gains(
 
 
 @dataclass
-class Left:
-    """The seconds that the second look of a query has `used` of its time."""
+class Spent:
+    """The seconds that the second looks of a query have taken."""
 
-    used: float = 0.0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class SecondLook:
     """The second look of one query of words: its token vectors by `head`, and the `share` of its weights that scores count.
 
     `reader` is the tier that reads passages; None is that of each. An index of two tiers is searched in two parts
-    (by_tier.py), which share the time of `left`.
+    (by_tier.py), which share the time: `spent` is what they have taken.
     """
 
     model: Any
@@ -121,7 +122,7 @@ class SecondLook:
     rerank: Rerank
     cache: TokenCache
     reader: str | None = None
-    left: "Left" = field(default_factory=lambda: Left())
+    spent: Spent = field(default_factory=Spent)
 
     def again(self, odds: Scores, ids: Sequence[UUID], entries_of: EntriesOf) -> Scores:
         """Log odds [n] of the candidates `ids`, those of the first changed by what their tokens say."""
@@ -134,9 +135,9 @@ class SecondLook:
             if one is not None and (one.head.tier, one.head.space) == (self.head.tier, self.head.space)
         ]
         start, seconds = perf_counter(), self.rerank.seconds
-        within = None if seconds is None else max(0.0, seconds - self.left.used)
+        within = None if seconds is None else max(0.0, seconds - self.spent.seconds)
         readings = read_passages(self.model, [one for _, one in seen], self.cache, within)
-        self.left.used += perf_counter() - start
+        self.spent.seconds += perf_counter() - start
         # An empty text has no tokens, and nothing to look at.
         found = [
             (row, one, each)

@@ -21,11 +21,13 @@ _DROPPED = re.compile(
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
 )
-# Written without spaces: Thai, Lao, Myanmar, Khmer, kana, Han; and Hangul.
-_PAIRED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
+# Written without spaces: Thai, Lao, Myanmar, Khmer, kana, Han.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff"
 )
+_PAIRED = _UNSPACED + "\uac00-\ud7a3"  # and Hangul
+_UNSPACED_CHARACTER = re.compile(f"[{_UNSPACED}]")
 _PAIRED_RUN = re.compile(f"[{_PAIRED}]")
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 # Vowel signs of Indic scripts, which are not \w.
@@ -69,8 +71,8 @@ def words_in(run: str) -> list[Word]:
 
 
 def is_unspaced(character: str) -> bool:
-    """Whether a character is of a script without spaces between words, or of Hangul."""
-    return _PAIRED_RUN.match(character) is not None
+    """Whether a character is of a script without spaces between words."""
+    return _UNSPACED_CHARACTER.match(character) is not None
 
 
 def fold(text: str) -> str:
