@@ -342,7 +342,12 @@ def with_tower(model: Any, name: str) -> Any:
     """`model` as a bundle whose image encoder is `name` makes it."""
     spec = SimpleNamespace(id="t", languages=(), multi_vector=None)
     model.bundle = SimpleNamespace(
-        id=name, tiers={"small": {"text": spec}}, image=SimpleNamespace(id=name), mappers={}, dims=(16,)
+        id=name,
+        tiers={"small": {"text": spec}},
+        image=SimpleNamespace(id=name),
+        mappers={},
+        dims=(16,),
+        look_tier="",
     )
     model.name, model.tier = f"bundle {name}", "small"
     return model
