@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 FILE = "token_vectors.sqlite"
 FORMAT = 1  # of packed vectors; a row of another counts as damaged, so it is made anew
-# Of a stored passage. One with more tokens than fit is pooled: 120 vectors of 64 numbers, or 56 of 128 beside a base vector of 512.
-MOST_BYTES = 3_840
+# Of a stored passage. One with more tokens than fit is pooled: 112 vectors of 64 numbers, or 52 of 128 beside a base vector of 512.
+# Nine such rows fill a page of the file.
+MOST_BYTES = 3_584
 KEY = 16  # bytes of a passage's key, and of a head's
 # Seconds until a file that another process writes counts as missing, and until nothing is kept.
 PATIENCE = {"ro": 0.02, "rw": 0.2, "rwc": 0.2}
