@@ -33,6 +33,15 @@ def test_no_source_of_its_weights_is_for_research_only(starter):
     assert not [name for name in starter.bundle.licences if "py_docstrings" in name]
 
 
+def test_its_card_has_every_table_with_its_command(starter):
+    card = (STARTER / "README.md").read_text(encoding="utf-8")
+    tables = starter.bundle.scores["tables"]
+    assert all(f"{text}\n\n`{command}`" in card for command, text in tables.items())
+    # Other languages, pictures, speed and the second look: a version after 0.3.1 had lost those that it did not measure anew.
+    for part in ("stsb.de", "afriqa.swa", "photographs by alt", "items/s", "A second look"):
+        assert any(part in text for text in tables.values()), part
+
+
 def test_its_card_states_scores_limits_and_licences():
     card = (STARTER / "README.md").read_text(encoding="utf-8")
     for part in (
