@@ -56,8 +56,8 @@ def both_scores(
         [texts.documents.ids[row] for row in documents],
         texts.idf,
     )
-    whole = factors[LATE] * late + factors[BASE] * base + factors[WORDS] * torch.from_numpy(shared)
-    return late, whole
+    total = factors[LATE] * late + factors[BASE] * base + factors[WORDS] * torch.from_numpy(shared)
+    return late, total
 
 
 def states_scores(texts: Texts, rows: Sequence[int], mean: Tensor) -> Tensor:
@@ -94,11 +94,11 @@ def head_loss(
     """InfoNCE of the pairs at `rows`, and KL divergences: of labelled ones from the teacher's scores, of all from those of
     whole states, whose mean unit vector is `mean`.
     """
-    late, whole = both_scores(scores, texts, rows, rows)
+    late, total = both_scores(scores, texts, rows, rows)
     base = texts.documents.base[list(rows)]
     same = torch.from_numpy(base @ base.T > SAME) & ~torch.eye(len(rows), dtype=torch.bool)
     target = torch.arange(len(rows))
-    loss = cross_entropy(whole.masked_fill(same, -1e4), target)
+    loss = cross_entropy(total.masked_fill(same, -1e4), target)
     alone = scores.factors[LATE].exp() * late
     loss = loss + config.alone_weight * cross_entropy(alone.masked_fill(same, -1e4), target)
     if config.states_weight:
@@ -109,7 +109,7 @@ def head_loss(
     if len(known) > 1:
         query, document = (torch.from_numpy(side[np.asarray(rows)[known]]) for side in teacher)
         wanted = log_softmax(query @ document.T / TEMPERATURE, -1)
-        found = log_softmax(whole[known][:, known], -1)
+        found = log_softmax(total[known][:, known], -1)
         apart = kl_div(found, wanted, log_target=True, reduction="batchmean")
         loss = loss + config.kl_weight * apart * len(known) / len(rows)
     return loss
@@ -120,8 +120,8 @@ def held_out_rank(scores: Scores, texts: Texts, held_out: Sequence[int], near: S
     """Mean reciprocal rank of the document of each held-out query among those near it, by all parts' sum."""
     ranks = []
     for row in held_out:
-        _, whole = both_scores(scores, texts, [row], [row, *near[row].tolist()])
-        ranks.append(1 + int((whole[0, 1:] >= whole[0, 0]).sum()))
+        _, total = both_scores(scores, texts, [row], [row, *near[row].tolist()])
+        ranks.append(1 + int((total[0, 1:] >= total[0, 0]).sum()))
     return float(np.mean(1 / np.asarray(ranks)))
 
 

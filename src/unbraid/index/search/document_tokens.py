@@ -141,8 +141,8 @@ def encode_passages(model: Any, passages: Sequence[Passage]) -> dict[bytes, byte
     found: dict[bytes, bytes] = {}
     for tier, some in by_tier.items():
         items = [one.item for one in some]
-        tokens = model.token_vectors(items, tier=tier, on_truncate="ignore", progress=False)
-        for one, each in zip(some, tokens, strict=True):
+        read = model.token_vectors(items, tier=tier, on_truncate="ignore", progress=False)
+        for one, each in zip(some, read, strict=True):
             tokens = pool(each.vectors, one.head.most(model.dim))
             found[one.key] = Reading(tokens, each.base if one.head.whole else None).packed()
     return found

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unbraid.bundle import MultiVectorSpec
 from unbraid.errors import BundleError
 from unbraid.index.protocol import Scores
 
@@ -118,7 +119,7 @@ def relevance_of(model: Any) -> Relevance:
     slope, constant = about.get("picture", (1.0, 0.0))  # a bundle of before has none
     words, vector = tuple(about["words"]), tuple(about["vector"])
     # A bundle of before has log odds in place of shares, of the one weight that there was.
-    look = {str(mode): float(odds) / 7 for mode, odds in about.get("look", {}).items()}
+    look = {str(mode): float(odds) / MultiVectorSpec.look for mode, odds in about.get("look", {}).items()}
     look |= {str(mode): float(share) for mode, share in about.get("look_share", {}).items()}
     return Relevance(words, vector, about["mean"], about["spread"], (slope, constant), look)
 

@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from unbraid.index import Index
 
 THUMBNAIL = 512  # pixels of the longer side, as the page shows it
-EXPLAINED = (
-    20  # hits of a search that may have a `why`: each costs an encoding, and other searches wait for it
-)
+# Hits of a search that may have a `why`: each costs an encoding, and other searches wait for it.
+EXPLAINED = 20
 LARGEST_FILE = 64 << 20  # bytes, as it is read whole
 
 T = TypeVar("T")
