@@ -265,7 +265,7 @@ def main() -> None:
         about["relevance"] = {
             **asdict(fitted),
             "picture": known.get("picture", (1.0, 0.0)),
-            "look": known.get("look", {}),
+            **{key: known[key] for key in ("look", "look_share") if key in known},
         }
         about["sha256"] = manifest_hash(about)
         write_atomic(manifest, json.dumps(about, indent=1).encode())

@@ -326,6 +326,14 @@ def test_what_a_recipe_says_of_a_second_look_is_of_its_own_heads(tmp_path):
         read_recipe(tmp_path / "own.toml")
 
 
+@pytest.mark.parametrize("counts", ["tokens = 0", "tokens = 1000", "whole = -1"])
+def test_what_a_second_look_cannot_count_is_refused_before_the_training(tmp_path, counts):
+    text = f'name = "a"\nversion = "1"\nseed = 1\n[look.base]\n{counts}\n[head]\ntiers = ["base"]\n'
+    (tmp_path / "own.toml").write_text(text)
+    with pytest.raises(DataError, match="expected tokens over 0, whole from 0"):
+        read_recipe(tmp_path / "own.toml")
+
+
 def test_shared_words_are_weighed_by_how_rare_they_are():
     documents = [[2, 10, 11, 3], [2, 10, 12, 3], [2, 10, 13, 3]]
     idf = inverse_frequencies(documents, [2, 3], 20)

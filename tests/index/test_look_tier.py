@@ -225,3 +225,17 @@ def test_a_tier_without_multi_vectors_is_refused(model, tmp_path, tier):
     (folder / "bundle.json").write_text(json.dumps(about))
     with pytest.raises(BundleError, match="look_tier"):
         unbraid.load(folder)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"look": 0}, {"look": -1}, {"look": 1e9}, {"look": float("nan")}, {"whole": -1}, {"whole": 1e9}]
+)
+def test_what_a_second_look_cannot_count_is_refused(model, tmp_path, wrong):
+    folder = tmp_path / "bundle"
+    shutil.copytree(model.bundle.folder, folder)
+    about = json.loads((folder / "bundle.json").read_text())
+    about["tiers"]["multi"]["text"]["multi_vector"] |= wrong
+    about["sha256"] = manifest_hash(about)
+    (folder / "bundle.json").write_text(json.dumps(about))
+    with pytest.raises(BundleError, match="expected look over 0, whole from 0"):
+        unbraid.load(folder)
